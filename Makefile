@@ -1,0 +1,95 @@
+# Two commands do it all; each makes its own environment first, once:
+#
+#   make reproduce              every table and figure, on this machine: STUDY=yamada2021 for one work,
+#                               SCALE=smoke|small|paper, CORES=8
+#   make test                   style, types and tests
+#
+# Others: lint, types, pytest, format, docs, doctor, pull, lock, clean.
+
+STUDY ?=
+SCALE ?= small
+CORES ?= all
+VENV  ?= .venv
+
+# Jobs say `python`: the environment's comes first.
+export PATH := $(abspath $(VENV))/bin:$(PATH)
+
+pip := python -m pip install --quiet --disable-pip-version-check --no-input
+options := scale=$(SCALE) $(if $(STUDY),"studies=[$(STUDY)]")
+
+.DELETE_ON_ERROR:
+.PHONY: reproduce test lint types pytest format docs doctor pull lock clean
+
+reproduce: $(VENV)/.base
+	@snakemake --cores $(CORES) --config $(options)
+	@echo "The report: results/$(SCALE)/report/index.html"
+
+test: lint types pytest
+
+lint: $(VENV)/.test
+	ruff check
+	ruff format --check
+	snakefmt --check --compact-diff Snakefile workflow
+	snakemake --lint
+
+types: $(VENV)/.test
+	mypy
+
+# Quick tests first: one that fails is seen in seconds. A test uses one thread; there are as many workers as cores.
+pytest: export OMP_NUM_THREADS := 1
+pytest: $(VENV)/.test
+	pytest -n logical --maxprocesses 8 -m "not slow"
+	pytest -n logical --maxprocesses 8 -m slow
+
+format: $(VENV)/.test
+	ruff check --fix
+	ruff format
+	snakefmt Snakefile workflow
+
+docs: $(VENV)/.base
+	robustscape docs
+
+doctor: $(VENV)/.base
+	robustscape --scale $(SCALE) doctor
+
+# Results of others instead of hours of computing: fetch them from the DVC remote, and tell Snakemake that they are up to date.
+pull: $(VENV)/.base
+	dvc pull
+	snakemake --cores 1 --config $(options) --touch
+
+# New pins, after a change of requirements/*.in: what a fresh environment gets.
+lock:
+	python3.11 -m venv --clear $(VENV)-lock
+	$(VENV)-lock/bin/$(pip) -r requirements/base.in -r requirements/test.in
+	$(VENV)-lock/bin/$(pip) --no-deps -r requirements/no-deps.in
+	(head -n 1 requirements/lock.txt; $(VENV)-lock/bin/python -m pip freeze --all --exclude pip) > requirements/lock.new
+	mv requirements/lock.new requirements/lock.txt
+	rm -r $(VENV)-lock
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build
+	find . -name __pycache__ -not -path "./$(VENV)/*" -prune -exec rm -r {} +
+
+# -- the environment ----------------------------------------------------------------------------------------------------
+# The stamps are written when everything is there. An install that was interrupted leaves $(VENV)/.incomplete behind, and
+# the next one starts from nothing: half a package looks installed to pip.
+
+$(VENV)/.base: requirements/base.in requirements/lock.txt pyproject.toml
+	@test ! -e $(VENV)/.incomplete || rm -rf $(VENV)
+	@mkdir -p $(VENV) && touch $(VENV)/.incomplete
+	@test -x $(VENV)/bin/python || { \
+	  for name in python3.11 python3.12 python3.13 python3; do \
+	    $$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2> /dev/null && break; name=; done; \
+	  test -n "$$name" || { echo "robustscape needs Python 3.11 to 3.13 (Debian: apt-get install python3-venv)." >&2; exit 1; }; \
+	  $$name -c 'import ensurepip' 2> /dev/null || { echo "$$name has no venv (Debian: apt-get install python3-venv)." >&2; exit 1; }; \
+	  echo "Installing the packages of requirements/base.in into $(VENV): a few minutes, once."; \
+	  $$name -m venv $(VENV); }
+	@$(pip) --requirement requirements/base.in --constraint requirements/lock.txt
+	@$(pip) --no-deps --no-build-isolation --editable .
+	@rm $(VENV)/.incomplete && touch $@
+
+$(VENV)/.test: $(VENV)/.base requirements/test.in requirements/no-deps.in
+	@touch $(VENV)/.incomplete
+	@$(pip) --requirement requirements/test.in --constraint requirements/lock.txt
+	@$(pip) --no-deps --requirement requirements/no-deps.in
+	@rm $(VENV)/.incomplete && touch $@

@@ -1,0 +1,48 @@
+"""Timing by interleaved repetition: what is compared alternates, so that a slow minute of a shared machine hits all alike."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from robustscape.provenance import environment
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def interleaved(
+    candidates: Mapping[str, Callable[[], Any]], *, rounds: int, device: torch.device, warm_up: int = 1
+) -> dict[str, list[float]]:
+    """Seconds of each candidate in each round, warm-up excluded."""
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    for number in range(warm_up + rounds):
+        for name, candidate in candidates.items():
+            _wait(device)
+            began = time.perf_counter()
+            candidate()
+            _wait(device)
+            if number >= warm_up:
+                seconds[name].append(time.perf_counter() - began)
+    return seconds
+
+
+def ratio(seconds: Mapping[str, list[float]], name: str, reference: str) -> float:
+    """Median over rounds of the ratio within a round."""
+    return statistics.median(a / b for a, b in zip(seconds[name], seconds[reference], strict=True))
+
+
+def write(path: Path, results: list[dict[str, Any]]) -> None:
+    """Figures with the command, device and versions that made them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    command = " ".join(["python", Path(sys.argv[0]).name, *sys.argv[1:]])
+    path.write_text(json.dumps({"command": command, "environment": environment(), "results": results}, indent=1) + "\n")

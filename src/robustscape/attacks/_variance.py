@@ -1,0 +1,52 @@
+"""Variance tuning (Wang & He 2021), shared by VMI-FGSM and VNI-FGSM.
+
+Their direction is
+
+    d_t = grad(probe_t) + v_t,    v_t = 1/N sum_i grad(x_{t-1} + r_i) - grad(probe_{t-1}),   v_0 = 0
+
+with r_i uniform in a multiple of the ball.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from robustscape.attacks._momentum import Direction
+
+
+def tuned(
+    gradient: Callable[[Tensor], Tensor],
+    probe: Callable[[Tensor, Tensor], Tensor],
+    offset: Callable[[Tensor], Tensor],
+    samples: int,
+) -> Direction:
+    """The direction d_t of one attack run: it remembers the step before.
+
+    Args:
+        gradient: d loss / d x at a point, (B, ...) -> (B, ...).
+        probe: where the gradient is taken, from the iterate and the accumulated gradient.
+        offset: a fresh draw of r, of the shape of its argument.
+        samples: N.
+    """
+    before: tuple[Tensor, Tensor] | None = None
+
+    def variance() -> Tensor | float:
+        if before is None or samples == 0:
+            return 0.0
+        point, there = before
+        around = torch.zeros_like(point)
+        for _ in range(samples):
+            around += gradient(point + offset(point))
+        return around / samples - there
+
+    def direction(point: Tensor, momentum: Tensor) -> Tensor:
+        nonlocal before
+        spread = variance()
+        here = gradient(probe(point, momentum))
+        before = (point, here)
+        return here + spread
+
+    return direction

@@ -1,0 +1,60 @@
+"""Noise in one band of frequencies: how much a model reacts there (not an attack: it never looks at the model).
+
+ma2025 section 4.4 and figures 4.5, 4.6. With M the mask of band i of ``bands`` (equal numbers of cosine frequencies,
+lowest first) and C the orthonormal cosine transform,
+
+    x' = P( x + C^T (M * delta) C ),    delta ~ N(0, variance), independent in every coefficient and channel
+
+With ``variance`` None the noise has the length of the ball instead: its L2 or Linf norm is eps. The work adds the
+noise without clamping, for a clamp would spread it over the other bands: ``bounds: null`` and, with ``variance``,
+``eps: .inf``. Cost: no pass of the model.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from robustscape.attacks.generator import SampleGenerator
+from robustscape.attacks.gradients import Classifier
+from robustscape.attacks.spectrum import band_masks, band_noise
+from robustscape.attacks.threat import Threat, per_sample
+from robustscape.errors import AttackError
+
+
+def band_limited_noise(
+    model: Classifier,
+    x: Tensor,
+    y: Tensor,
+    threat: Threat,
+    generator: SampleGenerator,
+    *,
+    band: Annotated[int, Field(ge=0)],
+    bands: Annotated[int, Field(ge=1)] = 10,
+    variance: Annotated[float, Field(gt=0)] | None = None,
+) -> Tensor:
+    """Noisy inputs, shape of ``x``.
+
+    Args:
+        model: unused.
+        x: images (B, C, H, W), or waveforms or vectors with the signal along the last axis.
+        y: unused.
+        threat: norm, radius (one or one a sample) and range; the noise is projected on both.
+        generator: the samples' random streams.
+        band: which one, from 0 (lowest) to ``bands - 1``.
+        bands: into how many the frequencies are cut.
+        variance: of a coefficient; None: noise of norm eps.
+    """
+    if band >= bands:
+        raise AttackError(f"band_limited_noise has bands 0 to {bands - 1}, got band {band}.")
+    mask = band_masks(tuple(x.shape[-2:] if x.dim() == 4 else x.shape[-1:]), bands)[band].to(x.device)
+    noise = band_noise(tuple(x.shape[1:]), mask, generator)
+    if variance is None:
+        length = per_sample(threat.distance(noise, torch.zeros_like(noise)), x)
+        noise = noise / length * threat.radius(noise)
+    else:
+        noise = noise * variance**0.5
+    return threat.project(x + noise.to(x), x)

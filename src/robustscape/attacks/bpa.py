@@ -1,0 +1,67 @@
+"""BPA, the backward propagation attack: PGD with gradients that ReLUs and max-pools no longer truncate.
+
+Wang et al. (2023), eqs 7-8; ma2025 table 6.8 ("PGD-BPA"). Going backward,
+
+    a ReLU from ``start`` on has the derivative of SiLU,  s(z) (1 + z (1 - s(z))),  s the logistic function;
+    a max-pool gives every input of a window w its share  exp(T z_i) / sum_{j in w} exp(T z_j)  of the gradient.
+
+The forward pass is the model's own. Every max-pool is changed, also before ``start``, as in the authors' code
+(ResNet's only one is in the stem). Then, as PGD with an accumulated gradient (``decay = 0``: PGD),
+
+    g_{t+1} = decay * g_t + grad_t / mean|grad_t|
+    x_{t+1} = P( x_t + step * sign(g_{t+1}) )                       (L2: g / ||g||_2)
+
+Cost: ``steps`` forward and input-backward passes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+from torch import Tensor
+
+from robustscape.attacks._backward import rerouted
+from robustscape.attacks._momentum import ascend, gradient, step_length
+from robustscape.attacks.generator import SampleGenerator
+from robustscape.attacks.gradients import Classifier
+from robustscape.attacks.threat import Threat
+
+
+def bpa(
+    model: Classifier,
+    x: Tensor,
+    y: Tensor,
+    threat: Threat,
+    generator: SampleGenerator,
+    *,
+    steps: Annotated[int, Field(ge=1)] = 10,
+    step_size: Annotated[float, Field(gt=0)] | None = None,
+    rel_step_size: Annotated[float, Field(gt=0)] = 0.25,
+    random_start: bool = True,
+    decay: Annotated[float, Field(ge=0)] = 0.0,
+    start: Annotated[float, Field(ge=0, le=1)] = 0.5,
+    temperature: Annotated[float, Field(gt=0)] = 10.0,
+) -> Tensor:
+    """Adversarial inputs, shape and range of ``x``.
+
+    Args:
+        model: logits (B, C) from inputs (B, ...); it must use ReLUs or max-pools.
+        x: inputs (B, ...) inside ``threat.bounds``.
+        y: labels (B,).
+        threat: norm, radius (one or one a sample) and range.
+        generator: the samples' random streams.
+        steps: gradient steps.
+        step_size: length of a step in input units; None: ``rel_step_size`` times eps.
+        rel_step_size: length of a step as a fraction of eps.
+        random_start: start uniformly in the ball, else at ``x``.
+        decay: weight of the accumulated gradient (mu).
+        start: share of the residual units, or of the ReLUs where there are none, that stay exact.
+        temperature: T; the larger, the more a max-pool's gradient goes to the maximum alone.
+    """
+    smooth = rerouted(model, "smooth", start=start, temperature=temperature)
+    step = step_length(x, threat, step_size, rel_step_size, steps)
+    begin = threat.random_point(x, generator) if random_start else x
+    return ascend(
+        lambda point, _: gradient(smooth, point, y), x, threat, steps=steps, step=step, decay=decay, start=begin
+    )

@@ -1,0 +1,109 @@
+"""The one driver of attacks outside of training: batches, randomness, checks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from robustscape import catalog
+from robustscape.attacks._prepared import Watched, prepared
+from robustscape.attacks.generator import SampleGenerator
+from robustscape.attacks.gradients import Classifier, fooled, predict
+from robustscape.attacks.threat import Threat
+from robustscape.config.attacks import AttackSpec
+
+Progress = Callable[[int, int], None]
+
+BATCH_SIZE = 250
+
+
+def craft(
+    model: Classifier,
+    x: Tensor,
+    y: Tensor,
+    spec: AttackSpec,
+    eps: float | Tensor,
+    *,
+    seed: int,
+    batch_size: int = BATCH_SIZE,
+    index: Tensor | None = None,
+    progress: Progress | None = None,
+) -> Tensor:
+    """Adversarial inputs, shape and device of ``x``.
+
+    The model is attacked as a frozen copy in the mode the specification names, so neither its weights nor its running
+    statistics change. Randomness belongs to a sample (its number and ``seed``), so batch size and order change nothing
+    beyond float rounding. Every batch is checked: shape, ball, range, finite (contract 8).
+
+    Args:
+        model: logits (B, C) from inputs (B, ...).
+        x: inputs (N, ...); batches are moved to the model's device.
+        y: labels (N,), or wanted classes for a targeted specification.
+        spec: the attack and its protocol.
+        eps: radius, or one a sample (N,); where it is 0 the input is returned; infinite for noise without a ball.
+        seed: of the samples' random streams.
+        batch_size: samples of a pass.
+        index: numbers of the samples, int64 (N,); None: 0 to N - 1.
+        progress: called with (samples done, N) after each batch.
+
+    Raises:
+        AttackError: the attack returned an illegal batch, or the model NaN.
+    """
+    threat = Threat(spec.norm, eps, spec.bounds)
+    numbers = torch.arange(len(x)) if index is None else index.cpu()
+    attacked = Watched(prepared(model, train=spec.model_mode == "train"))
+    result = x.clone()
+    rows = torch.arange(len(x))
+    if isinstance(eps, Tensor):
+        rows = rows[eps.cpu() > 0]
+    elif eps == 0:
+        rows = rows[:0]
+    for batch in rows.split(batch_size):
+        found = craft_batch(attacked, x[batch], y[batch], spec, threat.select(batch), seed, numbers[batch])
+        result[batch] = found.to(x)
+        if progress is not None:
+            progress(int(batch[-1]) + 1, len(x))
+    return result
+
+
+def craft_batch(
+    model: Watched, x: Tensor, y: Tensor, spec: AttackSpec, threat: Threat, seed: int, numbers: Tensor
+) -> Tensor:
+    """One checked batch of ``craft``, on the model's device."""
+    device = device_of(model, x)
+    x, y = x.to(device), y.to(device)
+    if isinstance(threat.eps, Tensor):
+        threat = replace(threat, eps=threat.eps.to(device))
+    attack: Callable[..., Tensor] = catalog.load("attack", spec.attack)
+    x_adv = attack(model, x, y, threat, SampleGenerator.seeded(seed, numbers, device), **spec.parameters).detach()
+    model.refuse(spec.attack)
+    threat.check(x_adv, x)
+    return x_adv
+
+
+def survives(
+    model: Classifier, x: Tensor, y: Tensor, *, batch_size: int = BATCH_SIZE, name: str = "the evaluation"
+) -> Tensor:
+    """Which samples are classified correctly, bool (N,) on the device of ``x``. The model decides in eval mode."""
+    watched = Watched(prepared(model))
+    device = device_of(watched, x)
+    right = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    for batch in torch.arange(len(x)).split(batch_size):
+        right[batch] = ~fooled(predict(watched, x[batch].to(device)), y[batch].to(device)).to(x.device)
+    watched.refuse(name)
+    return right
+
+
+def device_of(model: Classifier, x: Tensor) -> torch.device:
+    """Where the model computes; where ``x`` is if that cannot be told."""
+    parameter = next(model.parameters(), None) if isinstance(model, nn.Module) else None
+    return x.device if parameter is None else parameter.device
+
+
+def accuracy(right: Tensor) -> float:
+    """Share of true values, in percent; NaN of none."""
+    return 100.0 * right.float().mean().item() if len(right) else math.nan

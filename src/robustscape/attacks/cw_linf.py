@@ -1,0 +1,73 @@
+"""Carlini and Wagner's margin loss climbed by projected gradient steps.
+
+Carlini & Wagner (2017), f_6; kim2023 eq 3.4 with its sign mended (as printed, an ascent would run away from the
+boundary):
+
+    l(x') = -max( z_y(x') - max_{j != y} z_j(x'), -kappa ) = min( margin(x'), kappa )
+
+climbed as PGD does, from the clean input, with step 2 eps / steps. At kappa = 0 the gradient vanishes the moment a
+sample is misclassified, so examples stop just behind the boundary: that is why they transfer badly (kim2023 section
+3.1). Cost: ``steps`` forward and input-backward passes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+from torch import Tensor
+
+from robustscape.attacks.generator import SampleGenerator
+from robustscape.attacks.gradients import Classifier
+from robustscape.attacks.losses import margin
+from robustscape.attacks.pgd import climb
+from robustscape.attacks.threat import Threat
+
+
+def cw_linf(
+    model: Classifier,
+    x: Tensor,
+    y: Tensor,
+    threat: Threat,
+    generator: SampleGenerator,
+    *,
+    steps: Annotated[int, Field(ge=1)] = 10,
+    step_size: Annotated[float, Field(gt=0)] | None = None,
+    kappa: Annotated[float, Field(ge=0)] = 0.0,
+    random_start: bool = False,
+    targeted: bool = False,
+    early_release: bool = False,
+) -> Tensor:
+    """Adversarial inputs, shape and range of ``x``.
+
+    Args:
+        model: logits (B, C) from inputs (B, ...).
+        x: inputs (B, ...) inside ``threat.bounds``.
+        y: labels (B,), or the wanted classes when ``targeted``.
+        threat: norm (L2 works too, the name is the work's), radius (one or one a sample) and range.
+        generator: the samples' random streams; unused without ``random_start``.
+        steps: gradient steps.
+        step_size: length of a step in input units; None: 2 eps / steps.
+        kappa: margin of misclassification beyond which a sample is left alone.
+        random_start: start uniformly in the ball, else at ``x``.
+        targeted: whether ``y`` are wanted classes.
+        early_release: a sample leaves the batch as soon as it is misclassified.
+    """
+
+    def limited(logits: Tensor, y: Tensor) -> Tensor:
+        # Towards a target the margin max_{j != t} z_j - z_t falls, and counts as reached at -kappa.
+        return margin(logits, y).clamp(min=-kappa) if targeted else margin(logits, y).clamp(max=kappa)
+
+    return climb(
+        model,
+        x,
+        y,
+        threat,
+        generator,
+        objective=limited,
+        steps=steps,
+        step=step_size if step_size is not None else 2.0 / steps * threat.radius(x),
+        random_start=random_start,
+        targeted=targeted,
+        early_release=early_release,
+    )

@@ -1,0 +1,62 @@
+"""DIM for waveforms: BIM on shrunk and padded copies of the sound.
+
+The input diversity of Xie et al. (2019) along time, as kim2023 section 3.4 uses it:
+
+    grad_t  = grad_x CE(f(T(x_t)), y),    T: linear resize to ``resize_rate`` of the length, then zero-padding to the
+                                          old length at a random place, in every step
+    x_{t+1} = P( x_t + step * sign(grad_t) ),   x_0 = x                         (L2: g / ||g||_2)
+
+Unlike DI-FGSM the size is fixed and the transformation certain; only the place is drawn, for every sample and step. The
+gradient flows through T. Cost: ``steps`` forward and input-backward passes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from robustscape.attacks._momentum import ascend, gradient, step_length
+from robustscape.attacks._resampling import places, require_waveforms, shrink
+from robustscape.attacks.generator import SampleGenerator
+from robustscape.attacks.gradients import Classifier
+from robustscape.attacks.threat import Threat
+
+
+def dim_1d(
+    model: Classifier,
+    x: Tensor,
+    y: Tensor,
+    threat: Threat,
+    generator: SampleGenerator,
+    *,
+    steps: Annotated[int, Field(ge=1)] = 10,
+    step_size: Annotated[float, Field(gt=0)] | None = None,
+    rel_step_size: Annotated[float, Field(gt=0)] | None = None,
+    resize_rate: Annotated[float, Field(gt=0, le=1)] = 0.9,
+) -> Tensor:
+    """Adversarial waveforms, shape and range of ``x``.
+
+    Args:
+        model: logits (B, C) from waveforms.
+        x: waveforms (B, T) or (B, 1, T) inside ``threat.bounds``.
+        y: labels (B,).
+        threat: norm, radius (one or one a sample) and range.
+        generator: the samples' random streams.
+        steps: gradient steps.
+        step_size: length of a step in input units; None: ``rel_step_size`` times eps.
+        rel_step_size: length of a step as a fraction of eps; None: 2 / steps, the work's.
+        resize_rate: length of the resized waveform, as a fraction (rounded down to samples); 1 is BIM.
+    """
+    require_waveforms(x, "dim_1d")
+    step = step_length(x, threat, step_size, rel_step_size, steps)
+    length, axis = x.shape[-1], x.dim() - 1
+    size = torch.full((x.shape[0],), float(max(int(length * resize_rate), 1)), device=x.device)
+
+    def direction(point: Tensor, momentum: Tensor) -> Tensor:
+        place = places(length, size, generator)
+        return gradient(lambda wave: model(shrink(wave, size, place, axis)), point, y)
+
+    return ascend(direction, x, threat, steps=steps, step=step)

@@ -1,0 +1,92 @@
+"""Random numbers that belong to a sample, not to a batch.
+
+A result must not depend on the batch size, on the order of the samples, or on which samples an attack has already
+finished. torch's generators cannot give that: they hand out one stream, and whoever draws first shifts the others.
+Here every sample has its own 64-bit key, and the k-th draw of a sample is a hash of (key, k, position): splitmix64,
+computed in vectorised int64 arithmetic. The same numbers come out on every device.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+_GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 as a signed 64-bit integer
+_MIX1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
+_MIX2 = -7723592293110705685  # 0x94D049BB133111EB
+
+
+def _shift(z: Tensor, bits: int) -> Tensor:
+    """Logical right shift of int64 (torch's is arithmetic)."""
+    return (z >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _wrapped(value: int) -> int:
+    """A Python integer modulo 2^64, as a signed 64-bit integer: what tensors do by themselves."""
+    return (value + 2**63) % 2**64 - 2**63
+
+
+def _mix(z: Tensor) -> Tensor:
+    """The splitmix64 finaliser: a bijection of 64-bit integers whose outputs look random (Steele et al., 2014)."""
+    z = (z ^ _shift(z, 30)) * _MIX1
+    z = (z ^ _shift(z, 27)) * _MIX2
+    return z ^ _shift(z, 31)
+
+
+class SampleGenerator:
+    """Independent random streams, one per sample.
+
+    Args:
+        keys: int64 tensor of shape (B,); on the device where the numbers are wanted.
+        draws: how many draws were made before.
+    """
+
+    def __init__(self, keys: Tensor, draws: int = 0) -> None:
+        self.keys = keys
+        self.draws = draws
+
+    @classmethod
+    def seeded(cls, seed: int, samples: int | Tensor, device: torch.device | str = "cpu") -> SampleGenerator:
+        """Keys for samples 0..n-1, or for the sample numbers given as an int64 tensor (B,)."""
+        index = samples if isinstance(samples, Tensor) else torch.arange(samples)
+        base = _mix(torch.tensor(seed, dtype=torch.int64) * _GOLDEN)
+        return cls(_mix(index.to(device=device, dtype=torch.int64) * _GOLDEN + base.to(device)))
+
+    def __len__(self) -> int:
+        return self.keys.shape[0]
+
+    def select(self, index: Tensor | slice) -> SampleGenerator:
+        """The generator of some of the samples; they go on drawing what they would have drawn."""
+        return SampleGenerator(self.keys[index], self.draws)
+
+    def fork(self, stream: int) -> SampleGenerator:
+        """A generator independent of this one, for a part of an attack (a restart, a target class)."""
+        return SampleGenerator(_mix(self.keys + _wrapped((stream + 1) * _MIX1)))
+
+    def _bits(self, shape: Sequence[int]) -> Tensor:
+        """Fresh 64-bit integers, (B, *shape)."""
+        count = math.prod(shape)
+        stream = _mix(self.keys + _wrapped((self.draws + 1) * _MIX2))
+        self.draws += 1
+        position = torch.arange(count, device=self.keys.device) * _GOLDEN
+        return _mix(stream[:, None] + position).view(len(self), *shape)
+
+    def uniform(self, shape: Sequence[int]) -> Tensor:
+        """U[0, 1) in float32, (B, *shape)."""
+        return _shift(self._bits(shape), 40).float() * 2.0**-24
+
+    def normal(self, shape: Sequence[int]) -> Tensor:
+        """N(0, 1) in float32, (B, *shape), by inverting the normal distribution function."""
+        u = (_shift(self._bits(shape), 40).double() + 0.5) * 2.0**-24
+        return torch.special.ndtri(u).float()
+
+    def integers(self, high: int, shape: Sequence[int] = ()) -> Tensor:
+        """Uniform integers in [0, high), (B, *shape); the bias is below high / 2^63."""
+        return _shift(self._bits(shape), 1) % high
+
+    def signs(self, shape: Sequence[int]) -> Tensor:
+        """-1 or +1 with equal probability, float32, (B, *shape)."""
+        return _shift(self._bits(shape), 63).float() * 2 - 1

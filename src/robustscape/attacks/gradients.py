@@ -1,0 +1,69 @@
+"""Gradients with respect to inputs, and nothing else.
+
+An attack step needs one forward and the input half of one backward pass: 2 forward-equivalents, not 3. Freezing the
+parameters keeps autograd from building what only their gradients would need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from robustscape.attacks.losses import Loss
+from robustscape.errors import AttackError
+
+Classifier = Callable[[Tensor], Tensor]
+
+
+@contextmanager
+def frozen(model: Classifier, *, train: bool = False) -> Iterator[None]:
+    """Within the block the parameters take no gradients and the model is in eval mode (``train=True``: train mode).
+
+    Modes and flags are put back afterwards, per module. Anything that is not an ``nn.Module`` is left alone.
+    """
+    if not isinstance(model, nn.Module):
+        yield
+        return
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    modes = [(module, module.training) for module in model.modules()]
+    model.train(train)
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+        for module, training in modes:
+            module.training = training
+
+
+def input_gradient(model: Classifier, x: Tensor, y: Tensor, loss: Loss) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits (B, C), per-sample losses (B,), and d loss / d x (B, ...), all detached. 1 forward, 1 input backward."""
+    x = x.detach().requires_grad_()
+    with torch.enable_grad():
+        logits = model(x)
+        losses = loss(logits, y)
+        (gradient,) = torch.autograd.grad(losses.sum(), x)
+    return logits.detach(), losses.detach(), gradient
+
+
+def predict(model: Classifier, x: Tensor) -> Tensor:
+    """Logits (B, C), outside of any autograd graph. 1 forward."""
+    with torch.inference_mode():
+        logits = model(x)
+    return logits.clone()  # an ordinary tensor: inference tensors cannot be changed or differentiated later
+
+
+def fooled(logits: Tensor, y: Tensor) -> Tensor:
+    """Which samples are misclassified, bool (B,)."""
+    return logits.argmax(1) != y
+
+
+def refuse_nan(logits: Tensor) -> None:
+    """Raise if a model answers NaN or infinity: every robust accuracy computed from it would be a lie."""
+    if not torch.isfinite(logits).all():
+        raise AttackError("the model returns NaN or infinite logits, so it cannot be attacked or evaluated.")

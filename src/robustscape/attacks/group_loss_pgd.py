@@ -1,0 +1,59 @@
+"""Group-loss PGD: away from all classes of the superclass together, for any model.
+
+Not in ma2025; its chapter 5 without a target. With z* the superclass of y and p = softmax f,
+
+    loss(x, y) = -log sum_{j in z*} p_j(x)
+    x_0        = x + uniform in the ball           (random_start) or x
+    x_{t+1}    = P( x_t + step * sign(grad_x loss(x_t, y)) )                    (L2: g / ||g||_2)
+
+For a hierarchical network, whose class probabilities are a superclass's times a leaf's, the sum is the
+meta-classifier's own probability: the attack is then PGD-Meta. Cost: ``steps`` forward and input-backward passes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+from torch import Tensor
+
+from robustscape.attacks._hierarchy import group_loss
+from robustscape.attacks._momentum import ascend, step_length
+from robustscape.attacks.generator import SampleGenerator
+from robustscape.attacks.gradients import Classifier, input_gradient
+from robustscape.attacks.threat import Threat
+
+
+def group_loss_pgd(
+    model: Classifier,
+    x: Tensor,
+    y: Tensor,
+    threat: Threat,
+    generator: SampleGenerator,
+    *,
+    superclass: list[int],
+    steps: Annotated[int, Field(ge=1)] = 20,
+    step_size: Annotated[float, Field(gt=0)] | None = None,
+    rel_step_size: Annotated[float, Field(gt=0)] = 0.25,
+    random_start: bool = True,
+) -> Tensor:
+    """Adversarial inputs, shape and range of ``x``.
+
+    Args:
+        model: logits (or log-probabilities) (B, C) from inputs (B, ...).
+        x: inputs (B, ...) inside ``threat.bounds``.
+        y: classes (B,), not superclasses.
+        threat: norm, radius (one or one a sample) and range.
+        generator: the samples' random streams.
+        superclass: of class 0, 1, ..., C - 1.
+        steps: gradient steps.
+        step_size: length of a step in input units; None: ``rel_step_size`` times eps.
+        rel_step_size: length of a step as a fraction of eps.
+        random_start: start uniformly in the ball, else at ``x``.
+    """
+    objective = group_loss(superclass)
+    step = step_length(x, threat, step_size, rel_step_size, steps)
+    start = threat.random_point(x, generator) if random_start else x
+    return ascend(
+        lambda point, _: input_gradient(model, point, y, objective)[2], x, threat, steps=steps, step=step, start=start
+    )

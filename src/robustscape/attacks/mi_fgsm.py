@@ -1,0 +1,50 @@
+"""MI-FGSM: iterative FGSM along an accumulated gradient, which transfers better than the last gradient alone.
+
+Dong et al. (2018), algorithm 1; ma2025 table 6.7 (and under LinBP in table 6.8):
+
+    g_{t+1} = decay * g_t + grad_t / mean|grad_t|,   grad_t = grad_x CE(f(x_t), y),   g_0 = 0,  x_0 = x
+    x_{t+1} = P( x_t + step * sign(g_{t+1}) )                       (L2: g / ||g||_2 for the sign)
+
+Cost: ``steps`` forward and input-backward passes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+from torch import Tensor
+
+from robustscape.attacks._momentum import ascend, gradient, step_length
+from robustscape.attacks.generator import SampleGenerator
+from robustscape.attacks.gradients import Classifier
+from robustscape.attacks.threat import Threat
+
+
+def mi_fgsm(
+    model: Classifier,
+    x: Tensor,
+    y: Tensor,
+    threat: Threat,
+    generator: SampleGenerator,
+    *,
+    steps: Annotated[int, Field(ge=1)] = 10,
+    step_size: Annotated[float, Field(gt=0)] | None = None,
+    rel_step_size: Annotated[float, Field(gt=0)] = 0.25,
+    decay: Annotated[float, Field(ge=0)] = 1.0,
+) -> Tensor:
+    """Adversarial inputs, shape and range of ``x``.
+
+    Args:
+        model: logits (B, C) from inputs (B, ...).
+        x: inputs (B, ...) inside ``threat.bounds``.
+        y: labels (B,).
+        threat: norm, radius (one or one a sample) and range.
+        generator: unused, nothing here is random.
+        steps: gradient steps.
+        step_size: length of a step in input units; None: ``rel_step_size`` times eps.
+        rel_step_size: length of a step as a fraction of eps.
+        decay: weight of the accumulated gradient (mu); 0 is BIM.
+    """
+    step = step_length(x, threat, step_size, rel_step_size, steps)
+    return ascend(lambda point, _: gradient(model, point, y), x, threat, steps=steps, step=step, decay=decay)

@@ -1,0 +1,55 @@
+"""NI-FGSM: MI-FGSM with the gradient taken where the accumulated gradient is about to lead.
+
+Lin et al. (2020), eqs 6-8; ma2025 table 6.7:
+
+    x_nes   = x_t + step * decay * g_t                              (L2: g_t / ||g_t||_2)
+    g_{t+1} = decay * g_t + grad / mean|grad|,   grad = grad_x CE(f(x_nes), y)
+    x_{t+1} = P( x_t + step * sign(g_{t+1}) )                       (L2: g / ||g||_2)
+
+The look-ahead point is not projected. Cost: ``steps`` forward and input-backward passes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+from torch import Tensor
+
+from robustscape.attacks._momentum import ascend, gradient, look_ahead, step_length
+from robustscape.attacks.generator import SampleGenerator
+from robustscape.attacks.gradients import Classifier
+from robustscape.attacks.threat import Threat
+
+
+def ni_fgsm(
+    model: Classifier,
+    x: Tensor,
+    y: Tensor,
+    threat: Threat,
+    generator: SampleGenerator,
+    *,
+    steps: Annotated[int, Field(ge=1)] = 10,
+    step_size: Annotated[float, Field(gt=0)] | None = None,
+    rel_step_size: Annotated[float, Field(gt=0)] = 0.25,
+    decay: Annotated[float, Field(ge=0)] = 1.0,
+) -> Tensor:
+    """Adversarial inputs, shape and range of ``x``.
+
+    Args:
+        model: logits (B, C) from inputs (B, ...).
+        x: inputs (B, ...) inside ``threat.bounds``.
+        y: labels (B,).
+        threat: norm, radius (one or one a sample) and range.
+        generator: unused, nothing here is random.
+        steps: gradient steps.
+        step_size: length of a step in input units; None: ``rel_step_size`` times eps.
+        rel_step_size: length of a step as a fraction of eps.
+        decay: weight of the accumulated gradient (mu); 0 is BIM.
+    """
+    step = step_length(x, threat, step_size, rel_step_size, steps)
+
+    def direction(point: Tensor, momentum: Tensor) -> Tensor:
+        return gradient(model, look_ahead(point, momentum, threat, step, decay), y)
+
+    return ascend(direction, x, threat, steps=steps, step=step, decay=decay)

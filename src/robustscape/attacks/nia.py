@@ -1,0 +1,55 @@
+"""NIA, the noise-injected attack: PGD whose gradients are taken at noisy points.
+
+kim2023 eq 3.12, a surrogate for max_delta E_n CE(f(x + delta + n), y) (eq 3.14):
+
+    n_t     ~ U[-noise * eps, noise * eps]^d, fresh in every step               (L2: uniform in the ball)
+    x_{t+1} = P( x_t + step * sign(grad_x CE(f(x_t + n_t), y)) ),   x_0 = x     (L2: g / ||g||_2)
+
+The noise is only inside the gradient: it is neither added to the iterate nor projected. Random start, by contrast, adds
+noise once, and to the iterate. Cost: ``steps`` forward and input-backward passes, as PGD.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+from torch import Tensor
+
+from robustscape.attacks._momentum import ascend, gradient, step_length
+from robustscape.attacks.generator import SampleGenerator
+from robustscape.attacks.gradients import Classifier
+from robustscape.attacks.threat import Threat
+
+
+def nia(
+    model: Classifier,
+    x: Tensor,
+    y: Tensor,
+    threat: Threat,
+    generator: SampleGenerator,
+    *,
+    steps: Annotated[int, Field(ge=1)] = 10,
+    step_size: Annotated[float, Field(gt=0)] | None = None,
+    rel_step_size: Annotated[float, Field(gt=0)] | None = None,
+    noise: Annotated[float, Field(ge=0)] = 1.0,
+) -> Tensor:
+    """Adversarial inputs, shape and range of ``x``.
+
+    Args:
+        model: logits (B, C) from inputs (B, ...).
+        x: inputs (B, ...) inside ``threat.bounds``.
+        y: labels (B,).
+        threat: norm, radius (one or one a sample) and range.
+        generator: the samples' random streams.
+        steps: gradient steps.
+        step_size: length of a step in input units; None: ``rel_step_size`` times eps.
+        rel_step_size: length of a step as a fraction of eps; None: 2 / steps, the work's.
+        noise: radius of the noise as a multiple of eps; 0 is BIM.
+    """
+    step = step_length(x, threat, step_size, rel_step_size, steps)
+
+    def direction(point: Tensor, momentum: Tensor) -> Tensor:
+        return gradient(model, point + noise * threat.random_offset(x, generator), y)
+
+    return ascend(direction, x, threat, steps=steps, step=step)

@@ -1,0 +1,129 @@
+"""Projected gradient descent, the workhorse of all five works.
+
+Madry et al. (2018); yamada2021 section 2.2, liu2020 section 1.2, kim2023 eq 2.3, ma2025 eq 2.5:
+
+    x_0     = x + uniform in the ball           (random_start) or x
+    x_{t+1} = clip( P_ball( x_t + step * ascent(grad_x loss(x_t, y)) ) )
+
+with ascent(g) = sign(g) for Linf and g / ||g||_2 for L2. Cost: ``steps`` forward and input-backward passes a restart,
+and one forward pass more where points are compared (``restarts`` > 1 or ``keep_best``). With ``early_release`` a
+sample costs nothing more once it is fooled, in this restart and in those that follow.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from robustscape.attacks._active import select
+from robustscape.attacks.generator import SampleGenerator
+from robustscape.attacks.gradients import Classifier, fooled, input_gradient, predict
+from robustscape.attacks.losses import LOSSES, Loss
+from robustscape.attacks.threat import Threat
+
+
+def pgd(
+    model: Classifier,
+    x: Tensor,
+    y: Tensor,
+    threat: Threat,
+    generator: SampleGenerator,
+    *,
+    steps: Annotated[int, Field(ge=1)] = 10,
+    step_size: Annotated[float, Field(gt=0)] | None = None,
+    rel_step_size: Annotated[float, Field(gt=0)] = 0.25,
+    random_start: bool = True,
+    restarts: Annotated[int, Field(ge=1)] = 1,
+    loss: Literal["cross_entropy", "margin", "dlr"] = "cross_entropy",
+    targeted: bool = False,
+    keep_best: bool = False,
+    early_release: bool = False,
+) -> Tensor:
+    """Adversarial inputs, shape and range of ``x``.
+
+    Args:
+        model: logits (B, C) from inputs (B, ...).
+        x: inputs (B, ...) inside ``threat.bounds``.
+        y: labels (B,), or the wanted classes when ``targeted``.
+        threat: norm, radius (one or one a sample) and range.
+        generator: the samples' random streams.
+        steps: gradient steps of a restart.
+        step_size: length of a step in input units; None: ``rel_step_size`` times eps.
+        rel_step_size: length of a step as a fraction of eps.
+        random_start: start uniformly in the ball, else at ``x``.
+        restarts: independent runs; each sample keeps the point of highest loss over the restarts' points.
+        loss: what is maximised (minimised towards ``y`` when ``targeted``).
+        targeted: whether ``y`` are wanted classes.
+        keep_best: a restart's point is its iterate of highest loss, else its last iterate.
+        early_release: a sample leaves the batch as soon as it is misclassified (for accuracy, not for training or
+            landscapes, where the worst loss is wanted).
+    """
+    return climb(
+        model,
+        x,
+        y,
+        threat,
+        generator,
+        objective=LOSSES[loss],
+        steps=steps,
+        step=step_size if step_size is not None else rel_step_size * threat.radius(x),
+        random_start=random_start,
+        restarts=restarts,
+        targeted=targeted,
+        keep_best=keep_best,
+        early_release=early_release,
+    )
+
+
+def climb(
+    model: Classifier,
+    x: Tensor,
+    y: Tensor,
+    threat: Threat,
+    generator: SampleGenerator,
+    *,
+    objective: Loss,
+    steps: int,
+    step: Tensor | float,
+    random_start: bool,
+    restarts: int = 1,
+    targeted: bool = False,
+    keep_best: bool = False,
+    early_release: bool = False,
+) -> Tensor:
+    """``pgd`` on any objective: per-sample losses (B,) from logits and labels. ``step`` broadcasts against ``x``."""
+    sign = -1.0 if targeted else 1.0
+    compare = keep_best or restarts > 1
+    result, highest = x.clone(), x.new_full((x.shape[0],), -torch.inf)
+    active = torch.arange(x.shape[0], device=x.device)
+    for restart in range(restarts):
+        stream = generator if restarts == 1 else generator.fork(restart)
+        point = threat.random_point(x, stream) if random_start else x
+        for iteration in range(steps + compare):
+            last = iteration == steps
+            if last:
+                logits = predict(model, point)
+                losses, gradient = objective(logits, y), point
+            else:
+                logits, losses, gradient = input_gradient(model, point, y, objective)
+            if last or keep_best:
+                better = sign * losses > highest[active]
+                rows = active[better]
+                result[rows], highest[rows] = point[better], sign * losses[better]
+            if early_release:
+                done = fooled(logits, y) != targeted
+                if done.any():
+                    result[active[done]] = point[done]
+                    active, point, gradient, x, y, threat, step, generator = select(
+                        ~done, active, point, gradient, x, y, threat, step, generator
+                    )
+                    if not len(active):
+                        return result
+            if not last:
+                point = threat.project(point + sign * step * threat.ascent(gradient), x)
+        if not compare:
+            result[active] = point
+    return result

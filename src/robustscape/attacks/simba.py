@@ -1,0 +1,84 @@
+"""Simple black-box attack: one coordinate at a time.
+
+Guo et al. (2019), algorithm 1 with the pixel basis, kept in an L-infinity ball as ma2025 section 3.D does: visit the
+coordinates in a random order; to each try +q, then -q (q = eps), and keep the first that lowers the probability of the
+label. Every coordinate is visited once, so no one leaves the ball.
+
+Cost: at most 2 forward passes a coordinate, plus 1. A fooled sample leaves the batch at once.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from robustscape.attacks._active import select
+from robustscape.attacks.generator import SampleGenerator
+from robustscape.attacks.gradients import Classifier, fooled, predict
+from robustscape.attacks.losses import cross_entropy
+from robustscape.attacks.threat import Threat, per_sample
+
+
+def simba(
+    model: Classifier,
+    x: Tensor,
+    y: Tensor,
+    threat: Threat,
+    generator: SampleGenerator,
+    *,
+    coordinates: Annotated[int, Field(ge=1)] | None = None,
+    rel_step_size: Annotated[float, Field(gt=0)] = 1.0,
+) -> Tensor:
+    """Adversarial inputs, shape and range of ``x``.
+
+    Args:
+        model: logits (B, C) from inputs (B, ...).
+        x: inputs (B, ...) inside ``threat.bounds``.
+        y: labels (B,).
+        threat: norm, radius (one or one a sample) and range; in L2 a step beyond the ball is projected back.
+        generator: the samples' random streams.
+        coordinates: how many are visited; None: all.
+        rel_step_size: q as a fraction of eps.
+    """
+    shape, count = x.shape, x[0].numel() if len(x) else 0
+    x = x.flatten(1)
+    result, point = x.clone(), x
+    order = generator.uniform((count,)).argsort(dim=1)
+    step = rel_step_size * (threat.radius(x) * torch.ones_like(x[:, :1]))
+    logits = predict(model, x.view(shape))
+    # The cross-entropy is -log p_y: it rises when p_y falls, and does not saturate where p_y rounds to 1.
+    loss, done = cross_entropy(logits, y), fooled(logits, y)
+    active = torch.arange(len(x), device=x.device)
+
+    def attempt(rows: Tensor, moves: Tensor, visit: int) -> None:
+        """Try a move of one coordinate on some of the active samples; keep what raises their loss."""
+        nonlocal point, loss, done
+        old = point[rows]
+        candidate = old.scatter_add(1, order[rows, visit, None], moves)
+        candidate = threat.select(rows).project(candidate, x[rows])
+        logits = predict(model, candidate.view(-1, *shape[1:]))
+        value = cross_entropy(logits, y[rows])
+        better = value > loss[rows]
+        point = point.index_put((rows,), torch.where(per_sample(better, old), candidate, old))
+        loss = loss.index_put((rows,), torch.where(better, value, loss[rows]))
+        done = done.index_put((rows,), better & fooled(logits, y[rows]))
+
+    for visit in range(min(coordinates or count, count)):
+        if done.any():
+            result[active[done]] = point[done]
+            active, point, x, y, threat, order, step, loss, done = select(
+                ~done, active, point, x, y, threat, order, step, loss, done
+            )
+        if not len(active):
+            return result.view(shape)
+        before = loss
+        everyone = torch.arange(len(active), device=x.device)
+        attempt(everyone, step, visit)
+        others = (loss == before).nonzero().squeeze(1)
+        if len(others):
+            attempt(others, -step[others], visit)
+    result[active] = point
+    return result.view(shape)

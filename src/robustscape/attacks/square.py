@@ -1,0 +1,217 @@
+"""Square attack: random search over square-shaped changes, without gradients.
+
+Andriushchenko et al. (2020), algorithms 1 to 3 as revised in AutoAttack; ma2025 table 3.4. From vertical stripes
+(Linf) or a grid of bumps (L2), each query changes one window of the perturbation and is kept where the margin loss
+falls:
+
+    Linf: every channel of an s x s window is set to +eps or -eps
+    L2:   the energy of a second window, and what the ball has left, moves to the first one, as a bump of random sign
+
+The window's area is a share p of the image, from ``p_init`` down to ``p_init`` / 512 over the queries. Waveforms and
+vectors are images one pixel high: windows are intervals.
+
+Windows and signs are drawn for each sample; the authors draw a window for a whole batch. Cost: ``queries`` forward
+passes, plus 2 for the clean input and the start. A fooled sample leaves the batch before the next query.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from robustscape.attacks._active import select
+from robustscape.attacks.generator import SampleGenerator
+from robustscape.attacks.gradients import Classifier, fooled, predict
+from robustscape.attacks.losses import margin
+from robustscape.attacks.threat import Threat, l2_norm, per_sample
+
+#: p is halved after these many queries out of 10,000.
+SCHEDULE = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+
+#: On a GPU every look at who is fooled waits for the device, so it is taken now and then. Results are the same.
+QUERIES_BETWEEN_LOOKS = 16
+
+
+def square(
+    model: Classifier,
+    x: Tensor,
+    y: Tensor,
+    threat: Threat,
+    generator: SampleGenerator,
+    *,
+    queries: Annotated[int, Field(ge=1)] = 5000,
+    p_init: Annotated[float, Field(gt=0, le=1)] = 0.8,
+    rescale_schedule: bool = True,
+) -> Tensor:
+    """Adversarial inputs, shape and range of ``x``; where none is found, the point of largest margin loss.
+
+    Args:
+        model: logits (B, C) from inputs (B, ...).
+        x: inputs (B, C, H, W), (B, C, T), (B, T) or (B, d) inside ``threat.bounds``.
+        y: labels (B,).
+        threat: norm, radius (one or one a sample) and range.
+        generator: the samples' random streams.
+        queries: changes tried.
+        p_init: share of the image in the first window.
+        rescale_schedule: stretch or shrink the schedule of p to ``queries``; False: it is that of 10,000 queries, of
+            which only the first ``queries`` are used (AutoAttack's standard version).
+    """
+    shape = x.shape
+    images = x if x.dim() == 4 else x.reshape(len(x), -1, 1, x.shape[-1])
+
+    def loss(images: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        logits = predict(model, images.reshape(-1, *shape[1:]))
+        return margin(logits, y), fooled(logits, y)
+
+    start, change = (_stripes, _window) if threat.norm == "Linf" else (_bumps, _moved_bump)
+    best = images.clone()
+    _, done = loss(images, y)
+    result = best.clone()
+    active = torch.arange(len(x), device=x.device)
+    active, best, images, y, threat, generator = select(~done, active, best, images, y, threat, generator)
+    if len(active):
+        best = start(images, threat, generator)
+        highest, done = loss(best, y)
+    for query in range(queries):
+        if not len(active):
+            return result.view(shape)
+        if (not x.is_cuda or query % QUERIES_BETWEEN_LOOKS == 0) and done.any():
+            result[active[done]] = best[done]
+            active, best, images, y, threat, generator, highest, done = select(
+                ~done, active, best, images, y, threat, generator, highest, done
+            )
+            if not len(active):
+                return result.view(shape)
+        share = _share(query, queries if rescale_schedule else 10_000, p_init)
+        candidate = change(best, images, share, threat, generator)
+        value, wrong = loss(candidate, y)
+        better = ((value > highest) | wrong) & ~done
+        highest = torch.where(better, value, highest)
+        best = torch.where(per_sample(better, best), candidate, best)
+        done = done | wrong
+    result[active] = best
+    return result.view(shape)
+
+
+def _share(query: int, queries: int, p_init: float) -> float:
+    """The share p of the image that the window of a query covers."""
+    position = query * 10_000 // queries
+    return p_init / 2 ** sum(position > bound for bound in SCHEDULE)
+
+
+def _side(share: float, images: Tensor, least: int) -> tuple[int, int]:
+    """Height and width of a window with that share of the image; an interval in images one pixel high."""
+    height, width = images.shape[-2:]
+    if height == 1:
+        return 1, min(max(round(share * width), least), width)
+    side = max(round(math.sqrt(share * height * width)), least)
+    side = min(side, height, width)
+    return side, side
+
+
+def _place(length: int, window: int, generator: SampleGenerator) -> Tensor:
+    """Where windows begin, int64 (B,)."""
+    return generator.integers(length - window + 1)
+
+
+def _stripes(images: Tensor, threat: Threat, generator: SampleGenerator) -> Tensor:
+    """+-eps, one sign for each channel and column."""
+    signs = generator.signs((images.shape[1], 1, images.shape[3]))
+    return threat.project(images + threat.radius(images) * signs, images)
+
+
+def _window(best: Tensor, images: Tensor, share: float, threat: Threat, generator: SampleGenerator) -> Tensor:
+    """``best`` with one window set to +-eps, one sign for each channel."""
+    height, width = _side(share, images, least=1)
+    rows, columns = (
+        _place(length, window, generator)[:, None]
+        for length, window in zip(images.shape[2:], (height, width), strict=True)
+    )
+    signs = generator.signs((images.shape[1], 1, 1))
+    down = torch.arange(images.shape[2], device=images.device)
+    across = torch.arange(images.shape[3], device=images.device)
+    inside = ((down >= rows) & (down < rows + height))[:, None, :, None] & (
+        (across >= columns) & (across < columns + width)
+    )[:, None, None, :]
+    return torch.where(inside, threat.clip(images + threat.radius(images) * signs), best)
+
+
+def _bump(height: int, width: int, like: Tensor) -> Tensor:
+    """eta^(h, w), (1, 1, h, w): two peaks of opposite sign, one in each half, of norm 1 (the paper's eq 2)."""
+    halves = (height // 2, height - height // 2) if height > 1 else (width // 2, width - width // 2)
+    parts = [_peak(half, width, like) if height > 1 else _peak(1, half, like) for half in halves]
+    bump = torch.cat([parts[0], -parts[1]], dim=0 if height > 1 else 1)
+    return (bump / bump.norm().clamp_min(1e-12))[None, None]
+
+
+def _peak(height: int, width: int, like: Tensor) -> Tensor:
+    """A sum of nested squares about the centre, the k-th of height 1 / (k + 1)^2."""
+    rings = max(height, width) // 2 + 1
+    down = (torch.arange(height, device=like.device) - height // 2).abs()
+    across = (torch.arange(width, device=like.device) - width // 2).abs()
+    distance = torch.maximum(down[:, None], across[None, :])
+    heights = 1.0 / torch.arange(1, rings + 1, device=like.device, dtype=like.dtype) ** 2
+    tails = heights.flip(0).cumsum(0).flip(0)
+    peak = tails[distance.clamp(max=rings - 1)] if height * width else like.new_zeros(height, width)
+    return peak / peak.norm().clamp_min(1e-12)
+
+
+def _turned(bump: Tensor, generator: SampleGenerator) -> Tensor:
+    """The bump lying or standing at random for each sample, (B, 1, h, w)."""
+    count = len(generator)
+    if bump.shape[2] != bump.shape[3]:
+        return bump.expand(count, -1, -1, -1)
+    standing = generator.uniform((1, 1, 1)) < 0.5
+    return torch.where(standing, bump, bump.transpose(2, 3))
+
+
+def _on_sphere(offset: Tensor, images: Tensor, threat: Threat) -> Tensor:
+    """``images`` plus the offset stretched to norm eps, cut to the range."""
+    return threat.project(images + offset / (l2_norm(offset) + 1e-12) * threat.radius(images), images)
+
+
+def _bumps(images: Tensor, threat: Threat, generator: SampleGenerator) -> Tensor:
+    """A grid of 5 x 5 bumps (5 in a row for waveforms), each channel's of random sign."""
+    offset = torch.zeros_like(images)
+    height, width = images.shape[2:]
+    tile = (1, max(width // 5, 1)) if height == 1 else (max(min(height, width) // 5, 1),) * 2
+    bump = _bump(*tile, like=images)
+    for top in range((height % tile[0]) // 2, height - tile[0] + 1, tile[0]):
+        for left in range((width % tile[1]) // 2, width - tile[1] + 1, tile[1]):
+            patch = _turned(bump, generator) * generator.signs((images.shape[1], 1, 1))
+            offset[:, :, top : top + tile[0], left : left + tile[1]] += patch
+    return _on_sphere(offset, images, threat)
+
+
+def _moved_bump(best: Tensor, images: Tensor, share: float, threat: Threat, generator: SampleGenerator) -> Tensor:
+    """``best`` with the second window's energy, and what the ball has left, moved to the first (algorithm 3)."""
+    batch, channels, height, width = images.shape
+    window = _side(share, images, least=3)
+    if height > 1 and window[0] % 2 == 0 and window[0] < min(height, width):
+        window = (window[0] + 1, window[0] + 1)
+    delta = (best - images).flatten(2)
+
+    def pixels() -> Tensor:
+        """Flat positions of a window of each sample, (B, channels, h * w)."""
+        top, left = _place(height, window[0], generator), _place(width, window[1], generator)
+        down = top[:, None, None] + torch.arange(window[0], device=images.device)[:, None]
+        across = left[:, None, None] + torch.arange(window[1], device=images.device)
+        return (down * width + across).flatten(1)[:, None].expand(-1, channels, -1)
+
+    first, second = pixels(), pixels()
+    bump = (_turned(_bump(*window, like=images), generator) * generator.signs((channels, 1, 1))).flatten(2)
+
+    old = delta.gather(2, first)
+    shape = bump + old / (old.norm(dim=2, keepdim=True) + 1e-12)
+    emptied = delta.scatter(2, first, 0.0).scatter(2, second, 0.0)
+    # Energy of both windows (their union): what is gone from each channel once they are emptied.
+    energy = (delta.square().sum(2, keepdim=True) - emptied.square().sum(2, keepdim=True)).clamp_min(0)
+    radius = threat.radius(images).view(batch, 1, 1) if isinstance(threat.eps, Tensor) else threat.eps
+    spare = (radius**2 - delta.square().sum((1, 2), keepdim=True)).clamp_min(0) / channels
+    fresh = shape / (shape.norm(dim=2, keepdim=True) + 1e-12) * (spare + energy).sqrt()
+    offset = emptied.scatter(2, first, fresh).view_as(images)
+    return _on_sphere(offset, images, threat)

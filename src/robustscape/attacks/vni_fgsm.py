@@ -1,0 +1,59 @@
+"""VNI-FGSM: NI-FGSM whose gradient is tuned by its variance around the previous iterate.
+
+Wang & He (2021), algorithm 1 on NI-FGSM; ma2025 table 6.7 ("VNI"). As VMI-FGSM, but grad_t is taken at the look-ahead
+point of NI-FGSM, x_t + step * decay * g_t (L2: g_t / ||g_t||_2); the neighbours stay around the iterate itself.
+
+Cost: ``steps + samples * (steps - 1)`` forward and input-backward passes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+from torch import Tensor
+
+from robustscape.attacks._momentum import ascend, gradient, look_ahead, step_length
+from robustscape.attacks._variance import tuned
+from robustscape.attacks.generator import SampleGenerator
+from robustscape.attacks.gradients import Classifier
+from robustscape.attacks.threat import Threat
+
+
+def vni_fgsm(
+    model: Classifier,
+    x: Tensor,
+    y: Tensor,
+    threat: Threat,
+    generator: SampleGenerator,
+    *,
+    steps: Annotated[int, Field(ge=1)] = 10,
+    step_size: Annotated[float, Field(gt=0)] | None = None,
+    rel_step_size: Annotated[float, Field(gt=0)] = 0.25,
+    decay: Annotated[float, Field(ge=0)] = 1.0,
+    samples: Annotated[int, Field(ge=0)] = 5,
+    beta: Annotated[float, Field(ge=0)] = 1.5,
+) -> Tensor:
+    """Adversarial inputs, shape and range of ``x``.
+
+    Args:
+        model: logits (B, C) from inputs (B, ...).
+        x: inputs (B, ...) inside ``threat.bounds``.
+        y: labels (B,).
+        threat: norm, radius (one or one a sample) and range.
+        generator: the samples' random streams.
+        steps: gradient steps.
+        step_size: length of a step in input units; None: ``rel_step_size`` times eps.
+        rel_step_size: length of a step as a fraction of eps.
+        decay: weight of the accumulated gradient (mu).
+        samples: neighbours drawn a step (N); 0 is NI-FGSM.
+        beta: radius of the neighbourhood as a multiple of eps; 0 tunes by the difference of the two gradients.
+    """
+    step = step_length(x, threat, step_size, rel_step_size, steps)
+    direction = tuned(
+        lambda point: gradient(model, point, y),
+        lambda point, momentum: look_ahead(point, momentum, threat, step, decay),
+        lambda like: beta * threat.random_offset(like, generator),
+        samples,
+    )
+    return ascend(direction, x, threat, steps=steps, step=step, decay=decay)

@@ -1,0 +1,165 @@
+"""What can be named in the configuration, found by looking at the package's files.
+
+A module registers itself by defining a function of its own name: ``attacks/pgd.py`` defines ``pgd``, so ``pgd`` is an
+attack; its keyword-only arguments are its parameters, their annotations and defaults the schema, its docstring the
+documentation. Adding a method is therefore adding one file.
+
+Signatures are read from the syntax tree, not by importing: the configuration is validated, and Snakemake plans its jobs,
+without loading torch (2 s on a small machine).
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from robustscape.config.numbers import Number
+from robustscape.errors import ConfigError, unknown
+
+PACKAGE = Path(__file__).parent
+
+#: kind -> the packages searched and the first positional arguments its functions take.
+KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "dataset": (("data/sets",), ("directory",)),
+    "architecture": (("models",), ("shape", "num_classes")),
+    "attack": (("attacks",), ("model", "x", "y", "threat", "generator")),
+    "method": (("training/methods",), ("model", "x", "y", "attack")),
+    "optimizer": (("training/optimizers",), ("parameters",)),
+    "probe": (("training/probes",), ("context",)),
+    "measurement": (("evaluation", "landscape"), ("run",)),
+    "theory": (("theory",), ()),
+    "table": (("report/tables",), ("rows", "item")),
+    "figure": (("report/figures",), ("rows", "item")),
+}
+
+# What the annotations of a parameter may be made of. ``float`` reads "8/255" too, as everywhere in the configuration.
+_TYPES: dict[str, Any] = {
+    "float": Number,
+    "int": int,
+    "bool": bool,
+    "str": str,
+    "list": list,
+    "tuple": tuple,
+    "dict": dict,
+    "Literal": Literal,
+    "Annotated": Annotated,
+    "Field": Field,
+    "None": None,
+    # Names of entries of attacks.yaml and suites.yaml; the function receives the entry itself.
+    "AttackSpec": str,
+    "Suite": str,
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One nameable function: where it is, what it takes, what its docstring says.
+
+    ``references`` maps the parameters that name an attack or a suite to "AttackSpec" or "Suite".
+    """
+
+    kind: str
+    name: str
+    module: str
+    path: Path
+    summary: str
+    parameters: type[BaseModel]
+    references: dict[str, str]
+
+    def load(self) -> Callable[..., Any]:
+        """Import the module and return its function."""
+        function: Callable[..., Any] = getattr(importlib.import_module(self.module), self.name)
+        return function
+
+
+class Parameters(BaseModel):
+    """Base of the generated parameter models: unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _evaluate(node: ast.expr | None) -> Any:
+    """Value of an annotation or default, built of ``_TYPES`` and literals only."""
+    if node is None:
+        return Any
+    code = compile(ast.Expression(node), "<annotation>", "eval")
+    return eval(code, {"__builtins__": {}}, _TYPES)  # noqa: S307  (the package's own source, closed namespace)
+
+
+def _default(node: ast.expr | None) -> Any:
+    """A keyword's default; ``2 / 255`` is allowed beside plain literals. No default makes the key required."""
+    if node is None:
+        return ...
+    return eval(compile(ast.Expression(node), "<default>", "eval"), {"__builtins__": {}}, {})  # noqa: S307
+
+
+def _parameter_model(name: str, function: ast.FunctionDef) -> type[BaseModel]:
+    fields: dict[str, Any] = {
+        argument.arg: (_evaluate(argument.annotation), _default(default))
+        for argument, default in zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True)
+    }
+    return create_model(f"{name}_parameters", __base__=Parameters, **fields)
+
+
+def _references(function: ast.FunctionDef) -> dict[str, str]:
+    return {
+        argument.arg: name.id
+        for argument in function.args.kwonlyargs
+        for name in ast.walk(argument.annotation or ast.Constant(None))
+        if isinstance(name, ast.Name) and name.id in ("AttackSpec", "Suite")
+    }
+
+
+def _entry(kind: str, path: Path, leading: tuple[str, ...]) -> Entry | None:
+    name = path.stem
+    try:
+        tree = ast.parse(path.read_text(), filename=str(path))
+    except SyntaxError as error:
+        raise ConfigError(f"{path}: line {error.lineno}: this is not Python: {error.msg}.") from None
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and node.name == name:
+            positional = tuple(a.arg for a in [*node.args.posonlyargs, *node.args.args])
+            if positional[: len(leading)] != leading:
+                return None
+            docstring = ast.get_docstring(node) or ast.get_docstring(tree) or ""
+            module = ".".join(("robustscape", *path.relative_to(PACKAGE).with_suffix("").parts))
+            summary = docstring.split("\n")[0].strip()
+            return Entry(kind, name, module, path, summary, _parameter_model(name, node), _references(node))
+    return None
+
+
+@functools.cache
+def entries(kind: str) -> dict[str, Entry]:
+    """Everything of one kind, by name."""
+    folders, leading = KINDS[kind]
+    found = (
+        _entry(kind, path, leading)
+        for folder in folders
+        for path in sorted((PACKAGE / folder).glob("*.py"))
+        if not path.stem.startswith("_")
+    )
+    return {entry.name: entry for entry in found if entry is not None}
+
+
+def find(kind: str, name: str) -> Entry:
+    """The entry called ``name``.
+
+    Raises:
+        ConfigError: there is none; the message lists what there is.
+    """
+    found = entries(kind)
+    if name not in found:
+        raise unknown(kind, name, found)
+    return found[name]
+
+
+def load(kind: str, name: str) -> Callable[..., Any]:
+    """The function called ``name``, imported."""
+    return find(kind, name).load()

@@ -1,0 +1,57 @@
+"""``config/attacks/*.yaml`` and ``config/suites.yaml``: attacks with their protocol, and lists of them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from robustscape.config.base import Strict, catalog_parameters
+
+
+class AttackSpec(Strict):
+    """An attack with everything that changes its result, eps aside."""
+
+    attack: str
+    """Name of an attack (`robustscape list attacks`)."""
+    norm: Literal["Linf", "L2"] = "Linf"
+    """Norm of the ball."""
+    bounds: tuple[float, float] | None = (0.0, 1.0)
+    """Legal range of an input; null for none (closed forms hold only then)."""
+    parameters: dict[str, Any] = {}
+    """Keyword arguments of the attack; see its docstring."""
+    model_mode: Literal["eval", "train"] = "eval"
+    """Mode of the model, and so of batch normalisation, while it is attacked."""
+    about: str = ""
+    """Where the protocol comes from."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_parameters(cls, data: Any) -> Any:
+        if isinstance(data, dict) and isinstance(data.get("attack"), str):
+            parameters = catalog_parameters("attack", data["attack"], data.get("parameters") or {})
+            return {**data, "parameters": parameters}
+        return data
+
+    @field_validator("bounds")
+    @classmethod
+    def _ordered(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not value[0] < value[1]:
+            raise ValueError(f"the lower bound must be below the upper one, got {value}")
+        return value
+
+
+class SuiteSpec(Strict):
+    """Attacks evaluated together: a sample counts as robust when it survives all of them."""
+
+    attacks: list[str] = Field(min_length=1)
+    """Names of attacks in config/attacks/, in the order in which they run."""
+    about: str = ""
+    """What the suite is, and what it must not be taken for."""
+
+
+class Suite(Strict):
+    """A suite with its attacks looked up."""
+
+    name: str
+    attacks: tuple[tuple[str, AttackSpec], ...]

@@ -1,0 +1,148 @@
+"""How every YAML file is read: strictly, and with errors that are sentences.
+
+An error names the file, the key, what it got and what is allowed; nothing runs before every file has been read.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import reprlib
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from robustscape.errors import ConfigError
+
+
+class Strict(BaseModel):
+    """A model that refuses keys it does not know and cannot be changed after it was read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+#: Problems of a file that one error names.
+SHOWN = 3
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class _Loader(yaml.CSafeLoader):
+    """Safe YAML in which a key written twice is an error, not a silent overwrite."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen and key != "<<":
+                line = key_node.start_mark.line + 1
+                raise yaml.constructor.ConstructorError(None, None, f"key '{key}' is written twice (line {line})", None)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Raises:
+        ConfigError: no such file, not YAML, a key written twice, or not a mapping.
+    """
+    try:
+        content = yaml.load(path.read_text(), Loader=_Loader)  # noqa: S506  (a CSafeLoader)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such configuration file.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: this is not valid YAML: {' '.join(str(error).split())}.") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: expected keys and values, got {type(content).__name__}.")
+    return content
+
+
+def _fields(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    """Names of the fields of the model that holds the last key of ``location``; empty if that cannot be told."""
+    current: Any = model
+    for key in location[:-1]:
+        field = getattr(current, "model_fields", {}).get(key)
+        if field is None:
+            continue  # an index, a name in a mapping, or a union's tag
+        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
+        candidates += [inner for c in candidates for inner in getattr(c, "__args__", ())]
+        nested = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
+        current = nested[0] if nested else current
+    return sorted(getattr(current, "model_fields", {}))
+
+
+def sentence(error: ValidationError, model: type[BaseModel]) -> str:
+    """A pydantic error as sentences: key, what it got, what is allowed."""
+    lines = []
+    details = error.errors()
+    for detail in details[:SHOWN]:
+        location = detail["loc"]
+        key = ".".join(str(part) for part in location) or "(top level)"
+        got = detail.get("input")
+        if detail["type"] == "extra_forbidden":
+            allowed = _fields(model, location)
+            close = difflib.get_close_matches(str(location[-1]), allowed, n=1)
+            hint = f" Did you mean '{close[0]}'?" if close else ""
+            lines.append(f"unknown key '{key}'.{hint} Allowed: {', '.join(allowed)}.")
+        elif detail["type"] == "missing":
+            lines.append(f"key '{key}' is missing.")
+        else:
+            message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+            prefix = "allowed is " if message != detail["msg"] and "error" not in detail["type"] else ""
+            found = "" if isinstance(got, (dict, BaseModel)) else f" got {reprlib.repr(got)}"
+            lines.append(f"key '{key}'{found}: {prefix}{message.rstrip('.')}.")
+    if len(details) > SHOWN:
+        lines.append(f"({len(details) - SHOWN} more problems in this file.)")
+    return " ".join(lines)
+
+
+def validate(model: type[Model], content: Any, where: str) -> Model:
+    """``content`` as a ``model``; ``where`` (a file, or file and key) begins the sentence if it is not one."""
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {sentence(error, model)}") from None
+
+
+def read(model: type[Model], path: Path) -> Model:
+    """A YAML file as a ``model``."""
+    return validate(model, read_yaml(path), str(path))
+
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
+
+
+def check_name(name: Any, where: str) -> str:
+    """A name that can be a folder, a rule and a word of a command line.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ConfigError(f"{where}: the name {name!r} is not allowed; use small letters, digits, '_', '-' and '.'.")
+    return name
+
+
+def read_mapping(model: type[Model], path: Path) -> dict[str, Model]:
+    """A YAML file of named entries, each a ``model``."""
+    entries = read_yaml(path).items()
+    return {check_name(name, str(path)): validate(model, content, f"{path}: '{name}'") for name, content in entries}
+
+
+def catalog_parameters(kind: str, name: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    """``parameters`` checked against the signature of ``name``, defaults filled in, numbers like 8/255 read.
+
+    For use in validators: raises ValueError with a sentence.
+    """
+    from robustscape import catalog
+
+    try:
+        model = catalog.find(kind, name).parameters
+        return model.model_validate(parameters).model_dump()
+    except ValidationError as error:
+        raise ValueError(f"parameters of {kind} '{name}': {sentence(error, model)}") from None
+    except ConfigError as error:
+        raise ValueError(str(error)) from None

@@ -1,0 +1,36 @@
+"""``config/datasets.yaml``: data sets with their sizes, by the name a study or a scale uses."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, model_validator
+
+from robustscape.config.base import Strict, catalog_parameters
+
+Count = Annotated[int, Field(ge=1, strict=True)]
+
+
+class DatasetEntry(Strict):
+    """A data set: which one, how much of it, and at what resolution."""
+
+    dataset: str
+    """Name of a data set (`robustscape list datasets`)."""
+    parameters: dict[str, Any] = {}
+    """Keyword arguments of the data set; see its docstring."""
+    train: Count | None = None
+    """Training samples, a fixed stratified subset; null for all."""
+    test: Count | None = None
+    """Test samples, likewise."""
+    pool: Count = 1
+    """Factor by which images are made smaller, by means of pool x pool pixels; 1 leaves them."""
+    about: str = ""
+    """Which works use it, or what it stands in for."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_parameters(cls, data: Any) -> Any:
+        if isinstance(data, dict) and isinstance(data.get("dataset"), str):
+            parameters = catalog_parameters("dataset", data["dataset"], data.get("parameters") or {})
+            return {**data, "parameters": parameters}
+        return data

@@ -1,0 +1,316 @@
+"""The whole configuration, read, cross-checked and resolved for one scale. Imports no torch: planning must be quick."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from robustscape import catalog
+from robustscape.config.architectures import ArchitectureEntry
+from robustscape.config.attacks import AttackSpec, Suite, SuiteSpec
+from robustscape.config.base import check_name, read, read_mapping, read_yaml, validate
+from robustscape.config.datasets import DatasetEntry
+from robustscape.config.numbers import label
+from robustscape.config.recipes import Recipe, RecipeSizes
+from robustscape.config.scales import Scale
+from robustscape.config.studies import Measurement, RunSet, Study, Theory
+from robustscape.errors import ConfigError, unknown
+
+
+@dataclass(frozen=True, order=True)
+class Run:
+    """One trained model: what really runs at this scale, stand-ins included."""
+
+    dataset: str
+    architecture: str
+    recipe: str
+    eps: float
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """Its folder below ``models/`` (contract 2)."""
+        return f"{self.dataset}/{self.architecture}/{self.recipe}/eps{label(self.eps)}/seed{self.seed}"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Every file of ``config/``, at one scale."""
+
+    folder: Path
+    paper: Path
+    scale_name: str
+    scale: Scale
+    attacks: dict[str, AttackSpec]
+    suites: dict[str, SuiteSpec]
+    datasets: dict[str, DatasetEntry]
+    architectures: dict[str, ArchitectureEntry]
+    recipes: dict[str, Recipe]
+    studies: dict[str, Study]
+    full_recipes: dict[str, Recipe]
+
+    # -- names -> entries ---------------------------------------------------------------------------------------------
+
+    def attack(self, name: str) -> AttackSpec:
+        """An entry of config/attacks/."""
+        if name not in self.attacks:
+            raise unknown("attack of config/attacks/", name, self.attacks)
+        return self.attacks[name]
+
+    def suite(self, name: str) -> Suite:
+        """An entry of suites.yaml, its attacks looked up."""
+        if name not in self.suites:
+            raise unknown("suite", name, self.suites)
+        return Suite(name=name, attacks=tuple((n, self.attack(n)) for n in self.suites[name].attacks))
+
+    def arguments(self, kind: str, name: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Keyword arguments for a catalogue function: names of attacks and suites replaced by what they stand for."""
+        references = catalog.find(kind, name).references
+        resolved = dict(parameters)
+        for key, what in references.items():
+            value = parameters.get(key)
+            look_up = self.attack if what == "AttackSpec" else self.suite
+            if isinstance(value, str):
+                resolved[key] = look_up(value)
+            elif isinstance(value, (list, tuple)):
+                resolved[key] = [look_up(v) for v in value]
+        return resolved
+
+    # -- runs ---------------------------------------------------------------------------------------------------------
+
+    def runs(self, run_set: RunSet) -> list[Run]:
+        """The runs a study's run set stands for at this scale."""
+        dataset = self.scale.datasets.get(run_set.dataset, run_set.dataset)
+        architecture = self.scale.architectures.get(run_set.architecture, run_set.architecture)
+        return [
+            Run(dataset, architecture, run_set.recipe, eps, seed) for eps in run_set.eps for seed in run_set.seeds
+        ]
+
+    def own_protocol(self, run_set: RunSet) -> bool:
+        """Whether these runs are the work's own: its data set, its architecture, its training length."""
+        return (
+            self.scale.datasets.get(run_set.dataset, run_set.dataset) == run_set.dataset
+            and self.scale.architectures.get(run_set.architecture, run_set.architecture) == run_set.architecture
+            and self.recipes[run_set.recipe] == self.full_recipes[run_set.recipe]
+        )
+
+    def run_config(self, run: Run) -> dict[str, Any]:
+        """Everything that determines a run's result, the code and the data's content aside; JSON-ready."""
+        recipe = self.recipes[run.recipe]
+        attacks = {name: self.attack(name).model_dump(mode="json", exclude={"about"}) for name in sorted(recipe_attacks(recipe))}
+        return {
+            "dataset": {"name": run.dataset, **self.datasets[run.dataset].model_dump(mode="json", exclude={"about"})},
+            "architecture": {
+                "name": run.architecture,
+                **self.architectures[run.architecture].model_dump(mode="json", exclude={"about"}),
+            },
+            "recipe": {"name": run.recipe, **recipe.model_dump(mode="json", exclude={"about", "extends"})},
+            "attacks": attacks,
+            "eps": run.eps,
+            "seed": run.seed,
+        }
+
+    # -- measurements ---------------------------------------------------------------------------------------------------
+
+    def sized(self, work: str, name: str, entry: Measurement | Theory) -> tuple[dict[str, Any], bool]:
+        """Parameters of a measurement at this scale, and whether the scale changed any."""
+        accepted = catalog.find(*_kind_and_name(entry)).parameters.model_fields
+        parameters = dict(entry.parameters)
+        for pattern, sizes in self.scale.measurements.items():
+            if fnmatchcase(f"{work}/{name}", pattern):
+                changes = sizes.model_dump(exclude_none=True)
+                parameters.update({key: value for key, value in changes.items() if key in accepted})
+        return parameters, parameters != entry.parameters
+
+
+def _kind_and_name(entry: Measurement | Theory) -> tuple[str, str]:
+    return ("measurement", entry.measure) if isinstance(entry, Measurement) else ("theory", entry.check)
+
+
+def recipe_attacks(recipe: Recipe) -> set[str]:
+    """Names of the attacks a recipe uses, for training and in its probes."""
+    names = {recipe.attack} if recipe.attack else set()
+    for probe in recipe.probes.values():
+        for key, what in catalog.find("probe", probe.name).references.items():
+            if what == "AttackSpec" and probe.parameters.get(key):
+                names.add(probe.parameters[key])
+    return names
+
+
+# -- reading ------------------------------------------------------------------------------------------------------------
+
+
+def _merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """``own`` over ``base``; nested mappings merge, but a mapping that names another function replaces its parameters."""
+    merged = dict(base)
+    for key, value in own.items():
+        old = merged.get(key)
+        renamed = isinstance(value, dict) and isinstance(old, dict) and value.get("name", old.get("name")) != old.get("name")
+        merged[key] = _merge(old, value) if isinstance(value, dict) and isinstance(old, dict) and not renamed else value
+    return merged
+
+
+def _read_recipes(folder: Path) -> dict[str, Recipe]:
+    raw = {check_name(path.stem, str(path)): read_yaml(path) for path in sorted(folder.glob("*.yaml"))}
+
+    def complete(name: str, chain: tuple[str, ...]) -> dict[str, Any]:
+        content = raw[name]
+        parent = content.get("extends")
+        if parent is None:
+            return content
+        if parent not in raw:
+            raise ConfigError(f"{folder / name}.yaml: {unknown('recipe in extends', str(parent), raw)}")
+        if parent in chain:
+            raise ConfigError(f"{folder / name}.yaml: recipes extend each other in a circle: {' -> '.join([*chain, parent])}.")
+        inherited = complete(parent, (*chain, parent))
+        if "method" in content and content["method"] != inherited.get("method"):
+            inherited = {key: value for key, value in inherited.items() if key != "parameters"}
+        return _merge(inherited, content)
+
+    return {name: validate(Recipe, complete(name, (name,)), f"{folder / name}.yaml") for name in raw}
+
+
+def _read_attacks(folder: Path) -> dict[str, AttackSpec]:
+    """The attacks of every file in the folder; a name belongs to one file only."""
+    found: dict[str, AttackSpec] = {}
+    for path in sorted(folder.glob("*.yaml")):
+        for name, spec in read_mapping(AttackSpec, path).items():
+            if name in found:
+                raise ConfigError(f"{path}: attack '{name}' is also in another file of {folder}; give it another name.")
+            found[name] = spec
+    return found
+
+
+def _resize(name: str, recipe: Recipe, sizes: dict[str, RecipeSizes]) -> Recipe:
+    for pattern, size in sizes.items():
+        if fnmatchcase(name, pattern):
+            changes = size.model_dump(exclude_none=True, exclude={"probe_samples"})
+            if size.probe_samples is not None:
+                probes = {
+                    key: probe.model_copy(update={"parameters": {**probe.parameters, "samples": size.probe_samples}})
+                    if "samples" in probe.parameters
+                    else probe
+                    for key, probe in recipe.probes.items()
+                }
+                changes["probes"] = probes
+            recipe = recipe.model_copy(update=changes)
+    return recipe
+
+
+def _check(experiment: Experiment) -> None:
+    """Everything that only shows when the files are read together."""
+    folder = experiment.folder
+    for name, suite in experiment.suites.items():
+        for attack in suite.attacks:
+            _within(f"{folder}/suites.yaml: '{name}'", lambda attack=attack: experiment.attack(attack))
+    for name, recipe in experiment.recipes.items():
+        for attack in sorted(recipe_attacks(recipe)):
+            _within(f"{folder}/recipes/{name}.yaml", lambda attack=attack: experiment.attack(attack))
+    scale = f"{folder}/scales/{experiment.scale_name}.yaml"
+    for stand_in in experiment.scale.datasets.values():
+        if stand_in not in experiment.datasets:
+            raise ConfigError(f"{scale}: {unknown('data set of config/datasets.yaml', stand_in, experiment.datasets)}")
+    for stand_in in experiment.scale.architectures.values():
+        if stand_in not in experiment.architectures:
+            problem = unknown("architecture of config/architectures.yaml", stand_in, experiment.architectures)
+            raise ConfigError(f"{scale}: {problem}")
+    for pattern in experiment.scale.recipes:
+        if not any(fnmatchcase(name, pattern) for name in experiment.recipes):
+            raise ConfigError(f"{scale}: recipes: {unknown('recipe pattern', pattern, experiment.recipes)}")
+    known = [f"{w}/{n}" for w, study in experiment.studies.items() for n in [*study.measurements, *study.theory]]
+    for pattern in experiment.scale.measurements:
+        if not any(fnmatchcase(name, pattern) for name in known):
+            raise ConfigError(f"{scale}: measurements: {unknown('measurement pattern', pattern, known)}")
+    for study in experiment.studies.values():
+        _check_study(experiment, study)
+
+
+def _check_study(experiment: Experiment, study: Study) -> None:
+    from robustscape.report.claims import check  # needs simpleeval only
+
+    where = f"{experiment.folder}/studies/{study.work}.yaml"
+    for name, run_sets in study.runs.items():
+        for run_set in run_sets:
+            if run_set.recipe not in experiment.recipes:
+                raise ConfigError(f"{where}: runs '{name}': {unknown('recipe', run_set.recipe, experiment.recipes)}")
+            recipe = experiment.recipes[run_set.recipe]
+            if recipe.attack is None and any(run_set.eps):
+                raise ConfigError(
+                    f"{where}: runs '{name}': recipe '{run_set.recipe}' has no attack, so eps must be 0, got {run_set.eps}."
+                )
+            for run in experiment.runs(run_set):
+                if run.dataset not in experiment.datasets:
+                    raise ConfigError(f"{where}: runs '{name}': {unknown('data set', run.dataset, experiment.datasets)}")
+                if run.architecture not in experiment.architectures:
+                    problem = unknown("architecture", run.architecture, experiment.architectures)
+                    raise ConfigError(f"{where}: runs '{name}': {problem}")
+    for name, measurement in study.measurements.items():
+        parameters, _ = experiment.sized(study.work, name, measurement)
+        _within(
+            f"{where}: measurement '{name}'",
+            lambda m=measurement, p=parameters: experiment.arguments("measurement", m.measure, p),
+        )
+    for name, item in study.items.items():
+        if item.printed and not (experiment.paper / f"{item.printed}.csv").exists():
+            there = [path.stem for path in experiment.paper.glob("*.csv")]
+            raise ConfigError(f"{where}: item '{name}': {unknown('file of resources/paper', item.printed, there)}")
+        for claim in item.claims:
+            _within(
+                f"{where}: item '{name}': claim '{claim.id}'",
+                lambda c=claim, i=item: check(c.holds, i.metrics or None, i.factors),
+            )
+
+
+def _within(where: str, action: Any) -> None:
+    """Run a check; put the file and key before its sentence."""
+    try:
+        action()
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+
+
+@functools.cache
+def load(folder: Path, scale_name: str, paper: Path | None = None) -> Experiment:
+    """Read and check the configuration in ``folder`` for a scale.
+
+    Args:
+        folder: ``config/``.
+        scale_name: name of a file in ``config/scales/``.
+        paper: folder of the printed numbers; ``resources/paper`` beside ``folder`` by default.
+
+    Raises:
+        ConfigError: with the file, the key, what it got and what is allowed.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"there is no configuration folder '{folder}'; run from the project's root or give --config.")
+    scales = {path.stem for path in (folder / "scales").glob("*.yaml")}
+    if scale_name not in scales:
+        raise unknown("scale", scale_name, scales)
+    scale = read(Scale, folder / "scales" / f"{scale_name}.yaml")
+    studies = {path.stem: read(Study, path) for path in sorted((folder / "studies").glob("*.yaml"))}
+    for name, study in studies.items():
+        if study.work != name:
+            raise ConfigError(f"{folder}/studies/{name}.yaml: key 'work' got '{study.work}', allowed is the file's name.")
+        for key in [*study.runs, *study.measurements, *study.theory, *study.items]:
+            check_name(key, f"{folder}/studies/{name}.yaml")
+    full = _read_recipes(folder / "recipes")
+    experiment = Experiment(
+        folder=folder,
+        paper=paper or folder.parent / "resources" / "paper",
+        scale_name=scale_name,
+        scale=scale,
+        attacks=_read_attacks(folder / "attacks"),
+        suites=read_mapping(SuiteSpec, folder / "suites.yaml"),
+        datasets=read_mapping(DatasetEntry, folder / "datasets.yaml"),
+        architectures=read_mapping(ArchitectureEntry, folder / "architectures.yaml"),
+        recipes={name: _resize(name, recipe, scale.recipes) for name, recipe in full.items()},
+        full_recipes=full,
+        studies=studies,
+    )
+    _check(experiment)
+    return experiment
+
+

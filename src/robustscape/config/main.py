@@ -1,0 +1,18 @@
+"""``config/config.yaml``: which scale, which works, where things are."""
+
+from __future__ import annotations
+
+from robustscape.config.base import Strict
+
+
+class Main(Strict):
+    """The experiment's few top-level choices; each can be set on the command line."""
+
+    scale: str = "small"
+    """Name of a file in config/scales/."""
+    studies: list[str] = []
+    """Works to do; empty: all of them."""
+    results: str = "results"
+    """Folder below which everything is written."""
+    downloads: str = "downloads"
+    """Folder where full data sets are looked for and downloaded to."""

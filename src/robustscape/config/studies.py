@@ -1,0 +1,173 @@
+"""``config/studies/<work>.yaml``: runs, measurements, items and claims of a work."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from robustscape.config.base import Strict, catalog_parameters
+from robustscape.config.numbers import Number
+
+ScaleName = str
+
+
+class RunSet(Strict):
+    """Runs that differ in eps and seed only."""
+
+    dataset: str
+    """The work's data set; the scale may name a stand-in."""
+    architecture: str
+    """The work's architecture; the scale may name a stand-in."""
+    recipe: str
+    """Name of a file in config/recipes/."""
+    eps: list[Number] = Field(min_length=1)
+    """Training radii in input units; 0 is clean training."""
+    seeds: list[int] = Field([0], min_length=1)
+    """Seeds; each is a run."""
+
+    @field_validator("eps")
+    @classmethod
+    def _not_negative(cls, value: list[float]) -> list[float]:
+        if any(eps < 0 for eps in value):
+            raise ValueError(f"eps must not be negative, got {value}")
+        return value
+
+
+class Measurement(Strict):
+    """Something measured on trained runs: one CSV of tidy rows a run."""
+
+    measure: str
+    """Name of a measurement (`robustscape list measurements`)."""
+    runs: list[str] = Field(min_length=1)
+    """Names of run lists of this study."""
+    weights: Literal["selected", "last"] = "selected"
+    """The epoch the recipe selected, or the last one (the same budget for every run)."""
+    parameters: dict[str, Any] = {}
+    """Keyword arguments of the measurement."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_parameters(cls, data: Any) -> Any:
+        if isinstance(data, dict) and isinstance(data.get("measure"), str):
+            parameters = catalog_parameters("measurement", data["measure"], data.get("parameters") or {})
+            return {**data, "parameters": parameters}
+        return data
+
+
+class Theory(Strict):
+    """A theorem's numeric check or a toy: one CSV of tidy rows, no trained runs."""
+
+    check: str
+    """Name of a check (`robustscape list theory`)."""
+    parameters: dict[str, Any] = {}
+    """Keyword arguments of the check."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_parameters(cls, data: Any) -> Any:
+        if isinstance(data, dict) and isinstance(data.get("check"), str):
+            parameters = catalog_parameters("theory", data["check"], data.get("parameters") or {})
+            return {**data, "parameters": parameters}
+        return data
+
+
+class Source(Strict):
+    """Rows of an item: a measurement or a theory check, with the factors the work names them by."""
+
+    of: str
+    """Name of a measurement or theory check of this study."""
+    where: dict[str, Any] = {}
+    """Keep only rows whose columns have these values (a value or a list of values)."""
+    label: dict[str, Any] = {}
+    """Factors added to every row (e.g. `noise: PGD`)."""
+
+
+class Claim(Strict):
+    """A statement of the work, as an expression over the item's rows."""
+
+    id: str
+    """The specification's name of it, e.g. `Y-1`."""
+    says: str
+    """The statement in words."""
+    holds: str
+    """An expression that is true when it holds; see docs/claims.md."""
+    scales: list[ScaleName] = Field(["small", "paper"], min_length=1)
+    """Scales at which it can be tested; elsewhere the verdict is `not testable at this scale`."""
+
+
+class Item(Strict):
+    """A table or figure."""
+
+    title: str
+    """Heading."""
+    caption: str = ""
+    """What one sees and how it was made; shown in the report."""
+    kind: Literal["table", "figure"]
+    """Which files are written: .md and .tex, or .png and .svg."""
+    draw: str
+    """Name of a table or figure function (`robustscape list tables|figures`)."""
+    options: dict[str, Any] = {}
+    """Keyword arguments of that function."""
+    rows: list[Source] = Field(min_length=1)
+    """Where its numbers come from."""
+    factors: list[str]
+    """Columns that identify a number; the printed numbers are matched on them."""
+    metrics: list[str] = []
+    """Metrics kept, in this order; empty: all."""
+    printed: str | None = None
+    """Name of the CSV in resources/paper/ with the work's numbers."""
+    claims: list[Claim] = []
+    """Statements checked on the item's rows."""
+    extra: bool = False
+    """True: not in the work, shown because it helps."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_parameters(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("kind") in ("table", "figure") and isinstance(data.get("draw"), str):
+            return {**data, "options": catalog_parameters(data["kind"], data["draw"], data.get("options") or {})}
+        return data
+
+    @field_validator("claims")
+    @classmethod
+    def _distinct(cls, value: list[Claim]) -> list[Claim]:
+        names = [claim.id for claim in value]
+        if len(names) != len(set(names)):
+            raise ValueError(f"claim ids must differ within an item, got {names}")
+        return value
+
+
+class Study(Strict):
+    """Everything of one work."""
+
+    work: str
+    """The work key; also the name of the file."""
+    title: str
+    """Title of the work."""
+    reference: str
+    """Authors, year, where it appeared."""
+    runs: dict[str, list[RunSet]] = {}
+    """Name -> the runs it stands for."""
+    measurements: dict[str, Measurement] = {}
+    """Name -> what is measured on which runs."""
+    theory: dict[str, Theory] = {}
+    """Name -> a numeric check or toy."""
+    items: dict[str, Item]
+    """Tables and figures."""
+
+    @model_validator(mode="after")
+    def _references_exist(self) -> Study:
+        for name, measurement in self.measurements.items():
+            for runs in measurement.runs:
+                if runs not in self.runs:
+                    raise ValueError(f"measurement '{name}' names runs '{runs}'; there are: {', '.join(self.runs)}")
+        both = set(self.measurements) & set(self.theory)
+        if both:
+            raise ValueError(f"{sorted(both)} name both a measurement and a theory check")
+        for name, item in self.items.items():
+            for source in item.rows:
+                if source.of not in self.measurements and source.of not in self.theory:
+                    known = ", ".join([*self.measurements, *self.theory])
+                    raise ValueError(f"item '{name}' takes rows of '{source.of}'; there are: {known}")
+        return self

@@ -1,0 +1,254 @@
+"""Raw files of data sets: found in the user's folder, or downloaded; verified either way.
+
+A download goes to ``NAME.part`` and is renamed when its checksum is right. A transfer that broke, or was killed, is
+resumed by an HTTP Range request; several mirrors are tried in turn. Two jobs that want the same file take turns by a
+lock on the part. Where nothing can be downloaded, the error says which file to put where, with its size and checksum.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import http.client
+import os
+import re
+import shutil
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from tqdm import tqdm
+
+from robustscape.errors import CorruptFile, MissingData, UserError
+
+#: How files of a kind begin; a web page saved under their name does not.
+_MAGIC = {".gz": b"\x1f\x8b", ".mat": b"MATLAB 5.0"}
+
+_CHUNK = 1 << 20
+_ATTEMPTS = 4
+_TIMEOUT = 30.0
+_PAUSE = 1.0
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file as its publisher gives it.
+
+    Args:
+        name: its name, also in the user's folder.
+        size: bytes.
+        md5: checksum the publisher, or torchvision, states. It is there against accidents; forging a second file with
+            the MD5 of a given one is still out of reach, so an http mirror is safe to read too.
+        urls: mirrors, in the order in which they are tried.
+        content_md5: of the decompressed file, where the same content circulates in several packings.
+    """
+
+    name: str
+    size: int
+    md5: str
+    urls: tuple[str, ...]
+    content_md5: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.size:,} bytes, md5 {self.md5})"
+
+
+class _Refused(Exception):
+    """What a mirror sent is not the file; another attempt there would not help."""
+
+
+def obtain(dataset: str, files: Sequence[RemoteFile], folder: Path) -> list[Path]:
+    """Paths of ``files`` in ``folder``, downloaded if they are not there. Only the fresh ones are verified.
+
+    Raises:
+        MissingData: some are neither there nor to be had; the message lists all of them.
+    """
+    for position, file in enumerate(files):
+        if (folder / file.name).exists():
+            continue
+        try:
+            download(file, folder)
+        except MissingData as error:
+            # One file that cannot be had tells that we are offline: do not wait for the others' time-outs.
+            missing = [f for f in files[position:] if not (folder / f.name).exists()]
+            lines = "".join(f"\n  {f} from {f.urls[0]}" for f in missing)
+            raise MissingData(
+                f"data set '{dataset}' is incomplete and could not be downloaded. Put into '{folder}':{lines}\n{error}"
+            ) from None
+    return [folder / file.name for file in files]
+
+
+def verify(path: Path, file: RemoteFile) -> None:
+    """Refuse a file that is not the publisher's.
+
+    Raises:
+        CorruptFile: its size, beginning or MD5 is wrong; the message says which.
+    """
+    with path.open("rb") as stream:
+        problem = _problem(stream, file)
+    if problem:
+        raise CorruptFile(f"'{path}' is not {file}: {problem}. Delete it; the next run downloads it again.")
+
+
+def _problem(stream: BinaryIO, file: RemoteFile) -> str:
+    """What is wrong with a file's content; empty if nothing is."""
+    stream.seek(0)
+    reason = _impostor(stream.read(512), file.name)
+    if reason:
+        return reason
+    size = stream.seek(0, os.SEEK_END)
+    if size != file.size:
+        return f"it has {size:,} bytes"
+    stream.seek(0)
+    md5 = hashlib.file_digest(stream, _md5).hexdigest()  # type: ignore[arg-type]
+    return "" if md5 == file.md5 else f"its md5 is {md5}"
+
+
+def _md5() -> hashlib._Hash:
+    return hashlib.md5(usedforsecurity=False)  # machines in FIPS mode refuse it otherwise
+
+
+def _impostor(start: bytes, name: str) -> str:
+    """Why a file that begins so is not what its suffix says; empty if it may be."""
+    magic = _MAGIC.get(Path(name).suffix, b"")
+    if start.startswith(magic):
+        return ""
+    if re.match(rb"\s*<(!doctype|html|head|\?xml)", start, re.IGNORECASE):
+        return "it is a web page (HTML)"
+    return f"it begins with {start[: len(magic)]!r} instead of {magic!r}"
+
+
+def download(file: RemoteFile, folder: Path) -> Path:
+    """Download a file into ``folder``, showing progress and time left; whole and verified, or not there.
+
+    Raises:
+        MissingData: no mirror gave it; the message says what each of them did.
+        UserError: the disk is too full.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    target, failures = folder / file.name, []
+    with _locked_part(target) as part:
+        if part is None:
+            return target  # another job was faster
+        free, needed = shutil.disk_usage(folder).free, file.size - part.seek(0, os.SEEK_END)
+        if free < needed:
+            raise UserError(f"cannot download {file}: '{folder}' has {free:,} bytes free, {needed:,} are needed.")
+        with _bar(file) as bar:
+            for url in file.urls:
+                try:
+                    _from_mirror(file, url, part, bar)
+                except (_Refused, OSError, http.client.HTTPException) as error:
+                    failures.append(f"{url}: {_reason(error)}")
+                    continue
+                part.flush()
+                os.fsync(part.fileno())
+                os.replace(part.name, target)
+                return target
+        if not part.seek(0, os.SEEK_END):
+            os.unlink(part.name)
+    raise MissingData("Tried " + "; ".join(failures) + ".")
+
+
+@contextlib.contextmanager
+def _locked_part(target: Path) -> Iterator[BinaryIO | None]:
+    """``target``'s partial file, open for reading and appending and locked; None if ``target`` is there by then."""
+    path = target.with_name(f"{target.name}.part")
+    while True:
+        with path.open("a+b") as part:
+            with contextlib.suppress(OSError):  # a file system without locks: simultaneous jobs fail by checksum
+                fcntl.flock(part, fcntl.LOCK_EX)
+            try:
+                current = os.path.samestat(os.fstat(part.fileno()), path.stat())
+            except FileNotFoundError:
+                current = False
+            if target.exists():
+                if current:
+                    path.unlink()
+                yield None
+                return
+            if current:  # else it was renamed or removed while we waited for its lock
+                yield part
+                return
+
+
+def _bar(file: RemoteFile) -> tqdm:
+    """Progress on a terminal twice a second, in a log file twice a minute."""
+    interval = 0.5 if sys.stderr.isatty() else 30.0
+    return tqdm(total=file.size, desc=file.name, unit="B", unit_scale=True, mininterval=interval, maxinterval=interval)
+
+
+def _from_mirror(file: RemoteFile, url: str, part: BinaryIO, bar: tqdm) -> None:
+    """Complete ``part`` from one mirror, resuming as often as the connection breaks.
+
+    Raises:
+        _Refused: it sent something else.
+        OSError, HTTPException: it did not answer, or stopped sending.
+    """
+    for attempt in range(_ATTEMPTS):
+        resumed = part.seek(0, os.SEEK_END) > 0
+        try:
+            if part.tell() < file.size:
+                _transfer(file, url, part, bar)
+        except (OSError, http.client.HTTPException) as error:
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise UserError(f"cannot write '{part.name}': the disk is full.") from error
+            passing = not isinstance(error, urllib.error.URLError)  # the transfer broke
+            if isinstance(error, urllib.error.HTTPError):
+                passing = error.code >= 500
+            if not passing or attempt == _ATTEMPTS - 1:
+                raise
+            time.sleep(_PAUSE * 2**attempt)
+            continue
+        problem = _problem(part, file)
+        if not problem:
+            return
+        part.truncate(0)  # nothing of it can be trusted
+        if not resumed:
+            raise _Refused(problem)
+    raise _Refused(problem)
+
+
+def _transfer(file: RemoteFile, url: str, part: BinaryIO, bar: tqdm) -> None:
+    """One request: what ``part`` lacks, appended to it."""
+    have = part.seek(0, os.SEEK_END)
+    headers = {"User-Agent": "robustscape", **({"Range": f"bytes={have}-"} if have else {})}
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310  (a constant of a data set's module)
+    with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:  # noqa: S310
+        partial = response.status == http.HTTPStatus.PARTIAL_CONTENT
+        if have and not (partial and response.headers.get("Content-Range", "").startswith(f"bytes {have}-")):
+            part.truncate(0)  # this mirror cannot resume: from the start
+            have = 0
+        bar.reset(total=file.size)
+        bar.update(have)
+        chunk = response.read(512)
+        if have == 0 and (reason := _impostor(chunk, file.name)):
+            raise _Refused(reason)
+        while chunk:
+            have += len(chunk)
+            if have > file.size:
+                part.truncate(0)
+                raise _Refused(f"it is longer than {file.size:,} bytes")
+            part.write(chunk)
+            bar.update(len(chunk))
+            chunk = response.read1(_CHUNK)
+        part.flush()
+        if have < file.size:
+            raise http.client.IncompleteRead(b"", file.size - have)
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, in words."""
+    if isinstance(error, http.client.IncompleteRead):
+        return f"the connection broke {error.expected:,} bytes before the end"
+    if isinstance(error, urllib.error.HTTPError):
+        return f"the server answered {error.code} {error.reason}"
+    if isinstance(error, urllib.error.URLError):
+        return f"no connection ({error.reason})"
+    return str(error) or type(error).__name__

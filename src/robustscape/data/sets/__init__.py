@@ -1,0 +1,1 @@
+"""One data set, one file: a function of its own name from a directory to ``RawSplits``. No torch here."""

@@ -1,0 +1,66 @@
+"""The binary version of the CIFAR data sets: records of a label (or two) and 3 x 32 x 32 bytes.
+
+The python version, which torchvision reads, is pickled, and nothing here is unpickled. The binary archive is verified
+by the MD5 its publisher states (https://www.cs.toronto.edu/~kriz/cifar.html), so the files in it need no checksums of
+their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from robustscape.data.archives import unpacked
+from robustscape.data.download import RemoteFile, obtain, verify
+from robustscape.data.splits import Array, RawSplits
+from robustscape.errors import CorruptFile
+
+_SHAPE = (3, 32, 32)
+
+
+def read(
+    dataset: str, archive: RemoteFile, directory: Path, train: Sequence[str], test: str, names: str, labels: int
+) -> RawSplits:
+    """Both splits of an archive.
+
+    Args:
+        dataset: name for errors.
+        archive: the publisher's file.
+        directory: where it is, or is downloaded to.
+        train: its members with training images, in order.
+        test: its member with test images.
+        names: its member with the names of the classes, one a line.
+        labels: label bytes of a record; the last one is the class.
+    """
+    (path,) = obtain(dataset, [archive], directory)
+    verify(path, archive)
+    with unpacked(path) as folder:
+        try:
+            parts = [_records(folder / member, labels) for member in (*train, test)]
+            classes = (folder / names).read_text().split()
+        except FileNotFoundError as error:
+            raise CorruptFile(f"'{path}' has no member '{Path(error.filename).relative_to(folder)}'.") from None
+    x, y = zip(*parts, strict=True)
+    return RawSplits(
+        train_x=np.concatenate(x[:-1]),
+        train_y=np.concatenate(y[:-1]),
+        test_x=x[-1],
+        test_y=y[-1],
+        classes=classes,
+        scale=255.0,
+        licence="none stated; cite Krizhevsky (2009), Learning Multiple Layers of Features from Tiny Images",
+        source=f"https://www.cs.toronto.edu/~kriz/cifar.html, {archive.name}",
+        official=True,
+    )
+
+
+def _records(path: Path, labels: int) -> tuple[Array, Array]:
+    """Images uint8 (N, 3, 32, 32) and classes int64 (N,) of a binary file."""
+    size = labels + int(np.prod(_SHAPE))
+    values = np.fromfile(path, dtype=np.uint8)
+    if not len(values) or len(values) % size:
+        raise CorruptFile(f"'{path.name}' has {len(values):,} bytes, not records of {size}.")
+    records = values.reshape(-1, size)
+    return records[:, labels:].reshape(-1, *_SHAPE), records[:, labels - 1].astype(np.int64)

@@ -1,0 +1,93 @@
+"""The idx format of MNIST: two zero bytes, a type (8: uint8), the number of dimensions, their sizes, the values.
+
+Sizes are big-endian int32. Files come packed with gzip or not.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import math
+import struct
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from robustscape.data.download import RemoteFile, obtain
+from robustscape.data.splits import Array
+from robustscape.errors import CorruptFile
+
+
+def decode(content: bytes) -> Array:
+    """The uint8 array in an idx file; ValueError if it is none."""
+    if len(content) < 4 or content[:3] != b"\0\0\x08":
+        raise ValueError(f"an idx file of bytes begins with 000008, this one with {content[:3].hex() or 'nothing'}")
+    start = 4 + 4 * content[3]
+    if len(content) < start:
+        raise ValueError("its header is cut short")
+    shape = struct.unpack(f">{content[3]}I", content[4:start])
+    if len(content) != start + math.prod(shape):
+        raise ValueError(f"it holds {len(content) - start:,} values, its header says {' x '.join(map(str, shape))}")
+    return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
+
+
+def encode(array: Array) -> bytes:
+    """An idx file of a uint8 array."""
+    return b"\0\0\x08" + bytes([array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
+
+
+def content(path: Path) -> bytes:
+    """A file's bytes, decompressed if it is gzip.
+
+    Raises:
+        CorruptFile: the gzip is cut short or altered.
+    """
+    raw = path.read_bytes()
+    if not raw.startswith(b"\x1f\x8b"):
+        return raw
+    try:
+        return gzip.decompress(raw)
+    except (OSError, EOFError, zlib.error) as error:
+        raise CorruptFile(
+            f"'{path}' is not a whole gzip file: {error}. Delete it; the next run gets it again."
+        ) from None
+
+
+def read(dataset: str, files: Sequence[RemoteFile], folders: Sequence[Path]) -> tuple[Array, Array, Array, Array]:
+    """Training images and labels, test images and labels: uint8 (N, 1, H, W) and int64 (N,).
+
+    Each file is taken, packed or unpacked, from the first folder that has it, or downloaded to the first folder; its
+    content is verified, since packings differ.
+
+    Args:
+        dataset: name for errors.
+        files: training images, training labels, test images, test labels.
+        folders: where to look.
+    """
+    found = {file.name: _locate(file, folders) for file in files}
+    obtain(dataset, [file for file in files if found[file.name] is None], folders[0])
+    arrays = [_verified(found[file.name] or folders[0] / file.name, file) for file in files]
+    train_x, train_y, test_x, test_y = arrays
+    return train_x[:, None], train_y.astype(np.int64), test_x[:, None], test_y.astype(np.int64)
+
+
+def _locate(file: RemoteFile, folders: Sequence[Path]) -> Path | None:
+    names = (file.name, file.name.removesuffix(".gz"))
+    return next((folder / name for folder in folders for name in names if (folder / name).exists()), None)
+
+
+def _verified(path: Path, file: RemoteFile) -> Array:
+    raw = content(path)
+    md5 = hashlib.md5(raw, usedforsecurity=False).hexdigest()
+    if md5 != file.content_md5:
+        page = "it is a web page (HTML)" if raw.lstrip()[:1] == b"<" else f"the md5 of its content is {md5}"
+        raise CorruptFile(
+            f"'{path}' is not the publisher's {file.name}: {page} instead of {file.content_md5}."
+            " Delete it; the next run downloads it again."
+        )
+    try:
+        return decode(raw)
+    except ValueError as error:
+        raise CorruptFile(f"'{path}' is not an idx file: {error}.") from None

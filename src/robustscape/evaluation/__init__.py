@@ -1,0 +1,1 @@
+"""What is measured on trained runs: accuracy, suites of attacks, transfer. Tidy rows out."""

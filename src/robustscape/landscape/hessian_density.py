@@ -1,0 +1,69 @@
+"""The spectrum of the adversarial loss's Hessian as a density, by stochastic Lanczos quadrature."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+
+from robustscape.config.attacks import AttackSpec
+from robustscape.landscape import hessian
+from robustscape.landscape._protocol import columns, radius, rows, subset
+from robustscape.landscape.directions import flatten, parameters_of
+from robustscape.landscape.lanczos import density, quadrature
+from robustscape.runs import TrainedRun
+
+
+def hessian_density(
+    run: TrainedRun,
+    *,
+    attack: AttackSpec,
+    eps: float | Literal["run"] = "run",
+    draws: Annotated[int, Field(ge=1)] = 4,
+    steps: Annotated[int, Field(ge=2)] = 64,
+    points: Annotated[int, Field(ge=2)] = 201,
+    width: Annotated[float, Field(gt=0)] = 0.01,
+    samples: Annotated[int, Field(ge=1)] | None = None,
+    split: Literal["train", "test"] = "train",
+    seed: int = 0,
+) -> list[dict[str, Any]]:
+    """How the Hessian's eigenvalues are spread (perturbation held fixed): draws x steps products with it.
+
+    Rows spectral_density, one a grid point with its ``eigenvalue``; the density integrates to 1 over the grid's line.
+
+    Args:
+        run: the trained model and its data.
+        attack: the perturbation.
+        eps: its radius; "run" for the run's own.
+        draws: random start vectors, averaged.
+        steps: Lanczos steps of each.
+        points: grid points, evenly spaced from the smallest node to the largest with a margin of four widths.
+        width: standard deviation of the Gaussian put on each node, relative to the range of the nodes.
+        samples: first samples of the split; None for all of it.
+        split: which split.
+        seed: of attack and start vectors.
+    """
+    eps = radius(run, eps)
+    x, y = subset(run, split, samples)
+    operator, how = hessian.adversarial(run.model, x, y, attack, eps, convention="fixed", seed=seed)
+    size, like = hessian.size(run.model), flatten(parameters_of(run.model))
+    nodes, weights = quadrature(operator, size, steps, draws, like, seed)
+    low, high = nodes.min().item(), nodes.max().item()
+    sigma = width * max(high - low, torch.finfo(torch.float32).eps)
+    grid = torch.linspace(low - 4 * sigma, high + 4 * sigma, points, dtype=torch.float64)
+    values = density(nodes, weights, grid, sigma)
+    shared = {
+        **columns(attack, eps, split, len(y)),
+        **how,
+        "solver": "lanczos quadrature",
+        "draws": draws,
+        "width": sigma,
+    }
+    return rows(
+        shared,
+        (
+            {"eigenvalue": at, "metric": "spectral_density", "value": value, "unit": "1"}
+            for at, value in zip(grid.tolist(), values.tolist(), strict=True)
+        ),
+    )

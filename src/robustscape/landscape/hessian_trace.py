@@ -1,0 +1,45 @@
+"""The trace of the adversarial loss's Hessian: the sum of all eigenvalues, by Hutchinson's estimator."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from robustscape.config.attacks import AttackSpec
+from robustscape.landscape import hessian
+from robustscape.landscape._protocol import columns, radius, rows, subset
+from robustscape.landscape.directions import flatten, parameters_of
+from robustscape.landscape.lanczos import hutchinson
+from robustscape.runs import TrainedRun
+
+
+def hessian_trace(
+    run: TrainedRun,
+    *,
+    attack: AttackSpec,
+    eps: float | Literal["run"] = "run",
+    draws: Annotated[int, Field(ge=2)] = 32,
+    samples: Annotated[int, Field(ge=1)] | None = None,
+    split: Literal["train", "test"] = "train",
+    seed: int = 0,
+) -> list[dict[str, Any]]:
+    """Row hessian_trace (perturbation held fixed) with the ``standard_error`` of the estimate; ``draws`` products.
+
+    Args:
+        run: the trained model and its data.
+        attack: the perturbation.
+        eps: its radius; "run" for the run's own.
+        draws: vectors of random signs.
+        samples: first samples of the split; None for all of it.
+        split: which split.
+        seed: of attack and vectors.
+    """
+    eps = radius(run, eps)
+    x, y = subset(run, split, samples)
+    operator, how = hessian.adversarial(run.model, x, y, attack, eps, convention="fixed", seed=seed)
+    estimates = hutchinson(operator, hessian.size(run.model), draws, flatten(parameters_of(run.model)), seed)
+    error = (estimates.std() / draws**0.5).item()
+    shared = {**columns(attack, eps, split, len(y)), **how, "solver": "hutchinson", "draws": draws}
+    entry = {"metric": "hessian_trace", "value": estimates.mean().item(), "unit": "1", "standard_error": error}
+    return rows(shared, [entry])

@@ -1,0 +1,122 @@
+"""Architectures by name, and the two things every net gets: normalisation in front, and a form for evaluation.
+
+A model maps inputs in [0, 1], shape (B, C, H, W), to logits (B, K). Normalisation is its first layer, so that an
+attack's eps, step and clipping are in pixels and its gradients flow through the normalisation.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from robustscape import catalog
+from robustscape.errors import ConfigError
+
+__all__ = ["Classifier", "Normalize", "build", "fold_batchnorm"]
+
+
+class Normalize(nn.Module):
+    """``(x - mean) / std`` per channel of inputs (B, C, ...); mean and std are buffers, so a checkpoint holds them.
+
+    Args:
+        mean: of each channel.
+        std: of each channel.
+        dims: dimensions after the channel, 2 for images.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], dims: int = 2) -> None:
+        super().__init__()
+        if len(mean) != len(std) or not all(s > 0 for s in std):
+            raise ConfigError(
+                f"normalisation needs as many means as standard deviations, all of them above 0; got mean {list(mean)} "
+                f"and std {list(std)}."
+            )
+        for name, values in (("mean", mean), ("std", std)):
+            self.register_buffer(name, torch.tensor(values, dtype=torch.float32).view(-1, *[1] * dims))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean) / self.std
+
+
+class Classifier(nn.Sequential):
+    """``net(normalize(x))``; the state dict's names begin with ``normalize.`` and ``net.``."""
+
+    normalize: nn.Module
+    net: nn.Module
+
+    def __init__(self, normalize: nn.Module, net: nn.Module) -> None:
+        super().__init__()
+        self.add_module("normalize", normalize)
+        self.add_module("net", net)
+
+
+def build(
+    architecture: str,
+    parameters: Mapping[str, Any],
+    shape: Sequence[int],
+    num_classes: int,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+) -> Classifier:
+    """A freshly initialised classifier of inputs in [0, 1]. Initial weights come from torch's global generator.
+
+    Args:
+        architecture: a name in the catalogue (``robustscape list architectures``).
+        parameters: its keyword arguments.
+        shape: of one input, e.g. (1, 28, 28).
+        num_classes: how many logits.
+        mean: per channel, in [0, 1]; None: no normalisation (the works that attack and train on raw pixels).
+        std: per channel; None exactly when ``mean`` is.
+
+    Raises:
+        ConfigError: unknown architecture, or one that cannot take this shape or number of classes.
+    """
+    net = catalog.load("architecture", architecture)(tuple(shape), num_classes, **parameters)
+    if mean is None or std is None:
+        if mean is not std:
+            raise ConfigError("normalisation needs both a mean and a standard deviation, or neither.")
+        return Classifier(nn.Identity(), net)
+    if len(mean) != shape[0]:
+        raise ConfigError(
+            f"normalisation has {len(mean)} channels, but inputs of shape {tuple(shape)} have {shape[0]}."
+        )
+    return Classifier(Normalize(mean, std, dims=len(shape) - 1), net)
+
+
+def fold_batchnorm(model: nn.Module) -> nn.Module:
+    """An eval-mode copy of ``model`` whose batch normalisations are folded into the convolutions before them.
+
+    In eval mode batch normalisation is an affine map of each channel, z -> a z + b with a = gamma / sqrt(var + eps),
+    and a convolution followed by one is a convolution with weights a W and bias b. The copy computes the same
+    function up to float rounding (about 1e-6 relative), with fewer passes over memory. Normalisations that follow
+    anything else (pre-activation blocks) stay. The copy is for evaluation: its weights are not the model's, so never
+    train it or measure its curvature.
+
+    A model that torch.fx cannot trace (control flow on values) is returned as a plain eval-mode copy.
+    """
+    model = copy.deepcopy(model).eval()
+    try:
+        traced = torch.fx.symbolic_trace(model)
+    except (torch.fx.proxy.TraceError, TypeError):
+        return model
+    modules = dict(traced.named_modules())
+    for node in list(traced.graph.nodes):
+        if node.op != "call_module" or not isinstance(modules[node.target], nn.BatchNorm2d):
+            continue
+        before = node.args[0]
+        if before.op != "call_module" or len(before.users) > 1 or not isinstance(modules[before.target], nn.Conv2d):
+            continue
+        traced.set_submodule(before.target, fuse_conv_bn_eval(modules[before.target], modules[node.target]))
+        node.replace_all_uses_with(before)
+        traced.graph.erase_node(node)
+    traced.delete_all_unused_submodules()
+    traced.recompile()
+    return traced

@@ -1,0 +1,44 @@
+"""Two-class logistic regression without bias: yamada2021 section 2.1 (equation 1)."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from robustscape.errors import ConfigError
+
+
+class LogisticRegression(nn.Module):
+    """Logits (0, w.x) of the flattened input; ``weight`` has shape (1, d), one filter.
+
+    Cross-entropy of these logits is log(1 + exp(-s w.x)) with s = -1 for class 0 and +1 for class 1.
+    """
+
+    def __init__(self, features: int, init_std: float) -> None:
+        super().__init__()
+        self.linear = nn.Linear(features, 1, bias=False)
+        nn.init.normal_(self.linear.weight, std=init_std)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pad(self.linear(x.flatten(1)), (1, 0))
+
+
+def logistic_regression(
+    shape: tuple[int, ...], num_classes: int, *, init_std: Annotated[float, Field(gt=0)] = 1e-3
+) -> nn.Module:
+    """Logits (0, w.x), no bias, two classes only.
+
+    Args:
+        shape: of one input; it is flattened.
+        num_classes: must be 2.
+        init_std: standard deviation of the initial weights (the work is silent).
+    """
+    if num_classes != 2:
+        raise ConfigError(
+            f"the architecture 'logistic_regression' tells 2 classes apart, but the data set has {num_classes}."
+        )
+    return LogisticRegression(math.prod(shape), init_std)

@@ -1,0 +1,126 @@
+"""From a number back to the data: the chain of records behind an item, each file checked against its recorded hash."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from robustscape.errors import MissingData
+from robustscape.report import records
+from robustscape.report.items import read
+
+#: What is said of a record, in this order, under these names.
+_FACTS = (
+    ("command", "command"),
+    ("check", "check"),
+    ("measure", "measurement"),
+    ("device", "device"),
+    ("seconds", "seconds"),
+    ("selected_epoch", "epoch kept"),
+    ("train_samples", "training samples"),
+    ("test_samples", "test samples"),
+    ("licence", "licence"),
+    ("source", "source"),
+    ("note", "note"),
+)
+_HASHES = (("code", "code"), ("fingerprint", "fingerprint"), ("sha256", "content"), ("data", "data"))
+_SYSTEM = ("robustscape", "commit", "dirty", "python", "torch", "numpy", "cpu", "gpu", "precision")
+
+
+def explain(folder: Path, item: str, *, siblings: int = 2) -> str:
+    """The chain from data to number, as a tree: item, its measurements, their runs, the data sets' cards.
+
+    Args:
+        folder: ``results/<scale>/<work>``.
+        item: name of the item.
+        siblings: how many of a record's inputs of one kind are followed; the others are counted and checked.
+
+    Raises:
+        MissingData: the item was not made.
+    """
+    csv = folder / f"{item}.csv"
+    if not csv.exists():
+        raise MissingData(f"{csv} is not there; make the item first (robustscape item {folder.name}/{item}).")
+    rows = read(csv)
+    made = rows[rows["n"] > 0]
+    lines = [f"{folder.name}/{item}: {len(made)} numbers in {csv}"]
+    if len(made):
+        first = made.iloc[0]
+        place = ", ".join(f"{c}={first[c]}" for c in rows.columns[: list(rows.columns).index("metric") + 1])
+        lines.append(f"  the first: {first['value']:.6g} {_unit(first['unit'])}({place}; n = {first['n']})")
+    path = csv.with_suffix(".json")
+    record = records.load(path)
+    if record is None:
+        return "\n".join([*lines, f"  {path} is missing or damaged: nothing says what made it."])
+    lines += [f"  {line}" for line in _facts(record)]
+    lines += _below(record, path, "  ", siblings, set())
+    return "\n".join(lines)
+
+
+def _unit(unit: Any) -> str:
+    return "" if unit != unit or str(unit) in ("", "1") else f"{str(unit).replace('_', ' ')} "
+
+
+def _facts(record: dict[str, Any]) -> list[str]:
+    """What a record says of itself, one thing a line."""
+    lines = [f"{name}: {record[key]}" for key, name in _FACTS if record.get(key) not in (None, "")]
+    hashes = [f"{name} {str(record[key])[:12]}" for key, name in _HASHES if isinstance(record.get(key), str)]
+    if hashes:
+        lines.append(", ".join(hashes))
+    system = record.get("environment") or {}
+    said = [f"{key} {system[key]}" for key in _SYSTEM if system.get(key) not in (None, False, "")]
+    return [*lines, *([", ".join(said)] if said else [])]
+
+
+def _state(given: records.Input) -> str:
+    """Whether a file is still what it was when it was read."""
+    if given.path is None:
+        return "MISSING"
+    if not given.sha256:
+        return "ok"
+    return "ok" if records.digest(given.path) == given.sha256 else "CHANGED since it was read"
+
+
+def _below(record: dict[str, Any], path: Path, indent: str, siblings: int, shown: set[Path]) -> list[str]:
+    """The inputs of a record, grouped by what they are, some of them followed."""
+    groups: dict[str, list[tuple[records.Input, Path | None]]] = defaultdict(list)
+    for given in records.inputs(record, path):
+        its_record = records.of(given.path) if given.path is not None else None
+        groups[_kind(its_record)].append((given, its_record))
+    lines = []
+    for kind, members in groups.items():
+        states = [_state(given) for given, _ in members]
+        targets = list(dict.fromkeys(target for _, target in members if target is not None))
+        follow = targets[:siblings]
+        for (given, target), state in zip(members, states, strict=True):
+            if target is None or target in follow or state != "ok":
+                lines.append(f"{indent}└─ {kind}: {given.name} [{state}]")
+                if target in follow:
+                    follow.remove(target)
+                    lines += _follow(target, indent + "     ", siblings, shown)
+        if hidden := len(targets) - siblings:
+            if hidden > 0:
+                lines.append(f"{indent}   ... and {hidden} more of the kind, {_summary(states)}")
+    return lines
+
+
+def _follow(target: Path, indent: str, siblings: int, shown: set[Path]) -> list[str]:
+    if target.resolve() in shown:
+        return [f"{indent}(see above)"]
+    shown.add(target.resolve())
+    record = records.load(target)
+    if record is None:
+        return [f"{indent}{target} is missing or damaged"]
+    return [*(f"{indent}{line}" for line in _facts(record)), *_below(record, target, indent, siblings, shown)]
+
+
+def _kind(record: Path | None) -> str:
+    if record is None:
+        return "file"
+    return {"run.json": "run", "card.json": "data set"}.get(record.name, "measurement")
+
+
+def _summary(states: list[str]) -> str:
+    wrong = sum(state != "ok" for state in states)
+    return "all files as they were" if not wrong else f"{wrong} of {len(states)} files not as they were"

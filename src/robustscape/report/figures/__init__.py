@@ -1,0 +1,1 @@
+"""Figure functions: ``NAME(rows, item, *, ...) -> Figure``, one a file."""

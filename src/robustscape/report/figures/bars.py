@@ -1,0 +1,89 @@
+"""Grouped bars with the printed values on them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from robustscape.config.studies import Item
+from robustscape.report import notes, style
+from robustscape.report.figures import _parts
+from robustscape.report.words import levels, name
+
+
+@style.styled
+def bars(
+    rows: pd.DataFrame,
+    item: Item,
+    *,
+    x: str,
+    hue: str | None = None,
+    panel: str | None = None,
+    metrics: list[str] = [],  # noqa: B006  (read from the syntax tree as a schema; never changed)
+    acknowledged: list[str] = [],  # noqa: B006
+) -> Figure:
+    """Bars start at zero; whiskers are one standard deviation; an open diamond is the number the paper printed.
+
+    Args:
+        rows: the item's CSV.
+        item: its stanza.
+        x: factor of the groups.
+        hue: factor of the bars in a group, or ``metric`` for metrics of one unit.
+        panel: factor of the columns of panels.
+        metrics: what to draw, one row of panels each; empty: the item's metrics.
+        acknowledged: flags that the footer need not shout.
+    """
+    _parts.need(rows, item, x, hue, panel)
+    drawn = _parts.metrics(rows, item, metrics)
+    rows = rows[rows["metric"].isin(drawn) & rows[x].notna()]
+    _parts.refuse_doubled(rows, item, x, hue, panel)
+    groups, columns = _parts.distinct(rows, x), _parts.distinct(rows, panel)
+    kinds = drawn if hue == "metric" else _parts.distinct(rows, hue)
+    colour = dict(zip(kinds, style.colours(kinds), strict=True))
+    bands = [drawn] if hue == "metric" else [[metric] for metric in drawn]
+    width = 0.8 / len(kinds)
+
+    inches = max(4.3, 0.32 * len(groups) * len(kinds) + 1.0)
+    figure, grid = style.panels(len(bands), len(columns), width=inches, sharex=True, sharey="row")
+    for row, together in enumerate(bands):
+        for column, level in enumerate(columns):
+            axes = grid[row, column]
+            part = _parts.at(rows[rows["metric"].isin(together)], panel, level)
+            for place, kind in enumerate(kinds):
+                own = _parts.at(part, hue, kind).drop_duplicates(x).set_index(x).reindex(groups)
+                middle = np.arange(len(groups)) + (place - (len(kinds) - 1) / 2) * width
+                axes.bar(
+                    middle,
+                    own["value"],
+                    width * 0.92,
+                    color=colour[kind],
+                    yerr=own["std"].fillna(0.0) if own["std"].notna().any() else None,
+                    error_kw={"ecolor": style.INK, "elinewidth": 1.0, "capsize": 2.0},
+                )
+                axes.plot(middle, own["paper_value"], "D", markersize=5.5, **_parts.hollow(style.INK))
+            texts = levels(groups)
+            words = [texts[group] for group in groups]
+            turn = 0 if max(map(len, words)) * len(words) < 9 * inches else 35
+            axes.set_xticks(range(len(groups)), words, rotation=turn, ha="right" if turn else "center")
+            axes.grid(visible=False, axis="x")
+            axes.axhline(0, color=style.GREY, linewidth=0.8)
+            if row == 0:
+                axes.set_title(_parts.panel_title(rows, panel, level))
+            if row == len(bands) - 1:
+                axes.set_xlabel(name(x))
+            if column == 0:
+                axes.set_ylabel(_parts.axis_name(rows, together[0]) if len(together) == 1 else _unit(rows))
+    texts = {m: name(m) for m in drawn} if hue == "metric" else levels(kinds)
+    handles = [Patch(color=colour[kind], label=texts[kind]) for kind in kinds] if hue else []
+    if rows["paper_value"].notna().any():
+        handles.append(_parts.paper_mark())  # type: ignore[arg-type]
+    if handles:
+        style.legend(figure, handles, name(hue) if hue and hue != "metric" else None)
+    style.dress(figure, item.title, notes.footer(rows, acknowledged))
+    return figure
+
+
+def _unit(rows: pd.DataFrame) -> str:
+    return ", ".join(name(str(unit)) for unit in rows["unit"].dropna().unique())

@@ -1,0 +1,106 @@
+"""A metric over two factors: transfer matrices with their numbers, loss surfaces from above."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from robustscape.config.studies import Item
+from robustscape.report import notes, style
+from robustscape.report.figures import _parts
+from robustscape.report.words import is_number, levels, name, number
+
+#: Up to so many columns the cells carry their numbers.
+_READABLE = 12
+
+
+@style.styled
+def heatmap(
+    rows: pd.DataFrame,
+    item: Item,
+    *,
+    x: str,
+    y: str,
+    panel: str | None = None,
+    metrics: list[str] = [],  # noqa: B006  (read from the syntax tree as a schema; never changed)
+    contours: bool = False,
+    acknowledged: list[str] = [],  # noqa: B006
+) -> Figure:
+    """Colour is the value, on one scale for all panels of a metric; small matrices carry ours and (paper's) in figures.
+
+    Args:
+        rows: the item's CSV.
+        item: its stanza.
+        x: factor of the columns.
+        y: factor of the rows, the first on top if words, the smallest at the bottom if numbers.
+        panel: factor of the panels.
+        metrics: what to draw, one row of panels each; empty: the item's metrics.
+        contours: lines of equal value, for surfaces.
+        acknowledged: flags that the footer need not shout.
+    """
+    _parts.need(rows, item, x, y, panel)
+    rows = rows[rows[x].notna() & rows[y].notna()]
+    drawn = _parts.metrics(rows, item, metrics)
+    rows = rows[rows["metric"].isin(drawn)]
+    _parts.refuse_doubled(rows, item, x, y, panel)
+    columns, across, down = (_parts.distinct(rows, column) for column in (panel, x, y))
+    readable = max(len(across), len(down)) <= _READABLE
+    width, height = (max(4.0, 0.75 * len(across) + 1.6), max(3.0, 0.45 * len(down) + 1.2)) if readable else (3.9, 3.6)
+    figure, grid = style.panels(len(drawn), len(columns), width=width, height=height)
+    for row, metric in enumerate(drawn):
+        values = rows[rows["metric"] == metric]
+        low, high = values["value"].min(), values["value"].max()
+        shown = None
+        for column, level in enumerate(columns):
+            axes, part = grid[row, column], _parts.at(values, panel, level)
+            ours, paper = (part.pivot(index=y, columns=x, values=v).reindex(down, columns=across) for v in ("value", "paper_value"))
+            shown = axes.pcolormesh(np.ma.masked_invalid(ours.to_numpy(float)), cmap=style.SEQUENTIAL, vmin=low, vmax=high)
+            axes.grid(visible=False)
+            _label(axes, across, down)
+            if readable:
+                _write(axes, ours.to_numpy(float), paper.to_numpy(float), str(values["unit"].iloc[0]), low, high)
+            else:
+                axes.set_aspect(len(across) / len(down))
+            if contours:
+                middle = np.arange(len(across)) + 0.5, np.arange(len(down)) + 0.5
+                axes.contour(*middle, ours.to_numpy(float), levels=10, colors="white", linewidths=0.6, alpha=0.8)
+            axes.set_title(_parts.panel_title(rows, panel, level))
+            axes.set_xlabel(name(x))
+            if column == 0:
+                axes.set_ylabel(name(y))
+        bar = figure.colorbar(shown, ax=list(grid[row]), shrink=0.9, pad=0.02)
+        bar.set_label(_parts.axis_name(rows, metric))
+        bar.outline.set_visible(False)  # type: ignore[operator]
+    said = " · in brackets: printed in the paper" if rows["paper_value"].notna().any() else ""
+    style.dress(figure, item.title, notes.footer(rows, acknowledged) + said)
+    return figure
+
+
+def _label(axes: Axes, across: list[object], down: list[object]) -> None:
+    for axis, values in ((axes.xaxis, across), (axes.yaxis, down)):
+        every = 1 if len(values) <= _READABLE else max(1, (len(values) - 1) // 4)
+        texts = levels(values)
+        shown = list(range(0, len(values), every))
+        axis.set_ticks([i + 0.5 for i in shown], [texts[values[i]] for i in shown])
+    axes.tick_params(length=0)
+    if max(len(text) for text in levels(across).values()) > 6 and len(across) <= _READABLE:
+        axes.tick_params(axis="x", rotation=35)
+        for tick in axes.get_xticklabels():
+            tick.set_horizontalalignment("right")
+            tick.set_rotation_mode("anchor")
+    if not all(is_number(value) for value in down):
+        axes.invert_yaxis()
+    axes.spines[:].set_visible(False)
+
+
+def _write(axes: Axes, ours: np.ndarray, paper: np.ndarray, unit: str, low: float, high: float) -> None:
+    """Each cell's number, dark on light and light on dark."""
+    for i, j in np.ndindex(ours.shape):
+        text = number(ours[i, j], unit)
+        if not np.isnan(paper[i, j]):
+            text = f"{text or '-'}\n({number(paper[i, j], unit)})"
+        light = high > low and (ours[i, j] - low) / (high - low) > 0.6
+        colour = "white" if not (light or np.isnan(ours[i, j])) else style.INK
+        axes.text(j + 0.5, i + 0.5, text, ha="center", va="center", fontsize=8.5, color=colour, linespacing=1.1)

@@ -1,0 +1,95 @@
+"""Measured points joined by lines, the paper's printed points drawn beside them."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from robustscape.config.studies import Item
+from robustscape.report import notes, style
+from robustscape.report.figures import _parts
+from robustscape.report.words import levels, name, quantity
+
+
+@style.styled
+def lines_with_printed(
+    rows: pd.DataFrame,
+    item: Item,
+    *,
+    x: str = "epsilon",
+    hue: str = "metric",
+    panel: str | None = None,
+    metrics: list[str] = [],  # noqa: B006  (read from the syntax tree as a schema; never changed)
+    log_y: bool = False,
+    acknowledged: list[str] = [],  # noqa: B006
+) -> Figure:
+    """Few points, each of which counts: filled marks with error bars are ours, open diamonds on dots the paper's.
+
+    Args:
+        rows: the item's CSV.
+        item: its stanza.
+        x: numeric factor on the horizontal axis.
+        hue: factor of the lines, or ``metric`` to put metrics of one unit into one panel.
+        panel: factor of the columns of panels.
+        metrics: what to draw; empty: the item's metrics. Metrics of different units get rows of panels of their own.
+        log_y: logarithmic vertical axes.
+        acknowledged: flags that the footer need not shout.
+    """
+    _parts.need(rows, item, x, hue, panel)
+    rows = rows[rows[x].notna()]
+    drawn = _parts.metrics(rows, item, metrics)
+    rows = rows[rows["metric"].isin(drawn)]
+    _parts.refuse_doubled(rows, item, x, hue, panel)
+    columns = _parts.distinct(rows, panel)
+    lines = drawn if hue == "metric" else _parts.distinct(rows, hue)
+    colour = dict(zip(lines, style.colours(lines), strict=True))
+    marker = {line: style.MARKERS[i % len(style.MARKERS)] for i, line in enumerate(lines)}
+    bands = _by_unit(rows, drawn) if hue == "metric" else [[metric] for metric in drawn]
+
+    figure, grid = style.panels(len(bands), len(columns), sharex=True, sharey="row")
+    for row, together in enumerate(bands):
+        for column, level in enumerate(columns):
+            axes = grid[row, column]
+            part = _parts.at(rows[rows["metric"].isin(together)], panel, level)
+            for line in lines:
+                own = _parts.at(part, hue, line).sort_values(x)
+                ours, printed = own[own["n"] > 0], own.dropna(subset=["paper_value"])
+                axes.plot(printed[x], printed["paper_value"], ":", color=colour[line], linewidth=1.2, alpha=0.8)
+                axes.errorbar(
+                    ours[x], ours["value"], ours["std"].fillna(0.0), color=colour[line], marker=marker[line], capsize=2.5
+                )
+                axes.plot(printed[x], printed["paper_value"], "D", **_parts.hollow(colour[line]))
+            if part.empty:
+                _parts.nothing(axes)
+            if log_y:
+                axes.set_yscale("log")
+            if row == 0:
+                axes.set_title(_parts.panel_title(rows, panel, level))
+            if not part.empty:
+                _parts.ticks(axes, list(part[x]), x)
+            if row < len(bands) - 1:
+                axes.set_xlabel("")
+            if column == 0:
+                axes.set_ylabel(_axis(rows, together))
+    texts = {m: name(m) for m in drawn} if hue == "metric" else levels(lines)
+    handles = [Line2D([], [], color=colour[line], marker=marker[line], label=texts[line]) for line in lines]
+    if rows["paper_value"].notna().any():
+        handles.append(_parts.paper_mark())
+    style.legend(figure, handles, None if hue == "metric" else name(hue))
+    style.dress(figure, item.title, notes.footer(rows, acknowledged))
+    return figure
+
+
+def _by_unit(rows: pd.DataFrame, metrics: list[str]) -> list[list[str]]:
+    unit = rows.drop_duplicates("metric").set_index("metric")["unit"].fillna("")
+    return [[m for m in metrics if unit[m] == u] for u in dict.fromkeys(unit[m] for m in metrics)]
+
+
+def _axis(rows: pd.DataFrame, metrics: list[str]) -> str:
+    """The metric's name, or what several of one unit have in common: the last word of their names, and the unit."""
+    if len(metrics) == 1:
+        return _parts.axis_name(rows, metrics[0])
+    last = {metric.split("_")[-1] for metric in metrics}
+    unit = str(rows.loc[rows["metric"] == metrics[0], "unit"].iloc[0])
+    return quantity(last.pop() if len(last) == 1 else "value", unit)

@@ -1,0 +1,301 @@
+"""From measured rows to an item: the CSV (contract 2), the printed numbers beside ours, and the files drawn from it.
+
+A figure or table is drawn from the CSV as it was written, so anyone can draw it again, or otherwise, from that file alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from robustscape import catalog
+from robustscape.atomic import write_bytes, write_text
+from robustscape.config.numbers import parse
+from robustscape.config.studies import Item
+from robustscape.errors import ConfigError
+from robustscape.report.words import CENTRED
+
+#: Columns that count repetitions of one measurement: the mean is over these, and nothing else.
+REPLICATES = ("seed", "direction", "draw")
+
+#: Coordinates of a landscape; ``<metric>_centred`` is relative to the point where they are 0.
+COORDINATES = ("alpha", "beta")
+
+#: Columns every item has after its factors.
+MEASURED = ("metric", "value", "std", "n", "unit", "paper_value", "paper_std", "difference", "stand_in", "paper_protocol")
+
+#: Two levels of a factor are the same number within this relative distance: printed radii have six digits.
+TOLERANCE = 1e-4
+
+_SEPARATORS = re.compile(r"[\s_-]+")
+
+
+def read(csv: Path) -> pd.DataFrame:
+    """An item, measurement or printed CSV. Empty cells are missing; words such as "None" stay words."""
+    rows = pd.read_csv(csv, keep_default_na=False, na_values=[""], float_precision="round_trip")
+    if "stand_in" in rows:
+        rows["stand_in"] = rows["stand_in"].fillna("").astype(str)
+    return rows
+
+
+def derive(rows: pd.DataFrame, factors: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:
+    """The rows of ``metrics`` in that order (all if there are none), with centred metrics worked out.
+
+    ``loss_centred`` is ``loss`` minus its value where the landscape's coordinates are 0, for each seed and direction.
+    """
+    present = list(dict.fromkeys(rows["metric"]))
+    parts = []
+    for metric in metrics or present:
+        base = metric.removesuffix(CENTRED)
+        if metric in present:
+            parts.append(rows[rows["metric"] == metric])
+        elif metric != base and base in present:
+            parts.append(_centred(rows[rows["metric"] == base], factors))
+        else:
+            raise ConfigError(f"no row has metric '{metric}'. There are: {', '.join(present) or 'none'}.")
+    return pd.concat(parts, ignore_index=True) if parts else rows
+
+
+def _centred(rows: pd.DataFrame, factors: Sequence[str]) -> pd.DataFrame:
+    coordinates = [column for column in COORDINATES if column in rows]
+    if not coordinates:
+        raise ConfigError(f"a centred metric needs a column {' or '.join(COORDINATES)}; there is neither.")
+    keys = [c for c in (*factors, *REPLICATES, "stand_in") if c in rows and c not in coordinates]
+    origin = rows[(rows[coordinates].fillna(0.0).abs() < 1e-9).all(axis=1)]
+    if not keys:
+        keys = ["metric"]
+    at_zero = origin[[*keys, "value"]].rename(columns={"value": "_origin"}).drop_duplicates(keys)
+    rows = rows.merge(at_zero, on=keys, how="left")
+    if rows["_origin"].isna().any() and not rows["value"].isna().any():
+        raise ConfigError("a centred metric needs the value at 0; the grid has no such point (use an odd number of points).")
+    rows = rows.assign(metric=rows["metric"] + CENTRED, value=rows["value"] - rows["_origin"])
+    return rows.drop(columns="_origin")
+
+
+def aggregate(rows: pd.DataFrame, factors: Sequence[str], printed: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Mean and sample standard deviation over seeds (and directions), with the printed numbers beside them.
+
+    Args:
+        rows: measured rows; columns ``factors``, metric, value, and what else there is: unit, stand_in (what really ran,
+            empty if the work's own), paper_protocol (bool), seed, protocol columns, ``flag_*``.
+        factors: the columns that identify a number.
+        printed: the work's numbers (factors..., metric, value, std, unit), or None.
+
+    Returns:
+        ``factors``, then ``MEASURED``, then the flags (the largest) and every other column of ``rows``: its value where
+        the averaged rows agree, all values joined by ``;`` where they do not. ``difference`` is ours minus the paper's,
+        and empty unless data set, architecture and protocol are the work's own. A printed number that nothing
+        reproduces has a row with an empty value and n = 0.
+
+    Raises:
+        ConfigError: a column is missing, two values compete for one place, or the units disagree.
+    """
+    factors = list(factors)
+    missing = [column for column in (*factors, "metric", "value") if column not in rows]
+    if missing:
+        raise ConfigError(f"the rows have no column {missing}. There are: {', '.join(map(str, rows.columns))}.")
+    rows = _complete(rows)
+    means = _means(rows, factors)
+    table = means if printed is None else _beside(means, factors, printed)
+    own = (table["stand_in"] == "") & table["paper_protocol"]
+    table["difference"] = (table["value"] - table["paper_value"]).where(own)
+    return _sorted(table, factors)
+
+
+def _complete(rows: pd.DataFrame) -> pd.DataFrame:
+    """``rows`` with the columns that may be left out, identical rows once."""
+    rows = rows.drop_duplicates().reset_index(drop=True)
+    defaults = {"unit": "", "stand_in": "", "paper_protocol": False}
+    for column, default in defaults.items():
+        rows[column] = rows[column].fillna(default) if column in rows else default
+    rows["unit"] = rows["unit"].map(lambda unit: "1" if unit == 1 else str(unit))
+    rows["stand_in"] = rows["stand_in"].astype(str)
+    rows["paper_protocol"] = rows["paper_protocol"].map(lambda said: str(said) in ("True", "1", "1.0")).astype(bool)
+    rows["value"] = rows["value"].astype(float)
+    return rows
+
+
+def _means(rows: pd.DataFrame, factors: list[str]) -> pd.DataFrame:
+    keys = [*factors, "metric", "unit", "stand_in"]
+    _refuse_competing(rows, keys)
+    groups = rows.groupby(keys, dropna=False, sort=False)
+    table = groups["value"].mean(skipna=False).to_frame()
+    table["std"] = groups["value"].std(ddof=1, skipna=False)
+    table["n"] = groups.size()
+    table["paper_protocol"] = groups["paper_protocol"].all()
+    rest = [c for c in rows.columns if c not in {*keys, "value", "paper_protocol"}]
+    flags = [c for c in rest if str(c).startswith("flag_")]
+    for flag in flags:
+        table[flag] = groups[flag].max()
+    for column in rest:
+        if column not in flags:
+            table[column] = _together(rows, keys, column, groups.ngroup(), len(table))
+    table = table.reset_index()
+    for column in ("paper_value", "paper_std"):
+        table[column] = float("nan")
+    return table
+
+
+def _refuse_competing(rows: pd.DataFrame, keys: list[str]) -> None:
+    """Raise if two rows differ in more than a replicate: their mean would mix two protocols."""
+    repeats = [c for c in REPLICATES if c in rows and c not in keys]
+    doubled = rows[rows.duplicated([*keys, *repeats], keep=False)]
+    if doubled.empty:
+        return
+    first = doubled.iloc[0]
+    same = doubled
+    for column in [*keys, *repeats]:
+        same = same[same[column].isna()] if pd.isna(first[column]) else same[same[column] == first[column]]
+    differ = [str(c) for c in same.columns if c != "value" and same[c].nunique(dropna=False) > 1]
+    place = ", ".join(f"{c}={first[c]}" for c in [*keys, *repeats] if not pd.isna(first[c]) and first[c] != "")
+    why = f"they differ in {', '.join(differ)}" if differ else "they differ in nothing else"
+    raise ConfigError(
+        f"{len(same)} values compete for {place}; {why}. Make that a factor of the item, or choose one with 'where'."
+    )
+
+
+def _together(rows: pd.DataFrame, keys: list[str], column: str, group: pd.Series, count: int) -> list[Any]:
+    """One value a group: the common one, or all of them joined by ``;``."""
+    if rows[column].nunique(dropna=False) <= 1:
+        return [rows[column].iloc[0]] * count if len(rows) else []
+    found: list[list[Any]] = [[] for _ in range(count)]
+    for index, value in pd.DataFrame({"g": group, "v": rows[column]}).drop_duplicates().itertuples(index=False):
+        found[index].append(value)
+    return [values[0] if len(values) == 1 else ";".join(str(v) for v in values if not pd.isna(v)) for values in found]
+
+
+def _token(value: Any) -> Hashable:
+    """A level as something that compares equal across files.
+
+    Numbers as floats, ``8/255`` too; words without case, spaces, hyphens and underscores (the works write ResNet18, the
+    configuration resnet18); missing as None.
+    """
+    if value is None or (isinstance(value, float) and value != value):
+        return None
+    if isinstance(value, str):
+        try:
+            return float(parse(value))
+        except ValueError:
+            return _SEPARATORS.sub("", value.casefold())
+    return str(value) if type(value).__name__ in ("bool", "bool_") else float(value)
+
+
+def same_level(a: Any, b: Any) -> bool:
+    """Whether two levels of a factor are the same: see ``_token``; numbers within ``TOLERANCE``."""
+    a, b = _token(a), _token(b)
+    if isinstance(a, float) and isinstance(b, float):
+        return abs(a - b) <= TOLERANCE * max(abs(a), abs(b))
+    return a == b
+
+
+def _snap(values: pd.Series, ours: pd.Series) -> list[Any]:
+    """Printed levels, each replaced by our level that it stands for, where there is one."""
+    known = list(ours.drop_duplicates())
+    found = {value: next((k for k in known if same_level(k, value)), value) for value in values.drop_duplicates()}
+    return [found[value] for value in values]
+
+
+def _beside(table: pd.DataFrame, factors: list[str], printed: pd.DataFrame) -> pd.DataFrame:
+    """``table`` with ``paper_value`` and ``paper_std`` filled in, and rows for what only the paper has."""
+    shared = [factor for factor in factors if factor in printed]
+    if not shared:
+        raise ConfigError(f"the printed numbers share no factor with the item: they have {', '.join(printed.columns)}.")
+    printed = printed.dropna(subset=["value"]).reset_index(drop=True)
+    for factor in shared:
+        printed[factor] = pd.Series(_snap(printed[factor], table[factor]), index=printed.index, dtype=object)
+    keys = [*shared, "metric"]
+
+    def places(frame: pd.DataFrame) -> list[tuple[Hashable, ...]]:
+        return [tuple(_token(value) for value in row) for row in frame[keys].itertuples(index=False)]
+
+    theirs = dict(zip(places(printed), printed.to_dict("records"), strict=True))
+    if len(theirs) < len(printed):
+        extra = [c for c in printed.columns if c not in {*keys, "value", "std", "unit"}]
+        raise ConfigError(f"several printed numbers have the same {', '.join(keys)}; add a factor: {', '.join(extra)}.")
+    ours = places(table)
+    for index, place in enumerate(ours):
+        if place in theirs:
+            record = theirs[place]
+            unit, their_unit = table.at[index, "unit"], _unit(record)
+            if unit and their_unit and unit != their_unit:
+                raise ConfigError(f"{record['metric']} is measured in '{unit}' but printed in '{their_unit}'.")
+            table.loc[index, ["paper_value", "paper_std"]] = [record["value"], record.get("std", float("nan"))]
+    alone = [record for place, record in theirs.items() if place not in set(ours)]
+    if not alone:
+        return table
+    rows = pd.DataFrame(
+        [
+            {
+                **{key: record[key] for key in keys},
+                "n": 0,
+                "unit": _unit(record),
+                "paper_value": record["value"],
+                "paper_std": record.get("std", float("nan")),
+                "stand_in": "",
+                "paper_protocol": False,
+            }
+            for record in alone
+        ]
+    )
+    table = pd.concat([table.astype({"paper_protocol": object}), rows], ignore_index=True)
+    return table.astype({"paper_protocol": bool, "value": float, "std": float, "n": int})
+
+
+def _unit(record: dict[Any, Any]) -> str:
+    unit = record.get("unit", "")
+    return "" if unit != unit or unit is None else str(unit).removesuffix(".0")
+
+
+def _sorted(table: pd.DataFrame, factors: list[str]) -> pd.DataFrame:
+    """Numbers ascending, words in order of appearance, missing last; columns in the order of the contract."""
+
+    def rank(column: pd.Series) -> pd.Series:
+        levels = list(dict.fromkeys(_token(value) for value in column))
+        numbers = sorted(level for level in levels if isinstance(level, float))
+        words = [level for level in levels if isinstance(level, str)]
+        order = {level: index for index, level in enumerate([*numbers, *words, None])}
+        return column.map(lambda value: order[_token(value)])
+
+    ranks = pd.DataFrame({column: rank(table[column]) for column in [*factors, "metric"]})
+    table = table.loc[ranks.sort_values(list(ranks.columns), kind="stable").index].reset_index(drop=True)
+    columns = [c for c in MEASURED if c != "paper_std" or table["paper_std"].notna().any()]
+    rest = [c for c in table.columns if c not in {*factors, *MEASURED}]
+    flags = [c for c in rest if str(c).startswith("flag_")]
+    return table[[*factors, *columns, *flags, *(c for c in rest if c not in flags)]]
+
+
+def make(
+    item: Item, rows: pd.DataFrame, csv: Path, *, printed: pd.DataFrame | None = None, scale: str = ""
+) -> list[Path]:
+    """Write an item: its CSV, and .md and .tex or .png and .svg beside it. Returns the paths.
+
+    Args:
+        item: its stanza in the study.
+        rows: the measured rows of all its sources, labelled with the work's factors.
+        csv: where it goes, ``results/<scale>/<work>/<item>.csv``.
+        printed: the work's numbers.
+        scale: name of the scale, recorded in every row.
+    """
+    table = aggregate(derive(rows, item.factors, item.metrics), item.factors, printed)
+    if scale:
+        table["scale"] = scale
+    write_text(csv, table.to_csv(index=False, lineterminator="\n"))
+    drawing = draw(item, csv)
+    if item.kind == "table":
+        contents = {".md": drawing.markdown().encode(), ".tex": drawing.latex(f"{csv.parent.name}:{csv.stem}").encode()}
+    else:
+        from robustscape.report.style import render
+
+        contents = render(drawing)
+    for suffix, content in contents.items():
+        write_bytes(csv.with_suffix(suffix), content)
+    return [csv, *(csv.with_suffix(suffix) for suffix in contents)]
+
+
+def draw(item: Item, csv: Path) -> Any:
+    """The item's ``Table`` or ``Figure``, drawn from its CSV."""
+    return catalog.load(item.kind, item.draw)(read(csv), item, **item.options)

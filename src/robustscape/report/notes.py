@@ -1,0 +1,118 @@
+"""What must be said beside numbers: what stood in for what, how many runs, which protocol, which warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from robustscape.report.items import MEASURED, REPLICATES
+from robustscape.report.words import is_number, levels, name
+
+#: Columns that trace a row rather than describe a protocol.
+_TRACES = {*REPLICATES, "scale", "dataset", "architecture", "recipe", "eps", "checkpoint", "seconds", "device"}
+
+
+def made(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows that have a value of ours; the others only say what the paper printed."""
+    return rows[rows["n"] > 0]
+
+
+def stand_ins(rows: pd.DataFrame) -> list[str]:
+    """``fashion_mnist_14 for CIFAR-10``, each once; empty if the work's own data and nets ran."""
+    pairs = [pair for text in made(rows)["stand_in"].unique() for pair in str(text).split(", ") if pair]
+    ran_for = [pair.partition(" for ") for pair in dict.fromkeys(pairs)]
+    return [f"{ran} for {name(theirs)}" if theirs else ran for ran, _, theirs in ran_for]
+
+
+def repetitions(rows: pd.DataFrame) -> str:
+    """``n = 3``, ``n = 1 to 3``, and what the spread is over."""
+    counts = made(rows)["n"]
+    if counts.empty:
+        return "nothing was measured"
+    low, high = int(counts.min()), int(counts.max())
+    if high == 1:
+        return "n = 1"
+    over = " and ".join(f"{c}s" for c in REPLICATES if c in rows and rows[c].astype(str).str.contains(";").any())
+    count = f"n = {low}" if low == high else f"n = {low} to {high}"
+    return f"mean ± standard deviation over {over or 'repetitions'}, {count}"
+
+
+def flags(rows: pd.DataFrame, acknowledged: Sequence[str] = ()) -> list[str]:
+    """Raised flags that nobody acknowledged, with how many numbers they touch."""
+    here = made(rows)
+    raised = {c: int((here[c].fillna(0).astype(float) > 0).sum()) for c in here.columns if str(c).startswith("flag_")}
+    return [
+        f"{name(column.removeprefix('flag_'))} ({count} of {len(here)} numbers)"
+        for column, count in raised.items()
+        if count and column not in acknowledged and column.removeprefix("flag_") not in acknowledged
+    ]
+
+
+def protocol(rows: pd.DataFrame, factors: Sequence[str]) -> str:
+    """The protocol columns that are the same in every row, as ``attack = pgd, steps = 100``."""
+    here = made(rows)
+    said = []
+    for column in here.columns:
+        if column in {*factors, *MEASURED, *_TRACES} or str(column).startswith("flag_"):
+            continue
+        values = here[column].dropna().unique()
+        if len(values) == 1 and len(str(values[0])) <= 24:
+            said.append(f"{name(str(column))} = {levels(values)[values[0]]}")
+    return ", ".join(said)
+
+
+def constants(rows: pd.DataFrame, factors: Sequence[str], used: Sequence[str]) -> str:
+    """The factors that do not vary and are not on an axis: ``MNIST 0/1, logistic regression, PGD, L2``."""
+    said = []
+    for factor in factors:
+        values = rows[factor].dropna().unique()
+        if factor not in used and len(values) == 1:
+            text = levels(values)[values[0]]
+            said.append(f"{name(factor)} {text}" if is_number(values[0]) else text)
+    return ", ".join(said)
+
+
+def footer(rows: pd.DataFrame, acknowledged: Sequence[str] = ()) -> str:
+    """One line for under a figure."""
+    stood_in = stand_ins(rows)
+    parts = []
+    if "scale" in rows and len(rows):
+        parts.append(f"scale {rows['scale'].iloc[0]}")
+    if stood_in:
+        parts.append(f"stand-in: {', '.join(stood_in)}")
+    parts.append(repetitions(rows))
+    if len(made(rows)) and not made(rows)["paper_protocol"].all():
+        parts.append("not the paper's protocol")
+    if raised := flags(rows, acknowledged):
+        parts.append(f"FLAGS: {', '.join(raised)}")
+    return " · ".join(parts)
+
+
+def sentences(rows: pd.DataFrame, factors: Sequence[str], used: Sequence[str], acknowledged: Sequence[str]) -> list[str]:
+    """The notes under a table."""
+    here, lines = made(rows), []
+    if same := constants(rows, factors, used):
+        lines.append(f"{same[0].upper()}{same[1:]}.")
+    scale = f"Scale {rows['scale'].iloc[0]}" if "scale" in rows and len(rows) else ""
+    if stood_in := stand_ins(rows):
+        lines.append(f"{scale + ', stand-in' if scale else 'Stand-in'}: {', '.join(stood_in)}.")
+    elif scale:
+        lines.append(f"{scale}.")
+    measured = repetitions(rows)
+    lines.append(f"{measured[0].upper()}{measured[1:]}.")
+    if rows["paper_value"].notna().any():
+        context = "" if here["difference"].notna().any() else "; context, not a reproduction"
+        lines.append(f"Beside ours: the number printed in the paper{context}.")
+        alone = int(((rows["n"] == 0) & rows["paper_value"].notna()).sum())
+        if alone:
+            lines.append(f"{alone} of {int(rows['paper_value'].notna().sum())} printed numbers have no counterpart here.")
+    run_as = protocol(rows, factors)
+    whose = "" if here["paper_protocol"].all() else " (not the paper's)"
+    if run_as or whose:
+        lines.append(f"Protocol{whose}: {run_as}." if run_as else f"Protocol{whose}.")
+    if raised := flags(rows, acknowledged):
+        lines.append(f"FLAGS, not acknowledged: {', '.join(raised)}.")
+    if accepted := [name(flag.removeprefix("flag_")) for flag in acknowledged]:
+        lines.append(f"Flags acknowledged: {', '.join(accepted)}.")
+    return lines

@@ -1,0 +1,121 @@
+"""One look for every figure: readable from the back of a room, by the colour-blind, and the same bytes every time.
+
+Figures are made without pyplot, so nothing global is touched and no display is needed. The font ships with matplotlib.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec, TypeVar
+
+import matplotlib
+import numpy as np
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from robustscape.report.words import is_number
+
+#: Okabe & Ito (2008), distinct under every common colour vision; its yellow is too light for lines and comes last.
+OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+GREY = "#6B7280"
+INK = "#1F2933"
+#: Where sizes have an order, colour runs along viridis; its last tenth is too light on white.
+SEQUENTIAL = "viridis"
+
+RC: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 11,
+    "axes.titlesize": 12,
+    "axes.labelsize": 11.5,
+    "xtick.labelsize": 10,
+    "ytick.labelsize": 10,
+    "legend.fontsize": 10,
+    "legend.title_fontsize": 10.5,
+    "legend.frameon": False,
+    "figure.facecolor": "white",
+    "figure.dpi": 150,
+    "savefig.dpi": 150,
+    "axes.edgecolor": "#9AA5B1",
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "text.color": INK,
+    "xtick.color": "#52606D",
+    "ytick.color": "#52606D",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E4E7EB",
+    "grid.linewidth": 0.8,
+    "lines.linewidth": 1.9,
+    "lines.markersize": 6,
+    "axes.formatter.useoffset": False,
+    "axes.formatter.limits": (-3, 4),
+    "svg.hashsalt": "robustscape",
+    "svg.fonttype": "path",
+}
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def styled(function: Callable[P, R]) -> Callable[P, R]:
+    """Draw in the project's style, whatever the user's matplotlibrc says."""
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        with matplotlib.rc_context():
+            matplotlib.rcdefaults()
+            matplotlib.rcParams.update(RC)
+            return function(*args, **kwargs)
+
+    return wrapper
+
+
+@styled
+def render(figure: Figure) -> dict[str, bytes]:
+    """The figure as ``.png`` (150 dpi) and ``.svg``; the same figure gives the same bytes, without dates or versions."""
+    contents = {}
+    for suffix, metadata in ((".png", {"Software": None}), (".svg", {"Date": None, "Creator": None})):
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=suffix[1:], metadata=metadata)
+        contents[suffix] = buffer.getvalue()
+    return contents
+
+
+def colours(levels: Sequence[Any]) -> list[Any]:
+    """One colour a level: viridis in order for three and more numbers, Okabe-Ito for everything else."""
+    if len(levels) > 2 and all(is_number(level) for level in levels):
+        return list(matplotlib.colormaps[SEQUENTIAL](np.linspace(0.0, 0.88, len(levels))))
+    return [OKABE_ITO[i % len(OKABE_ITO)] for i in range(len(levels))]
+
+
+def darker(colour: Any, share: float) -> tuple[float, ...]:
+    """``colour`` with its light cut to ``share``."""
+    return tuple(channel * share for channel in to_rgb(colour))
+
+
+def panels(rows: int, columns: int, *, width: float = 4.3, height: float = 3.3, **subplots: Any) -> tuple[Figure, Any]:
+    """An empty figure and its axes (rows, columns), sized by what it holds; there is room for a legend on the right."""
+    figure = Figure(figsize=(max(6.4, width * columns + 1.5), height * rows + 0.9), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.06)  # type: ignore[union-attr]
+    return figure, figure.subplots(rows, columns, squeeze=False, **subplots)
+
+
+def dress(figure: Figure, title: str, footer: str) -> None:
+    """Title and footer, both flush left and broken to the figure's width."""
+    inches = figure.get_figwidth()
+    figure.align_ylabels()
+    figure.suptitle(textwrap.fill(title, int(inches * 9.5)), x=0.012, ha="left", fontsize=13.5, fontweight="bold")
+    text = textwrap.fill(footer, int(inches * 15.5))
+    figure.supxlabel(text, x=0.012, ha="left", fontsize=8.5, color=GREY)
+
+
+def legend(figure: Figure, handles: Sequence[Any], title: str | None = None) -> None:
+    """One legend for all panels, on the right."""
+    box = figure.legend(handles=handles, title=title, loc="outside right center", alignment="left", borderaxespad=0.2)
+    box.set_in_layout(True)

@@ -1,0 +1,1 @@
+"""Table functions: ``NAME(rows, item, *, ...) -> Table``, one a file."""

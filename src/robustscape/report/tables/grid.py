@@ -1,0 +1,101 @@
+"""A grid: factors down, metrics or factors across, the printed number in brackets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from robustscape.config.studies import Item
+from robustscape.errors import ConfigError
+from robustscape.report import notes
+from robustscape.report.table import Cell, Table
+from robustscape.report.words import levels, name, number, quantity, spread
+
+
+def grid(
+    rows: pd.DataFrame,
+    item: Item,
+    *,
+    index: list[str],
+    columns: list[str] = ["metric"],  # noqa: B006  (read from the syntax tree as a schema; never changed)
+    acknowledged: list[str] = [],  # noqa: B006
+) -> Table:
+    """Rows by ``index``, columns by ``columns``; a cell reads ``99.89 ± 0.02 (paper 99.91)``.
+
+    Args:
+        rows: the item's CSV.
+        item: its stanza.
+        index: factors that name the rows, outermost first.
+        columns: factors, or ``metric``, that name the columns, outermost first.
+        acknowledged: flags that the reader of the study knows of; they are no longer shouted.
+
+    Raises:
+        ConfigError: a column is missing, or two values fall into one cell.
+    """
+    used = [*index, *columns]
+    unknown = [column for column in used if column not in rows]
+    if unknown:
+        raise ConfigError(f"table '{item.title}': no column {unknown}. There are: {', '.join(rows.columns)}.")
+    if "metric" not in used and rows["metric"].nunique() > 1:
+        found = ", ".join(rows["metric"].unique())
+        raise ConfigError(f"table '{item.title}': several metrics ({found}) but 'metric' is neither in index nor in columns.")
+    doubled = rows[rows.duplicated(used, keep=False)]
+    if not doubled.empty:
+        differ = [f for f in [*item.factors, "stand_in"] if f not in used and doubled[f].nunique(dropna=False) > 1]
+        raise ConfigError(f"table '{item.title}': several values fall into one cell; they differ in {', '.join(differ)}.")
+
+    texts = {column: _texts(rows, column) for column in used}
+    down, across = _places(rows, index, item), _places(rows, columns, item)
+    cells = {
+        (tuple(_key(record[c]) for c in index), tuple(_key(record[c]) for c in columns)): _cell(record)
+        for record in rows.to_dict("records")
+    }
+    return Table(
+        title=item.title,
+        index=tuple(name(column) for column in index),
+        columns=tuple(_heads(place, columns, texts) for place in across),
+        body=tuple(
+            (_heads(place, index, texts), tuple(cells.get((place, other), Cell()) for other in across)) for place in down
+        ),
+        notes=tuple(notes.sentences(rows, item.factors, used, acknowledged)),
+    )
+
+
+def _key(value: Any) -> Any:
+    return None if value != value else value
+
+
+def _texts(rows: pd.DataFrame, column: str) -> dict[Any, str]:
+    if column == "metric":
+        units = rows.drop_duplicates("metric").set_index("metric")["unit"].fillna("")
+        return {metric: quantity(metric, str(unit)) for metric, unit in units.items()}
+    return levels(rows[column].dropna().unique())
+
+
+def _heads(place: tuple[Any, ...], columns: list[str], texts: dict[str, dict[Any, str]]) -> tuple[str, ...]:
+    return tuple("" if value is None else texts[column][value] for column, value in zip(columns, place, strict=True))
+
+
+def _places(rows: pd.DataFrame, columns: list[str], item: Item) -> list[tuple[Any, ...]]:
+    """Levels in the order of the CSV, outer levels kept together; metrics in the order of the item."""
+    orders = []
+    for column in columns:
+        found = [_key(value) for value in rows[column].drop_duplicates()]
+        orders.append([m for m in item.metrics if m in found] if column == "metric" and item.metrics else found)
+    places = {tuple(_key(value) for value in row) for row in rows[columns].itertuples(index=False)}
+    return sorted(places, key=lambda place: [order.index(v) for order, v in zip(orders, place, strict=True)])
+
+
+def _cell(record: dict[Any, Any]) -> Cell:
+    unit = "" if record["unit"] != record["unit"] else str(record["unit"])
+    value = number(record["value"], unit) or ("nan" if record["n"] else "")
+    std = spread(record["std"], record["value"], unit)
+    paper = number(record["paper_value"], unit)
+    paper_std = spread(record.get("paper_std", float("nan")), record["paper_value"], unit) if paper else ""
+    difference = number(record["difference"], unit)
+    return Cell(
+        f"{value} ± {std}" if std else value,
+        f"{paper} ± {paper_std}" if paper_std else paper,
+        difference if not difference or difference.startswith("-") or float(difference) == 0 else f"+{difference}",
+    )

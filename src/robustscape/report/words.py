@@ -1,0 +1,181 @@
+"""How columns, metrics, units and levels are called where people read them: axes, table heads, the page.
+
+The CSVs keep the short names; nothing is computed from what these functions return.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+#: Names that are not just the identifier with spaces. Everything else is ``some_name`` -> ``some name``.
+NAMES = {
+    "epsilon": "ε",
+    "eps": "ε",
+    "alpha": "α",
+    "beta": "β",
+    "rho": "ρ",
+    "dataset": "data set",
+    "n_ascent_train": "ascents in training",
+    "n_ascent_eval": "ascents in evaluation",
+    "hessian_eigenvalue": "Hessian eigenvalue",
+    "Linf": "L∞",
+    "mnist": "MNIST",
+    "mnist2": "MNIST 0/1",
+    "cifar2": "CIFAR frog/ship",
+    "cifar10": "CIFAR-10",
+    "cifar100": "CIFAR-100",
+    "svhn": "SVHN",
+    "tiny_imagenet": "Tiny ImageNet",
+    "imagenet": "ImageNet",
+    "fashion_mnist": "Fashion-MNIST",
+    "speech_commands": "Speech Commands",
+    "lenet": "LeNet",
+    "resnet18": "ResNet18",
+    "preactresnet18": "PreActResNet18",
+    "RANDOM": "random noise",
+}
+
+#: Unit -> what follows a number, and what stands in brackets after a quantity.
+UNITS = {
+    "percent": ("%", "%"),
+    "percentage_points": ("", "points"),
+    "nats": ("", "nats"),
+    "seconds": (" s", "s"),
+    "1": ("", ""),
+    "": ("", ""),
+}
+
+#: Suffix of a metric relative to its value where the landscape's coordinates are 0 (``items.derive``).
+CENTRED = "_centred"
+
+
+def name(identifier: str) -> str:
+    """A column, metric or level in words.
+
+    >>> name("robust_test_accuracy"), name("epsilon"), name("loss_centred")
+    ('robust test accuracy', 'ε', 'loss − loss at 0')
+    """
+    if identifier.endswith(CENTRED):
+        base = name(identifier.removesuffix(CENTRED))
+        return f"{base} − {base} at 0"
+    return NAMES.get(identifier, identifier.replace("_", " "))
+
+
+def quantity(metric: str, unit: str) -> str:
+    """A metric with its unit, for axes and table heads.
+
+    >>> quantity("robust_test_accuracy", "percent"), quantity("sharpness", "1")
+    ('robust test accuracy (%)', 'sharpness')
+    """
+    bracket = UNITS.get(unit, ("", unit))[1]
+    return f"{name(metric)} ({bracket})" if bracket else name(metric)
+
+
+def number(value: float, unit: str = "") -> str:
+    """A value as a table prints it: two decimals for percentages, four significant digits for the rest.
+
+    >>> number(99.9, "percent"), number(0.0123456, "nats"), number(-0.0, "percent")
+    ('99.90', '0.01235', '0.00')
+    """
+    if value is None or math.isnan(value):
+        return ""
+    if not math.isfinite(value):
+        return "inf" if value > 0 else "-inf"
+    text = f"{value:.2f}" if unit in ("percent", "percentage_points") else f"{value:.4g}"
+    return text.lstrip("-") if float(text) == 0 else text
+
+
+def spread(std: float, value: float, unit: str = "") -> str:
+    """A standard deviation with the decimals of its value.
+
+    >>> spread(0.123456, 99.9, "percent"), spread(0.0012, 0.0123456, "nats")
+    ('0.12', '0.00120')
+    """
+    if std is None or math.isnan(std) or not math.isfinite(value):
+        return ""
+    if unit in ("percent", "percentage_points"):
+        return f"{std:.2f}"
+    text = number(value, unit)
+    if "e" in text or "inf" in text or not text:
+        return f"{std:.2g}"
+    decimals = len(text.partition(".")[2])
+    return f"{std:.{decimals}f}"
+
+
+def is_number(value: Any) -> bool:
+    """True for int, float and numpy's numbers, NaN included; False for bool and strings."""
+    return hasattr(value, "__float__") and not isinstance(value, (bool, str)) and type(value).__name__ != "bool_"
+
+
+def _multiple_of_255(value: float) -> float | None:
+    """k if ``value`` is k/255 with k a multiple of a half (the printed numbers have six digits), else None."""
+    scaled = value * 255
+    k = round(scaled * 2) / 2
+    return k if abs(scaled - k) < 1e-3 else None
+
+
+def levels(values: Iterable[Any]) -> dict[Any, str]:
+    """Text of each level of a factor, in the order given; numbers in one notation.
+
+    Radii that are multiples of 0.5/255 read so, if any of them needs it: 0.2 beside 8/255 is 51/255, alone it is 0.2.
+
+    >>> levels([0.0, 8 / 255, 0.2])
+    {0.0: '0', 0.03137254901960784: '8/255', 0.2: '51/255'}
+    >>> levels([0.0, 0.2, "Linf", True])
+    {0.0: '0', 0.2: '0.2', 'Linf': 'L∞', True: 'yes'}
+    """
+    values = list(values)
+    numbers = [float(v) for v in values if is_number(v) and not math.isnan(float(v))]
+    needed = any(len(f"{v:.6g}") > 5 and _multiple_of_255(v) is not None for v in numbers)
+    pixels = needed and all(_multiple_of_255(v) is not None for v in numbers)
+
+    def text(value: Any) -> str:
+        if isinstance(value, bool) or type(value).__name__ == "bool_":
+            return "yes" if value else "no"
+        if not is_number(value):
+            return name(str(value))
+        if math.isnan(float(value)):
+            return ""
+        if pixels and value != 0:
+            return f"{_multiple_of_255(float(value)):.4g}/255"
+        return f"{float(value):.6g}"
+
+    return {value: text(value) for value in values}
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "ε": r"$\varepsilon$",
+    "α": r"$\alpha$",
+    "β": r"$\beta$",
+    "ρ": r"$\rho$",
+    "∞": r"$_\infty$",
+    "±": r"$\pm$",
+    "−": r"$-$",
+    "×": r"$\times$",
+    "·": r"$\cdot$",
+    "→": r"$\to$",
+    "<": r"$<$",
+    ">": r"$>$",
+    "|": r"$|$",
+}
+
+
+def latex(text: str) -> str:
+    """``text`` with LaTeX's special characters escaped; compiles with pdflatex.
+
+    >>> latex("ε = 8/255, 50%")
+    '$\\\\varepsilon$ = 8/255, 50\\\\%'
+    """
+    return "".join(_LATEX.get(character, character) for character in text)

@@ -1,0 +1,73 @@
+"""A trained run, loaded: what every measurement takes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from robustscape import checkpoints
+from robustscape.data import Split
+from robustscape.data import load as load_data
+from robustscape.errors import CorruptFile, MissingData
+from robustscape.layout import WEIGHTS
+from robustscape.models import build
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A model in eval mode with its data, on one device."""
+
+    model: nn.Module
+    train: Split
+    test: Split
+    device: torch.device
+    eps: float
+    seed: int
+    num_classes: int
+    path: Path
+    config: dict[str, Any]
+    checkpoint: str
+    """Content hash of the weights."""
+
+
+def load_run(folder: Path, data_folder: Path, device: torch.device, weights: str = "selected") -> TrainedRun:
+    """Load the run in ``folder`` and its data set.
+
+    ``weights`` is "selected" (the epoch the recipe chose) or "last".
+
+    Raises:
+        MissingData: there is no finished run.
+        CorruptFile: a file is damaged, or the weights are not those that run.json describes.
+    """
+    try:
+        record = json.loads((folder / "run.json").read_text())
+    except FileNotFoundError:
+        raise MissingData(f"there is no finished run in {folder}; train it first (robustscape train).") from None
+    except ValueError:
+        raise CorruptFile(f"{folder / 'run.json'} is not JSON; delete it and train the run again.") from None
+    config = record["config"]
+    train, test, card = load_data(data_folder, device)
+    file = WEIGHTS[weights]
+    tensors, metadata = checkpoints.load(folder / file, device)
+    if metadata["sha256"] != record["checkpoints"][file]:
+        raise CorruptFile(f"{folder / file} does not belong to the run.json beside it.")
+    model = build_model(config, card).to(device)
+    model.load_state_dict(tensors)
+    if config["recipe"]["memory_format"] == "channels_last":
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.eval()
+    return TrainedRun(
+        model, train, test, device, config["eps"], config["seed"], card["num_classes"], folder, config, metadata["sha256"]
+    )
+
+
+def build_model(config: dict[str, Any], card: dict[str, Any]) -> nn.Module:
+    """An untrained model of a run's architecture for a data set's shape, normalisation first."""
+    entry = config["architecture"]
+    mean, std = (card["mean"], card["std"]) if entry["normalisation"] == "dataset" else (None, None)
+    return build(entry["architecture"], entry["parameters"], card["shape"], card["num_classes"], mean, std)

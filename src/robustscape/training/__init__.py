@@ -1,0 +1,1 @@
+"""One training loop; methods, optimizers and probes are files beside it."""

@@ -1,0 +1,34 @@
+"""The attack of a training step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from robustscape.attacks.generator import SampleGenerator
+from robustscape.attacks.gradients import Classifier, frozen
+from robustscape.attacks.threat import Threat
+
+
+@dataclass(frozen=True)
+class TrainingAttack:
+    """An attack bound to the radius, the samples and the random streams of one batch.
+
+    Methods with an inner maximisation of their own (TRADES) use ``threat`` and ``generator`` directly.
+    """
+
+    function: Callable[..., Tensor] | None
+    parameters: dict[str, Any]
+    threat: Threat
+    generator: SampleGenerator
+    train_mode: bool = False
+
+    def __call__(self, model: Classifier, x: Tensor, y: Tensor) -> Tensor:
+        """Adversarial inputs, detached; ``x`` itself when eps is 0. Parameters take no gradients meanwhile."""
+        if self.function is None or self.threat.eps == 0:
+            return x
+        with frozen(model, train=self.train_mode):
+            return self.function(model, x, y, self.threat, self.generator, **self.parameters)

@@ -1,0 +1,22 @@
+"""Adversarial training: min_w mean_n max_{x'_n in B(x_n, eps)} loss(f_w(x'_n), y_n).
+
+Madry et al. (2018); yamada2021 eq 4, liu2020 section 1.3, kim2023 eq 1.3, ma2025 eq 2.7. The inner maximum is the recipe's
+attack, detached: by Danskin's theorem the gradient of the maximum is the gradient at the maximiser. With the attack
+``random_noise`` this is training on random noise (yamada2021 section 2.2). Cost with PGD-k: k forward and input-backward
+passes and 1 forward and backward (2k + 3 forward-equivalents).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from robustscape.training.attack import TrainingAttack
+
+
+def adversarial(model: nn.Module, x: Tensor, y: Tensor, attack: TrainingAttack) -> Callable[[], Tensor]:
+    """Mean cross-entropy of attacked inputs, as a closure; the attack runs once, at the weights before the step."""
+    x_adv = attack(model, x, y)
+    return lambda: F.cross_entropy(model(x_adv), y)

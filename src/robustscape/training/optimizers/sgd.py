@@ -1,0 +1,21 @@
+"""Stochastic gradient descent with momentum (PyTorch's own): v <- mu v + g + wd w; w <- w - lr v. One closure call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated
+
+import torch
+from pydantic import Field
+
+
+def sgd(
+    parameters: Iterable[torch.nn.Parameter],
+    *,
+    lr: Annotated[float, Field(gt=0)],
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0,
+    nesterov: bool = False,
+) -> torch.optim.Optimizer:
+    """SGD over ``parameters``; ``weight_decay`` is the coupled L2 penalty."""
+    return torch.optim.SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov)

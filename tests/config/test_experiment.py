@@ -1,0 +1,79 @@
+"""The shipped configuration, read and resolved."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from robustscape.config.experiment import load
+from robustscape.config.numbers import label, parse
+from robustscape.plan import Plan
+
+ROOT = Path(__file__).parents[2]
+SCALES = ("smoke", "small", "paper")
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_the_shipped_configuration_is_valid(scale: str) -> None:
+    plan = Plan(load(ROOT / "config", scale), Path("results"))
+    assert plan.jobs
+
+
+def test_scales_change_sizes_and_stand_ins_only() -> None:
+    """Same works, items, claims, eps and seeds at every scale; only names of stand-ins and sizes differ."""
+    experiments = [load(ROOT / "config", scale) for scale in SCALES]
+    first = experiments[0]
+    for other in experiments[1:]:
+        assert other.studies == first.studies
+        for name, recipe in first.recipes.items():
+            changed = {key for key in type(recipe).model_fields if getattr(recipe, key) != getattr(other.recipes[name], key)}
+            assert changed <= {"epochs", "batch_size", "probes"}
+
+
+def test_a_run_in_two_places_is_one_run() -> None:
+    plan = Plan(load(ROOT / "config", "small"), Path("results"))
+    outputs = [output for job in plan.jobs for output in job.outputs]
+    assert len(outputs) == len(set(outputs))
+    produced = set(outputs)
+    for job in plan.jobs:
+        for path in job.inputs:
+            assert path in produced or Path(ROOT, path).exists() or "resources/paper" in path, path
+
+
+def test_every_item_of_the_specification_is_there() -> None:
+    """yamada2021 has tables 1 to 6 and figures 1 to 5."""
+    items = load(ROOT / "config", "small").studies["yamada2021"].items
+    wanted = {f"table_{n}" for n in range(1, 7)} | {f"figure_{n}" for n in range(1, 6)}
+    assert wanted == {name for name, item in items.items() if not item.extra}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0, "0"), (8 / 255, "8_255"), (25.5 / 255, "0.1"), (0.2, "0.2"), (1.0, "1"), (76.5 / 255, "0.3")]
+)
+def test_labels_of_eps(value: float, text: str) -> None:
+    assert label(value) == text
+
+
+def test_fractions_are_numbers() -> None:
+    assert parse("8/255") == 8 / 255 and parse("25.5/255") == 0.1 and parse(0.3) == 0.3
+
+
+def test_reading_the_configuration_loads_no_torch() -> None:
+    """Planning must not pay for torch: Snakemake reads the plan in every call."""
+    code = (
+        "import sys; from pathlib import Path; from robustscape.config.experiment import load; from robustscape.plan import Plan;"
+        f"Plan(load(Path({str(ROOT / 'config')!r}), 'small'), Path('results')).jobs; sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(ROOT / "src")}, check=False).returncode == 0
+
+
+def test_yaml_files_have_no_unused_entry() -> None:
+    """Every recipe is used by a study."""
+    experiment = load(ROOT / "config", "paper")
+    used = {s.recipe for study in experiment.studies.values() for sets in study.runs.values() for s in sets}
+    extended = {yaml.safe_load(p.read_text()).get("extends") for p in (ROOT / "config/recipes").glob("*.yaml")}
+    assert set(experiment.recipes) <= used | extended

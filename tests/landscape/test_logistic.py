@@ -1,0 +1,125 @@
+"""Closed forms of logistic regression under attack, against brute force and autodiff."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from robustscape.attacks.threat import Threat
+from robustscape.landscape import logistic as closed
+
+BOUNDS = [None, (0.0, 1.0)]
+
+
+def problem(samples: int = 12, features: int = 6, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.randn(features, generator=generator, dtype=torch.float64)
+    x = torch.rand(samples, features, generator=generator, dtype=torch.float64)
+    x[0, :3] = torch.tensor([0.0, 1.0, 0.0])  # some coordinates start at a wall
+    return weight, x, torch.arange(samples) % 2
+
+
+def worst_loss(weight: Tensor, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
+    return closed.losses(weight, closed.worst_case(weight, x, y, threat), y).mean()
+
+
+@pytest.mark.parametrize("bounds", BOUNDS)
+@pytest.mark.parametrize("norm", ["L2", "Linf"])
+@pytest.mark.parametrize("eps", [0.0, 0.05, 0.4, 5.0])
+def test_the_worst_case_is_legal_and_nothing_is_worse(norm: str, bounds: tuple[float, float] | None, eps: float) -> None:
+    weight, x, y = problem()
+    threat = Threat(norm, eps, bounds)  # type: ignore[arg-type]
+    worst = closed.worst_case(weight, x, y, threat)
+    threat.check(worst, x)
+    found = closed.losses(weight, worst, y)
+    # Projected gradient ascent from many starts, on the linear objective, in float64.
+    best = closed.losses(weight, x, y)
+    for start in range(4):
+        noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(start), dtype=torch.float64)
+        point = threat.project(x + noise, x)
+        for step in range(3000):
+            push = -closed.signs(y)[:, None] * (weight.sign() if norm == "Linf" else weight / weight.norm())
+            point = threat.project(point + push * eps * max(1e-4, 0.3 * 0.99**step), x)
+        best = torch.maximum(best, closed.losses(weight, point, y))
+    assert (found >= best - 1e-9).all()
+    assert torch.allclose(found, best, atol=2e-3), "the bound is not reached"
+
+
+@pytest.mark.parametrize("norm", ["L2", "Linf"])
+def test_without_walls_it_is_the_textbook_form(norm: str) -> None:
+    weight, x, y = problem()
+    s = closed.signs(y)[:, None]
+    eta = -s * 0.3 * (weight / weight.norm() if norm == "L2" else weight.sign())
+    worst = closed.worst_case(weight, x, y, Threat(norm, 0.3, None))  # type: ignore[arg-type]
+    torch.testing.assert_close(worst, x + eta)
+
+
+def test_a_weight_that_is_zero_moves_nothing() -> None:
+    weight, x, y = problem()
+    weight[2] = 0
+    for norm in ("L2", "Linf"):
+        worst = closed.worst_case(weight, x, y, Threat(norm, 0.3))  # type: ignore[arg-type]
+        assert torch.equal(worst[:, 2], x[:, 2])
+        assert torch.isfinite(closed.total_hessian(weight, x, y, Threat(norm, 0.3))).all()  # type: ignore[arg-type]
+
+
+def test_fixed_hessian_is_the_second_derivative_at_fixed_inputs() -> None:
+    weight, x, y = problem()
+    exact = torch.func.hessian(lambda w: closed.losses(w, x, y).mean())(weight)
+    torch.testing.assert_close(closed.fixed_hessian(weight, x, y), exact)
+
+
+@pytest.mark.parametrize("bounds", BOUNDS)
+@pytest.mark.parametrize("norm", ["L2", "Linf"])
+@pytest.mark.parametrize("eps", [0.1, 0.5, 5.0])
+def test_total_hessian_is_the_second_difference_of_the_maximum(
+    norm: str, bounds: tuple[float, float] | None, eps: float
+) -> None:
+    weight, x, y = problem(seed=3)
+    threat = Threat(norm, eps, bounds)  # type: ignore[arg-type]
+    h = 1e-4
+    size = len(weight)
+    numeric = torch.empty(size, size, dtype=torch.float64)
+    eye = torch.eye(size, dtype=torch.float64) * h
+    for i in range(size):
+        for j in range(size):
+            terms = [
+                a * b * worst_loss(weight + a * eye[i] + b * eye[j], x, y, threat) for a in (1, -1) for b in (1, -1)
+            ]
+            numeric[i, j] = sum(terms) / (4 * h * h)
+    exact = closed.total_hessian(weight, x, y, threat)
+    torch.testing.assert_close(exact, numeric, rtol=1e-4, atol=1e-5)
+    if norm == "L2" and eps < 5:
+        attacked = closed.worst_case(weight, x, y, threat)
+        assert not torch.allclose(exact, closed.fixed_hessian(weight, attacked, y), atol=1e-3)
+
+
+def test_total_hessian_is_the_printed_formula() -> None:
+    """yamada2021 section 2.5 (T): mean s(m) s(-m) v v' + s(-m) (eps / ||w||) (I - w^ w^'), v = -s x + eps w^."""
+    weight, x, y = problem()
+    eps, norm = 0.4, weight.norm()
+    unit = weight / norm
+    expected = torch.zeros(len(weight), len(weight), dtype=torch.float64)
+    for sample, sign in zip(x, closed.signs(y), strict=True):
+        m = sign * weight @ sample - eps * norm
+        v = -sign * sample + eps * unit
+        expected += m.sigmoid() * (-m).sigmoid() * torch.outer(v, v)
+        expected += (-m).sigmoid() * eps / norm * (torch.eye(len(weight)) - torch.outer(unit, unit))
+    torch.testing.assert_close(closed.total_hessian(weight, x, y, Threat("L2", eps, None)), expected / len(x))
+
+
+def test_equation_9_where_the_fixed_hessian_vanishes() -> None:
+    """At x = s eps u, w = c u: total has eigenvalues 0 and eps / 2c (d - 1 times), fixed is the zero matrix."""
+    generator = torch.Generator().manual_seed(0)
+    u = torch.randn(8, generator=generator, dtype=torch.float64)
+    u /= u.norm()
+    y = torch.arange(10) % 2
+    eps, c = 0.3, 2.5
+    x = closed.signs(y)[:, None] * eps * u
+    threat = Threat("L2", eps, None)
+    total = torch.linalg.eigvalsh(closed.total_hessian(c * u, x, y, threat))
+    torch.testing.assert_close(total[0], torch.tensor(0.0, dtype=torch.float64), atol=1e-12, rtol=0)
+    torch.testing.assert_close(total[1:], torch.full((7,), eps / (2 * c), dtype=torch.float64))
+    fixed = closed.fixed_hessian(c * u, closed.worst_case(c * u, x, y, threat), y)
+    assert fixed.abs().max() < 1e-15

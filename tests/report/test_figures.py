@@ -1,0 +1,203 @@
+"""Figures: what is drawn is what the CSV says, the same bytes every time, the paper's values beside ours."""
+
+from __future__ import annotations
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from made_up import (
+    L2,
+    LINF,
+    accuracy_rows,
+    eigenvalue_rows,
+    landscape_rows,
+    make_item,
+    printed_accuracies,
+    surface_rows,
+    transfer_rows,
+)
+from matplotlib.figure import Figure
+
+from robustscape import catalog
+from robustscape.config.studies import Item
+from robustscape.errors import ConfigError
+from robustscape.report import style
+from robustscape.report.items import aggregate, derive
+
+FACTORS = ["dataset", "architecture", "noise", "norm", "epsilon"]
+
+
+def case(name: str) -> tuple[Item, pd.DataFrame]:
+    """A figure's stanza and item rows."""
+    metrics: list[str] = []
+    printed = None
+    if name == "curves":
+        rows, factors, metrics = landscape_rows(points=9), [*FACTORS, "alpha"], ["loss", "loss_centred", "sharpness"]
+        options = {"x": "alpha", "hue": "epsilon", "panel": "noise", "metrics": ["loss", "loss_centred"]}
+    elif name == "lines_with_printed":
+        rows, factors, printed, options = accuracy_rows(), FACTORS, printed_accuracies(), {}
+    elif name == "eigenvalues":
+        rows, factors, options = eigenvalue_rows(), ["norm", "epsilon", "convention", "rank"], {}
+    elif name == "bars":
+        rows, factors, printed = accuracy_rows(), FACTORS, printed_accuracies()
+        metrics = ["robust_train_accuracy", "robust_test_accuracy"]
+        options = {"x": "epsilon", "hue": "metric"}
+    elif name == "heatmap":
+        rows, factors, options = transfer_rows(), ["source", "target"], {"x": "target", "y": "source"}
+        printed = rows[rows["seed"] == 0][[*factors, "metric", "value", "unit"]].assign(value=lambda r: r["value"] - 3.25)
+    else:
+        rows, factors, options = surface_rows(7), ["epsilon", "alpha", "beta"], {"panel": "epsilon"}
+    item = make_item(kind="figure", draw=name, title="A title", factors=factors, metrics=metrics, options=options)
+    return item, aggregate(derive(rows, factors, metrics), factors, printed).assign(scale="small")
+
+
+def drawn(name: str, **changes) -> tuple[Figure, pd.DataFrame]:
+    item, rows = case(name)
+    return catalog.load("figure", name)(rows, item, **{**item.options, **changes}), rows
+
+
+NAMES = ["curves", "lines_with_printed", "eigenvalues", "bars", "heatmap", "surface_3d"]
+
+
+def texts(figure: Figure) -> str:
+    return " ".join(t.get_text() for t in figure.findobj(matplotlib.text.Text))
+
+
+def test_every_figure_of_the_catalogue_is_tested() -> None:
+    assert sorted(catalog.entries("figure")) == sorted(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_same_bytes_without_dates_and_the_users_settings_untouched(name: str) -> None:
+    before = dict(matplotlib.rcParams)
+    first, second = (style.render(drawn(name)[0]) for _ in range(2))
+    assert dict(matplotlib.rcParams) == before
+    assert first == second
+    assert first[".png"].startswith(b"\x89PNG") and first[".svg"].startswith(b"<?xml")
+    assert b"<dc:date>" not in first[".svg"] and b"Matplotlib v" not in first[".svg"]
+    assert b"Software" not in first[".png"] and len(first[".png"]) > 10_000
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_title_footer_and_axes_are_labelled(name: str) -> None:
+    figure, _ = drawn(name)
+    assert figure.get_suptitle() == "A title"
+    footer = " ".join(figure.get_supxlabel().split())
+    assert "scale small" in footer and "stand-in: digits_01 for MNIST 0/1" in footer and "not the paper's protocol" in footer
+    panels = [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
+    assert all(axes.get_ylabel() for axes in panels if axes.get_subplotspec().is_first_col())
+    assert all(axes.get_xlabel() for axes in panels if axes.get_subplotspec().is_last_row())
+
+
+def test_curves_draw_the_means_and_bands() -> None:
+    figure, rows = drawn("curves")
+    assert len(figure.axes) == 4
+    wanted = rows[(rows["metric"] == "loss") & (rows["noise"] == "PGD") & (rows["epsilon"] == 0.6)]
+    lines = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 9]
+    assert len(lines) == len(L2)
+    np.testing.assert_allclose(lines[3].get_ydata(), wanted["value"])
+    band = figure.axes[0].collections[3].get_paths()[0].vertices
+    assert band[:, 1].max() == pytest.approx((wanted["value"] + wanted["std"]).max())
+    centred = [line for line in figure.axes[2].lines if len(line.get_xdata()) == 9]
+    assert all(line.get_ydata()[4] == 0 for line in centred)
+    assert "loss (nats)" in texts(figure) and "loss − loss at 0 (nats)" in texts(figure) and "random noise" in texts(figure)
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["0", "0.2", "0.4", "0.6", "0.8", "1"]
+
+
+def test_curves_say_what_stands_in_for_a_panels_data_set() -> None:
+    factors = [*FACTORS, "alpha"]
+    rows = pd.concat(
+        landscape_rows("Linf", LINF, 5, dataset=d, stand_in=f"fashion_14 for {d}, small_cnn for resnet18") for d in ("cifar10", "svhn")
+    )
+    item = make_item(kind="figure", draw="curves", factors=factors, options={"x": "alpha"}, metrics=["loss"])
+    table = aggregate(rows[(rows["noise"] == "PGD") & (rows["metric"] == "loss")], factors)
+    figure = catalog.load("figure", "curves")(table, item, x="alpha", hue="epsilon", panel="dataset")
+    assert [axes.get_title() for axes in figure.axes] == ["CIFAR-10\n(fashion_14 stands in)", "SVHN\n(fashion_14 stands in)"]
+    assert "small_cnn for ResNet18" in figure.get_supxlabel()
+
+
+def test_printed_points_are_where_the_paper_has_them() -> None:
+    figure, rows = drawn("lines_with_printed")
+    diamonds = [line for line in figure.axes[0].lines if line.get_marker() == "D"]
+    tests = rows[rows["metric"] == "robust_test_accuracy"]
+    np.testing.assert_allclose(diamonds[1].get_ydata(), tests["paper_value"])
+    assert diamonds[1].get_markerfacecolor() == "white"
+    assert "printed in the paper" in texts(figure)
+    assert [axes.get_ylabel() for axes in figure.axes] == ["accuracy (%)", "generalization gap (points)"]
+    ours = [c for c in figure.axes[0].containers][1].lines[0]
+    np.testing.assert_allclose(ours.get_ydata().astype(float), tests["value"])
+
+
+def test_no_legend_entry_for_the_paper_without_printed_numbers() -> None:
+    item, rows = case("lines_with_printed")
+    figure = catalog.load("figure", "lines_with_printed")(rows.assign(paper_value=np.nan), item)
+    assert "printed in the paper" not in texts(figure)
+
+
+def test_eigenvalues_show_ranks_and_conventions() -> None:
+    figure, rows = drawn("eigenvalues")
+    assert [axes.get_title() for axes in figure.axes] == ["L2", "L∞"]
+    legend = [t.get_text() for t in figure.legends[0].get_texts()]
+    assert legend == ["λ₁", "λ₂", "λ₃", "convention: fixed", "convention: total"]
+    assert len(figure.axes[0].containers) == 6
+    top = rows[(rows["norm"] == "L2") & (rows["rank"] == 1) & (rows["convention"] == "total")]
+    np.testing.assert_allclose(figure.axes[0].containers[3].lines[0].get_ydata().astype(float), top["value"])
+    assert [t.get_text() for t in figure.axes[1].get_xticklabels()] == ["0", "4/255", "8/255", "12/255", "16/255"]
+
+
+def test_bars_have_the_heights_and_diamonds_of_the_csv() -> None:
+    figure, rows = drawn("bars")
+    bars = [c for c in figure.axes[0].containers if isinstance(c, matplotlib.container.BarContainer)]
+    train = rows[rows["metric"] == "robust_train_accuracy"]
+    np.testing.assert_allclose([patch.get_height() for patch in bars[0]], train["value"])
+    assert all(patch.get_y() == 0 for patch in bars[0])
+    diamonds = [line for line in figure.axes[0].lines if line.get_marker() == "D"]
+    np.testing.assert_allclose(diamonds[0].get_ydata(), train["paper_value"])
+
+
+def test_heatmap_cells_carry_ours_and_the_papers() -> None:
+    figure, _ = drawn("heatmap")
+    cells = [t.get_text() for t in figure.axes[0].texts]
+    assert cells[0] == "95.50\n(91.75)" and len(cells) == 16
+    assert figure.axes[0].get_ylim()[0] > figure.axes[0].get_ylim()[1]  # words: the first on top
+    item, rows = case("surface_3d")
+    above = catalog.load("figure", "heatmap")(rows, item, x="alpha", y="beta", panel="epsilon", contours=True)
+    assert above.axes[0].get_ylim()[0] < above.axes[0].get_ylim()[1]  # numbers: the smallest below
+    assert above.axes[0].collections[0].get_clim() == above.axes[1].collections[0].get_clim()
+
+
+def test_surfaces_share_heights_unless_told_otherwise() -> None:
+    shared, _ = drawn("surface_3d")
+    assert shared.axes[0].get_zlim() == shared.axes[1].get_zlim()
+    free, _ = drawn("surface_3d", share_z=False)
+    assert free.axes[0].get_zlim() != free.axes[1].get_zlim()
+    assert shared.axes[0].get_zlabel() == "loss (nats)" and shared.axes[1].get_title() == "ε = 8/255"
+
+
+@pytest.mark.parametrize("name", ["curves", "lines_with_printed", "bars"])
+def test_a_factor_on_no_axis_is_refused(name: str) -> None:
+    item, rows = case(name)
+    options = dict(item.options)
+    doubled = pd.concat([rows, rows.assign(dataset="svhn")])
+    with pytest.raises(ConfigError, match="several values at one place; they differ in dataset"):
+        catalog.load("figure", name)(doubled, item, **options)
+    with pytest.raises(ConfigError, match=r"no column \['colour'\]"):
+        catalog.load("figure", name)(rows, item, **{**options, "x": "colour"})
+    with pytest.raises(ConfigError, match=r"no row has a metric of \['lss'\]"):
+        catalog.load("figure", name)(rows, item, **{**options, "metrics": ["lss"]})
+
+
+def test_raised_flags_are_in_the_footer_until_acknowledged() -> None:
+    item, rows = case("lines_with_printed")
+    rows = rows.assign(flag_randomised=True)
+    figure = catalog.load("figure", "lines_with_printed")
+    assert "FLAGS: randomised (18 of 18 numbers)" in " ".join(figure(rows, item).get_supxlabel().split())
+    assert "FLAGS" not in figure(rows, item, acknowledged=["randomised"]).get_supxlabel()
+
+
+def test_colours_are_distinct_and_ordered_for_numbers() -> None:
+    assert len({tuple(c) for c in style.colours(list(range(8)))}) == 8
+    light = [np.dot(c[:3], (0.299, 0.587, 0.114)) for c in style.colours([0.0, 0.1, 0.2, 0.3])]
+    assert light == sorted(light) and light[-1] < 0.85
+    assert style.colours(["PGD", "RANDOM"]) == list(style.OKABE_ITO[:2])

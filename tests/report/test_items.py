@@ -1,0 +1,242 @@
+"""The item CSV: means, printed numbers, honesty about differences."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_up import L2, LINF, accuracy_rows, eigenvalue_rows, landscape_rows, make_item, printed_accuracies
+
+from robustscape.errors import ConfigError
+from robustscape.report.items import aggregate, derive, make, read, same_level
+
+FACTORS = ["dataset", "architecture", "noise", "norm", "epsilon"]
+METRICS = ["robust_train_accuracy", "robust_test_accuracy", "generalization_gap"]
+
+
+def one(table: pd.DataFrame, metric: str, epsilon: float) -> pd.Series:
+    found = table[(table["metric"] == metric) & table["epsilon"].map(lambda e: same_level(e, epsilon))]
+    assert len(found) == 1
+    return found.iloc[0]
+
+
+def test_mean_sample_deviation_and_count_over_seeds() -> None:
+    rows = accuracy_rows()
+    row = one(aggregate(rows, FACTORS), "robust_test_accuracy", 0.4)
+    values = rows[(rows["metric"] == "robust_test_accuracy") & (rows["epsilon"] == 0.4)]["value"]
+    assert row["n"] == 3
+    assert row["value"] == pytest.approx(np.mean(values), rel=1e-12)
+    assert row["std"] == pytest.approx(np.std(values, ddof=1), rel=1e-9)
+    assert row["unit"] == "percent"
+
+
+def test_columns_are_those_of_the_contract_and_order_is_stable() -> None:
+    table = aggregate(accuracy_rows(flag_x=False), FACTORS, printed_accuracies())
+    contract = ["metric", "value", "std", "n", "unit", "paper_value", "difference", "stand_in", "paper_protocol", "flag_x"]
+    assert list(table.columns)[: len(FACTORS) + len(contract)] == [*FACTORS, *contract]
+    assert list(table["epsilon"].drop_duplicates()) == L2
+    assert list(table["metric"][:3]) == METRICS
+
+
+def test_one_seed_has_no_deviation_not_zero(tmp_path) -> None:
+    rows = accuracy_rows()
+    item = make_item(factors=FACTORS, options={"index": ["epsilon"]})
+    make(item, rows[rows["seed"] == 0], tmp_path / "w" / "t.csv")
+    table = read(tmp_path / "w" / "t.csv")
+    assert table["std"].isna().all() and (table["n"] == 1).all()
+
+
+def test_nothing_in_the_csv_is_rounded(tmp_path) -> None:
+    rows = accuracy_rows()
+    make(make_item(factors=FACTORS, options={"index": ["epsilon"]}), rows, tmp_path / "w" / "t.csv", scale="small")
+    written = read(tmp_path / "w" / "t.csv")
+    assert list(written["value"]) == list(aggregate(derive(rows, FACTORS, []), FACTORS)["value"])
+    assert set(written["scale"]) == {"small"}
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_the_order_of_rows_does_not_matter(random) -> None:
+    rows = accuracy_rows()
+    rows = rows[rows["epsilon"] < 0.5]
+    order = list(rows.index)
+    random.shuffle(order)
+    shuffled = aggregate(rows.loc[order], FACTORS)
+    straight = aggregate(rows, FACTORS)
+    keys = ["epsilon", "metric"]
+    left, right = (t.sort_values(keys)[[*keys, "value", "std", "n"]].reset_index(drop=True) for t in (shuffled, straight))
+    pd.testing.assert_frame_equal(left, right, rtol=1e-12)
+
+
+def test_printed_numbers_are_found_by_radii_of_six_digits_and_other_spellings() -> None:
+    rows = accuracy_rows(architecture="resnet18")
+    rows = rows[rows["epsilon"].isin(L2[:5])]
+    rows["epsilon"] = rows["epsilon"].map(dict(zip(L2[:5], LINF, strict=True)))
+    printed = printed_accuracies(LINF).assign(architecture="ResNet18")
+    assert printed["epsilon"].iloc[2] != LINF[1]
+    table = aggregate(rows, FACTORS, printed)
+    assert len(table) == len(rows) / 3
+    shown = table[table["metric"] != "generalization_gap"]
+    assert shown["paper_value"].notna().all()
+    assert one(table, "robust_test_accuracy", 8 / 255)["paper_value"] == pytest.approx(99.92)
+    assert one(table, "generalization_gap", 8 / 255)[["paper_value"]].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("stand_in", "own_protocol", "expected"), [("", True, True), ("", False, False), ("digits", True, False), ("digits", False, False)]
+)
+def test_a_difference_only_where_it_is_a_reproduction(stand_in: str, own_protocol: bool, expected: bool) -> None:
+    table = aggregate(accuracy_rows(stand_in=stand_in, paper_protocol=own_protocol), FACTORS, printed_accuracies())
+    row = one(table, "robust_train_accuracy", 1.0)
+    assert row["paper_value"] == pytest.approx(98.89)
+    if expected:
+        assert row["difference"] == pytest.approx(row["value"] - 98.89)
+    else:
+        assert table["difference"].isna().all()
+
+
+def test_one_seed_off_protocol_spoils_the_difference() -> None:
+    rows = accuracy_rows(stand_in="", paper_protocol=True)
+    rows.loc[rows["seed"] == 1, "paper_protocol"] = False
+    assert aggregate(rows, FACTORS, printed_accuracies())["difference"].isna().all()
+
+
+def test_without_the_column_nothing_counts_as_a_reproduction() -> None:
+    rows = accuracy_rows(stand_in="").drop(columns="paper_protocol")
+    assert aggregate(rows, FACTORS, printed_accuracies())["difference"].isna().all()
+
+
+def test_a_printed_number_that_nothing_reproduces_stays() -> None:
+    table = aggregate(accuracy_rows(stand_in="", paper_protocol=True), FACTORS, printed_accuracies([*L2, 1.5]))
+    row = one(table, "robust_test_accuracy", 1.5)
+    assert row["paper_value"] == pytest.approx(98.45) and row["n"] == 0
+    assert np.isnan(row["value"]) and np.isnan(row["difference"])
+    assert len(table) == 3 * len(L2) + 2
+    assert one(table, "robust_test_accuracy", 1.0)["difference"] == pytest.approx(98.50 - 98.95)
+
+
+def test_printed_deviation_is_kept() -> None:
+    table = aggregate(accuracy_rows(), FACTORS, printed_accuracies().assign(std=0.25))
+    assert one(table, "robust_test_accuracy", 0.2)["paper_std"] == 0.25
+
+
+def test_units_must_agree() -> None:
+    with pytest.raises(ConfigError, match="robust_t.* is measured in 'percent' but printed in '1'"):
+        aggregate(accuracy_rows(), FACTORS, printed_accuracies().assign(unit="1"))
+
+
+def test_ambiguous_printed_numbers_are_refused() -> None:
+    printed = printed_accuracies()
+    with pytest.raises(ConfigError, match="same dataset, architecture, metric.*add a factor: .*epsilon"):
+        aggregate(accuracy_rows()[lambda r: r["epsilon"] == 0], ["dataset", "architecture"], printed)
+    with pytest.raises(ConfigError, match="share no factor"):
+        aggregate(accuracy_rows(colour="red")[lambda r: r["epsilon"] == 0], ["colour"], printed)
+
+
+def test_two_protocols_are_not_averaged() -> None:
+    rows = pd.concat([accuracy_rows(), accuracy_rows(attack="apgd").assign(value=1.0)])
+    with pytest.raises(ConfigError, match=r"2 values compete for .*epsilon=0.0.*they differ in attack"):
+        aggregate(rows, FACTORS)
+
+
+def test_a_row_read_twice_counts_once() -> None:
+    rows = accuracy_rows()
+    pd.testing.assert_frame_equal(aggregate(pd.concat([rows, rows]), FACTORS), aggregate(rows, FACTORS))
+
+
+def test_a_diverged_seed_is_not_hidden() -> None:
+    rows = accuracy_rows()
+    rows.loc[(rows["seed"] == 1) & (rows["epsilon"] == 1.0), "value"] = float("nan")
+    table = aggregate(rows, FACTORS)
+    assert np.isnan(one(table, "robust_test_accuracy", 1.0)["value"])
+    assert one(table, "robust_test_accuracy", 1.0)["n"] == 3
+    assert one(table, "robust_test_accuracy", 0.8)["value"] == pytest.approx(99.004)
+
+
+def test_flags_keep_the_worst_and_other_columns_every_value() -> None:
+    rows = accuracy_rows()
+    rows["flag_zero_gradients"] = np.where(rows["seed"] == 2, 0.25, 0.0)
+    row = one(aggregate(rows, FACTORS), "robust_test_accuracy", 0.2)
+    assert row["flag_zero_gradients"] == 0.25
+    assert row["steps"] == 100 and row["seed"] == "0;1;2" and row["checkpoint"] == "c00.2;c10.2;c20.2"
+
+
+def test_missing_columns_are_named() -> None:
+    with pytest.raises(ConfigError, match=r"no column \['colour'\]. There are: .*epsilon"):
+        aggregate(accuracy_rows(), [*FACTORS, "colour"])
+
+
+def test_centred_is_relative_to_each_directions_own_origin() -> None:
+    rows = landscape_rows(points=5)
+    factors = [*FACTORS, "alpha"]
+    rows.loc[rows["metric"] == "loss", "value"] += rows["direction"]  # raw spread is huge, centred spread is not
+    table = aggregate(derive(rows, factors, ["loss_centred", "sharpness"]), factors)
+    centred = table[table["metric"] == "loss_centred"]
+    assert list(table["metric"].drop_duplicates()) == ["loss_centred", "sharpness"]
+    assert (centred[centred["alpha"] == 0]["value"] == 0).all()
+    at = (centred["epsilon"] == 1.0) & (centred["noise"] == "PGD") & (centred["alpha"] == 1.0)
+    bends = [(0.01 + 1.0) * (1 + 0.08 * np.sin(d)) + 0.02 * np.cos(3 * d) for d in range(5)]
+    assert centred[at]["value"].item() == pytest.approx(np.mean(bends))
+    assert centred[at]["std"].item() == pytest.approx(np.std(bends, ddof=1))
+    assert (centred["n"] == 5).all()
+
+
+def test_centring_needs_the_origin() -> None:
+    rows = landscape_rows(points=4)
+    with pytest.raises(ConfigError, match="odd number of points"):
+        derive(rows, [*FACTORS, "alpha"], ["loss_centred"])
+    with pytest.raises(ConfigError, match="no row has metric 'los'. There are: loss, sharpness"):
+        derive(rows, FACTORS, ["los"])
+
+
+def test_rows_without_a_coordinate_live_beside_rows_with_one() -> None:
+    factors = [*FACTORS, "alpha"]
+    table = aggregate(landscape_rows(points=3), factors)
+    assert (table["metric"] == "sharpness").sum() == 12
+    assert table[table["metric"] == "sharpness"]["alpha"].isna().all()
+
+
+def test_numbers_ascend_and_words_keep_their_order() -> None:
+    rows = eigenvalue_rows()
+    table = aggregate(rows.iloc[::-1], ["norm", "epsilon", "convention", "rank"])
+    assert list(table["norm"].drop_duplicates()) == ["Linf", "L2"]
+    assert list(table[table["norm"] == "L2"]["epsilon"].drop_duplicates()) == L2
+    assert list(table["rank"][:3]) == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "same"),
+    [
+        (8 / 255, "8/255", True),
+        (8 / 255, 0.0313725, True),
+        (0.0, 1e-9, False),
+        (0.2, 0.21, False),
+        ("PreActResNet-18", "preactresnet18", True),
+        ("L2", "Linf", False),
+        (float("nan"), None, True),
+        (1, "PGD", False),
+    ],
+)
+def test_same_level(a: object, b: object, same: bool) -> None:
+    assert same_level(a, b) is same
+
+
+def test_none_and_na_are_words(tmp_path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("optimizer,value,stand_in\nNone,1,\nNA,,\n")
+    rows = read(path)
+    assert list(rows["optimizer"]) == ["None", "NA"] and np.isnan(rows["value"][1]) and list(rows["stand_in"]) == ["", ""]
+
+
+def test_make_writes_every_file_of_an_item(tmp_path) -> None:
+    table = make_item(factors=FACTORS, metrics=METRICS, options={"index": ["epsilon"]})
+    paths = make(table, accuracy_rows(), tmp_path / "w" / "table_1.csv", printed=printed_accuracies(), scale="small")
+    assert [path.name for path in paths] == ["table_1.csv", "table_1.md", "table_1.tex"]
+    figure = make_item(kind="figure", draw="lines_with_printed", factors=FACTORS)
+    paths = make(figure, accuracy_rows(), tmp_path / "w" / "figure_1.csv")
+    assert [path.suffix for path in paths] == [".csv", ".png", ".svg"]
+    assert sorted(p.name for p in (tmp_path / "w").iterdir()) == sorted(
+        ["table_1.csv", "table_1.md", "table_1.tex", "figure_1.csv", "figure_1.png", "figure_1.svg"]
+    )

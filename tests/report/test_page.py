@@ -1,0 +1,193 @@
+"""The page: self-contained, complete, honest about what is missing, and safe to open."""
+
+from __future__ import annotations
+
+import base64
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from made_up import accuracy_rows, landscape_rows, make_item, make_study, printed_accuracies, surface_rows
+
+from robustscape import atomic
+from robustscape.config.studies import Claim, Item, Study
+from robustscape.report import claims, page
+from robustscape.report.items import make
+
+FACTORS = ["dataset", "architecture", "noise", "norm", "epsilon"]
+VOID = {"meta", "link", "input", "img", "br", "hr"}
+
+
+class Outline(HTMLParser):
+    """Tags in order, whether they balance, and every attribute."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.text: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs) -> None:
+        self.tags.append((tag, {key: value or "" for key, value in attrs}))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data) -> None:
+        if not self.open or self.open[-1] not in ("style", "script"):
+            self.text.append(data)
+
+    def all(self, tag: str, **wanted: str) -> list[dict[str, str]]:
+        return [a for t, a in self.tags if t == tag and all(w in a.get(k, "").split() for k, w in wanted.items())]
+
+    @property
+    def words(self) -> str:
+        return " ".join(" ".join(self.text).split())
+
+
+def table_item(**keys) -> Item:
+    stanza = {"factors": FACTORS, "options": {"index": ["epsilon"]}, "title": "Accuracy under <script>alert(1)</script>"}
+    return make_item(**{**stanza, **keys})
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> tuple[dict[str, Study], Path]:
+    said = [
+        Claim(id="Y-8", says="does not rise", holds="non_increasing(series('robust_test_accuracy'), 0.15)"),
+        Claim(id="Y-9", says="constant", holds="spread(series('robust_test_accuracy')) < 0.05"),
+        Claim(id="Y-5", says="linear", holds="r2_linear(series('robust_test_accuracy')) > 2", scales=["paper"]),
+    ]
+    table, own, missing = table_item(claims=said), table_item(title="Own data"), table_item(title="Not there", claims=said[:1])
+    options = {"x": "alpha", "hue": "epsilon", "panel": "noise"}
+    curves = make_item(kind="figure", draw="curves", title="Curves", factors=[*FACTORS, "alpha"], metrics=["loss"], options=options)
+    surface = make_item(kind="figure", draw="surface_3d", factors=["epsilon", "alpha", "beta"], options={"panel": "epsilon"})
+    first = make_study("yamada2021", table_1=table, table_2=own, table_3=missing, figure_1=curves)
+    second = make_study("kim2023", figure_4_1=surface)
+    root = tmp_path / "results" / "small"
+    flagged = accuracy_rows(flag_zero_gradients=True)
+    make(table, flagged, root / "yamada2021" / "table_1.csv", printed=printed_accuracies(), scale="small")
+    make(own, accuracy_rows(stand_in="", paper_protocol=True), root / "yamada2021" / "table_2.csv", printed=printed_accuracies())
+    make(curves, landscape_rows(points=5), root / "yamada2021" / "figure_1.csv", scale="small")
+    make(surface, surface_rows(9), root / "kim2023" / "figure_4_1.csv", scale="small")
+    atomic.write_json(
+        root / "yamada2021" / "table_1.json",
+        {
+            "command": "robustscape --scale small item yamada2021/table_1",
+            "seconds": 2.5,
+            "code": "c0de" * 16,
+            "config": {"title": "x"},
+            "inputs": [{"path": "m.csv", "sha256": "feedbeef" * 8}],
+            "environment": {"python": "3.11.7", "torch": "2.11.0", "gpu": None},
+            "versions": {"pandas": pd.__version__},
+        },
+    )
+    (root / "yamada2021" / "table_2.json").write_text("{ not json")
+    studies = {"yamada2021": first, "kim2023": second}
+    pd.DataFrame(claims.verdicts(studies, root, "small"), columns=claims.COLUMNS).to_csv(root / "claims.csv", index=False)
+    return studies, root
+
+
+def written(results: tuple[dict[str, Study], Path], **options) -> str:
+    studies, root = results
+    path = page.write(studies, root, "small", **options)
+    assert path == root / "report" / "index.html"
+    return path.read_text()
+
+
+def test_it_is_one_well_formed_file_that_fetches_nothing(results) -> None:
+    text = written(results)
+    outline = Outline(text)
+    sources = [a[key] for _, a in outline.tags for key in ("src", "href") if key in a]
+    assert sources
+    assert all(source.startswith(("data:", "#", "../")) for source in sources)
+    assert not outline.all("link", rel="stylesheet") and not [a for a in outline.all("script") if "src" in a]
+    assert not re.search(r"url\(|@import|fetch\(|XMLHttpRequest", text)
+    assert "prefers-color-scheme: dark" in text and 'name="viewport"' in text
+
+
+def test_summary_counts_items_and_verdicts(results) -> None:
+    words = Outline(written(results, when="2026-01-02 03:04 UTC", command="make reproduce")).words
+    assert "4 / 5 items made" in words
+    assert "1 / 2 of the tested claims hold" in words
+    assert "1 hold 1 fail 2 not testable at this scale" in words
+    assert "Scale small , written 2026-01-02 03:04 UTC." in words and "make reproduce" in words
+    assert "3 items use stand-in data or networks" in words
+    assert "python 3.11.7" in words and "gpu" not in words
+
+
+def test_every_item_is_there_with_its_numbers_verdicts_and_origin(results) -> None:
+    outline = Outline(written(results))
+    articles = {a["id"]: a for a in outline.all("article")}
+    names = ["yamada2021-table_1", "yamada2021-table_2", "yamada2021-table_3", "yamada2021-figure_1", "kim2023-figure_4_1"]
+    assert list(articles) == names
+    assert articles["yamada2021-table_1"]["data-keys"].split() == ["table", "holds", "fails", "untestable", "stand-in"]
+    assert articles["yamada2021-table_3"]["class"] == "missing"
+    assert articles["yamada2021-table_2"]["data-keys"].split() == ["table"]
+    anchors = {a["href"] for a in outline.all("a") if a["href"].startswith("#")}
+    assert {f"#{name}" for name in names} <= anchors
+    words = outline.words
+    assert "99.84 ± 0.05 paper 99.75" in words  # the stand-in: no difference
+    assert "99.84 ± 0.05 paper 99.75 Δ +0.09" in words  # its own protocol: one
+    assert "stand-in: digits_01 for MNIST 0/1" in words and "the work's own protocol" in words and "not made" in words
+    assert "flag: zero gradients (18 of 18 numbers)" in words
+    assert "✓ holds Y-8 does not rise" in words and "✗ fails Y-9 constant" in words and "– not testable Y-5 linear" in words
+    assert "robust test accuracy at ε 0, 0.2, 0.4, 0.6, 0.8, 1: 99.9, 99.84, 99.68, 99.4, 99, 98.5; spread = 1.4." in words
+    assert "robustscape --scale small item yamada2021/table_1" in words and "feedbeeffeed m.csv" in words
+    assert "figure 4.1" in words
+
+
+def test_text_is_escaped(results) -> None:
+    text = written(results)
+    assert "<script>alert(1)" not in text and "&lt;script&gt;alert(1)" in text
+    assert "Sharper &lt;landscapes&gt; &amp; more" in text
+
+
+def test_pictures_are_embedded_and_downloads_are_the_files(results) -> None:
+    outline = Outline(written(results))
+    folder = results[1] / "yamada2021"
+    pictures = outline.all("img")
+    assert len(pictures) == 2 and all(a["src"].startswith("data:image/svg+xml;base64,") and a["alt"] for a in pictures)
+    assert base64.b64decode(pictures[0]["src"].partition(",")[2]) == (folder / "figure_1.svg").read_bytes()
+    assert 500 < int(pictures[0]["width"]) < 1200
+    links = {a["download"]: a["href"] for a in outline.all("a") if "download" in a}
+    assert base64.b64decode(links["yamada2021_table_1.csv"].partition(",")[2]) == (folder / "table_1.csv").read_bytes()
+    assert base64.b64decode(links["yamada2021_table_1.tex"].partition(",")[2]) == (folder / "table_1.tex").read_bytes()
+    assert (results[1] / "report" / links["yamada2021_figure_1.png"]).resolve() == (folder / "figure_1.png").resolve()
+    assert "yamada2021_table_3.csv" not in links
+
+
+def test_a_large_vector_picture_is_embedded_as_png(results, monkeypatch) -> None:
+    monkeypatch.setattr(page, "_LARGEST_SVG", 10_000)
+    assert all(a["src"].startswith("data:image/png") for a in Outline(written(results)).all("img"))
+
+
+def test_the_same_results_give_the_same_page(results) -> None:
+    assert written(results, when="now") == written(results, when="now")
+
+
+def test_it_works_with_no_items_and_with_none_made(tmp_path: Path) -> None:
+    empty = Outline(page.html({}, tmp_path, "smoke", command="make"))
+    assert "0 / 0 items made" in empty.words and "no study has an item" in empty.words
+    none = Outline(page.html({"w": make_study("w", table_1=table_item())}, tmp_path, "smoke", command="make"))
+    assert "0 / 1 items made" in none.words and len(none.all("article", **{"class": "missing"})) == 1
+
+
+def test_claims_that_were_not_evaluated_are_said_to_be(results) -> None:
+    (results[1] / "claims.csv").unlink()
+    assert "3 claims not evaluated yet." in Outline(written(results)).words
+
+
+def test_templates_are_all_used() -> None:
+    assert sorted(p.name for p in page.TEMPLATES.iterdir()) == ["page.css", "page.html.jinja", "page.js"]
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.0, "0.0 s"), (59.6, "60 s"), (61, "1 min 1 s"), (86400, "24 h 0 min")])
+def test_duration(seconds: float, text: str) -> None:
+    assert page.duration(seconds) == text

@@ -1,0 +1,294 @@
+"""Jobs get distinct GPUs, and a dead job's GPU is free again. The GPUs are names; the processes and locks are real."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from robustscape import devices, slots
+from robustscape.errors import ConfigError
+
+HOLDER = """
+import pathlib, sys, time
+from robustscape import slots
+slots.PATIENCE = 0.01
+folder, gpus, per_gpu = pathlib.Path(sys.argv[1]), sys.argv[2].split(","), int(sys.argv[3])
+print("started", flush=True)
+with slots.take(gpus, per_gpu=per_gpu, folder=folder) as position:
+    print(gpus[position], flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture(autouse=True)
+def deadline() -> Iterator[None]:
+    """A slot that is never freed fails the test instead of blocking it."""
+
+    def stop(*_: object) -> None:
+        raise TimeoutError("still waiting after a minute")
+
+    previous = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, previous)
+
+
+class Job:
+    """A process that takes a GPU and keeps it until it is told to end."""
+
+    def __init__(self, folder: Path, gpus: str, per_gpu: int = 1) -> None:
+        pipe = subprocess.PIPE
+        command = [sys.executable, "-c", HOLDER, str(folder), gpus, str(per_gpu)]
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+        assert self.process.stdout
+        assert self.process.stdout.readline() == "started\n"
+        os.set_blocking(self.process.stdout.fileno(), False)
+
+    def gpu(self, wait: float = 20.0) -> str | None:
+        """The GPU it got; None if it still has none after ``wait`` seconds."""
+        deadline = time.monotonic() + wait
+        assert self.process.stdout
+        while True:
+            if line := self.process.stdout.readline():
+                return line.strip()
+            if time.monotonic() > deadline:
+                return None
+            time.sleep(0.01)
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def end(self) -> None:
+        self.process.communicate()
+        assert self.process.returncode == 0
+
+
+@pytest.fixture
+def jobs(tmp_path: Path) -> Iterator[SimpleNamespace]:
+    started: list[Job] = []
+
+    def start(gpus: str = "GPU-a,GPU-b", per_gpu: int = 1) -> Job:
+        started.append(Job(tmp_path, gpus, per_gpu))
+        return started[-1]
+
+    yield SimpleNamespace(start=start)
+    for job in started:
+        if job.process.poll() is None:
+            job.kill()
+
+
+@pytest.mark.fault
+def test_distinct_gpus_then_waiting_then_the_freed_one(jobs: SimpleNamespace) -> None:
+    first, second = jobs.start(), jobs.start()
+    assert {first.gpu(), second.gpu()} == {"GPU-a", "GPU-b"}
+    third = jobs.start()
+    assert third.gpu(wait=0.3) is None
+    first.kill()
+    assert third.gpu() == "GPU-a"
+    fourth = jobs.start()
+    assert fourth.gpu(wait=0.3) is None
+    second.end()
+    assert fourth.gpu() == "GPU-b"
+
+
+@pytest.mark.fault
+def test_the_same_gpu_under_another_number(jobs: SimpleNamespace) -> None:
+    """Two processes with different CUDA_VISIBLE_DEVICES number the GPUs differently; the UUIDs agree."""
+    first = jobs.start("GPU-b")
+    assert first.gpu() == "GPU-b"
+    second = jobs.start("GPU-b,GPU-c")
+    assert second.gpu() == "GPU-c"
+    third = jobs.start("GPU-b")
+    assert third.gpu(wait=0.3) is None
+    first.kill()
+    assert third.gpu() == "GPU-b"
+
+
+def test_sharing_fills_every_gpu_once_before_any_twice(jobs: SimpleNamespace) -> None:
+    got = [jobs.start(per_gpu=2).gpu() for _ in range(4)]
+    assert sorted(got[:2]) == sorted(got[2:]) == ["GPU-a", "GPU-b"]
+    assert jobs.start(per_gpu=2).gpu(wait=0.3) is None
+
+
+def test_an_exception_frees_the_slot(tmp_path: Path) -> None:
+    for _ in range(3):
+        with pytest.raises(RuntimeError, match="mine"), slots.take(["GPU-a"], folder=tmp_path):
+            raise RuntimeError("mine")
+
+
+def test_a_child_process_does_not_keep_the_slot(tmp_path: Path) -> None:
+    """Programs that a job starts and leaves behind do not inherit the lock."""
+    with slots.take(["GPU-a"], folder=tmp_path):
+        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False)
+    with slots.take(["GPU-a"], folder=tmp_path):
+        child.communicate(b"\n")
+
+
+def test_waiting_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    holder = contextlib.ExitStack()
+    holder.enter_context(slots.take(["GPU-a"], folder=tmp_path))
+    naps: list[float] = []
+
+    def nap(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 3:
+            holder.close()
+
+    monkeypatch.setattr(time, "sleep", nap)
+    with slots.take(["GPU-a"], folder=tmp_path):
+        assert len(naps) == 3
+    assert [record.message for record in caplog.records] == ["all 1 GPU slots are taken; waiting for one."]
+
+
+def test_strange_names_stay_in_the_folder(tmp_path: Path) -> None:
+    with slots.take(["MIG-../../a b"], folder=tmp_path):
+        assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_link_in_a_shared_folder_is_not_followed(tmp_path: Path) -> None:
+    with slots.take(["GPU-a"], folder=tmp_path):
+        (name,) = (path.name for path in tmp_path.iterdir())
+    (tmp_path / name).unlink()
+    (tmp_path / name).symlink_to(tmp_path / "victim")
+    with pytest.raises(OSError, match="symbolic"), slots.take(["GPU-a"], folder=tmp_path):
+        pass
+    assert not (tmp_path / "victim").exists()
+
+
+# -- devices -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[torch.device]:
+    """Two GPUs as torch would show them; the list of those made current."""
+    current: list[torch.device] = []
+
+    @contextlib.contextmanager
+    def make_current(device: torch.device) -> Iterator[None]:
+        current.append(device)
+        yield
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda i: SimpleNamespace(uuid=f"GPU-{i}"))
+    monkeypatch.setattr(torch.cuda, "device", make_current)
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+    return current
+
+
+def test_the_cpu_needs_no_slot(gpus: list[torch.device], tmp_path: Path) -> None:
+    with devices.choose("cpu") as a, devices.choose("cpu") as b:
+        assert a == b == torch.device("cpu")
+    assert list(tmp_path.iterdir()) == []
+    assert gpus == []
+
+
+def test_auto_takes_free_gpus_one_after_the_other(gpus: list[torch.device]) -> None:
+    with devices.choose("auto") as a, devices.choose("cuda") as b:
+        assert [a, b] == [torch.device("cuda:0"), torch.device("cuda:1")] == gpus
+    with devices.choose() as again:
+        assert again == torch.device("cuda:0")
+
+
+def test_a_numbered_gpu_is_that_one(gpus: list[torch.device]) -> None:
+    with devices.choose("cuda:1") as a, devices.choose("auto") as b:
+        assert (a, b) == (torch.device("cuda:1"), torch.device("cuda:0"))
+
+
+def test_jobs_may_share(gpus: list[torch.device]) -> None:
+    with contextlib.ExitStack() as stack:
+        got = [stack.enter_context(devices.choose("auto", per_gpu=2)).index for _ in range(4)]
+    assert got == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize("spec", ["cuda:2", "gpu", "cuda:", "cuda:-1", "cuda:x", "", "mps"])
+def test_unknown_devices_are_sentences(gpus: list[torch.device], spec: str) -> None:
+    with pytest.raises(ConfigError, match="Allowed: auto, cpu, cuda, cuda:0, cuda:1") as caught, devices.choose(spec):
+        pass
+    assert f"'{spec}'" in str(caught.value)
+
+
+def test_without_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with devices.choose("auto") as device:
+        assert device == torch.device("cpu")
+    with pytest.raises(ConfigError, match=r"'cuda' here\. Allowed: auto, cpu\."), devices.choose("cuda"):
+        pass
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """torch's settings as they were before."""
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    benchmark = torch.backends.cudnn.benchmark
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(deterministic)
+    torch.backends.cudnn.benchmark = benchmark
+
+
+@pytest.mark.usefixtures("settings")
+def test_configure() -> None:
+    torch.backends.cudnn.allow_tf32 = True
+    devices.configure(2)
+    assert torch.get_num_threads() == 2
+    assert torch.are_deterministic_algorithms_enabled()
+    assert not torch.is_deterministic_algorithms_warn_only_enabled()
+    assert not torch.backends.cudnn.benchmark
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    devices.configure(1, deterministic=False)
+    assert torch.get_num_threads() == 1
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.backends.cudnn.benchmark
+    assert not torch.backends.cudnn.allow_tf32
+
+
+@pytest.mark.usefixtures("settings")
+def test_two_deterministic_trainings_are_equal() -> None:
+    devices.configure(1)
+
+    def train() -> torch.Tensor:
+        torch.manual_seed(0)
+        net = torch.nn.Sequential(
+            torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(144, 3)
+        )
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        for _ in range(3):
+            optimizer.zero_grad()
+            net(torch.randn(8, 1, 8, 8)).square().mean().backward()
+            optimizer.step()
+        return torch.cat([p.detach().flatten() for p in net.parameters()])
+
+    assert torch.equal(train(), train())
+
+
+def test_autocast() -> None:
+    layer, x = torch.nn.Linear(3, 2), torch.ones(1, 3)
+    with devices.autocast(torch.device("cpu"), "bf16"):
+        assert layer(x).dtype is torch.bfloat16
+    with devices.autocast(torch.device("cpu"), "fp32"):
+        assert layer(x).dtype is torch.float32
+    assert layer.weight.dtype is torch.float32
+
+
+def test_memory_format() -> None:
+    x = torch.zeros(2, 3, 4, 4)
+    assert x.contiguous(memory_format=devices.memory_format("channels_last")).stride() == (48, 1, 12, 3)
+    assert x.contiguous(memory_format=devices.memory_format("contiguous")).stride() == (48, 16, 4, 1)

@@ -1,0 +1,212 @@
+"""The checks of yamada2021 hold, and would not if a formula were wrong."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from robustscape import catalog
+from robustscape.theory import (
+    _logistic,
+    yamada2021_attack_order,
+    yamada2021_gradient,
+    yamada2021_lemma_1,
+    yamada2021_theorem_1,
+    yamada2021_theorem_2,
+)
+from robustscape.theory._rows import row
+
+Rows = list[dict[str, Any]]
+
+CHECKS: dict[str, Any] = {
+    module.__name__.rpartition(".")[2]: module
+    for module in (
+        yamada2021_attack_order,
+        yamada2021_gradient,
+        yamada2021_lemma_1,
+        yamada2021_theorem_1,
+        yamada2021_theorem_2,
+    )
+}
+
+
+def run(name: str, **parameters: Any) -> Rows:
+    rows: Rows = catalog.load("theory", name)(**parameters)
+    return rows
+
+
+def failing(rows: Rows) -> set[str]:
+    return {entry["check"] for entry in rows if not entry["holds"]}
+
+
+def test_the_catalog_finds_every_check() -> None:
+    assert set(CHECKS) <= set(catalog.entries("theory"))
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("name", CHECKS)
+def test_every_row_holds(name: str, seed: int) -> None:
+    rows = run(name, seed=seed)
+    assert rows
+    assert failing(rows) == set()
+    assert all(entry["seed"] == seed for entry in rows)
+    assert all(isinstance(entry["value"], int | float) and math.isfinite(entry["value"]) for entry in rows)
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_same_seed_same_rows(name: str) -> None:
+    assert run(name, seed=5) == run(name, seed=5)
+    assert run(name, seed=5) != run(name, seed=6)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("yamada2021_attack_order", {"dimension": 2, "samples": 1, "eps": 4.0}),
+        ("yamada2021_attack_order", {"dimension": 784, "samples": 32, "eps": 0.1}),
+        ("yamada2021_gradient", {"dimension": 2, "samples": 3, "eps": 3.0}),
+        ("yamada2021_lemma_1", {"dimension": 2, "samples": 1, "eps": 0.01, "angles": 3}),
+        ("yamada2021_lemma_1", {"dimension": 100, "eps": 10.0}),
+        ("yamada2021_theorem_1", {"dimension": 2, "samples": 1, "epsilons": (3.0, 0.01), "weight_norm": 0.1}),
+        ("yamada2021_theorem_1", {"dimension": 40, "weight_norm": 10.0}),
+        ("yamada2021_theorem_2", {"dimension": 2, "samples": 2, "eps": 2.0, "margins": (-1.0, 6.0), "draws": 1000}),
+    ],
+)
+def test_every_row_holds_elsewhere(name: str, parameters: dict[str, Any]) -> None:
+    assert failing(run(name, **parameters)) == set()
+
+
+# -- the numbers, by hand ----------------------------------------------------------------------------------------------
+
+
+def values(rows: Rows, check: str, quantity: str) -> list[float]:
+    found = [entry["value"] for entry in rows if (entry["check"], entry["quantity"]) == (check, quantity)]
+    assert found, "no such row"
+    return found
+
+
+def test_theorem_1_in_numbers() -> None:
+    """eps / (2 ||w||), d - 1 times; no rise is left out."""
+    rows = run("yamada2021_theorem_1", dimension=7, epsilons=(0.5, 1.0, 2.0), weight_norm=4.0)
+    assert values(rows, "eq 10", "largest eigenvalue") == pytest.approx([0.0625, 0.125, 0.25], abs=1e-12)
+    assert values(rows, "eq 10", "multiplicity of eps/(2||w||)") == [6, 6, 6]
+    rises = values(rows, "eq 12", "rise of the largest eigenvalue with eps")
+    assert rises == pytest.approx([0.0625, 0.125], abs=1e-12)
+
+
+def test_theorem_2_in_numbers() -> None:
+    """At margin 0, kappa = 1: every eigenvalue rises by a quarter of the noise's variance."""
+    rows = run("yamada2021_theorem_2", eps=0.6, margins=(0.0,))
+    assert values(rows, "uniform noise", "smallest rise of an eigenvalue") == pytest.approx([0.25 * 0.12], abs=1e-12)
+    assert values(rows, "Gaussian noise", "largest rise of an eigenvalue") == pytest.approx([0.25 * 0.36], abs=1e-12)
+    tops = values(rows, "theorem 2", "largest eigenvalue at c w")
+    assert tops[-1] < 1e-9 < 1e-2 < tops[0]
+
+
+def test_closed_forms_by_hand() -> None:
+    """w = (3, 4): ||w||_2 = 5, ||w||_1 = 7; x = (1, 1), y = -1, eps = 0.1: exponents 7 + 0.5 and 7 + 0.7."""
+    w, x, y = torch.tensor([3.0, 4.0]), torch.tensor([[1.0, 1.0]]), torch.tensor([-1.0])
+    assert _logistic.worst_input(w, x, y, 0.1, "L2").tolist() == [pytest.approx([1.06, 1.08])]
+    assert _logistic.worst_input(w, x, y, 0.1, "Linf").tolist() == [pytest.approx([1.1, 1.1])]
+    for norm, exponent in (("L2", 7.5), ("Linf", 7.7)):
+        assert _logistic.worst_losses(w, x, y, 0.1, norm).item() == pytest.approx(math.log1p(math.exp(exponent)))
+
+
+def test_the_printed_gradient_is_off_by_its_factor() -> None:
+    """One sample: eq 8 as printed over eq 8 corrected is exp(-y w.x + eps ||w||)."""
+    x, y, w = _logistic.random_problem(3, 1, 0)
+    corrected, printed = yamada2021_gradient._equation_8(w, x, y, 0.5)
+    assert torch.allclose(printed / corrected, torch.exp(-y * (x @ w) + 0.5 * w.norm()).expand(3))
+
+
+# -- holds is computed -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "relation", "expected", "tolerance", "holds", "error"),
+    [
+        (1.0, "==", 1.0, 0.0, True, 0.0),
+        (1.5, "==", 1.0, 0.5, True, 0.5),
+        (1.6, "==", 1.0, 0.5, False, 0.6),
+        (0.4, "==", 1.0, 0.5, False, 0.6),
+        (1.0, "!=", 1.0, 0.0, False, 0.0),
+        (1.2, "!=", 1.0, 0.1, True, 0.2),
+        (1.0, ">=", 1.0, 0.0, True, 0.0),
+        (0.9, ">=", 1.0, 0.2, True, 0.1),
+        (0.7, ">=", 1.0, 0.2, False, 0.3),
+        (9.0, ">=", 1.0, 0.0, True, 0.0),
+        (1.0, ">", 1.0, 0.0, False, 0.0),
+        (1.1, ">", 1.0, 0.0, True, 0.0),
+        (9.0, "<=", 1.0, 0.2, False, 8.0),
+        (1.1, "<=", 1.0, 0.2, True, 0.1),
+        (-9.0, "<=", 1.0, 0.0, True, 0.0),
+        *((math.nan, relation, 1.0, 0.5, False, None) for relation in ("==", "!=", ">=", ">", "<=")),
+    ],
+)
+def test_row(value: float, relation: Any, expected: float, tolerance: float, holds: bool, error: float | None) -> None:
+    entry = row("check", "quantity", value, relation, expected, tolerance=tolerance, eps=0.5)
+    assert entry["holds"] is holds
+    assert error is None or entry["error"] == pytest.approx(error)
+    assert (entry["check"], entry["quantity"], entry["tolerance"], entry["eps"]) == (
+        "check",
+        "quantity",
+        tolerance,
+        0.5,
+    )
+
+
+def weaker_pgd(model: Any, x: Tensor, y: Tensor, threat: Any, generator: Any, **_: Any) -> Tensor:
+    return x
+
+
+def flipped(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The attack in the wrong direction."""
+    return lambda w, x, y, eps, norm: 2 * x - function(w, x, y, eps, norm)
+
+
+def scaled(function: Callable[..., Tensor], factor: float) -> Callable[..., Tensor]:
+    return lambda *arguments: factor * function(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "wrong", "expected"),
+    [
+        ("yamada2021_attack_order", "pgd", weaker_pgd, {"Y-14", "lemma 1"}),
+        ("yamada2021_attack_order", "worst_losses", scaled(_logistic.worst_losses, 0.9), {"Y-14"}),
+        ("yamada2021_lemma_1", "worst_losses", scaled(_logistic.worst_losses, 1.001), {"worst case"}),
+        ("yamada2021_lemma_1", "losses", scaled(_logistic.losses, -1.0), {"eq 7", "lemma 1", "worst case"}),
+        ("yamada2021_gradient", "worst_input", flipped(_logistic.worst_input), {"eq 8 corrected"}),
+        ("yamada2021_theorem_1", "worst_input", flipped(_logistic.worst_input), {"eq 9", "eq 10", "fixed attack"}),
+        (
+            "yamada2021_theorem_1",
+            "fixed_hessian",
+            scaled(_logistic.fixed_hessian, 2.0),
+            {"fixed Hessian", "Linf total = fixed"},
+        ),
+        ("yamada2021_theorem_1", "total_hessian", scaled(_logistic.total_hessian, 2.0), {"total Hessian"}),
+        ("yamada2021_theorem_1", "hessian", scaled(_logistic.hessian, 1.01), {"eq 9", "eq 10", "total Hessian"}),
+        ("yamada2021_theorem_2", "fixed_hessian", scaled(_logistic.fixed_hessian, 1.01), {"eq 14"}),
+        (
+            "yamada2021_theorem_2",
+            "hessian",
+            scaled(_logistic.hessian, 1.01),
+            {"eq 14", "uniform noise", "Gaussian noise"},
+        ),
+        ("yamada2021_theorem_2", "_noise", scaled(yamada2021_theorem_2._noise, 1.02), {"noise"}),
+    ],
+)
+def test_a_wrong_formula_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, name: str, part: str, wrong: Any, expected: set[str]
+) -> None:
+    monkeypatch.setattr(CHECKS[name], part, wrong)
+    assert expected <= failing(run(name))
+
+
+def test_weights_that_shrink_do_not_flatten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Theorem 2 (c) needs growing weights; the check sees the difference."""
+    assert "theorem 2" in failing(run("yamada2021_theorem_2", scales=(100.0, 10.0, 1.0)))

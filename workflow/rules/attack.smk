@@ -1,0 +1,28 @@
+# Attacks: accuracies, suites and transfer, measured on trained runs.
+for job in PLAN.stage("attack", "transfer"):
+
+    rule:
+        name:
+            f"attack_{job.name}"
+        input:
+            job.inputs,
+        output:
+            update(job.outputs),
+        log:
+            f"{LOGS}/attack/{job.name}.log",
+        benchmark:
+            f"{BENCHMARKS}/attack/{job.name}.tsv"
+        conda:
+            ENVIRONMENT
+        params:
+            fingerprint=job.fingerprint,
+            arguments=shlex.join(job.arguments),
+        threads: RESOURCES.threads
+        resources:
+            mem_mb=RESOURCES.mem_mb,
+            runtime=RESOURCES.runtime,
+            gpu=RESOURCES.gpu,
+        message:
+            "Attacking: {params.arguments}"
+        shell:
+            f"{COMMAND} --threads {{threads}} {{params.arguments}} > {{log}} 2>&1"

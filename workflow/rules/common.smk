@@ -1,0 +1,38 @@
+# The plan of the experiment, and what every rule passes on to the command line.
+import os
+import shlex
+import sys
+from pathlib import Path
+
+SOURCE = str(Path(workflow.basedir) / "src")
+sys.path.insert(0, SOURCE)
+
+from robustscape.config.base import validate
+from robustscape.config.experiment import load
+from robustscape.config.main import Main
+from robustscape.errors import UserError
+from robustscape.plan import Plan
+
+try:
+    MAIN = validate(Main, config, "config/config.yaml")
+    EXPERIMENT = load(Path(workflow.basedir) / "config", MAIN.scale)
+    PLAN = Plan(EXPERIMENT, Path(MAIN.results), MAIN.studies or None)
+except UserError as error:
+    raise WorkflowError(str(error)) from None
+
+# Jobs run the code beside this file, whatever else is installed, also inside a conda environment or on another node.
+shell.prefix(f"export PYTHONPATH={shlex.quote(SOURCE)}; ")
+
+COMMAND = " ".join(
+    [
+        "python -m robustscape",
+        f"--config {shlex.quote(str(EXPERIMENT.folder))}",
+        f"--scale {MAIN.scale}",
+        f"--results {shlex.quote(MAIN.results)}",
+        f"--downloads {shlex.quote(MAIN.downloads)}",
+    ]
+)
+ENVIRONMENT = "../envs/robustscape.yaml"
+RESOURCES = EXPERIMENT.scale.resources
+LOGS = f"{PLAN.root}/logs"
+BENCHMARKS = f"{PLAN.root}/benchmarks"

@@ -1,0 +1,72 @@
+# Items (tables and figures), claims and the report; nothing here computes an experiment.
+for job in PLAN.stage("item"):
+
+    rule:
+        name:
+            f"item_{job.name}"
+        input:
+            job.inputs,
+        output:
+            report(
+                job.outputs[:-1],
+                caption="../report/item.rst",
+                category=job.work,
+                subcategory=PLAN.studies[job.work].items[job.arguments[1].split("/")[1]].kind,
+                labels={"item": job.arguments[1].split("/")[1]},
+            ),
+            job.outputs[-1],
+        log:
+            f"{LOGS}/item/{job.name}.log",
+        benchmark:
+            f"{BENCHMARKS}/item/{job.name}.tsv"
+        conda:
+            ENVIRONMENT
+        params:
+            fingerprint=job.fingerprint,
+            arguments=shlex.join(job.arguments),
+        threads: 1
+        resources:
+            mem_mb=2000,
+            runtime=30,
+        message:
+            "Drawing: {params.arguments}"
+        shell:
+            f"{COMMAND} {{params.arguments}} > {{log}} 2>&1"
+
+
+for job in PLAN.stage("claims", "report"):
+
+    rule:
+        name:
+            job.name
+        input:
+            job.inputs,
+        output:
+            report(job.outputs, caption="../report/summary.rst", category="summary"),
+        log:
+            f"{LOGS}/{job.name}.log",
+        benchmark:
+            f"{BENCHMARKS}/{job.name}.tsv"
+        conda:
+            ENVIRONMENT
+        params:
+            fingerprint=job.fingerprint,
+            arguments=shlex.join(job.arguments),
+        threads: 1
+        resources:
+            mem_mb=2000,
+            runtime=30,
+        message:
+            "Writing {output}"
+        shell:
+            f"{COMMAND} {{params.arguments}} > {{log}} 2>&1"
+
+
+for work, study in PLAN.studies.items():
+
+    rule:
+        name:
+            work
+        input:
+            [str(path) for item in study.items for path in PLAN.item_files(work, item)],
+            str(PLAN.report),
