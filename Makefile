@@ -52,10 +52,14 @@ docs: $(VENV)/.base
 doctor: $(VENV)/.base
 	robustscape --scale $(SCALE) doctor
 
-# Results of others instead of hours of computing: fetch them from the DVC remote, and tell Snakemake that they are up to date.
+# Results from the DVC remote instead of hours of computing. Snakemake is told that they are up to date only if nothing they
+# depend on has changed since they were recorded.
+pulled := $(if $(STUDY),--with-deps $(STUDY))
 pull: $(VENV)/.base
-	dvc pull
-	snakemake --cores 1 --config $(options) --touch
+	dvc pull $(pulled)
+	@if dvc status --quiet $(pulled); then \
+	  snakemake --cores 1 --config scale=small --touch --forceall --quiet all $(if $(STUDY),-- $(STUDY)); \
+	else echo "Code or configuration changed since these were recorded; \`make reproduce\` does what differs."; fi
 
 # New pins, after a change of requirements/*.in: what a fresh environment gets.
 lock:

@@ -32,7 +32,9 @@ MODELS: dict[str, tuple[str, dict[str, Any], tuple[int, ...]]] = {
 }
 
 
-def compare(name: str, batch: int, steps: int, rounds: int, device: torch.device, channels_last: bool) -> dict[str, Any]:
+def compare(
+    name: str, batch: int, steps: int, rounds: int, device: torch.device, channels_last: bool
+) -> dict[str, Any]:
     """Time ours, the floor and torchattacks on one model."""
     architecture, parameters, shape = MODELS[name]
     torch.manual_seed(0)
@@ -79,7 +81,11 @@ def compare(name: str, batch: int, steps: int, rounds: int, device: torch.device
         candidates["torchattacks in a plain loop"] = torchattacks_loop
     seconds = interleaved(candidates, rounds=rounds, device=device)
     row: dict[str, Any] = {
-        "model": name, "steps": steps, "batch": batch, "rounds": rounds, "threads": torch.get_num_threads(),
+        "model": name,
+        "steps": steps,
+        "batch": batch,
+        "rounds": rounds,
+        "threads": torch.get_num_threads(),
         "memory_format": "channels_last" if channels_last else "contiguous",
         "seconds": {key: min(values) for key, values in seconds.items()},
     }

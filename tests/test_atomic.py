@@ -111,6 +111,8 @@ def test_content_is_on_the_disk_before_the_name_is(tmp_path: Path, monkeypatch: 
     assert calls[2][1] == str(tmp_path)
 
 
+SOURCE = Path(atomic.__file__).parents[1]
+
 WRITER = """
 import sys, pathlib
 from robustscape import atomic
@@ -124,7 +126,8 @@ while True:
 
 def start(code: str, *arguments: object) -> subprocess.Popen[str]:
     """A Python process that has said that it is ready."""
-    process = subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=SOURCE)  # python -c imports from there
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     return process

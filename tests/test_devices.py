@@ -51,7 +51,8 @@ class Job:
     def __init__(self, folder: Path, gpus: str, per_gpu: int = 1) -> None:
         pipe = subprocess.PIPE
         command = [sys.executable, "-c", HOLDER, str(folder), gpus, str(per_gpu)]
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+        source = Path(slots.__file__).parents[1]  # python -c imports from its folder
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, cwd=source)
         assert self.process.stdout
         assert self.process.stdout.readline() == "started\n"
         os.set_blocking(self.process.stdout.fileno(), False)

@@ -7,6 +7,7 @@ import importlib
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,16 +25,24 @@ if TYPE_CHECKING:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of the subcommand."""
     parser.add_argument("--checkpoint", type=Path, help="safetensors file; a run.json beside it says what it is")
-    parser.add_argument("--model", metavar="MODULE:FACTORY", help="your own model: a function without arguments that returns it")
+    parser.add_argument(
+        "--model", metavar="MODULE:FACTORY", help="your own model: a function without arguments that returns it"
+    )
     parser.add_argument("--architecture", help="entry of config/architectures.yaml, for a checkpoint without run.json")
-    parser.add_argument("--dataset", help="entry of config/datasets.yaml; its test split is attacked (default: the run's)")
+    parser.add_argument(
+        "--dataset", help="entry of config/datasets.yaml; its test split is attacked (default: the run's)"
+    )
     parser.add_argument("--suite", default="autoattack", help="entry of config/suites.yaml (default: autoattack)")
     parser.add_argument("--eps", default=None, help="radius, e.g. 8/255 (default: the run's)")
     parser.add_argument("--samples", type=int, default=None, help="first samples of the test split (default: all)")
-    parser.add_argument("--batch-size", type=int, default=256, help="samples of a forward pass; does not change results")
+    parser.add_argument(
+        "--batch-size", type=int, default=256, help="samples of a forward pass; does not change results"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--state", type=Path, default=None, help="folder to resume from after an interruption")
-    parser.add_argument("--output", type=Path, default=None, help="JSON with RobustBench's field names (default: print)")
+    parser.add_argument(
+        "--output", type=Path, default=None, help="JSON with RobustBench's field names (default: print)"
+    )
 
 
 def _factory(path: str) -> nn.Module:
@@ -43,13 +52,17 @@ def _factory(path: str) -> nn.Module:
     try:
         factory = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"--model got '{path}', allowed is an importable 'package.module:factory' ({error}).") from None
+        raise ConfigError(
+            f"--model got '{path}', allowed is an importable 'package.module:factory' ({error})."
+        ) from None
     model: nn.Module = factory()
     return model
 
 
-def _subject(options: argparse.Namespace, plan: Plan, device: torch.device) -> tuple[nn.Module, Split, dict[str, Any]]:
-    """The model, the test split and what is known of the run."""
+def _subject(
+    options: argparse.Namespace, plan: Plan, device: torch.device
+) -> tuple[nn.Module, Split, dict[str, Any], dict[str, Any]]:
+    """The model, the test split, what is known of the run, and the data's card."""
     from robustscape import checkpoints
     from robustscape.data import load as load_data
     from robustscape.runs import build_model
@@ -60,7 +73,9 @@ def _subject(options: argparse.Namespace, plan: Plan, device: torch.device) -> t
         record = json.loads(beside.read_text())["config"]
     dataset = options.dataset or record.get("dataset", {}).get("name")
     if dataset is None:
-        raise ConfigError("say which data to attack with --dataset; there is no run.json beside the checkpoint that names it.")
+        raise ConfigError(
+            "say which data to attack with --dataset; there is no run.json beside the checkpoint that names it."
+        )
     _, test, card = load_data(plan.data(dataset), device)
     if options.model:
         model = _factory(options.model)
@@ -72,14 +87,31 @@ def _subject(options: argparse.Namespace, plan: Plan, device: torch.device) -> t
     elif record:
         model = build_model(record, card)
     else:
-        raise ConfigError("say what the model is: --model, --architecture, or a checkpoint with its run.json beside it.")
+        raise ConfigError(
+            "say what the model is: --model, --architecture, or a checkpoint with its run.json beside it."
+        )
     if options.checkpoint:
         tensors, _ = checkpoints.load(options.checkpoint, device)
         try:
             model.load_state_dict(tensors)
         except RuntimeError as error:
             raise UserError(f"{options.checkpoint} does not fit the model: {' '.join(str(error).split())}") from None
-    return model.to(device).eval(), test, record
+    return model.to(device).eval(), test, record, card
+
+
+def _progress() -> Callable[[str, int, int], None]:
+    """A bar an attack, with the time left."""
+    from tqdm import tqdm
+
+    bars: dict[str, tqdm[Any]] = {}
+
+    def show(name: str, done: int, total: int) -> None:
+        bar = bars.setdefault(name, tqdm(total=total, desc=name, unit="sample"))
+        bar.update(done - bar.n)
+        if done >= total:
+            bar.close()
+
+    return show
 
 
 def attack(options: argparse.Namespace, plan: Plan) -> None:
@@ -89,14 +121,16 @@ def attack(options: argparse.Namespace, plan: Plan) -> None:
 
     with devices.choose(options.device or plan.experiment.scale.device) as device:
         devices.configure(options.threads or os.cpu_count() or 1)
-        model, test, record = _subject(options, plan, device)
+        model, test, record, card = _subject(options, plan, device)
         eps = parse(options.eps) if options.eps is not None else record.get("eps")
         try:
             eps = float(eps)
         except (TypeError, ValueError):
             raise ConfigError(f"--eps got {options.eps!r}, allowed is a number such as 8/255 or 0.1.") from None
         if eps <= 0:
-            raise ConfigError(f"--eps got {eps:g}, allowed is a number above 0; the run's own is used when it is left out.")
+            raise ConfigError(
+                f"--eps got {eps:g}, allowed is a number above 0; the run's own is used when it is left out."
+            )
         result = run_suite(
             model,
             test.inputs(slice(options.samples)),
@@ -106,9 +140,11 @@ def attack(options: argparse.Namespace, plan: Plan) -> None:
             seed=options.seed,
             batch_size=options.batch_size,
             state_dir=options.state,
-            progress=True,
+            progress=_progress(),
         )
-    content = to_robustbench(result)
+    name = record.get("recipe", {}).get("name") or options.model or str(options.checkpoint)
+    architecture = options.architecture or record.get("architecture", {}).get("name") or options.model or ""
+    content = to_robustbench(result, dataset=card["name"], architecture=architecture, name=name)
     print(json.dumps(content, indent=2))
     if options.output:
         atomic.write_json(options.output, content)

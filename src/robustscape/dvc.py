@@ -68,12 +68,15 @@ def _holds(folder: str, paths: set[str]) -> bool:
 
 def _members(plan: Plan) -> dict[str, list[Job]]:
     """Stage -> its jobs, in an order in which every stage comes after those it needs."""
-    works = {run.key: {w for w, study in plan.studies.items() if run in plan.study_runs(study)} for run in plan.runs}
+    works: dict[str, set[str]] = {}
+    for work, study in plan.studies.items():
+        for run in plan.study_runs(study):
+            works.setdefault(run.key, set()).add(work)
 
     def stage(job: Job) -> str:
         if job.stage == "train":
             return "-".join(sorted({work for key in job.arguments[1:] for work in works[key]}))
-        return job.work or {"data": "data"}.get(job.stage, "report")
+        return job.work or ("data" if job.stage == "data" else "report")
 
     found: dict[str, list[Job]] = {}
     for job in plan.jobs:

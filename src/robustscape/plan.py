@@ -208,7 +208,9 @@ class Plan:
                     ("prepare", name),
                     (),
                     (f"{folder}/data.safetensors", f"{folder}/card.json"),
-                    config_hash([entry.model_dump(mode="json", exclude={"about"}), code_version("robustscape.data", module)]),
+                    config_hash(
+                        [entry.model_dump(mode="json", exclude={"about"}), code_version("robustscape.data", module)]
+                    ),
                 )
             )
         return jobs
@@ -221,7 +223,9 @@ class Plan:
             outputs = tuple(f"{self.model(run)}/{file}" for run in runs for file in RUN_FILES)
             fingerprint = config_hash([[self.experiment.run_config(run), self.run_code(run)] for run in runs])
             arguments = ("train", *(run.key for run in runs))
-            jobs.append(Job("train", name, arguments, (f"{data}/card.json", f"{data}/data.safetensors"), outputs, fingerprint))
+            jobs.append(
+                Job("train", name, arguments, (f"{data}/card.json", f"{data}/data.safetensors"), outputs, fingerprint)
+            )
         return jobs
 
     def measurement_jobs(self) -> list[Job]:
@@ -310,8 +314,12 @@ class Plan:
 
     def report_job(self) -> Job:
         """The page that shows all of it."""
-        files = [path for work, study in self.studies.items() for name in study.items for path in self.item_files(work, name)]
-        described = [[s.title, s.reference, [[i.title, i.caption] for i in s.items.values()]] for s in self.studies.values()]
+        files = [
+            path for work, study in self.studies.items() for name in study.items for path in self.item_files(work, name)
+        ]
+        described = [
+            [s.title, s.reference, [[i.title, i.caption] for i in s.items.values()]] for s in self.studies.values()
+        ]
         templates = [file_hash(path) for path in sorted((catalog.PACKAGE / "report" / "templates").iterdir())]
         fingerprint = config_hash([described, templates, code_version("robustscape.report.page")])
         inputs = (*(str(path) for path in files), str(self.claims))
@@ -333,7 +341,6 @@ class Plan:
     def stage(self, *names: str) -> list[Job]:
         """The jobs of some stages."""
         return [job for job in self.jobs if job.stage in names]
-
 
 
 def _rule_name(*parts: str) -> str:

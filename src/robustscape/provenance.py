@@ -85,7 +85,7 @@ def _read(path: Path, module: str) -> tuple[str, tuple[str, ...]]:
 def _spell(node: ast.AST, pieces: list[str]) -> None:
     """Append a spelling of a tree that is the same in every Python: ``ast.dump`` changes with the version.
 
-    Empty fields are left out (new versions add optional ones), and so are strings that stand alone, such as docstrings.
+    Empty fields are left out (new versions add optional ones), and so are strings that stand alone, as docstrings do.
     """
     pieces.append(type(node).__name__)
     if isinstance(node, ast.Constant):
@@ -101,7 +101,7 @@ def _spell(node: ast.AST, pieces: list[str]) -> None:
         elif isinstance(value, list):
             for item in value:
                 if isinstance(item, ast.AST):
-                    if not _is_docstring(item):
+                    if not _is_idle(item, node):
                         _spell(item, pieces)
                 else:
                     pieces.append(repr(item))
@@ -110,7 +110,10 @@ def _spell(node: ast.AST, pieces: list[str]) -> None:
     pieces.append("/")
 
 
-def _is_docstring(node: ast.AST) -> bool:
+def _is_idle(node: ast.AST, parent: ast.AST) -> bool:
+    """A docstring, or the empty text that Python 3.12 finds between two parts of an f-string."""
+    if isinstance(parent, ast.JoinedStr):
+        return isinstance(node, ast.Constant) and node.value == ""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 

@@ -33,9 +33,13 @@ class TrainedRun:
     config: dict[str, Any]
     checkpoint: str
     """Content hash of the weights."""
+    state: Path | None = None
+    """Folder where a long measurement may keep what it has done, so that it can resume; None: nowhere."""
 
 
-def load_run(folder: Path, data_folder: Path, device: torch.device, weights: str = "selected") -> TrainedRun:
+def load_run(
+    folder: Path, data_folder: Path, device: torch.device, weights: str = "selected", state: Path | None = None
+) -> TrainedRun:
     """Load the run in ``folder`` and its data set.
 
     ``weights`` is "selected" (the epoch the recipe chose) or "last".
@@ -62,7 +66,17 @@ def load_run(folder: Path, data_folder: Path, device: torch.device, weights: str
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.eval()
     return TrainedRun(
-        model, train, test, device, config["eps"], config["seed"], card["num_classes"], folder, config, metadata["sha256"]
+        model=model,
+        train=train,
+        test=test,
+        device=device,
+        eps=config["eps"],
+        seed=config["seed"],
+        num_classes=card["num_classes"],
+        path=folder,
+        config=config,
+        checkpoint=metadata["sha256"],
+        state=state,
     )
 
 

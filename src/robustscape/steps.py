@@ -8,6 +8,7 @@ costs only the runs that changed.
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -111,7 +112,16 @@ def _train(plan: Plan, run: Run, device: torch.device) -> None:
     started = time.perf_counter()
     attacks = {name: experiment.attack(name) for name in config["attacks"]}
     result = loop.train(
-        model, train_split, test_split, recipe, attacks, run.eps, run.seed, state=state, fingerprint=fingerprint, label=run.key
+        model,
+        train_split,
+        test_split,
+        recipe,
+        attacks,
+        run.eps,
+        run.seed,
+        state=state,
+        fingerprint=fingerprint,
+        label=run.key,
     )
     weights = {
         "model.safetensors": checkpoints.save(folder / "model.safetensors", result.selected, {"epoch": result.epoch}),
@@ -171,7 +181,8 @@ def _measure(plan: Plan, work: str, name: str, run: Run, device: torch.device) -
     fingerprint = config_hash([entry.measure, plain, code, checkpoint])
     if checkpoint and _is_current(csv, fingerprint):
         return
-    trained = load_run(folder, data, device, entry.weights)
+    state = plan.root / "states" / work / name / run.key / fingerprint[:16]
+    trained = load_run(folder, data, device, entry.weights, state)
     started = time.perf_counter()
     rows = catalog.load("measurement", entry.measure)(trained, **arguments)
     factors = {
@@ -194,6 +205,7 @@ def _measure(plan: Plan, work: str, name: str, run: Run, device: torch.device) -
         "device": device.type,
     }
     _write_rows(csv, pd.DataFrame([{**factors, **row} for row in rows]), record)
+    shutil.rmtree(state, ignore_errors=True)
 
 
 # -- theory ---------------------------------------------------------------------------------------------------------------
@@ -232,19 +244,26 @@ def item_rows(plan: Plan, work: str, name: str) -> pd.DataFrame:
     """All rows behind an item, with the work's factors and what stood in for them."""
     import pandas as pd
 
+    from robustscape.report import items
+    from robustscape.report.checks import tally
+
     study, frames = plan.studies[work], []
     for source in study.items[name].rows:
         if source.of in study.theory:
-            found = [pd.read_csv(plan.theory(work, source.of)).assign(stand_in="", paper_protocol=False)]
+            frame = items.read(plan.theory(work, source.of))
+            found = [(frame if "metric" in frame else tally(frame)).assign(stand_in="", paper_protocol=False)]
         else:
             found = []
             for entry in plan.labelled(work, source.of):
                 stand_ins = [
                     f"{own} for {theirs}"
-                    for own, theirs in ((entry.run.dataset, entry.dataset), (entry.run.architecture, entry.architecture))
+                    for own, theirs in (
+                        (entry.run.dataset, entry.dataset),
+                        (entry.run.architecture, entry.architecture),
+                    )
                     if own != theirs
                 ]
-                frame = pd.read_csv(entry.path).rename(columns={"eps": "epsilon"})
+                frame = items.read(entry.path).rename(columns={"eps": "epsilon"})
                 found.append(
                     frame.assign(
                         dataset=entry.dataset,
@@ -259,9 +278,7 @@ def item_rows(plan: Plan, work: str, name: str) -> pd.DataFrame:
                 raise ConfigError(f"item {work}/{name}: where: {unknown('column', column, rows.columns)}")
             rows = rows[rows[column].isin(wanted if isinstance(wanted, list) else [wanted])]
         frames.append(rows.assign(**source.label))
-    rows = pd.concat(frames, ignore_index=True)
-    metrics = study.items[name].metrics
-    return rows[rows["metric"].isin(metrics)] if metrics else rows
+    return pd.concat(frames, ignore_index=True)
 
 
 def item(plan: Plan, target: str) -> None:

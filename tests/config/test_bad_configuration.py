@@ -16,30 +16,115 @@ ROOT = Path(__file__).parents[2]
 
 #: (file, text in it, what replaces it, what the sentence must contain)
 BAD = {
-    "unknown key": ("recipes/yamada2021_mnist2_standard.yaml", "epochs: 500", "epoch: 500", ["'epoch'", "Did you mean 'epochs'"]),
+    "unknown key": (
+        "recipes/yamada2021_mnist2_standard.yaml",
+        "epochs: 500",
+        "epoch: 500",
+        ["'epoch'", "Did you mean 'epochs'"],
+    ),
     "missing key": ("recipes/yamada2021_mnist2_standard.yaml", "method: standard\n", "", ["'method' is missing"]),
     "not a number": ("recipes/yamada2021_mnist2_standard.yaml", "lr: 0.1", "lr: fast", ["lr", "'fast'", "number"]),
-    "out of range": ("recipes/yamada2021_mnist2_standard.yaml", "momentum: 0.9", "momentum: 1.5", ["momentum", "1.5", "less than 1"]),
-    "negative epochs": ("recipes/yamada2021_mnist2_standard.yaml", "epochs: 500", "epochs: -5", ["epochs", "-5", "greater than or equal to 1"]),
-    "unknown method": ("recipes/yamada2021_mnist2_pgd_l2.yaml", "method: adversarial", "method: adverserial", ["adverserial", "Did you mean 'adversarial'"]),
-    "unknown optimizer": ("recipes/yamada2021_mnist2_standard.yaml", "name: sgd", "name: sdg", ["optimizer", "'sdg'", "adam, "]),
-    "unknown attack of a recipe": ("recipes/yamada2021_mnist2_pgd_l2.yaml", "attack: yamada2021_mnist2_train_l2\nprobes", "attack: pdg\nprobes", ["'pdg'", "Allowed:"]),
-    "unknown attack function": ("attacks/yamada2021.yaml", "attack: pgd\n  norm: L2", "attack: pgdd\n  norm: L2", ["'pgdd'", "Did you mean 'pgd'"]),
-    "parameter the attack does not take": ("attacks/yamada2021.yaml", "{steps: 40, rel_step_size: 0.15}", "{stepz: 40}", ["stepz", "Did you mean 'steps'"]),
+    "out of range": (
+        "recipes/yamada2021_mnist2_standard.yaml",
+        "momentum: 0.9",
+        "momentum: 1.5",
+        ["momentum", "1.5", "less than 1"],
+    ),
+    "negative epochs": (
+        "recipes/yamada2021_mnist2_standard.yaml",
+        "epochs: 500",
+        "epochs: -5",
+        ["epochs", "-5", "greater than or equal to 1"],
+    ),
+    "unknown method": (
+        "recipes/yamada2021_mnist2_pgd_l2.yaml",
+        "method: adversarial",
+        "method: adverserial",
+        ["adverserial", "Did you mean 'adversarial'"],
+    ),
+    "unknown optimizer": (
+        "recipes/yamada2021_mnist2_standard.yaml",
+        "name: sgd",
+        "name: sdg",
+        ["optimizer", "'sdg'", "adam, "],
+    ),
+    "unknown attack of a recipe": (
+        "recipes/yamada2021_mnist2_pgd_l2.yaml",
+        "attack: yamada2021_mnist2_train_l2\nprobes",
+        "attack: pdg\nprobes",
+        ["'pdg'", "Allowed:"],
+    ),
+    "unknown attack function": (
+        "attacks/yamada2021.yaml",
+        "attack: pgd\n  norm: L2",
+        "attack: pgdd\n  norm: L2",
+        ["'pgdd'", "Did you mean 'pgd'"],
+    ),
+    "parameter the attack does not take": (
+        "attacks/yamada2021.yaml",
+        "{steps: 40, rel_step_size: 0.15}",
+        "{stepz: 40}",
+        ["stepz", "Did you mean 'steps'"],
+    ),
     "unknown norm": ("attacks/yamada2021.yaml", "norm: L2", "norm: L3", ["norm", "'L3'", "'Linf' or 'L2'"]),
-    "unknown data set": ("studies/yamada2021.yaml", "dataset: mnist2,", "dataset: mnits2,", ["'mnits2'", "Did you mean 'mnist2"]),
-    "unknown architecture": ("studies/yamada2021.yaml", "architecture: resnet18,", "architecture: resnet81,", ["'resnet81'", "Allowed:"]),
-    "unknown recipe": ("studies/yamada2021.yaml", "recipe: yamada2021_svhn_pgd,", "recipe: yamada2021_svnh_pgd,", ["yamada2021_svnh_pgd", "Did you mean"]),
+    "unknown data set": (
+        "studies/yamada2021.yaml",
+        "dataset: mnist2,",
+        "dataset: mnits2,",
+        ["'mnits2'", "Did you mean 'mnist2"],
+    ),
+    "unknown architecture": (
+        "studies/yamada2021.yaml",
+        "architecture: resnet18,",
+        "architecture: resnet81,",
+        ["'resnet81'", "Allowed:"],
+    ),
+    "unknown recipe": (
+        "studies/yamada2021.yaml",
+        "recipe: yamada2021_svhn_pgd,",
+        "recipe: yamada2021_svnh_pgd,",
+        ["yamada2021_svnh_pgd", "Did you mean"],
+    ),
     "negative eps": ("studies/yamada2021.yaml", "eps: [0.2,", "eps: [-0.2,", ["eps", "must not be negative"]),
-    "eps that is no number": ("studies/yamada2021.yaml", "eps: [4/255, 8/255,", "eps: [4/255, eight/255,", ["eps", "eight/255"]),
+    "eps that is no number": (
+        "studies/yamada2021.yaml",
+        "eps: [4/255, 8/255,",
+        "eps: [4/255, eight/255,",
+        ["eps", "eight/255"],
+    ),
     "eps divided by zero": ("studies/yamada2021.yaml", "eps: [4/255, 8/255,", "eps: [4/0, 8/255,", ["4/0", "zero"]),
-    "eps without an attack": ("studies/yamada2021.yaml", "recipe: yamada2021_svhn_standard, eps: [0]", "recipe: yamada2021_svhn_standard, eps: [0.1]", ["has no attack", "eps must be 0"]),
-    "unknown measurement": ("studies/yamada2021.yaml", "measure: accuracy", "measure: acuracy", ["'acuracy'", "Did you mean 'accuracy'"]),
-    "printed numbers that are not there": ("studies/yamada2021.yaml", "printed: yamada2021_table_1", "printed: yamada2021_table_9", ["yamada2021_table_9", "Did you mean"]),
+    "eps without an attack": (
+        "studies/yamada2021.yaml",
+        "recipe: yamada2021_svhn_standard, eps: [0]",
+        "recipe: yamada2021_svhn_standard, eps: [0.1]",
+        ["has no attack", "eps must be 0"],
+    ),
+    "unknown measurement": (
+        "studies/yamada2021.yaml",
+        "measure: accuracy",
+        "measure: acuracy",
+        ["'acuracy'", "Did you mean 'accuracy'"],
+    ),
+    "printed numbers that are not there": (
+        "studies/yamada2021.yaml",
+        "printed: yamada2021_table_1",
+        "printed: yamada2021_table_9",
+        ["yamada2021_table_9", "Did you mean"],
+    ),
     "not YAML": ("scales/small.yaml", "datasets:", "datasets: [", ["not valid YAML"]),
     "a key twice": ("scales/small.yaml", "runs_per_job: 8", "runs_per_job: 8\nruns_per_job: 9", ["written twice"]),
-    "a scale changing what is no size": ("scales/small.yaml", "{epochs: 60}", "{epochs: 60, method: standard}", ["'recipes.yamada2021_mnist2_*.method'", "Allowed:"]),
-    "a pattern that matches nothing": ("scales/small.yaml", "yamada2021_mnist2_*:", "yamada2021_mnist3_*:", ["yamada2021_mnist3_*"]),
+    "a scale changing what is no size": (
+        "scales/small.yaml",
+        "{epochs: 60}",
+        "{epochs: 60, method: standard}",
+        ["'recipes.yamada2021_mnist2_*.method'", "Allowed:"],
+    ),
+    "a pattern that matches nothing": (
+        "scales/small.yaml",
+        "yamada2021_mnist2_*:",
+        "yamada2021_mnist3_*:",
+        ["yamada2021_mnist3_*"],
+    ),
     "a claim that is no expression": ("studies/yamada2021.yaml", "holds: ", "holds: import os; ", ["claim"]),
 }
 
@@ -79,6 +164,9 @@ def test_the_command_line_says_the_sentence_and_exits_with_2(config: Path) -> No
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run(
         [sys.executable, "-m", "robustscape", "--config", str(config), "check"],
-        capture_output=True, text=True, env=environment, check=False,
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
     )
     assert done.returncode == 2 and "Did you mean 'studies'" in done.stderr and "Traceback" not in done.stderr

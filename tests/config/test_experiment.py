@@ -30,7 +30,9 @@ def test_scales_change_sizes_and_stand_ins_only() -> None:
     for other in experiments[1:]:
         assert other.studies == first.studies
         for name, recipe in first.recipes.items():
-            changed = {key for key in type(recipe).model_fields if getattr(recipe, key) != getattr(other.recipes[name], key)}
+            changed = {
+                key for key in type(recipe).model_fields if getattr(recipe, key) != getattr(other.recipes[name], key)
+            }
             assert changed <= {"epochs", "batch_size", "probes"}
 
 
@@ -52,7 +54,8 @@ def test_every_item_of_the_specification_is_there() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0, "0"), (8 / 255, "8_255"), (25.5 / 255, "0.1"), (0.2, "0.2"), (1.0, "1"), (76.5 / 255, "0.3")]
+    ("value", "text"),
+    [(0, "0"), (8 / 255, "8_255"), (25.5 / 255, "0.1"), (0.2, "0.2"), (1.0, "1"), (76.5 / 255, "0.3")],
 )
 def test_labels_of_eps(value: float, text: str) -> None:
     assert label(value) == text
@@ -68,7 +71,9 @@ def test_reading_the_configuration_loads_no_torch() -> None:
         "import sys; from pathlib import Path; from robustscape.config.experiment import load; from robustscape.plan import Plan;"
         f"Plan(load(Path({str(ROOT / 'config')!r}), 'small'), Path('results')).jobs; sys.exit('torch' in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(ROOT / "src")}, check=False).returncode == 0
+    assert (
+        subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(ROOT / "src")}, check=False).returncode == 0
+    )
 
 
 def test_yaml_files_have_no_unused_entry() -> None:

@@ -79,6 +79,19 @@ def small_net() -> tuple[Classifier, Tensor, Tensor]:
 
 
 @pytest.fixture
+def conv_net() -> tuple[nn.Module, Tensor, Tensor]:
+    """A convolution with batch normalisation and a linear layer, 121 parameters: its exact Hessian is cheap."""
+    torch.manual_seed(3)
+    layers = (nn.Conv2d(1, 2, 3, padding=1), nn.BatchNorm2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(32, 3))
+    model = nn.Sequential(*layers)
+    x, y = _two_classes(24, 4)
+    y = torch.where(torch.arange(24) < 6, 2, y)
+    for _ in range(5):
+        model(x)  # running statistics
+    return model.eval(), x, y
+
+
+@pytest.fixture
 def as_run() -> Callable[..., TrainedRun]:
     """A run around a model and float data."""
 

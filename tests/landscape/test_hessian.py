@@ -16,6 +16,7 @@ from torch.func import functional_call
 from robustscape.attacks.craft import craft
 from robustscape.config.attacks import AttackSpec
 from robustscape.landscape import hessian
+from robustscape.landscape import hessian_eigenvalues as eigenvalues_module
 from robustscape.landscape import logistic as closed
 from robustscape.landscape.directions import flatten, parameters_of, unflatten
 from robustscape.landscape.hessian_density import hessian_density
@@ -200,8 +201,8 @@ def pairs_scale(matrix: Tensor, steps: int) -> float:
     return nodes.abs().max().item()
 
 
-def test_lanczos_dense_and_scipy_agree_on_a_net(small_net: Case) -> None:
-    model, x, y = small_net
+def test_lanczos_dense_and_scipy_agree_on_a_net(conv_net: Case) -> None:
+    model, x, y = conv_net
     operator = hessian.fixed(model, x, y)
     size, like = hessian.size(model), flatten(parameters_of(model))
     pairs = top_eigenpairs(operator, size, 3, like, tolerance=1e-4)
@@ -259,9 +260,7 @@ def test_the_density_is_the_spectrum() -> None:
 
 
 @pytest.mark.parametrize("convention", ["fixed", "total"])
-def test_rows_of_eigenvalues(
-    logistic: Case, pgd_l2: AttackSpec, as_run: Callable[..., Any], convention: str
-) -> None:
+def test_rows_of_eigenvalues(logistic: Case, pgd_l2: AttackSpec, as_run: Callable[..., Any], convention: str) -> None:
     model, x, y = logistic
     run = as_run(model, x, y, eps=0.4)
     rows = hessian_eigenvalues(run, attack=pgd_l2, top=3, convention=convention)  # type: ignore[arg-type]
@@ -281,9 +280,10 @@ def test_rows_of_eigenvalues(
 
 
 def test_eigenvalues_of_a_net_come_from_lanczos(
-    small_net: Case, pgd_linf: AttackSpec, as_run: Callable[..., Any]
+    conv_net: Case, pgd_linf: AttackSpec, as_run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, x, y = small_net
+    monkeypatch.setattr(eigenvalues_module, "DENSE", 100)
+    model, x, y = conv_net
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     run = as_run(model, x, y)
     rows = hessian_eigenvalues(run, attack=pgd_linf, top=2)
@@ -296,9 +296,9 @@ def test_eigenvalues_of_a_net_come_from_lanczos(
 
 
 def test_the_total_hessian_of_a_net_sees_the_attack_respond(
-    small_net: Case, pgd_linf: AttackSpec, as_run: Callable[..., Any]
+    conv_net: Case, pgd_linf: AttackSpec, as_run: Callable[..., Any]
 ) -> None:
-    model, x, y = small_net
+    model, x, y = conv_net
     run = as_run(model, x, y)
     rows = hessian_eigenvalues(run, attack=pgd_linf, top=1, convention="total", max_steps=6)
     assert rows[0]["derivative"] == "central difference" and np.isfinite(rows[0]["value"])
@@ -306,8 +306,8 @@ def test_the_total_hessian_of_a_net_sees_the_attack_respond(
     assert clean[0]["derivative"] == "double backward"  # at eps 0 the conventions are the same
 
 
-def test_rows_of_density_and_trace(small_net: Case, pgd_linf: AttackSpec, as_run: Callable[..., Any]) -> None:
-    model, x, y = small_net
+def test_rows_of_density_and_trace(conv_net: Case, pgd_linf: AttackSpec, as_run: Callable[..., Any]) -> None:
+    model, x, y = conv_net
     run = as_run(model, x, y)
     rows = hessian_density(run, attack=pgd_linf, draws=2, steps=12, points=101)
     grid = torch.tensor([row["eigenvalue"] for row in rows])

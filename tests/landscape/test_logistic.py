@@ -27,7 +27,9 @@ def worst_loss(weight: Tensor, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
 @pytest.mark.parametrize("bounds", BOUNDS)
 @pytest.mark.parametrize("norm", ["L2", "Linf"])
 @pytest.mark.parametrize("eps", [0.0, 0.05, 0.4, 5.0])
-def test_the_worst_case_is_legal_and_nothing_is_worse(norm: str, bounds: tuple[float, float] | None, eps: float) -> None:
+def test_the_worst_case_is_legal_and_nothing_is_worse(
+    norm: str, bounds: tuple[float, float] | None, eps: float
+) -> None:
     weight, x, y = problem()
     threat = Threat(norm, eps, bounds)  # type: ignore[arg-type]
     worst = closed.worst_case(weight, x, y, threat)
@@ -35,12 +37,12 @@ def test_the_worst_case_is_legal_and_nothing_is_worse(norm: str, bounds: tuple[f
     found = closed.losses(weight, worst, y)
     # Projected gradient ascent from many starts, on the linear objective, in float64.
     best = closed.losses(weight, x, y)
-    for start in range(4):
+    for start in range(2):
         noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(start), dtype=torch.float64)
         point = threat.project(x + noise, x)
-        for step in range(3000):
+        for step in range(1000):
             push = -closed.signs(y)[:, None] * (weight.sign() if norm == "Linf" else weight / weight.norm())
-            point = threat.project(point + push * eps * max(1e-4, 0.3 * 0.99**step), x)
+            point = threat.project(point + push * eps * max(1e-4, 0.3 * 0.98**step), x)
         best = torch.maximum(best, closed.losses(weight, point, y))
     assert (found >= best - 1e-9).all()
     assert torch.allclose(found, best, atol=2e-3), "the bound is not reached"

@@ -58,7 +58,7 @@ def test_the_centre_is_the_runs_loss(small_net: Case, pgd_linf: AttackSpec) -> N
 def test_the_model_is_left_bit_for_bit(small_net: Case, pgd_linf: AttackSpec) -> None:
     model, x, y = small_net
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    model.net.layer1.train()  # an odd mode must come back too
+    model.net.layer1.train()  # an odd mode must stay
     surface(model, x, y, [filter_normalised(model, 0)], LINE, Inner(pgd_linf, 0.1))
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert model.net.layer1.training and not model.net.layer2.training
@@ -133,7 +133,7 @@ def test_equal_points_are_computed_once_and_in_order(
     logistic: Case, pgd_l2: AttackSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, x, y = logistic
-    monkeypatch.setattr(surface_module, "STACKED", 1)
+    monkeypatch.setattr(surface_module, "STACKED", x.numel())  # one point at a time
     crafted = []
     monkeypatch.setattr(surface_module, "craft", lambda *a, **k: crafted.append(1) or craft(*a, **k))
     coordinates = torch.tensor([[0.5], [0.0], [0.5], [-0.5]])
@@ -191,9 +191,7 @@ def test_sharpness_grows_with_eps(logistic: Case, pgd_l2: AttackSpec, as_run: Ca
     assert values[0] < values[1] < values[2]
 
 
-def test_an_even_number_of_points_is_refused(
-    logistic: Case, pgd_l2: AttackSpec, as_run: Callable[..., Any]
-) -> None:
+def test_an_even_number_of_points_is_refused(logistic: Case, pgd_l2: AttackSpec, as_run: Callable[..., Any]) -> None:
     with pytest.raises(ConfigError, match="odd"):
         loss_surface_1d(as_run(*logistic), attack=pgd_l2, points=4)
 
@@ -207,9 +205,7 @@ def test_measurements_are_deterministic(small_net: Case, pgd_linf: AttackSpec, a
 
 
 @pytest.mark.parametrize("axes", ["eigenvectors", "filter", "random"])
-def test_rows_of_a_plane(
-    small_net: Case, pgd_linf: AttackSpec, as_run: Callable[..., Any], axes: str
-) -> None:
+def test_rows_of_a_plane(small_net: Case, pgd_linf: AttackSpec, as_run: Callable[..., Any], axes: str) -> None:
     model, x, y = small_net
     before = flatten(parameters_of(model))
     run = as_run(model, x, y)

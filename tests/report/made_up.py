@@ -104,7 +104,8 @@ def eigenvalue_rows(**columns: Any) -> pd.DataFrame:
             "convention": convention,
             "rank": rank,
             "metric": "hessian_eigenvalue",
-            "value": (0.013 + scale * eps**1.7) / rank * (1.1 if convention == "total" and norm == "L2" else 1.0) + 0.004 * seed,
+            "value": (0.013 + scale * eps**1.7) / rank * (1.1 if convention == "total" and norm == "L2" else 1.0)
+            + 0.004 * seed,
             "unit": "1",
         }
         for norm, radii, scale in (("L2", L2, 1.0), ("Linf", LINF, 260.0))

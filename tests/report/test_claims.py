@@ -15,9 +15,10 @@ from made_up import L2, accuracy_rows, landscape_rows, make_item, make_study, pr
 import robustscape
 from robustscape.config.studies import Claim
 from robustscape.errors import ConfigError
-from robustscape.report import claims
-from robustscape.report.claims import FAILS, FUNCTIONS, HOLDS, UNTESTABLE, Series, check, evaluate
+from robustscape.report import claims, series
+from robustscape.report.claims import FAILS, FUNCTIONS, HOLDS, UNTESTABLE, check, evaluate
 from robustscape.report.items import aggregate, make
+from robustscape.report.series import NotTestable, Series
 
 FACTORS = ["dataset", "architecture", "noise", "norm", "epsilon"]
 SHARP = aggregate(landscape_rows(points=3), [*FACTORS, "alpha"])
@@ -37,7 +38,10 @@ def accurate(expression: str) -> tuple[str, str]:
     [
         ("spearman(series('sharpness', noise='PGD', norm='L2')) >= 0.9", HOLDS),
         ("last(series('sharpness', noise='RANDOM')) < 2 * first(series('sharpness', noise='RANDOM'))", FAILS),
-        ("all_true(beyond(series('sharpness', noise='PGD'), 0) > beyond(series('sharpness', noise='RANDOM'), 0))", HOLDS),
+        (
+            "all_true(beyond(series('sharpness', noise='PGD'), 0) > beyond(series('sharpness', noise='RANDOM'), 0))",
+            HOLDS,
+        ),
         ("all_true(series('sharpness', noise='PGD') > series('sharpness', noise='RANDOM'))", FAILS),
         ("share_true(series('sharpness', noise='PGD') > series('sharpness', noise='RANDOM')) > 0.8", HOLDS),
         ("last(ratio(series('sharpness', noise='PGD'), series('sharpness', noise='RANDOM'))) >= 5", HOLDS),
@@ -57,8 +61,14 @@ def test_verdicts(expression: str, verdict: str) -> None:
     [
         ("non_increasing(series('robust_test_accuracy'), tolerance=0.15)", HOLDS),
         ("non_increasing(series('generalization_gap'))", FAILS),
-        ("absolute(value('robust_test_accuracy', epsilon=1) - printed('robust_test_accuracy', epsilon=1)) <= 0.5", HOLDS),
-        ("absolute(value('robust_test_accuracy', epsilon=1) - printed('robust_test_accuracy', epsilon=1)) <= 0.4", FAILS),
+        (
+            "absolute(value('robust_test_accuracy', epsilon=1) - printed('robust_test_accuracy', epsilon=1)) <= 0.5",
+            HOLDS,
+        ),
+        (
+            "absolute(value('robust_test_accuracy', epsilon=1) - printed('robust_test_accuracy', epsilon=1)) <= 0.4",
+            FAILS,
+        ),
         ("strictly_decreasing(printed_series('robust_test_accuracy'))", HOLDS),
         ("spread(series('robust_train_accuracy')) <= 0.05", FAILS),
         ("value('robust_test_accuracy', epsilon=51/255) > 99", HOLDS),
@@ -71,8 +81,8 @@ def test_verdicts_with_printed_numbers(expression: str, verdict: str) -> None:
 def test_evidence_shows_what_was_read_and_worked_out() -> None:
     _, evidence = sharp("spearman(series('sharpness', noise='PGD', norm='L2')) >= 0.9")
     assert evidence == (
-        "sharpness (PGD, L2) at ε 0, 0.2, 0.4, 0.6, 0.8, 1: 0.02036, 0.1018, 0.3462, 0.7534, 1.324, 2.057; spearman = 1."
-        " Stand-in: digits_01 for mnist2."
+        "sharpness (PGD, L2) at ε 0, 0.2, 0.4, 0.6, 0.8, 1: 0.02036, 0.1018, 0.3462, 0.7534, 1.324, 2.057; "
+        "spearman = 1. Stand-in: digits_01 for mnist2."
     )
     _, evidence = accurate("value('robust_test_accuracy', epsilon=1) > printed('robust_test_accuracy', epsilon=1)")
     assert evidence.startswith("robust test accuracy (ε = 1) = 98.5; paper's robust test accuracy (ε = 1) = 98.95.")
@@ -136,7 +146,7 @@ def test_check_refuses_without_data(expression: str, why: str) -> None:
 
 def test_check_knows_an_items_names() -> None:
     check("value('loss', epsilon=0) > 1", metrics=["loss"], factors=["epsilon"])
-    with pytest.raises(ConfigError, match="unknown metric 'los'. Did you mean 'loss'"):
+    with pytest.raises(ConfigError, match=r"unknown metric 'los'. Did you mean 'loss'"):
         check("value('los', epsilon=0) > 1", metrics=["loss"], factors=["epsilon"])
     with pytest.raises(ConfigError, match="unknown factor 'eps'"):
         check("value('loss', eps=0) > 1", metrics=["loss"], factors=["epsilon"])
@@ -170,12 +180,12 @@ numbers = st.lists(st.floats(-100, 100), min_size=3, max_size=8)
 @settings(deadline=None)
 @given(numbers)
 def test_monotone_functions_agree_with_sorting(values: list[float]) -> None:
-    assert claims.non_decreasing(values) == (values == sorted(values))
-    assert claims.non_increasing(values) == claims.non_decreasing([-v for v in values])
-    assert claims.strictly_increasing(values) == (values == sorted(set(values)))
-    assert claims.strictly_decreasing(values) == claims.strictly_increasing([-v for v in values])
-    assert claims.non_decreasing(values, tolerance=1000)
-    assert claims.spread(values) == max(values) - min(values)
+    assert series.non_decreasing(values) == (values == sorted(values))
+    assert series.non_increasing(values) == series.non_decreasing([-v for v in values])
+    assert series.strictly_increasing(values) == (values == sorted(set(values)))
+    assert series.strictly_decreasing(values) == series.strictly_increasing([-v for v in values])
+    assert series.non_decreasing(values, tolerance=1000)
+    assert series.spread(values) == max(values) - min(values)
 
 
 @settings(deadline=None)
@@ -183,24 +193,31 @@ def test_monotone_functions_agree_with_sorting(values: list[float]) -> None:
 def test_spearman_is_the_correlation_of_ranks(values: list[int]) -> None:
     if len(set(values)) > 1:
         ranks = pd.Series(values).rank()
-        assert claims.spearman(values) == pytest.approx(ranks.corr(pd.Series(range(len(values)))), abs=1e-9)
+        assert series.spearman(values) == pytest.approx(ranks.corr(pd.Series(range(len(values)))), abs=1e-9)
     else:
-        assert claims.spearman(values) == 0
+        assert series.spearman(values) == 0
 
 
 @settings(deadline=None)
 @given(st.floats(-5, 5), st.floats(-5, 5).filter(lambda b: abs(b) > 1e-3))
 def test_r2_of_a_line_is_one(a: float, b: float) -> None:
     line = Series((0.0, 0.1, 0.4, 1.0), tuple(a + b * x for x in (0.0, 0.1, 0.4, 1.0)))
-    assert claims.r2_linear(line) == pytest.approx(1.0)
+    assert series.r2_linear(line) == pytest.approx(1.0)
 
 
 def test_arithmetic_of_series_is_level_by_level() -> None:
     a, b = Series((0, 1), (1.0, 4.0)), Series((0, 1), (2.0, 2.0))
-    assert (a + b).values == (3, 6) and (a - b).values == (-1, 2) and (a * 2).values == (2, 8) and (a / b).values == (0.5, 2)
-    assert (1 - a).values == (0, -3) and (2 * a).values == (2, 8) and (4 / a).values == (4, 1) and (-a).values == (-1, -4)
+    assert (
+        (a + b).values == (3, 6)
+        and (a - b).values == (-1, 2)
+        and (a * 2).values == (2, 8)
+        and (a / b).values == (0.5, 2)
+    )
+    assert (
+        (1 - a).values == (0, -3) and (2 * a).values == (2, 8) and (4 / a).values == (4, 1) and (-a).values == (-1, -4)
+    )
     assert (a > b).values == (False, True) and (a <= 1).values == (True, False)
-    with pytest.raises(claims.NotTestable, match="different levels"):
+    with pytest.raises(NotTestable, match="different levels"):
         a + Series((0, 2), (1.0, 1.0))
     with pytest.raises(ConfigError):
         bool(a)
@@ -233,7 +250,9 @@ def test_a_wrong_claim_is_named(tmp_path: Path) -> None:
     stanza = {"title": "T", "kind": "table", "draw": "grid", "factors": FACTORS, "options": {"index": ["epsilon"]}}
     item = make_item(**stanza, claims=[Claim(id="A", says="s", holds="value('robust_test_accuracy') > 1")])
     make(item, accuracy_rows(), tmp_path / "w" / "table_1.csv")
-    with pytest.raises(ConfigError, match="w/table_1: claim 'A': robust test accuracy is 6 values; they differ in epsilon"):
+    with pytest.raises(
+        ConfigError, match="w/table_1: claim 'A': robust test accuracy is 6 values; they differ in epsilon"
+    ):
         claims.verdicts({"w": make_study("w", table_1=item)}, tmp_path, "small")
 
 
@@ -250,9 +269,14 @@ def test_checking_is_quick_enough_for_planning() -> None:
 def test_the_documentation_lists_every_function() -> None:
     text = claims.documentation()
     assert text.count("\n") == len(FUNCTIONS)
-    assert "- `series(metric, along='epsilon', **factors)`: Our means of ``metric``" in text
+    assert "- `series(metric, along='epsilon', **factors)`: Our means of `metric`" in text
     assert all(f"- `{name}(" in text for name in FUNCTIONS)
+    written = Path(__file__).parents[2] / "docs" / "claims.md"
+    assert written.read_text().endswith(text)
 
 
 def test_metrics_of_landscapes_do_not_confuse_factors() -> None:
-    assert sharp("value('loss', noise='PGD', epsilon=1, alpha=1) > value('loss', noise='PGD', epsilon=1, alpha=0)")[0] == HOLDS
+    assert (
+        sharp("value('loss', noise='PGD', epsilon=1, alpha=1) > value('loss', noise='PGD', epsilon=1, alpha=0)")[0]
+        == HOLDS
+    )

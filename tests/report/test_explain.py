@@ -48,7 +48,8 @@ def folder(tmp_path: Path) -> Path:
         atomic.write_text(csv, f"metric,value\na,{seed}\n")
         made_from = inputs(run / "model.safetensors", run / "run.json", data / "card.json", root=tmp_path)
         atomic.write_json(
-            csv.with_suffix(".json"), {"command": f"robustscape measure seed{seed}", "inputs": made_from, "seconds": 1.0}
+            csv.with_suffix(".json"),
+            {"command": f"robustscape measure seed{seed}", "inputs": made_from, "seconds": 1.0},
         )
         sources.append(csv)
     item = make_item(factors=FACTORS, options={"index": ["epsilon"]})

@@ -45,7 +45,9 @@ def case(name: str) -> tuple[Item, pd.DataFrame]:
         options = {"x": "epsilon", "hue": "metric"}
     elif name == "heatmap":
         rows, factors, options = transfer_rows(), ["source", "target"], {"x": "target", "y": "source"}
-        printed = rows[rows["seed"] == 0][[*factors, "metric", "value", "unit"]].assign(value=lambda r: r["value"] - 3.25)
+        printed = rows[rows["seed"] == 0][[*factors, "metric", "value", "unit"]].assign(
+            value=lambda r: r["value"] - 3.25
+        )
     else:
         rows, factors, options = surface_rows(7), ["epsilon", "alpha", "beta"], {"panel": "epsilon"}
     item = make_item(kind="figure", draw=name, title="A title", factors=factors, metrics=metrics, options=options)
@@ -84,7 +86,11 @@ def test_title_footer_and_axes_are_labelled(name: str) -> None:
     figure, _ = drawn(name)
     assert figure.get_suptitle() == "A title"
     footer = " ".join(figure.get_supxlabel().split())
-    assert "scale small" in footer and "stand-in: digits_01 for MNIST 0/1" in footer and "not the paper's protocol" in footer
+    assert (
+        "scale small" in footer
+        and "stand-in: digits_01 for MNIST 0/1" in footer
+        and "not the paper's protocol" in footer
+    )
     panels = [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
     assert all(axes.get_ylabel() for axes in panels if axes.get_subplotspec().is_first_col())
     assert all(axes.get_xlabel() for axes in panels if axes.get_subplotspec().is_last_row())
@@ -101,19 +107,23 @@ def test_curves_draw_the_means_and_bands() -> None:
     assert band[:, 1].max() == pytest.approx((wanted["value"] + wanted["std"]).max())
     centred = [line for line in figure.axes[2].lines if len(line.get_xdata()) == 9]
     assert all(line.get_ydata()[4] == 0 for line in centred)
-    assert "loss (nats)" in texts(figure) and "loss − loss at 0 (nats)" in texts(figure) and "random noise" in texts(figure)
+    assert "loss (nats)" in texts(figure) and "rise in loss (nats)" in texts(figure) and "random noise" in texts(figure)
     assert [t.get_text() for t in figure.legends[0].get_texts()] == ["0", "0.2", "0.4", "0.6", "0.8", "1"]
 
 
 def test_curves_say_what_stands_in_for_a_panels_data_set() -> None:
     factors = [*FACTORS, "alpha"]
     rows = pd.concat(
-        landscape_rows("Linf", LINF, 5, dataset=d, stand_in=f"fashion_14 for {d}, small_cnn for resnet18") for d in ("cifar10", "svhn")
+        landscape_rows("Linf", LINF, 5, dataset=d, stand_in=f"fashion_14 for {d}, small_cnn for resnet18")
+        for d in ("cifar10", "svhn")
     )
     item = make_item(kind="figure", draw="curves", factors=factors, options={"x": "alpha"}, metrics=["loss"])
     table = aggregate(rows[(rows["noise"] == "PGD") & (rows["metric"] == "loss")], factors)
     figure = catalog.load("figure", "curves")(table, item, x="alpha", hue="epsilon", panel="dataset")
-    assert [axes.get_title() for axes in figure.axes] == ["CIFAR-10\n(fashion_14 stands in)", "SVHN\n(fashion_14 stands in)"]
+    assert [axes.get_title() for axes in figure.axes] == [
+        "CIFAR-10\n(fashion_14 stands in)",
+        "SVHN\n(fashion_14 stands in)",
+    ]
     assert "small_cnn for ResNet18" in figure.get_supxlabel()
 
 
@@ -125,7 +135,7 @@ def test_printed_points_are_where_the_paper_has_them() -> None:
     assert diamonds[1].get_markerfacecolor() == "white"
     assert "printed in the paper" in texts(figure)
     assert [axes.get_ylabel() for axes in figure.axes] == ["accuracy (%)", "generalization gap (points)"]
-    ours = [c for c in figure.axes[0].containers][1].lines[0]
+    ours = figure.axes[0].containers[1].lines[0]
     np.testing.assert_allclose(ours.get_ydata().astype(float), tests["value"])
 
 
@@ -144,6 +154,15 @@ def test_eigenvalues_show_ranks_and_conventions() -> None:
     top = rows[(rows["norm"] == "L2") & (rows["rank"] == 1) & (rows["convention"] == "total")]
     np.testing.assert_allclose(figure.axes[0].containers[3].lines[0].get_ydata().astype(float), top["value"])
     assert [t.get_text() for t in figure.axes[1].get_xticklabels()] == ["0", "4/255", "8/255", "12/255", "16/255"]
+
+
+@pytest.mark.parametrize("name", ["eigenvalues", "lines_with_printed"])
+def test_nothing_repeated_draws_no_error_bars(name: str) -> None:
+    item, rows = case(name)
+    with_bars = catalog.load("figure", name)(rows, item, **item.options)
+    without = catalog.load("figure", name)(rows.assign(std=np.nan), item, **item.options)
+    assert all(c.has_yerr for c in with_bars.axes[0].containers)
+    assert not any(c.has_yerr for c in without.axes[0].containers)
 
 
 def test_bars_have_the_heights_and_diamonds_of_the_csv() -> None:

@@ -34,7 +34,18 @@ def test_mean_sample_deviation_and_count_over_seeds() -> None:
 
 def test_columns_are_those_of_the_contract_and_order_is_stable() -> None:
     table = aggregate(accuracy_rows(flag_x=False), FACTORS, printed_accuracies())
-    contract = ["metric", "value", "std", "n", "unit", "paper_value", "difference", "stand_in", "paper_protocol", "flag_x"]
+    contract = [
+        "metric",
+        "value",
+        "std",
+        "n",
+        "unit",
+        "paper_value",
+        "difference",
+        "stand_in",
+        "paper_protocol",
+        "flag_x",
+    ]
     assert list(table.columns)[: len(FACTORS) + len(contract)] == [*FACTORS, *contract]
     assert list(table["epsilon"].drop_duplicates()) == L2
     assert list(table["metric"][:3]) == METRICS
@@ -66,7 +77,9 @@ def test_the_order_of_rows_does_not_matter(random) -> None:
     shuffled = aggregate(rows.loc[order], FACTORS)
     straight = aggregate(rows, FACTORS)
     keys = ["epsilon", "metric"]
-    left, right = (t.sort_values(keys)[[*keys, "value", "std", "n"]].reset_index(drop=True) for t in (shuffled, straight))
+    left, right = (
+        t.sort_values(keys)[[*keys, "value", "std", "n"]].reset_index(drop=True) for t in (shuffled, straight)
+    )
     pd.testing.assert_frame_equal(left, right, rtol=1e-12)
 
 
@@ -85,7 +98,8 @@ def test_printed_numbers_are_found_by_radii_of_six_digits_and_other_spellings() 
 
 
 @pytest.mark.parametrize(
-    ("stand_in", "own_protocol", "expected"), [("", True, True), ("", False, False), ("digits", True, False), ("digits", False, False)]
+    ("stand_in", "own_protocol", "expected"),
+    [("", True, True), ("", False, False), ("digits", True, False), ("digits", False, False)],
 )
 def test_a_difference_only_where_it_is_a_reproduction(stand_in: str, own_protocol: bool, expected: bool) -> None:
     table = aggregate(accuracy_rows(stand_in=stand_in, paper_protocol=own_protocol), FACTORS, printed_accuracies())
@@ -123,13 +137,13 @@ def test_printed_deviation_is_kept() -> None:
 
 
 def test_units_must_agree() -> None:
-    with pytest.raises(ConfigError, match="robust_t.* is measured in 'percent' but printed in '1'"):
+    with pytest.raises(ConfigError, match=r"robust_t.* is measured in 'percent' but printed in '1'"):
         aggregate(accuracy_rows(), FACTORS, printed_accuracies().assign(unit="1"))
 
 
 def test_ambiguous_printed_numbers_are_refused() -> None:
     printed = printed_accuracies()
-    with pytest.raises(ConfigError, match="same dataset, architecture, metric.*add a factor: .*epsilon"):
+    with pytest.raises(ConfigError, match=r"same dataset, architecture, metric.*add a factor: .*epsilon"):
         aggregate(accuracy_rows()[lambda r: r["epsilon"] == 0], ["dataset", "architecture"], printed)
     with pytest.raises(ConfigError, match="share no factor"):
         aggregate(accuracy_rows(colour="red")[lambda r: r["epsilon"] == 0], ["colour"], printed)
@@ -187,7 +201,7 @@ def test_centring_needs_the_origin() -> None:
     rows = landscape_rows(points=4)
     with pytest.raises(ConfigError, match="odd number of points"):
         derive(rows, [*FACTORS, "alpha"], ["loss_centred"])
-    with pytest.raises(ConfigError, match="no row has metric 'los'. There are: loss, sharpness"):
+    with pytest.raises(ConfigError, match=r"no row has metric 'los'. There are: loss, sharpness"):
         derive(rows, FACTORS, ["los"])
 
 
@@ -227,7 +241,9 @@ def test_none_and_na_are_words(tmp_path) -> None:
     path = tmp_path / "x.csv"
     path.write_text("optimizer,value,stand_in\nNone,1,\nNA,,\n")
     rows = read(path)
-    assert list(rows["optimizer"]) == ["None", "NA"] and np.isnan(rows["value"][1]) and list(rows["stand_in"]) == ["", ""]
+    assert (
+        list(rows["optimizer"]) == ["None", "NA"] and np.isnan(rows["value"][1]) and list(rows["stand_in"]) == ["", ""]
+    )
 
 
 def test_make_writes_every_file_of_an_item(tmp_path) -> None:

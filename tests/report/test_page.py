@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -53,27 +54,44 @@ class Outline(HTMLParser):
 
 
 def table_item(**keys) -> Item:
-    stanza = {"factors": FACTORS, "options": {"index": ["epsilon"]}, "title": "Accuracy under <script>alert(1)</script>"}
+    stanza = {
+        "factors": FACTORS,
+        "options": {"index": ["epsilon"]},
+        "title": "Accuracy under <script>alert(1)</script>",
+    }
     return make_item(**{**stanza, **keys})
 
 
-@pytest.fixture
-def results(tmp_path: Path) -> tuple[dict[str, Study], Path]:
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory) -> tuple[dict[str, Study], Path]:
     said = [
         Claim(id="Y-8", says="does not rise", holds="non_increasing(series('robust_test_accuracy'), 0.15)"),
         Claim(id="Y-9", says="constant", holds="spread(series('robust_test_accuracy')) < 0.05"),
         Claim(id="Y-5", says="linear", holds="r2_linear(series('robust_test_accuracy')) > 2", scales=["paper"]),
     ]
-    table, own, missing = table_item(claims=said), table_item(title="Own data"), table_item(title="Not there", claims=said[:1])
+    table, own, missing = (
+        table_item(claims=said),
+        table_item(title="Own data"),
+        table_item(title="Not there", claims=said[:1]),
+    )
     options = {"x": "alpha", "hue": "epsilon", "panel": "noise"}
-    curves = make_item(kind="figure", draw="curves", title="Curves", factors=[*FACTORS, "alpha"], metrics=["loss"], options=options)
-    surface = make_item(kind="figure", draw="surface_3d", factors=["epsilon", "alpha", "beta"], options={"panel": "epsilon"})
+    curves = make_item(
+        kind="figure", draw="curves", title="Curves", factors=[*FACTORS, "alpha"], metrics=["loss"], options=options
+    )
+    surface = make_item(
+        kind="figure", draw="surface_3d", factors=["epsilon", "alpha", "beta"], options={"panel": "epsilon"}
+    )
     first = make_study("yamada2021", table_1=table, table_2=own, table_3=missing, figure_1=curves)
     second = make_study("kim2023", figure_4_1=surface)
-    root = tmp_path / "results" / "small"
+    root = tmp_path_factory.mktemp("page") / "results" / "small"
     flagged = accuracy_rows(flag_zero_gradients=True)
     make(table, flagged, root / "yamada2021" / "table_1.csv", printed=printed_accuracies(), scale="small")
-    make(own, accuracy_rows(stand_in="", paper_protocol=True), root / "yamada2021" / "table_2.csv", printed=printed_accuracies())
+    make(
+        own,
+        accuracy_rows(stand_in="", paper_protocol=True),
+        root / "yamada2021" / "table_2.csv",
+        printed=printed_accuracies(),
+    )
     make(curves, landscape_rows(points=5), root / "yamada2021" / "figure_1.csv", scale="small")
     make(surface, surface_rows(9), root / "kim2023" / "figure_4_1.csv", scale="small")
     atomic.write_json(
@@ -90,8 +108,16 @@ def results(tmp_path: Path) -> tuple[dict[str, Study], Path]:
     )
     (root / "yamada2021" / "table_2.json").write_text("{ not json")
     studies = {"yamada2021": first, "kim2023": second}
-    pd.DataFrame(claims.verdicts(studies, root, "small"), columns=claims.COLUMNS).to_csv(root / "claims.csv", index=False)
+    pd.DataFrame(claims.verdicts(studies, root, "small"), columns=claims.COLUMNS).to_csv(
+        root / "claims.csv", index=False
+    )
     return studies, root
+
+
+@pytest.fixture
+def results(made_once: tuple[dict[str, Study], Path], tmp_path: Path) -> tuple[dict[str, Study], Path]:
+    studies, root = made_once
+    return studies, Path(shutil.copytree(root, tmp_path / "results" / "small"))
 
 
 def written(results: tuple[dict[str, Study], Path], **options) -> str:
@@ -113,11 +139,11 @@ def test_it_is_one_well_formed_file_that_fetches_nothing(results) -> None:
 
 
 def test_summary_counts_items_and_verdicts(results) -> None:
-    words = Outline(written(results, when="2026-01-02 03:04 UTC", command="make reproduce")).words
+    words = Outline(written(results, when="2026-01-02 03:04 UTC")).words
     assert "4 / 5 items made" in words
     assert "1 / 2 of the tested claims hold" in words
     assert "1 hold 1 fail 2 not testable at this scale" in words
-    assert "Scale small , written 2026-01-02 03:04 UTC." in words and "make reproduce" in words
+    assert "Scale small , written 2026-01-02 03:04 UTC." in words and "make reproduce SCALE=small" in words
     assert "3 items use stand-in data or networks" in words
     assert "python 3.11.7" in words and "gpu" not in words
 
@@ -125,7 +151,13 @@ def test_summary_counts_items_and_verdicts(results) -> None:
 def test_every_item_is_there_with_its_numbers_verdicts_and_origin(results) -> None:
     outline = Outline(written(results))
     articles = {a["id"]: a for a in outline.all("article")}
-    names = ["yamada2021-table_1", "yamada2021-table_2", "yamada2021-table_3", "yamada2021-figure_1", "kim2023-figure_4_1"]
+    names = [
+        "yamada2021-table_1",
+        "yamada2021-table_2",
+        "yamada2021-table_3",
+        "yamada2021-figure_1",
+        "kim2023-figure_4_1",
+    ]
     assert list(articles) == names
     assert articles["yamada2021-table_1"]["data-keys"].split() == ["table", "holds", "fails", "untestable", "stand-in"]
     assert articles["yamada2021-table_3"]["class"] == "missing"
@@ -137,8 +169,14 @@ def test_every_item_is_there_with_its_numbers_verdicts_and_origin(results) -> No
     assert "99.84 ± 0.05 paper 99.75 Δ +0.09" in words  # its own protocol: one
     assert "stand-in: digits_01 for MNIST 0/1" in words and "the work's own protocol" in words and "not made" in words
     assert "flag: zero gradients (18 of 18 numbers)" in words
-    assert "✓ holds Y-8 does not rise" in words and "✗ fails Y-9 constant" in words and "– not testable Y-5 linear" in words
-    assert "robust test accuracy at ε 0, 0.2, 0.4, 0.6, 0.8, 1: 99.9, 99.84, 99.68, 99.4, 99, 98.5; spread = 1.4." in words
+    assert (
+        "✓ holds Y-8 does not rise" in words
+        and "✗ fails Y-9 constant" in words
+        and "– not testable Y-5 linear" in words
+    )
+    assert (
+        "robust test accuracy at ε 0, 0.2, 0.4, 0.6, 0.8, 1: 99.9, 99.84, 99.68, 99.4, 99, 98.5; spread = 1.4." in words
+    )
     assert "robustscape --scale small item yamada2021/table_1" in words and "feedbeeffeed m.csv" in words
     assert "figure 4.1" in words
 
@@ -174,7 +212,11 @@ def test_the_same_results_give_the_same_page(results) -> None:
 
 def test_it_works_with_no_items_and_with_none_made(tmp_path: Path) -> None:
     empty = Outline(page.html({}, tmp_path, "smoke", command="make"))
-    assert "0 / 0 items made" in empty.words and "no study has an item" in empty.words
+    assert (
+        "0 / 0 items made" in empty.words
+        and "no claim was tested" in empty.words
+        and "no study has an item" in empty.words
+    )
     none = Outline(page.html({"w": make_study("w", table_1=table_item())}, tmp_path, "smoke", command="make"))
     assert "0 / 1 items made" in none.words and len(none.all("article", **{"class": "missing"})) == 1
 
@@ -188,6 +230,8 @@ def test_templates_are_all_used() -> None:
     assert sorted(p.name for p in page.TEMPLATES.iterdir()) == ["page.css", "page.html.jinja", "page.js"]
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(0.0, "0.0 s"), (59.6, "60 s"), (61, "1 min 1 s"), (86400, "24 h 0 min")])
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.0, "0.0 s"), (59.6, "60 s"), (61, "1 min 1 s"), (86400, "24 h 0 min")]
+)
 def test_duration(seconds: float, text: str) -> None:
     assert page.duration(seconds) == text

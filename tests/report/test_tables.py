@@ -93,10 +93,17 @@ def test_two_values_in_one_cell_are_refused() -> None:
     rows = pd.concat([accuracy_rows(), accuracy_rows(dataset="cifar10")])
     with pytest.raises(ConfigError, match="several values fall into one cell; they differ in dataset"):
         made(rows)
-    with pytest.raises(ConfigError, match="several metrics .* neither in index nor in columns"):
+    with pytest.raises(ConfigError, match="several values fall into one cell; they differ in metric"):
         made(columns=["noise"])
     with pytest.raises(ConfigError, match=r"no column \['colour'\]"):
         made(index=["colour"])
+
+
+def test_a_metric_on_no_axis_is_named_below() -> None:
+    rows = accuracy_rows()
+    table = made(rows[rows["metric"] == "robust_test_accuracy"], columns=["noise"])
+    assert table.columns == (("PGD",),) and "Shown: robust test accuracy (%)." in table.notes
+    assert not any(note.startswith("Shown") for note in made().notes)
 
 
 def test_levels_of_rows_and_columns() -> None:
@@ -126,10 +133,18 @@ def test_latex_compiles(tmp_path) -> None:
         "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n" + body + "\\end{document}\n"
     )
     done = subprocess.run(
-        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"], cwd=tmp_path, capture_output=True, check=False
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout.decode()[-2000:]
 
 
 def test_cell() -> None:
-    assert [str(c) for c in (Cell("1"), Cell("1", "2"), Cell("", "2"), Cell())] == ["1", "1 (paper 2)", "- (paper 2)", ""]
+    assert [str(c) for c in (Cell("1"), Cell("1", "2"), Cell("", "2"), Cell())] == [
+        "1",
+        "1 (paper 2)",
+        "- (paper 2)",
+        "",
+    ]

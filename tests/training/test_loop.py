@@ -122,7 +122,9 @@ def test_random_noise_training_is_neither_clean_nor_adversarial() -> None:
 
 def test_the_loop_is_pytorchs_sgd() -> None:
     """Full-batch standard training against the textbook loop."""
-    recipe = make_recipe(method="standard", batch_size=None, augmentation={}, epochs=5, probes={}, select="last", lr_schedule={})
+    recipe = make_recipe(
+        method="standard", batch_size=None, augmentation={}, epochs=5, probes={}, select="last", lr_schedule={}
+    )
     torch.manual_seed(1)
     ours, theirs = nn.Sequential(nn.Flatten(), nn.Linear(36, 4)), nn.Sequential(nn.Flatten(), nn.Linear(36, 4))
     theirs.load_state_dict(ours.state_dict())
@@ -152,7 +154,13 @@ def test_schedules_reach_the_optimizer_and_eps() -> None:
 
 
 def test_a_diverging_run_says_so() -> None:
-    recipe = make_recipe(optimizer={"name": "sgd", "parameters": {"lr": 1e30}}, method="standard", augmentation={}, probes={}, select="last")
+    recipe = make_recipe(
+        optimizer={"name": "sgd", "parameters": {"lr": 1e30}},
+        method="standard",
+        augmentation={},
+        probes={},
+        select="last",
+    )
     with pytest.raises(UserError, match="lower the learning rate"):
         train(recipe)
 

@@ -52,7 +52,11 @@ class Project:
         """The robustscape command at the scale smoke on this copy."""
         return subprocess.run(
             [sys.executable, "-m", "robustscape", "--scale", "smoke", "--threads", "1", *arguments],
-            cwd=self.root, env=self.environment(), capture_output=True, text=True, check=False,
+            cwd=self.root,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            check=False,
         )
 
 

@@ -40,7 +40,9 @@ def test_every_item_is_made_with_paper_values_beside_it(finished: Project) -> No
         assert (work / f"figure_{number}.png").read_bytes()[:4] == b"\x89PNG"
         assert "<svg" in (work / f"figure_{number}.svg").read_text()[:2000]
     claims = pd.read_csv(finished.results / "claims.csv")
-    assert set(claims["verdict"]) <= {"holds", "fails", "not testable at this scale"} and claims["evidence"].notna().all()
+    assert (
+        set(claims["verdict"]) <= {"holds", "fails", "not testable at this scale"} and claims["evidence"].notna().all()
+    )
     assert "<html" in (finished.results / "report" / "index.html").read_text()[:500]
 
 
@@ -66,7 +68,9 @@ def test_a_second_run_plans_nothing_and_says_so_quickly(finished: Project) -> No
 
 
 def test_a_comment_or_docstring_reruns_nothing(finished: Project) -> None:
-    with edited(finished.root / "src/robustscape/training/methods/adversarial.py", "    x_adv =", "    # why\n    x_adv ="):
+    with edited(
+        finished.root / "src/robustscape/training/methods/adversarial.py", "    x_adv =", "    # why\n    x_adv ="
+    ):
         assert finished.planned() == []
     with edited(finished.root / "src/robustscape/training/loop.py", '"""The training loop', '"""A training loop'):
         assert finished.planned() == []
@@ -74,7 +78,9 @@ def test_a_comment_or_docstring_reruns_nothing(finished: Project) -> None:
 
 def test_a_methods_code_reruns_its_runs_and_no_others(finished: Project) -> None:
     path = finished.root / "src/robustscape/training/methods/adversarial.py"
-    with edited(path, "return lambda: F.cross_entropy(model(x_adv), y)", "return lambda: 1.0 * F.cross_entropy(model(x_adv), y)"):
+    with edited(
+        path, "return lambda: F.cross_entropy(model(x_adv), y)", "return lambda: 1.0 * F.cross_entropy(model(x_adv), y)"
+    ):
         planned = finished.planned()
     trained = {name for name in planned if name.startswith("train_")}
     assert trained and all("pgd" in name or "random" in name for name in trained)
@@ -100,7 +106,9 @@ def test_a_key_that_is_read_reruns_and_one_that_is_not_does_not(finished: Projec
     attacks = finished.root / "config/attacks/yamada2021.yaml"
     with edited(attacks, "parameters: {steps: 10, step_size: 1/255}", "parameters: {steps: 11, step_size: 1/255}"):
         planned = finished.planned()
-    assert [name for name in planned if name.startswith("train_")] == ["train_digits_tiny_resnet18_tiny_yamada2021_svhn_pgd"]
+    assert [name for name in planned if name.startswith("train_")] == [
+        "train_digits_tiny_resnet18_tiny_yamada2021_svhn_pgd"
+    ]
     assert not any("mnist2" in name or "cifar10" in name for name in planned)
 
 
@@ -114,12 +122,16 @@ def test_a_new_eps_trains_one_run_more(finished: Project) -> None:
     folder = finished.results / "models/digits_tiny/resnet18_tiny/yamada2021_svhn_pgd"
     before = {path: path.stat().st_mtime_ns for path in folder.glob("*/seed0/history.csv")}
     contents = {path: path.read_bytes() for path in before}
-    done = finished.command("train", *(f"digits_tiny/resnet18_tiny/yamada2021_svhn_pgd/{p.parent.parent.name}/seed0" for p in before))
+    done = finished.command(
+        "train", *(f"digits_tiny/resnet18_tiny/yamada2021_svhn_pgd/{p.parent.parent.name}/seed0" for p in before)
+    )
     assert done.returncode == 0, done.stderr
     assert {path: path.stat().st_mtime_ns for path in before} == before
     victim = sorted(before)[0].parent
     (victim / "model.safetensors").unlink()
-    done = finished.command("train", *(f"digits_tiny/resnet18_tiny/yamada2021_svhn_pgd/{p.parent.parent.name}/seed0" for p in before))
+    done = finished.command(
+        "train", *(f"digits_tiny/resnet18_tiny/yamada2021_svhn_pgd/{p.parent.parent.name}/seed0" for p in before)
+    )
     assert done.returncode == 0, done.stderr
     changed = {path.parent for path in before if path.stat().st_mtime_ns != before[path]}
     assert changed == {victim}

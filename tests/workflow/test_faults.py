@@ -100,7 +100,11 @@ def test_unknown_key_on_snakemakes_command_line(project: Project) -> None:
     assert done.returncode != 0
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", "-n", "--config", "skale=smoke"],
-        cwd=project.root, env=project.environment(), capture_output=True, text=True, check=False,
+        cwd=project.root,
+        env=project.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode != 0 and "Did you mean 'scale'" in done.stdout + done.stderr
 
@@ -110,7 +114,10 @@ def test_a_full_disk_is_a_sentence(project: Project, tmp_path: Path) -> None:
     """A tiny file system where one can be mounted; else the atomic writer's own tests cover it."""
     small = tmp_path / "small"
     small.mkdir()
-    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", small], check=False).returncode:
+    if (
+        os.geteuid() != 0
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", small], check=False).returncode
+    ):
         pytest.skip("cannot mount a small file system here")
     try:
         done = project.command("--results", str(small), "prepare", "digits2_tiny")
@@ -137,6 +144,15 @@ def test_a_read_only_results_folder_is_a_sentence(project: Project, tmp_path: Pa
 def test_nothing_in_the_package_pickles() -> None:
     """No pickle, torch.save, torch.load or np.load(allow_pickle=True) anywhere (contract 5)."""
     source = Path(__file__).parents[2] / "src"
-    forbidden = ("import pickle", "torch.save(", "torch.load(", "allow_pickle", "joblib", "dill", "read_pickle", "to_pickle")
+    forbidden = (
+        "import pickle",
+        "torch.save(",
+        "torch.load(",
+        "allow_pickle",
+        "joblib",
+        "dill",
+        "read_pickle",
+        "to_pickle",
+    )
     found = [(path.name, word) for path in source.rglob("*.py") for word in forbidden if word in path.read_text()]
     assert not found

@@ -81,7 +81,7 @@ def apgd(
             x,
             y,
             threat,
-            generator if targets * restarts == 1 else generator.fork(run),
+            generator if run == 0 else generator.fork(run),
             likeliest[:, run // restarts] if loss == "dlr_targeted" else None,
             loss,
             iterations,
@@ -196,4 +196,4 @@ def _sphere_point(x: Tensor, threat: Threat, generator: SampleGenerator) -> Tens
     else:
         offset = generator.normal(x.shape[1:])
         size = l2_norm(offset)
-    return threat.project(x + threat.radius(x) * offset / (size + 1e-12), x)
+    return threat.project(x + threat.radius(x) * (offset / (size + 1e-12)), x)

@@ -106,7 +106,7 @@ def _run(
         inside = wrong & (threat.distance(point, x) <= _limit(threat, x))
         if inside.any():
             rows = active[inside]
-            result[rows], done[rows] = threat.project(point[inside], x[inside]), True
+            result[rows], done[rows] = threat.select(inside).project(point[inside], x[inside]), True
             active, point, x, y, target, threat, wrong = select(~inside, active, point, x, y, target, threat, wrong)
             if not len(active):
                 break
@@ -159,4 +159,4 @@ def _random_start(x: Tensor, threat: Threat, generator: SampleGenerator) -> Tens
     else:
         offset = generator.normal(x.shape[1:])
         size = l2_norm(offset)
-    return threat.clip(x + 0.5 * threat.radius(x) * offset / (size + 1e-12))
+    return threat.clip(x + 0.5 * threat.radius(x) * (offset / (size + 1e-12)))

@@ -100,7 +100,7 @@ def climb(
     result, highest = x.clone(), x.new_full((x.shape[0],), -torch.inf)
     active = torch.arange(x.shape[0], device=x.device)
     for restart in range(restarts):
-        stream = generator if restarts == 1 else generator.fork(restart)
+        stream = generator if restart == 0 else generator.fork(restart)  # more restarts include fewer
         point = threat.random_point(x, stream) if random_start else x
         for iteration in range(steps + compare):
             last = iteration == steps

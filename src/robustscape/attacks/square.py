@@ -61,7 +61,7 @@ def square(
             which only the first ``queries`` are used (AutoAttack's standard version).
     """
     shape = x.shape
-    images = x if x.dim() == 4 else x.reshape(len(x), -1, 1, x.shape[-1])
+    images = x if x.dim() == 4 else x.view(len(x), math.prod(shape[1:-1]), 1, shape[-1])
 
     def loss(images: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         logits = predict(model, images.reshape(-1, *shape[1:]))

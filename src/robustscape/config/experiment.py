@@ -85,9 +85,7 @@ class Experiment:
         """The runs a study's run set stands for at this scale."""
         dataset = self.scale.datasets.get(run_set.dataset, run_set.dataset)
         architecture = self.scale.architectures.get(run_set.architecture, run_set.architecture)
-        return [
-            Run(dataset, architecture, run_set.recipe, eps, seed) for eps in run_set.eps for seed in run_set.seeds
-        ]
+        return [Run(dataset, architecture, run_set.recipe, eps, seed) for eps in run_set.eps for seed in run_set.seeds]
 
     def own_protocol(self, run_set: RunSet) -> bool:
         """Whether these runs are the work's own: its data set, its architecture, its training length."""
@@ -100,7 +98,10 @@ class Experiment:
     def run_config(self, run: Run) -> dict[str, Any]:
         """Everything that determines a run's result, the code and the data's content aside; JSON-ready."""
         recipe = self.recipes[run.recipe]
-        attacks = {name: self.attack(name).model_dump(mode="json", exclude={"about"}) for name in sorted(recipe_attacks(recipe))}
+        attacks = {
+            name: self.attack(name).model_dump(mode="json", exclude={"about"})
+            for name in sorted(recipe_attacks(recipe))
+        }
         return {
             "dataset": {"name": run.dataset, **self.datasets[run.dataset].model_dump(mode="json", exclude={"about"})},
             "architecture": {
@@ -148,7 +149,9 @@ def _merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in own.items():
         old = merged.get(key)
-        renamed = isinstance(value, dict) and isinstance(old, dict) and value.get("name", old.get("name")) != old.get("name")
+        renamed = (
+            isinstance(value, dict) and isinstance(old, dict) and value.get("name", old.get("name")) != old.get("name")
+        )
         merged[key] = _merge(old, value) if isinstance(value, dict) and isinstance(old, dict) and not renamed else value
     return merged
 
@@ -164,7 +167,9 @@ def _read_recipes(folder: Path) -> dict[str, Recipe]:
         if parent not in raw:
             raise ConfigError(f"{folder / name}.yaml: {unknown('recipe in extends', str(parent), raw)}")
         if parent in chain:
-            raise ConfigError(f"{folder / name}.yaml: recipes extend each other in a circle: {' -> '.join([*chain, parent])}.")
+            raise ConfigError(
+                f"{folder / name}.yaml: recipes extend each other in a circle: {' -> '.join([*chain, parent])}."
+            )
         inherited = complete(parent, (*chain, parent))
         if "method" in content and content["method"] != inherited.get("method"):
             inherited = {key: value for key, value in inherited.items() if key != "parameters"}
@@ -243,7 +248,9 @@ def _check_study(experiment: Experiment, study: Study) -> None:
                 )
             for run in experiment.runs(run_set):
                 if run.dataset not in experiment.datasets:
-                    raise ConfigError(f"{where}: runs '{name}': {unknown('data set', run.dataset, experiment.datasets)}")
+                    raise ConfigError(
+                        f"{where}: runs '{name}': {unknown('data set', run.dataset, experiment.datasets)}"
+                    )
                 if run.architecture not in experiment.architectures:
                     problem = unknown("architecture", run.architecture, experiment.architectures)
                     raise ConfigError(f"{where}: runs '{name}': {problem}")
@@ -293,7 +300,9 @@ def load(folder: Path, scale_name: str, paper: Path | None = None) -> Experiment
     studies = {path.stem: read(Study, path) for path in sorted((folder / "studies").glob("*.yaml"))}
     for name, study in studies.items():
         if study.work != name:
-            raise ConfigError(f"{folder}/studies/{name}.yaml: key 'work' got '{study.work}', allowed is the file's name.")
+            raise ConfigError(
+                f"{folder}/studies/{name}.yaml: key 'work' got '{study.work}', allowed is the file's name."
+            )
         for key in [*study.runs, *study.measurements, *study.theory, *study.items]:
             check_name(key, f"{folder}/studies/{name}.yaml")
     full = _read_recipes(folder / "recipes")
@@ -312,5 +321,3 @@ def load(folder: Path, scale_name: str, paper: Path | None = None) -> Experiment
     )
     _check(experiment)
     return experiment
-
-

@@ -135,5 +135,3 @@ class RecipeSizes(Strict):
     """Samples of a step, where the stand-in data set is too small for the work's batch size."""
     probe_samples: int | None = Field(None, ge=1)
     """Samples of every probe that takes `samples`."""
-
-

@@ -65,7 +65,9 @@ def accuracy(
         metric = f"robust_{name}_accuracy"
         rows.append({"metric": metric, "value": values[name], "unit": "percent", "samples": len(y), **protocol})
     gap = values["train"] - values["test"]
-    rows.append({"metric": "generalization_gap", "value": gap, "unit": "percentage_points", "samples": None, **protocol})
+    rows.append(
+        {"metric": "generalization_gap", "value": gap, "unit": "percentage_points", "samples": None, **protocol}
+    )
     return rows
 
 

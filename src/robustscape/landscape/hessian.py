@@ -175,8 +175,7 @@ def total(
         weight = flatten(parameters_of(model))
         matrix = logistic.total_hessian(weight, x.flatten(1), y, Threat(spec.norm, eps, spec.bounds)).to(weight)
         return lambda vectors: vectors @ matrix, "closed form"
-    attacked = lambda: craft(model, x, y, spec, eps, seed=seed)  # noqa: E731
-    return differenced(model, attacked, y, step), "central difference"
+    return differenced(model, lambda: craft(model, x, y, spec, eps, seed=seed), y, step), "central difference"
 
 
 def adversarial(
@@ -195,5 +194,5 @@ def adversarial(
         operator, derivative = total(model, x, y, spec, eps, seed=seed, step=step)
         relative = step if derivative == "central difference" else None
         return operator, {"convention": convention, "derivative": derivative, "difference_step": relative}
-    x_adv = craft(model, x, y, spec, eps, seed=seed)
+    x_adv = x if eps == 0 else craft(model, x, y, spec, eps, seed=seed)
     return fixed(model, x_adv, y), {"convention": convention, "derivative": "double backward", "difference_step": None}

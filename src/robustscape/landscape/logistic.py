@@ -50,12 +50,12 @@ def _worst(weight: Tensor, x: Tensor, y: Tensor, threat: Threat) -> tuple[Tensor
     at = meets.gather(1, order)
     squares = (size**2).gather(1, order)
     used = torch.where(torch.isfinite(at), at**2 * squares, 0.0).cumsum(1)
-    left = squares.flip(1).cumsum(1).flip(1) - squares  # strictly after i
-    length = used + torch.where(left > 0, at**2 * left, 0.0)
-    held = (length < float(threat.eps) ** 2).sum(1, keepdim=True)  # so many walls are met before the ball ends
     zero = torch.zeros_like(used[:, :1])
+    left = torch.cat([squares.flip(1).cumsum(1).flip(1), zero], 1)  # of coordinate i and those after it
+    length = torch.where(torch.isfinite(at), used + torch.where(left[:, 1:] > 0, at**2 * left[:, 1:], 0.0), torch.inf)
+    held = (length < float(threat.eps) ** 2).sum(1, keepdim=True)  # so many walls are met before the ball ends
     spent = torch.cat([zero, used], 1).gather(1, held)
-    remaining = torch.cat([squares.sum(1, keepdim=True), left], 1).gather(1, held)
+    remaining = left.gather(1, held)
     tau = torch.where(remaining > 0, ((float(threat.eps) ** 2 - spent) / remaining).clamp_min(0).sqrt(), torch.inf)
     free = (meets > tau) & (size > 0)
     eta = downhill * torch.where(free, torch.where(torch.isfinite(tau), tau, 0.0) * size, room)

@@ -19,8 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from robustscape.attacks._prepared import prepared
 from robustscape.attacks.craft import craft
-from robustscape.attacks.gradients import Classifier, frozen, refuse_nan
+from robustscape.attacks.gradients import Classifier, refuse_nan
 from robustscape.attacks.losses import cross_entropy
 from robustscape.config.attacks import AttackSpec
 from robustscape.errors import ConfigError
@@ -97,10 +98,10 @@ def surface(
     coordinates: Tensor,
     inner: Inner,
 ) -> Points:
-    """Losses at the points w + coordinates @ directions; the model is left as it was, bit for bit.
+    """Losses at the points w + coordinates @ directions. A copy of the model in eval mode is moved, never the model.
 
     Args:
-        model: any net; it is put in eval mode for the duration.
+        model: any net.
         x: inputs (N, ...).
         y: labels (N,).
         directions: D directions, see ``directions.py``.
@@ -110,10 +111,10 @@ def surface(
     index = torch.arange(len(x), device=x.device)
     rows, place = torch.unique(coordinates.double().cpu(), dim=0, return_inverse=True)
     points = rows.tolist()
-    with frozen(model):
-        together = _points_together(model, x, inner)
-        method = _stacked if together > 1 else _one_by_one
-        loss, hits, clean = method(model, x, y, directions, points, inner, index, together)
+    copy = prepared(model)
+    together = _points_together(model, x, inner)
+    method = _stacked if together > 1 else _one_by_one
+    loss, hits, clean = method(copy, x, y, directions, points, inner, index, together)
     return Points(loss.cpu()[place], 1 - hits.cpu()[place], clean.cpu()[place])
 
 
@@ -146,6 +147,8 @@ def _one_by_one(
     batch = max(1, min(BATCH, STACKED // x[0].numel())) if x.device.type == "cpu" else BATCH
 
     def attacked(point: int) -> Tensor:
+        if inner.eps == 0:
+            return x
         numbers = inner.numbers(index, point)
         return craft(model, x, y, inner.attack, inner.eps, seed=inner.seed, index=numbers, batch_size=batch)
 
@@ -189,11 +192,13 @@ def _stacked(
             return net(weights, inputs.unflatten(0, (many, -1))).flatten(0, 1)
 
         inputs, labels = x.repeat(many, *[1] * (x.dim() - 1)), y.repeat(many)
-        numbers = torch.cat([inner.numbers(index, first + offset) for offset in range(many)])
-        batch = len(inputs)
-        x_adv = craft(stack, inputs, labels, inner.attack, inner.eps, seed=inner.seed, index=numbers, batch_size=batch)
-        losses, hits = evaluate(stack, x_adv, labels, batch)
-        clean = losses if x_adv is inputs else evaluate(stack, inputs, labels, batch)[0]
+        clean, hits = evaluate(stack, inputs, labels, len(inputs))
+        losses = clean
+        if inner.eps > 0:
+            numbers = torch.cat([inner.numbers(index, first + offset) for offset in range(many)])
+            settings = {"seed": inner.seed, "index": numbers, "batch_size": len(inputs)}
+            x_adv = craft(stack, inputs, labels, inner.attack, inner.eps, **settings)
+            losses, hits = evaluate(stack, x_adv, labels, len(inputs))
         results.append(torch.stack([values.view(many, -1).double().mean(1) for values in (losses, hits, clean)]))
     loss, hit, clean = torch.cat(results, dim=1)
     return loss, hit, clean

@@ -119,4 +119,4 @@ def fold_batchnorm(model: nn.Module) -> nn.Module:
         traced.graph.erase_node(node)
     traced.delete_all_unused_submodules()
     traced.recompile()
-    return traced
+    return traced.eval()

@@ -25,7 +25,7 @@ _FACTS = (
     ("note", "note"),
 )
 _HASHES = (("code", "code"), ("fingerprint", "fingerprint"), ("sha256", "content"), ("data", "data"))
-_SYSTEM = ("robustscape", "commit", "dirty", "python", "torch", "numpy", "cpu", "gpu", "precision")
+_SYSTEM = ("robustscape", "python", "torch", "numpy", "cpu", "gpu", "precision")
 
 
 def explain(folder: Path, item: str, *, siblings: int = 2) -> str:
@@ -53,8 +53,9 @@ def explain(folder: Path, item: str, *, siblings: int = 2) -> str:
     record = records.load(path)
     if record is None:
         return "\n".join([*lines, f"  {path} is missing or damaged: nothing says what made it."])
-    lines += [f"  {line}" for line in _facts(record)]
-    lines += _below(record, path, "  ", siblings, set())
+    said: set[str] = set()
+    lines += [f"  {line}" for line in _facts(record, said)]
+    lines += _below(record, path, "  ", siblings, said)
     return "\n".join(lines)
 
 
@@ -62,15 +63,19 @@ def _unit(unit: Any) -> str:
     return "" if unit != unit or str(unit) in ("", "1") else f"{str(unit).replace('_', ' ')} "
 
 
-def _facts(record: dict[str, Any]) -> list[str]:
-    """What a record says of itself, one thing a line."""
+def _facts(record: dict[str, Any], said: set[str]) -> list[str]:
+    """What a record says of itself, one thing a line; of the system only what was not said further up."""
     lines = [f"{name}: {record[key]}" for key, name in _FACTS if record.get(key) not in (None, "")]
     hashes = [f"{name} {str(record[key])[:12]}" for key, name in _HASHES if isinstance(record.get(key), str)]
     if hashes:
         lines.append(", ".join(hashes))
     system = record.get("environment") or {}
-    said = [f"{key} {system[key]}" for key in _SYSTEM if system.get(key) not in (None, False, "")]
-    return [*lines, *([", ".join(said)] if said else [])]
+    parts = [f"{key} {system[key]}" for key in _SYSTEM if system.get(key) not in (None, False, "")]
+    if commit := system.get("commit"):
+        parts.insert(0, f"commit {str(commit)[:12]}{' with uncommitted changes' if system.get('dirty') else ''}")
+    new = [part for part in parts if part not in said]
+    said.update(new)
+    return [*lines, *([", ".join(new)] if new else [])]
 
 
 def _state(given: records.Input) -> str:
@@ -82,7 +87,7 @@ def _state(given: records.Input) -> str:
     return "ok" if records.digest(given.path) == given.sha256 else "CHANGED since it was read"
 
 
-def _below(record: dict[str, Any], path: Path, indent: str, siblings: int, shown: set[Path]) -> list[str]:
+def _below(record: dict[str, Any], path: Path, indent: str, siblings: int, said: set[str]) -> list[str]:
     """The inputs of a record, grouped by what they are, some of them followed."""
     groups: dict[str, list[tuple[records.Input, Path | None]]] = defaultdict(list)
     for given in records.inputs(record, path):
@@ -98,21 +103,21 @@ def _below(record: dict[str, Any], path: Path, indent: str, siblings: int, shown
                 lines.append(f"{indent}└─ {kind}: {given.name} [{state}]")
                 if target in follow:
                     follow.remove(target)
-                    lines += _follow(target, indent + "     ", siblings, shown)
-        if hidden := len(targets) - siblings:
-            if hidden > 0:
-                lines.append(f"{indent}   ... and {hidden} more of the kind, {_summary(states)}")
+                    lines += _follow(target, indent + "     ", siblings, said)
+        if len(targets) > siblings:
+            lines.append(f"{indent}   ... and {len(targets) - siblings} more of the kind, {_summary(states)}")
     return lines
 
 
-def _follow(target: Path, indent: str, siblings: int, shown: set[Path]) -> list[str]:
-    if target.resolve() in shown:
+def _follow(target: Path, indent: str, siblings: int, said: set[str]) -> list[str]:
+    place = str(target.resolve())
+    if place in said:
         return [f"{indent}(see above)"]
-    shown.add(target.resolve())
+    said.add(place)
     record = records.load(target)
     if record is None:
         return [f"{indent}{target} is missing or damaged"]
-    return [*(f"{indent}{line}" for line in _facts(record)), *_below(record, target, indent, siblings, shown)]
+    return [*(f"{indent}{line}" for line in _facts(record, said)), *_below(record, target, indent, siblings, said)]
 
 
 def _kind(record: Path | None) -> str:

@@ -1,6 +1,7 @@
 """From measured rows to an item: the CSV (contract 2), the printed numbers beside ours, and the files drawn from it.
 
-A figure or table is drawn from the CSV as it was written, so anyone can draw it again, or otherwise, from that file alone.
+A figure or table is drawn from the CSV as it was written, so anyone can draw it again, or otherwise, from that file
+alone.
 """
 
 from __future__ import annotations
@@ -26,7 +27,18 @@ REPLICATES = ("seed", "direction", "draw")
 COORDINATES = ("alpha", "beta")
 
 #: Columns every item has after its factors.
-MEASURED = ("metric", "value", "std", "n", "unit", "paper_value", "paper_std", "difference", "stand_in", "paper_protocol")
+MEASURED = (
+    "metric",
+    "value",
+    "std",
+    "n",
+    "unit",
+    "paper_value",
+    "paper_std",
+    "difference",
+    "stand_in",
+    "paper_protocol",
+)
 
 #: Two levels of a factor are the same number within this relative distance: printed radii have six digits.
 TOLERANCE = 1e-4
@@ -71,7 +83,9 @@ def _centred(rows: pd.DataFrame, factors: Sequence[str]) -> pd.DataFrame:
     at_zero = origin[[*keys, "value"]].rename(columns={"value": "_origin"}).drop_duplicates(keys)
     rows = rows.merge(at_zero, on=keys, how="left")
     if rows["_origin"].isna().any() and not rows["value"].isna().any():
-        raise ConfigError("a centred metric needs the value at 0; the grid has no such point (use an odd number of points).")
+        raise ConfigError(
+            "a centred metric needs the value at 0; the grid has no such point (use an odd number of points)."
+        )
     rows = rows.assign(metric=rows["metric"] + CENTRED, value=rows["value"] - rows["_origin"])
     return rows.drop(columns="_origin")
 
@@ -80,8 +94,8 @@ def aggregate(rows: pd.DataFrame, factors: Sequence[str], printed: pd.DataFrame 
     """Mean and sample standard deviation over seeds (and directions), with the printed numbers beside them.
 
     Args:
-        rows: measured rows; columns ``factors``, metric, value, and what else there is: unit, stand_in (what really ran,
-            empty if the work's own), paper_protocol (bool), seed, protocol columns, ``flag_*``.
+        rows: measured rows; columns ``factors``, metric, value, and what else there is: unit, stand_in (what really
+            ran, empty if the work's own), paper_protocol (bool), seed, protocol columns, ``flag_*``.
         factors: the columns that identify a number.
         printed: the work's numbers (factors..., metric, value, std, unit), or None.
 
@@ -257,7 +271,7 @@ def _sorted(table: pd.DataFrame, factors: list[str]) -> pd.DataFrame:
         levels = list(dict.fromkeys(_token(value) for value in column))
         numbers = sorted(level for level in levels if isinstance(level, float))
         words = [level for level in levels if isinstance(level, str)]
-        order = {level: index for index, level in enumerate([*numbers, *words, None])}
+        order: dict[Hashable, int] = {level: index for index, level in enumerate([*numbers, *words, None])}
         return column.map(lambda value: order[_token(value)])
 
     ranks = pd.DataFrame({column: rank(table[column]) for column in [*factors, "metric"]})

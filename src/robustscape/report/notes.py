@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from robustscape.report.items import MEASURED, REPLICATES
-from robustscape.report.words import is_number, levels, name
+from robustscape.report.words import is_number, levels, name, quantity
 
 #: Columns that trace a row rather than describe a protocol.
 _TRACES = {*REPLICATES, "scale", "dataset", "architecture", "recipe", "eps", "checkpoint", "seconds", "device"}
@@ -89,24 +89,30 @@ def footer(rows: pd.DataFrame, acknowledged: Sequence[str] = ()) -> str:
     return " · ".join(parts)
 
 
-def sentences(rows: pd.DataFrame, factors: Sequence[str], used: Sequence[str], acknowledged: Sequence[str]) -> list[str]:
+def sentences(
+    rows: pd.DataFrame, factors: Sequence[str], used: Sequence[str], acknowledged: Sequence[str]
+) -> list[str]:
     """The notes under a table."""
     here, lines = made(rows), []
     if same := constants(rows, factors, used):
         lines.append(f"{same[0].upper()}{same[1:]}.")
+    if "metric" not in used:
+        units = rows.drop_duplicates("metric").set_index("metric")["unit"].fillna("")
+        lines.append(f"Shown: {', '.join(quantity(str(metric), str(unit)) for metric, unit in units.items())}.")
     scale = f"Scale {rows['scale'].iloc[0]}" if "scale" in rows and len(rows) else ""
     if stood_in := stand_ins(rows):
         lines.append(f"{scale + ', stand-in' if scale else 'Stand-in'}: {', '.join(stood_in)}.")
     elif scale:
         lines.append(f"{scale}.")
-    measured = repetitions(rows)
-    lines.append(f"{measured[0].upper()}{measured[1:]}.")
+    lines.append(f"{repetitions(rows).replace('mean ±', 'Mean ±').replace('nothing', 'Nothing')}.")
     if rows["paper_value"].notna().any():
         context = "" if here["difference"].notna().any() else "; context, not a reproduction"
         lines.append(f"Beside ours: the number printed in the paper{context}.")
         alone = int(((rows["n"] == 0) & rows["paper_value"].notna()).sum())
         if alone:
-            lines.append(f"{alone} of {int(rows['paper_value'].notna().sum())} printed numbers have no counterpart here.")
+            lines.append(
+                f"{alone} of {int(rows['paper_value'].notna().sum())} printed numbers have no counterpart here."
+            )
     run_as = protocol(rows, factors)
     whose = "" if here["paper_protocol"].all() else " (not the paper's)"
     if run_as or whose:

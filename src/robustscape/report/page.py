@@ -34,7 +34,13 @@ _CSS_PIXELS = 0.69
 #: Files up to this size can be downloaded from the page itself; larger ones from beside it.
 _LARGEST_DOWNLOAD = 200_000
 
-_TYPES = {".csv": "text/csv", ".md": "text/markdown", ".tex": "application/x-tex", ".svg": "image/svg+xml", ".png": "image/png"}
+_TYPES = {
+    ".csv": "text/csv",
+    ".md": "text/markdown",
+    ".tex": "application/x-tex",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+}
 _CHIPS = {HOLDS: "holds", FAILS: "fails", UNTESTABLE: "untestable"}
 
 
@@ -66,7 +72,7 @@ class Shown:
     def short(self) -> str:
         """``figure_3_1`` -> ``figure 3.1``."""
         kind, _, number = self.name.partition("_")
-        return f"{kind} {number.replace('_', '.')}"
+        return f"{kind} {number.replace('_', '.')}".rstrip()
 
     @property
     def status(self) -> str:
@@ -77,20 +83,18 @@ class Shown:
         return next((chip for chip in ("fails", "holds", "untestable") if chip in chips), "none")
 
 
-def write(
-    studies: Mapping[str, Study], root: Path, scale: str, *, command: str = "make reproduce", when: str | None = None
-) -> Path:
+def write(studies: Mapping[str, Study], root: Path, scale: str, *, command: str = "", when: str | None = None) -> Path:
     """Write ``report/index.html`` below ``root`` (``results/<scale>``) and return its path.
 
     Args:
         studies: the works to show.
         root: the scale's results.
         scale: its name.
-        command: what regenerates everything.
+        command: what regenerates everything; ``make reproduce SCALE=<scale>`` by default.
         when: the date to print; now, to the minute, in UTC, by default.
     """
     path = root / "report" / "index.html"
-    write_text(path, html(studies, root, scale, command=command, when=when))
+    write_text(path, html(studies, root, scale, command=command or f"make reproduce SCALE={scale}", when=when))
     return path
 
 
@@ -152,9 +156,7 @@ def _claims(csv: Path) -> dict[tuple[str, str], list[dict[str, str]]]:
     return found
 
 
-def _shown(
-    work: str, name: str, item: Item, root: Path, claims: dict[tuple[str, str], list[dict[str, str]]]
-) -> Shown:
+def _shown(work: str, name: str, item: Item, root: Path, claims: dict[tuple[str, str], list[dict[str, str]]]) -> Shown:
     csv = root / work / f"{name}.csv"
     shown = Shown(work, name, item, claims=claims.get((work, name), []))
     if not csv.exists():
@@ -170,7 +172,9 @@ def _shown(
     else:
         shown.picture, shown.width = _picture(csv)
     suffixes = (".csv", ".md", ".tex") if item.kind == "table" else (".csv", ".svg", ".png")
-    shown.downloads = [(suffix[1:], _download(csv.with_suffix(suffix))) for suffix in suffixes if csv.with_suffix(suffix).exists()]
+    shown.downloads = [
+        (suffix[1:], _download(csv.with_suffix(suffix))) for suffix in suffixes if csv.with_suffix(suffix).exists()
+    ]
     shown.record = records.load(csv.with_suffix(".json")) or {}
     return shown
 

@@ -59,7 +59,9 @@ def locate(name: str, near: Path) -> Path | None:
 
 def inputs(record: dict[str, Any], near: Path) -> list[Input]:
     """The files a record was made from, a run's data card among them."""
-    found = [Input(str(i["path"]), locate(str(i["path"]), near), str(i.get("sha256", ""))) for i in record.get("inputs", [])]
+    found = [
+        Input(str(i["path"]), locate(str(i["path"]), near), str(i.get("sha256", ""))) for i in record.get("inputs", [])
+    ]
     if card := record.get("data_card"):
         found.append(Input(str(card), locate(str(card), near), ""))
     return found

@@ -70,7 +70,7 @@ def styled(function: Callable[P, R]) -> Callable[P, R]:
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         with matplotlib.rc_context():
             matplotlib.rcdefaults()
-            matplotlib.rcParams.update(RC)
+            matplotlib.rcParams.update(RC)  # type: ignore[arg-type]
             return function(*args, **kwargs)
 
     return wrapper
@@ -78,7 +78,7 @@ def styled(function: Callable[P, R]) -> Callable[P, R]:
 
 @styled
 def render(figure: Figure) -> dict[str, bytes]:
-    """The figure as ``.png`` (150 dpi) and ``.svg``; the same figure gives the same bytes, without dates or versions."""
+    """The figure as ``.png`` (150 dpi) and ``.svg``; the same figure gives the same bytes: no dates, no versions."""
     contents = {}
     for suffix, metadata in ((".png", {"Software": None}), (".svg", {"Date": None, "Creator": None})):
         buffer = io.BytesIO()
@@ -94,15 +94,16 @@ def colours(levels: Sequence[Any]) -> list[Any]:
     return [OKABE_ITO[i % len(OKABE_ITO)] for i in range(len(levels))]
 
 
-def darker(colour: Any, share: float) -> tuple[float, ...]:
+def darker(colour: Any, share: float) -> tuple[float, float, float]:
     """``colour`` with its light cut to ``share``."""
-    return tuple(channel * share for channel in to_rgb(colour))
+    red, green, blue = to_rgb(colour)
+    return red * share, green * share, blue * share
 
 
 def panels(rows: int, columns: int, *, width: float = 4.3, height: float = 3.3, **subplots: Any) -> tuple[Figure, Any]:
     """An empty figure and its axes (rows, columns), sized by what it holds; there is room for a legend on the right."""
     figure = Figure(figsize=(max(6.4, width * columns + 1.5), height * rows + 0.9), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.06)  # type: ignore[union-attr]
+    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.06)  # type: ignore[union-attr, call-arg]
     return figure, figure.subplots(rows, columns, squeeze=False, **subplots)
 
 

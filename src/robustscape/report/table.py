@@ -87,15 +87,17 @@ class Table:
         for level, heads in enumerate(spans):
             last = level == len(spans) - 1
             first = [latex(name) if last else "" for name in self.index]
-            cells = [latex(text) if span == 1 else f"\\multicolumn{{{span}}}{{c}}{{{latex(text)}}}" for text, span in heads]
+            cells = [
+                latex(text) if span == 1 else f"\\multicolumn{{{span}}}{{c}}{{{latex(text)}}}" for text, span in heads
+            ]
             lines.append(" & ".join([*first, *cells]) + r" \\")
             if not last:
                 lines.append(" ".join(_rules(heads, left)))
         lines.append(r"\midrule")
-        for number, (levels, cells, begins) in enumerate(self.blanked()):
+        for number, (names, values, begins) in enumerate(self.blanked()):
             if number and begins and left > 1:
                 lines.append(r"\addlinespace")
-            lines.append(" & ".join([*map(latex, levels), *map(_latex_cell, cells)]) + r" \\")
+            lines.append(" & ".join([*map(latex, names), *map(_latex_cell, values)]) + r" \\")
         notes = f"\n\\par\\smallskip\\footnotesize {latex(' '.join(self.notes))}" if self.notes else ""
         return (
             "\\begin{table}\n\\centering\n"

@@ -55,11 +55,10 @@ def name(identifier: str) -> str:
     """A column, metric or level in words.
 
     >>> name("robust_test_accuracy"), name("epsilon"), name("loss_centred")
-    ('robust test accuracy', 'ε', 'loss − loss at 0')
+    ('robust test accuracy', 'ε', 'rise in loss')
     """
     if identifier.endswith(CENTRED):
-        base = name(identifier.removesuffix(CENTRED))
-        return f"{base} − {base} at 0"
+        return f"rise in {name(identifier.removesuffix(CENTRED))}"
     return NAMES.get(identifier, identifier.replace("_", " "))
 
 
@@ -156,13 +155,12 @@ _LATEX = {
     "}": r"\}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
-    "ε": r"$\varepsilon$",
-    "α": r"$\alpha$",
-    "β": r"$\beta$",
-    "ρ": r"$\rho$",
     "∞": r"$_\infty$",
     "±": r"$\pm$",
     "−": r"$-$",
+    "≤": r"$\leq$",
+    "≥": r"$\geq$",
+    "Δ": r"$\Delta$",
     "×": r"$\times$",
     "·": r"$\cdot$",
     "→": r"$\to$",
@@ -170,6 +168,11 @@ _LATEX = {
     ">": r"$>$",
     "|": r"$|$",
 }
+
+
+_GREEK = {"α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "varepsilon", "η": "eta", "θ": "theta"}
+_GREEK |= {"λ": "lambda", "μ": "mu", "π": "pi", "ρ": "rho", "σ": "sigma", "τ": "tau", "φ": "varphi"}
+_LATEX |= {letter: rf"$\{command}$" for letter, command in _GREEK.items()}
 
 
 def latex(text: str) -> str:

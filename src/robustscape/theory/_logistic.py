@@ -1,7 +1,8 @@
-"""Logistic regression under attack, in closed form (yamada2021 sections 2 to 4; equation numbers are the paper's).
+"""Logistic regression as yamada2021 writes it, and problems to check its theorems on; equation numbers are the paper's.
 
-Shapes: inputs x (N, d), labels y in {-1, +1} (N,), weights w (d,), no bias. Everything in float64: these are checks to
-many digits, not computations of size.
+Shapes: inputs x (N, d), labels y in {-1, +1} (N,), weights w (d,), no bias. Everything in float64, and differentiable
+in w through the attack; the closed forms that experiments use are in ``landscape.logistic``, and are checked against
+these.
 """
 
 from __future__ import annotations
@@ -49,6 +50,11 @@ def random_labels(samples: int, generator: torch.Generator) -> Tensor:
     return torch.randint(0, 2, (samples,), generator=generator).double() * 2 - 1
 
 
+def classes(y: Tensor) -> Tensor:
+    """Labels as the rest of the package counts them, 0 and 1."""
+    return (y > 0).long()
+
+
 def unit(vector: Tensor) -> Tensor:
     """``vector`` at length 1."""
     return vector / vector.norm()
@@ -73,26 +79,6 @@ def worst_losses(w: Tensor, x: Tensor, y: Tensor, eps: float, norm: Norm) -> Ten
 def hessian(function: Callable[[Tensor], Tensor], w: Tensor) -> Tensor:
     """Hessian of a scalar function of the weights by automatic differentiation, reverse over reverse, (d, d)."""
     return torch.func.jacrev(torch.func.grad(function))(w)
-
-
-def fixed_hessian(w: Tensor, points: Tensor, y: Tensor) -> Tensor:
-    """Eq 14, attack or noise held fixed: mean of (g - 1) / g^2 p p^T at the perturbed inputs p, g = 1 + exp(-y w.p)."""
-    m = y * (points @ w)
-    weight = torch.sigmoid(m) * torch.sigmoid(-m)  # (g - 1) / g^2 without overflow
-    return (points * weight[:, None]).T @ points / len(y)
-
-
-def total_hessian(w: Tensor, x: Tensor, y: Tensor, eps: float) -> Tensor:
-    """Hessian of the loss under the L2 attack, which moves with w: the curvature that theorem 1 is about.
-
-    mean of s(m) s(-m) v v^T + s(-m) eps/||w|| (I - w w^T/||w||^2), with v = -y x + eps w/||w||, m = y w.x - eps ||w||.
-    """
-    direction = unit(w)
-    v = eps * direction - y[:, None] * x
-    m = y * (x @ w) - eps * w.norm()
-    across = torch.eye(len(w), dtype=w.dtype) - torch.outer(direction, direction)
-    weight = torch.sigmoid(m) * torch.sigmoid(-m)
-    return (v * weight[:, None]).T @ v / len(y) + torch.sigmoid(-m).mean() * eps / w.norm() * across
 
 
 def farthest(a: Tensor, b: Tensor | float = 0.0) -> float:

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from robustscape.attacks.generator import SampleGenerator
 from robustscape.attacks.pgd import pgd
+from robustscape.attacks.random_noise import random_noise
 from robustscape.attacks.threat import Norm, Threat
-from robustscape.theory._logistic import losses, random_problem, worst_losses
+from robustscape.theory._logistic import classes, losses, random_problem, worst_losses
 from robustscape.theory._rows import row
 
 NORMS: tuple[Norm, ...] = ("L2", "Linf")
@@ -37,7 +38,7 @@ def yamada2021_attack_order(
         seed: of inputs, labels, weights and attacks; PGD's start and the random noise are independent draws.
     """
     x, y, w = random_problem(dimension, samples, seed)
-    labels = (y > 0).long()
+    labels = classes(y)
 
     def model(points: Tensor) -> Tensor:
         return torch.stack([torch.zeros(len(points), dtype=points.dtype), points @ w], dim=1)
@@ -49,7 +50,7 @@ def yamada2021_attack_order(
         attacked = pgd(model, x, labels, threat, generator.fork(0), steps=steps, rel_step_size=rel_step_size)
         exact = worst_losses(w, x, y, eps, norm)
         climbed = losses(w, attacked, y)
-        drawn = losses(w, threat.random_point(x, generator.fork(1)), y)
+        drawn = losses(w, random_noise(model, x, labels, threat, generator.fork(1)), y)
         share = (climbed / exact).min().item()
         protocol: dict[str, Any] = {
             "norm": norm,

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from robustscape.attacks.generator import SampleGenerator
 from robustscape.attacks.threat import Threat
-from robustscape.theory._logistic import farthest, fixed_hessian, hessian, losses, random_problem, unit
+from robustscape.landscape.logistic import fixed_hessian
+from robustscape.theory._logistic import classes, farthest, hessian, losses, random_problem, unit
 from robustscape.theory._rows import row
 
 
@@ -60,7 +61,7 @@ def _derivatives(dimension: int, samples: int, eps: float, seed: int, protocol: 
     share = (y * (g - 1) / g)[:, None]
     corrected, printed = -(share * points).mean(0), (share * x).mean(0)
     autodiff = hessian(lambda v: losses(v, points, y).mean(), w)
-    equation_14 = fixed_hessian(w, points, y)
+    equation_14 = fixed_hessian(w, points, classes(y))
     quantity = "largest |formula - autodiff|"
     return [
         row("eq 13 corrected", quantity, farthest(corrected, gradient), "==", 0.0, tolerance=1e-12, **protocol),
@@ -98,7 +99,7 @@ def _vanishing(
     lacking = (eps - (y * ((x + noise) @ w)).min()).clamp_min(0) / w.norm()
     points = x + noise + lacking * y[:, None] * unit(w)
     margin = (y * (points @ w)).min().item()
-    tops = [torch.linalg.eigvalsh(fixed_hessian(scale * w, points, y))[-1].item() for scale in scales]
+    tops = [torch.linalg.eigvalsh(fixed_hessian(scale * w, points, classes(y)))[-1].item() for scale in scales]
     longest = points.norm(dim=1).max().item() ** 2
     bounds = [torch.tensor(-scale * margin).exp().item() * longest for scale in scales]
     rows = [

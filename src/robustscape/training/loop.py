@@ -118,7 +118,9 @@ def train(
     size = recipe.batch_size or len(train_split.y)
     steps = math.ceil(len(train_split.y) / size)
     total = recipe.epochs * steps
-    bar = tqdm(range(start, recipe.epochs), initial=start, total=recipe.epochs, desc=label, disable=not progress, unit="epoch")
+    bar = tqdm(
+        range(start, recipe.epochs), initial=start, total=recipe.epochs, desc=label, disable=not progress, unit="epoch"
+    )
     for epoch in bar:
         began = time.perf_counter()
         torch.manual_seed(derive(seed, "layers", epoch))  # dropout and the like
@@ -146,7 +148,9 @@ def train(
         }
         seconds.append(time.perf_counter() - began)
         if not math.isfinite(row["train_loss"]):
-            raise UserError(f"{label}: the training loss of epoch {epoch + 1} is {row['train_loss']}; lower the learning rate.")
+            raise UserError(
+                f"{label}: the training loss of epoch {epoch + 1} is {row['train_loss']}; lower the learning rate."
+            )
         model.eval()
         context = ProbeContext(model, train_split, test_split, eps, seed, epoch + 1)
         for name, probe in probes.items():

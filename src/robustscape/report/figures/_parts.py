@@ -39,7 +39,9 @@ def metrics(rows: pd.DataFrame, item: Item, wanted: Sequence[str]) -> list[str]:
     found = list(dict.fromkeys(rows["metric"]))
     chosen = [m for m in (wanted or item.metrics or found) if m in found]
     if not chosen:
-        raise ConfigError(f"figure '{item.title}': no row has a metric of {list(wanted)}. There are: {', '.join(found)}.")
+        raise ConfigError(
+            f"figure '{item.title}': no row has a metric of {list(wanted)}. There are: {', '.join(found)}."
+        )
     return chosen
 
 
@@ -84,6 +86,11 @@ def ticks(axes: Axes, values: Sequence[float], column: str) -> None:
         at_255 = np.arange(0, known[-1] * 255 + 0.5, step)
         axes.set_xticks(at_255 / 255, ["0" if k == 0 else f"{k:g}/255" for k in at_255])
     axes.set_xlabel(name(column))
+
+
+def errors(std: pd.Series) -> pd.Series | None:
+    """Lengths of error bars; None, not bars of no length, where nothing was repeated."""
+    return std.fillna(0.0) if std.notna().any() else None
 
 
 def paper_mark() -> Line2D:

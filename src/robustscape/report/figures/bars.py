@@ -59,7 +59,7 @@ def bars(
                     own["value"],
                     width * 0.92,
                     color=colour[kind],
-                    yerr=own["std"].fillna(0.0) if own["std"].notna().any() else None,
+                    yerr=_parts.errors(own["std"]),
                     error_kw={"ecolor": style.INK, "elinewidth": 1.0, "capsize": 2.0},
                 )
                 axes.plot(middle, own["paper_value"], "D", markersize=5.5, **_parts.hollow(style.INK))

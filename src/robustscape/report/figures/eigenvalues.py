@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -11,8 +13,12 @@ from robustscape.report import notes, style
 from robustscape.report.figures import _parts
 from robustscape.report.words import levels, name
 
-#: Line, marker and shade of the first, second, ... convention: the later ones are thin and dark, to be seen on the first.
-_DASHES = (("-", True, 1.0), ((0, (4, 2.2)), False, 0.55), ((0, (1, 1.5)), False, 0.3))
+#: Line, marker and shade of the first, second, third convention: the later are thin and dark, to be seen on the first.
+_DASHES: tuple[tuple[Any, bool, float], ...] = (
+    ("-", True, 1.0),
+    ((0, (4, 2.2)), False, 0.55),
+    ((0, (1, 1.5)), False, 0.3),
+)
 
 
 @style.styled
@@ -58,7 +64,7 @@ def eigenvalues(
                 axes.errorbar(
                     own[x],
                     own["value"],
-                    own["std"].fillna(0.0),
+                    _parts.errors(own["std"]),
                     linestyle=dash,
                     linewidth=1.9 if marked else 1.4,
                     color=style.darker(colour[which], shade),
@@ -74,7 +80,9 @@ def eigenvalues(
         _parts.ticks(axes, list(part[x]), x)
     grid[0, 0].set_ylabel(_parts.axis_name(rows, drawn[0]))
     handles = [
-        Line2D([], [], color=colour[r], marker=style.MARKERS[i % len(style.MARKERS)], markersize=5, label=f"λ{_small(r)}")
+        Line2D(
+            [], [], color=colour[r], marker=style.MARKERS[i % len(style.MARKERS)], markersize=5, label=f"λ{_small(r)}"
+        )
         for i, r in enumerate(ranks)
     ]
     if len(conventions) > 1:

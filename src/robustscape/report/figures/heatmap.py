@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from robustscape.config.studies import Item
@@ -52,11 +54,13 @@ def heatmap(
     for row, metric in enumerate(drawn):
         values = rows[rows["metric"] == metric]
         low, high = values["value"].min(), values["value"].max()
-        shown = None
+        scale = ScalarMappable(Normalize(low, high), style.SEQUENTIAL)
         for column, level in enumerate(columns):
             axes, part = grid[row, column], _parts.at(values, panel, level)
-            ours, paper = (part.pivot(index=y, columns=x, values=v).reindex(down, columns=across) for v in ("value", "paper_value"))
-            shown = axes.pcolormesh(np.ma.masked_invalid(ours.to_numpy(float)), cmap=style.SEQUENTIAL, vmin=low, vmax=high)
+            ours, paper = (
+                part.pivot(index=y, columns=x, values=v).reindex(down, columns=across) for v in ("value", "paper_value")
+            )
+            axes.pcolormesh(np.ma.masked_invalid(ours.to_numpy(float)), cmap=scale.cmap, norm=scale.norm)
             axes.grid(visible=False)
             _label(axes, across, down)
             if readable:
@@ -70,9 +74,9 @@ def heatmap(
             axes.set_xlabel(name(x))
             if column == 0:
                 axes.set_ylabel(name(y))
-        bar = figure.colorbar(shown, ax=list(grid[row]), shrink=0.9, pad=0.02)
+        bar = figure.colorbar(scale, ax=list(grid[row]), shrink=0.9, pad=0.02)
         bar.set_label(_parts.axis_name(rows, metric))
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.outline.set_visible(False)
     said = " · in brackets: printed in the paper" if rows["paper_value"].notna().any() else ""
     style.dress(figure, item.title, notes.footer(rows, acknowledged) + said)
     return figure
@@ -98,9 +102,9 @@ def _label(axes: Axes, across: list[object], down: list[object]) -> None:
 def _write(axes: Axes, ours: np.ndarray, paper: np.ndarray, unit: str, low: float, high: float) -> None:
     """Each cell's number, dark on light and light on dark."""
     for i, j in np.ndindex(ours.shape):
-        text = number(ours[i, j], unit)
+        text = number(float(ours[i, j]), unit)
         if not np.isnan(paper[i, j]):
-            text = f"{text or '-'}\n({number(paper[i, j], unit)})"
+            text = f"{text or '-'}\n({number(float(paper[i, j]), unit)})"
         light = high > low and (ours[i, j] - low) / (high - low) > 0.6
         colour = "white" if not (light or np.isnan(ours[i, j])) else style.INK
         axes.text(j + 0.5, i + 0.5, text, ha="center", va="center", fontsize=8.5, color=colour, linespacing=1.1)

@@ -52,12 +52,17 @@ def lines_with_printed(
         for column, level in enumerate(columns):
             axes = grid[row, column]
             part = _parts.at(rows[rows["metric"].isin(together)], panel, level)
-            for line in lines:
+            for line in together if hue == "metric" else lines:
                 own = _parts.at(part, hue, line).sort_values(x)
                 ours, printed = own[own["n"] > 0], own.dropna(subset=["paper_value"])
                 axes.plot(printed[x], printed["paper_value"], ":", color=colour[line], linewidth=1.2, alpha=0.8)
                 axes.errorbar(
-                    ours[x], ours["value"], ours["std"].fillna(0.0), color=colour[line], marker=marker[line], capsize=2.5
+                    ours[x],
+                    ours["value"],
+                    _parts.errors(ours["std"]),
+                    color=colour[line],
+                    marker=marker[line],
+                    capsize=2.5,
                 )
                 axes.plot(printed[x], printed["paper_value"], "D", **_parts.hollow(colour[line]))
             if part.empty:

@@ -37,13 +37,14 @@ def grid(
     unknown = [column for column in used if column not in rows]
     if unknown:
         raise ConfigError(f"table '{item.title}': no column {unknown}. There are: {', '.join(rows.columns)}.")
-    if "metric" not in used and rows["metric"].nunique() > 1:
-        found = ", ".join(rows["metric"].unique())
-        raise ConfigError(f"table '{item.title}': several metrics ({found}) but 'metric' is neither in index nor in columns.")
     doubled = rows[rows.duplicated(used, keep=False)]
     if not doubled.empty:
-        differ = [f for f in [*item.factors, "stand_in"] if f not in used and doubled[f].nunique(dropna=False) > 1]
-        raise ConfigError(f"table '{item.title}': several values fall into one cell; they differ in {', '.join(differ)}.")
+        differ = [
+            f for f in [*item.factors, "metric", "stand_in"] if f not in used and doubled[f].nunique(dropna=False) > 1
+        ]
+        raise ConfigError(
+            f"table '{item.title}': several values fall into one cell; they differ in {', '.join(differ)}."
+        )
 
     texts = {column: _texts(rows, column) for column in used}
     down, across = _places(rows, index, item), _places(rows, columns, item)
@@ -56,7 +57,8 @@ def grid(
         index=tuple(name(column) for column in index),
         columns=tuple(_heads(place, columns, texts) for place in across),
         body=tuple(
-            (_heads(place, index, texts), tuple(cells.get((place, other), Cell()) for other in across)) for place in down
+            (_heads(place, index, texts), tuple(cells.get((place, other), Cell()) for other in across))
+            for place in down
         ),
         notes=tuple(notes.sentences(rows, item.factors, used, acknowledged)),
     )

@@ -1,0 +1,284 @@
+"""Numbers along a factor, and what a claim may ask of them: the pure half of the claims' language.
+
+The functions in ``FUNCTIONS`` take a series, a list or a number, and give a number, a truth or a series. Nothing here
+needs more than the standard library, so that claims can be checked while planning.
+"""
+
+from __future__ import annotations
+
+import itertools
+import operator
+import statistics
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from robustscape.errors import ConfigError
+from robustscape.report.words import is_number, levels
+
+
+class NotTestable(Exception):
+    """The numbers a claim needs are not there."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """Numbers along a factor, in its order. Not true or false by itself: see ``all_true``."""
+
+    levels: tuple[Any, ...]
+    values: tuple[Any, ...]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __iter__(self) -> Any:
+        return iter(self.values)
+
+    def __getitem__(self, index: int) -> Any:
+        try:
+            return self.values[index]
+        except IndexError:
+            raise NotTestable(f"a series of {len(self)} has no element {index}") from None
+
+    def __bool__(self) -> bool:
+        raise ConfigError(
+            "a series is neither true nor false; wrap the comparison in all_true(...) or share_true(...)."
+        )
+
+    def _with(self, other: Any, operate: Callable[[Any, Any], Any]) -> Series:
+        if isinstance(other, Series):
+            if len(other) != len(self) or any(not same(a, b) for a, b in zip(self.levels, other.levels, strict=True)):
+                raise NotTestable(f"two series have different levels: {listed(self.levels)} and {listed(other.levels)}")
+            others: Iterable[Any] = other.values
+        else:
+            others = [other] * len(self)
+        return Series(self.levels, tuple(operate(a, b) for a, b in zip(self.values, others, strict=True)))
+
+    def __add__(self, other: Any) -> Series:
+        return self._with(other, operator.add)
+
+    def __sub__(self, other: Any) -> Series:
+        return self._with(other, operator.sub)
+
+    def __mul__(self, other: Any) -> Series:
+        return self._with(other, operator.mul)
+
+    def __truediv__(self, other: Any) -> Series:
+        return self._with(other, _divide)
+
+    def __radd__(self, other: Any) -> Series:
+        return self._with(other, lambda a, b: b + a)
+
+    def __rsub__(self, other: Any) -> Series:
+        return self._with(other, lambda a, b: b - a)
+
+    def __rmul__(self, other: Any) -> Series:
+        return self._with(other, lambda a, b: b * a)
+
+    def __rtruediv__(self, other: Any) -> Series:
+        return self._with(other, lambda a, b: _divide(b, a))
+
+    def __neg__(self) -> Series:
+        return Series(self.levels, tuple(-value for value in self.values))
+
+    def __lt__(self, other: Any) -> Series:
+        return self._with(other, operator.lt)
+
+    def __le__(self, other: Any) -> Series:
+        return self._with(other, operator.le)
+
+    def __gt__(self, other: Any) -> Series:
+        return self._with(other, operator.gt)
+
+    def __ge__(self, other: Any) -> Series:
+        return self._with(other, operator.ge)
+
+
+def _divide(a: float, b: float) -> float:
+    if b == 0:
+        raise NotTestable("a division by zero")
+    return a / b
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two levels are one; numbers within 1e-4, as when printed numbers are matched."""
+    if is_number(a) and is_number(b):
+        return abs(float(a) - float(b)) <= 1e-4 * max(abs(float(a)), abs(float(b)))
+    return str(a) == str(b)
+
+
+def _numbers(series: Any, least: int) -> list[float]:
+    if is_number(series):
+        raise ConfigError("a function over a series got a single number; give it series(...) or a list.")
+    values = [float(value) for value in series]
+    if len(values) < least:
+        raise NotTestable(f"it needs {least} values, there are {len(values)}")
+    return values
+
+
+def spearman(series: Series) -> float:
+    """Spearman's rank correlation of the values with their order: 1 when they only rise, -1 when they only fall."""
+    values = _numbers(series, 2)
+    ranks = [sum(v < w for v in values) + (sum(v == w for v in values) + 1) / 2 for w in values]
+    if len(set(ranks)) == 1:
+        return 0.0
+    return statistics.correlation(ranks, [float(i) for i in range(len(ranks))])
+
+
+def non_increasing(series: Series, tolerance: float = 0.0) -> bool:
+    """No value is above the one before it by more than ``tolerance``."""
+    values = _numbers(series, 2)
+    return all(b <= a + tolerance for a, b in itertools.pairwise(values))
+
+
+def non_decreasing(series: Series, tolerance: float = 0.0) -> bool:
+    """No value is below the one before it by more than ``tolerance``."""
+    values = _numbers(series, 2)
+    return all(b >= a - tolerance for a, b in itertools.pairwise(values))
+
+
+def strictly_increasing(series: Series) -> bool:
+    """Every value is above the one before it."""
+    values = _numbers(series, 2)
+    return all(b > a for a, b in itertools.pairwise(values))
+
+
+def strictly_decreasing(series: Series) -> bool:
+    """Every value is below the one before it."""
+    values = _numbers(series, 2)
+    return all(b < a for a, b in itertools.pairwise(values))
+
+
+def r2_linear(series: Series) -> float:
+    """R^2 of the least-squares straight line of the values against their levels."""
+    if not isinstance(series, Series):
+        raise ConfigError("r2_linear needs a series, whose levels are the horizontal axis.")
+    if not all(is_number(level) for level in series.levels):
+        raise ConfigError("r2_linear needs a series along a factor of numbers.")
+    values = _numbers(series, 3)
+    if len(set(values)) == 1:
+        return 1.0
+    return statistics.correlation([float(level) for level in series.levels], values) ** 2
+
+
+def ratio(a: Any, b: Any) -> Any:
+    """``a / b``, of numbers or of series level by level."""
+    return a / b if isinstance(a, Series) or isinstance(b, Series) else _divide(a, b)
+
+
+def first(series: Series) -> float:
+    """The value at the first (smallest) level."""
+    return _numbers(series, 1)[0]
+
+
+def last(series: Series) -> float:
+    """The value at the last (largest) level."""
+    return _numbers(series, 1)[-1]
+
+
+def smallest(series: Series) -> float:
+    """The least value."""
+    return min(_numbers(series, 1))
+
+
+def largest(series: Series) -> float:
+    """The greatest value."""
+    return max(_numbers(series, 1))
+
+
+def mean(series: Series) -> float:
+    """The mean of the values."""
+    return statistics.fmean(_numbers(series, 1))
+
+
+def spread(series: Series) -> float:
+    """The greatest value minus the least."""
+    values = _numbers(series, 1)
+    return max(values) - min(values)
+
+
+def absolute(value: Any) -> Any:
+    """The absolute value, of a number or of each value of a series."""
+    return Series(value.levels, tuple(abs(v) for v in value)) if isinstance(value, Series) else abs(value)
+
+
+def beyond(series: Series, level: float) -> Series:
+    """The part of a series above a level of its factor: ``beyond(s, 0)`` leaves out level 0."""
+    pairs = zip(series.levels, series.values, strict=True)
+    kept = [(place, value) for place, value in pairs if place > level and not same(place, level)]
+    return Series(tuple(place for place, _ in kept), tuple(value for _, value in kept))
+
+
+def at(series: Series, chosen: list[Any]) -> Series:
+    """The part of a series at some levels of its factor, in the order given."""
+    found = []
+    for wanted in chosen:
+        values = [v for level, v in zip(series.levels, series.values, strict=True) if same(level, wanted)]
+        if not values:
+            raise NotTestable(f"the series has no level {text(wanted)}, only {listed(series.levels)}")
+        found.append(values[0])
+    return Series(tuple(chosen), tuple(found))
+
+
+def all_true(series: Series) -> bool:
+    """Every comparison is true (false for an empty list)."""
+    values = list(series)
+    return bool(values) and all(bool(value) for value in values)
+
+
+def any_true(series: Series) -> bool:
+    """At least one comparison is true."""
+    return any(bool(value) for value in series)
+
+
+def share_true(series: Series) -> float:
+    """The share of comparisons that are true, for claims that say "in most cases"."""
+    values = [bool(value) for value in series]
+    if not values:
+        raise NotTestable("there is nothing to compare")
+    return sum(values) / len(values)
+
+
+#: The functions above, by name.
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    function.__name__: function
+    for function in (
+        spearman,
+        non_increasing,
+        non_decreasing,
+        strictly_increasing,
+        strictly_decreasing,
+        r2_linear,
+        ratio,
+        first,
+        last,
+        smallest,
+        largest,
+        mean,
+        spread,
+        absolute,
+        beyond,
+        at,
+        all_true,
+        any_true,
+        share_true,
+    )
+}
+
+
+def text(value: Any) -> str:
+    """A value as evidence shows it: four significant digits."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if is_number(value):
+        return f"{float(value):.4g}"
+    return listed(value) if isinstance(value, (list, tuple, Series)) else str(value)
+
+
+def listed(values: Iterable[Any]) -> str:
+    """Values with commas; radii as 8/255."""
+    values = list(values)
+    if all(is_number(value) for value in values):
+        texts = levels(values)
+        return ", ".join(texts[v] if "/" in texts[v] else f"{float(v):.4g}" for v in values)
+    return ", ".join(text(value) for value in values)

@@ -1,0 +1,347 @@
+"""Suites: bookkeeping, resuming after a kill, passes, flags, curves over eps."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from robustscape.attacks import flags
+from robustscape.attacks.counting import CountedModel
+from robustscape.attacks.craft import craft, survives
+from robustscape.attacks.curve import eps_curve
+from robustscape.attacks.gradients import input_gradient
+from robustscape.attacks.losses import cross_entropy
+from robustscape.attacks.suite import SuiteResult, run_suite, to_robustbench
+from robustscape.config.attacks import AttackSpec, Suite
+from robustscape.errors import AttackError, ConfigError, CorruptFile, UserError
+
+
+def small_suite(*names: str) -> Suite:
+    specs = {
+        "pgd": {"attack": "pgd", "parameters": {"steps": 5, "early_release": True}},
+        "apgd": {"attack": "apgd", "parameters": {"iterations": 8}},
+        "apgd_t": {"attack": "apgd", "parameters": {"iterations": 5, "loss": "dlr_targeted", "n_target_classes": 3}},
+        "fab": {"attack": "fab", "parameters": {"iterations": 4, "n_target_classes": 2}},
+        "square": {"attack": "square", "parameters": {"queries": 40}},
+    }
+    return Suite(name="small", attacks=tuple((n, AttackSpec.model_validate(specs[n])) for n in names or specs))
+
+
+def same(a: SuiteResult, b: SuiteResult) -> bool:
+    return torch.equal(a.x_adv, b.x_adv) and all(
+        torch.equal(o.attempted, p.attempted)
+        and torch.equal(o.fooled, p.fooled)
+        and (o.forwards, o.backwards) == (p.forwards, p.backwards)
+        for o, p in zip(a.outcomes, b.outcomes, strict=True)
+    )
+
+
+class Stubborn(nn.Module):
+    """Always right, by a logit gap that no attack here closes: every sample stands to the end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(8, 6, generator=torch.Generator().manual_seed(0)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        gap = torch.zeros(6)
+        gap[0] = 1e3
+        return x.flatten(1) @ self.weight + gap
+
+
+def test_worst_case_is_taken_per_sample(digits: Any) -> None:
+    result = run_suite(digits.model, digits.x, digits.y, small_suite(), 0.12, seed=0, batch_size=100)
+    clean, *attacks = result.outcomes
+    assert clean.attempted.all()
+    assert torch.equal(~clean.fooled, survives(digits.model, digits.x, digits.y))
+    standing = ~clean.fooled
+    for outcome in attacks:
+        assert torch.equal(outcome.attempted, standing)
+        assert not (outcome.fooled & ~standing).any()
+        standing = standing & ~outcome.fooled
+    assert torch.equal(result.standing, standing)
+    # The kept inputs are the evidence: legal, and the model is wrong exactly on them.
+    assert torch.equal(survives(digits.model, result.x_adv, digits.y), result.standing)
+    assert (result.x_adv - digits.x).abs().max() <= 0.12 + 1e-6
+    assert torch.equal(result.x_adv[result.standing], digits.x[result.standing])
+    assert result.clean_accuracy > result.robust_accuracy + 10 > 20
+
+
+def test_every_attack_added_can_only_lower_accuracy(digits: Any) -> None:
+    names = ["pgd", "apgd", "apgd_t", "fab", "square"]
+    standing = [
+        run_suite(digits.model, digits.x, digits.y, small_suite(*names[: count + 1]), 0.12, seed=0).standing
+        for count in range(len(names))
+    ]
+    for fewer, more in zip(standing, standing[1:], strict=False):
+        assert not (more & ~fewer).any()
+    order = run_suite(digits.model, digits.x, digits.y, small_suite(*reversed(names)), 0.12, seed=0).standing
+    # The order decides who is tried, not who falls: the worst case over the same attacks is the same.
+    assert (order == standing[-1]).float().mean() > 0.995
+
+
+def test_batch_size_changes_nothing(digits: Any) -> None:
+    model, x = digits.model.double(), digits.x[:90].double()
+    try:
+        results = [run_suite(model, x, digits.y[:90], small_suite(), 0.12, seed=0, batch_size=b) for b in (90, 7)]
+    finally:
+        digits.model.float()
+    assert torch.equal(results[0].standing, results[1].standing)
+    torch.testing.assert_close(results[0].x_adv, results[1].x_adv, rtol=0, atol=1e-8)
+    assert [(o.forwards, o.backwards) for o in results[0].outcomes] == [
+        (o.forwards, o.backwards) for o in results[1].outcomes
+    ]
+
+
+def test_passes_are_what_the_docstrings_say() -> None:
+    x, y = torch.rand(10, 8), torch.zeros(10, dtype=torch.int64)
+    result = run_suite(Stubborn(), x, y, small_suite(), 0.1, seed=0, batch_size=4)
+    assert result.robust_accuracy == 100.0
+    verdict = 1  # every finished input is passed once more
+    expected = {
+        "clean": (1, 0),
+        "pgd": (5 + verdict, 5),
+        "apgd": (1 + 8 + 1 + verdict, 8),
+        "apgd_t": (1 + 3 * (5 + 1) + verdict, 3 * 5),
+        "fab": (1 + 2 * 4 * 2 + verdict, 2 * 4),
+        "square": (2 + 40 + verdict, 0),
+    }
+    assert {o.name: (o.forwards / 10, o.backwards / 10) for o in result.outcomes} == expected
+    rows = result.rows()
+    passes = {(row["attack"], row["metric"]): row["value"] for row in rows if "passes" in row["metric"]}
+    for name, (forwards, backwards) in expected.items():
+        assert passes[name, "forward_passes"] == forwards
+        assert passes[name, "backward_passes"] == backwards
+    assert passes["small", "forward_passes"] == sum(f for f, _ in expected.values())
+
+
+def test_untargeted_fab_counts_a_backward_pass_for_each_class() -> None:
+    x, y = torch.rand(4, 8), torch.zeros(4, dtype=torch.int64)
+    spec = AttackSpec(attack="fab", parameters={"targeted": False, "iterations": 3})
+    result = run_suite(Stubborn(), x, y, Suite(name="f", attacks=(("f", spec),)), 0.1, seed=0)
+    assert result.outcomes[1].backwards == 4 * 3 * 6
+
+
+def test_fooled_samples_cost_nothing_more() -> None:
+    """A model that is wrong everywhere but on the clean inputs: one gradient, and every sample is released."""
+
+    class Brittle(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            off = (x.flatten(1) - 0.5).abs().sum(1)
+            return torch.stack([0.001 - off, off, off * 0, off * 0], 1)
+
+    x, y = torch.full((6, 5), 0.5), torch.zeros(6, dtype=torch.int64)
+    counted = CountedModel(Brittle())
+    craft(counted.model, x, y, AttackSpec(attack="pgd"), 0.1, seed=0)
+    result = run_suite(Brittle(), x, y, small_suite("pgd", "square"), 0.1, seed=0)
+    assert [(o.forwards / 6, o.backwards / 6) for o in result.outcomes] == [(1, 0), (2, 1), (0, 0)]
+    assert not result.outcomes[2].attempted.any()
+
+
+def test_counted_model_counts_samples_and_only_gradients_that_are_asked_for() -> None:
+    counted = CountedModel(nn.Linear(4, 3))
+    x, y = torch.rand(7, 4), torch.zeros(7, dtype=torch.int64)
+    counted(x)
+    input_gradient(counted, x, y, cross_entropy)
+    assert (counted.forwards, counted.backwards) == (14, 7)
+    counted.reset()
+    assert (counted.forwards, counted.backwards) == (0, 0)
+
+
+KILLED = """
+    import os, signal, sys
+    from pathlib import Path
+    import torch
+    sys.path.insert(0, {here!r})
+    import test_suite
+    from robustscape.attacks.suite import run_suite
+
+    torch.set_num_threads(1)
+    model, x, y = test_suite.killable()
+    done = 0
+    def progress(*_):
+        global done
+        done += 1
+        if done == {after}:
+            os.kill(os.getpid(), signal.SIGKILL)
+    run_suite(model, x, y, test_suite.small_suite(), 0.08, seed=5, batch_size=8, state_dir=Path({state!r}), progress=progress)
+"""
+
+
+def killable() -> tuple[nn.Module, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    model = nn.Sequential(nn.Linear(12, 16), nn.Tanh(), nn.Linear(16, 6))
+    for parameter in model.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator)
+    x = torch.rand(40, 12, generator=generator)
+    return model, x, model(x).argmax(1)
+
+
+@pytest.mark.fault
+def test_a_killed_evaluation_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    model, x, y = killable()
+    whole = run_suite(model, x, y, small_suite(), 0.08, seed=5, batch_size=8)
+    assert 0 < whole.robust_accuracy < 100
+    state = tmp_path / "state"
+    script = KILLED.format(here=str(Path(__file__).parent), after=4, state=str(state))
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    batches = 0
+    for _ in range(2):  # killed, resumed, killed again
+        done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], env=environment, capture_output=True)
+        assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+        kept = len(list(state.glob("*/*.safetensors")))
+        assert kept > batches
+        batches = kept
+    calls: list[str] = []
+    result = run_suite(
+        model, x, y, small_suite(), 0.08, seed=5, batch_size=8, state_dir=state, progress=lambda *a: calls.append(a[0])
+    )
+    assert same(result, whole)
+    total = len(list(state.glob("*/*.safetensors")))
+    assert len(calls) == total - batches > 0  # nothing was done twice
+    calls.clear()
+    finished = run_suite(
+        model, x, y, small_suite(), 0.08, seed=5, batch_size=3, state_dir=state, progress=lambda *a: calls.append(a[0])
+    )
+    assert same(finished, whole) and not calls
+    torch.set_num_threads(threads)
+
+
+def test_state_of_another_evaluation_is_refused(tmp_path: Path) -> None:
+    model, x, y = killable()
+    run_suite(model, x, y, small_suite("pgd"), 0.3, seed=5, state_dir=tmp_path)
+    for change, key in (({"seed": 6}, "seed"), ({"eps": 0.2}, "eps")):
+        arguments = {"eps": 0.3, "seed": 5} | change
+        with pytest.raises(UserError, match=f"another evaluation: '{key}'"):
+            run_suite(model, x, y, small_suite("pgd"), arguments["eps"], seed=int(arguments["seed"]), state_dir=tmp_path)
+    with pytest.raises(UserError, match="'data'"):
+        run_suite(model, x + 0.01, y, small_suite("pgd"), 0.3, seed=5, state_dir=tmp_path)
+    with pytest.raises(UserError, match="'attacks'"):
+        run_suite(model, x, y, small_suite("fab"), 0.3, seed=5, state_dir=tmp_path)
+    with torch.no_grad():
+        model[0].weight += 0.1  # type: ignore[operator]
+    with pytest.raises(UserError, match="'model'"):
+        run_suite(model, x, y, small_suite("pgd"), 0.3, seed=5, state_dir=tmp_path)
+
+
+@pytest.mark.fault
+def test_damaged_state_is_named_and_refused(tmp_path: Path) -> None:
+    model, x, y = killable()
+    run_suite(model, x, y, small_suite("pgd"), 0.3, seed=5, state_dir=tmp_path)
+    batch = next(tmp_path.glob("01-pgd/*.safetensors"))
+    content = batch.read_bytes()
+    batch.write_bytes(content[:-5])
+    with pytest.raises(CorruptFile, match=batch.name):
+        run_suite(model, x, y, small_suite("pgd"), 0.3, seed=5, state_dir=tmp_path)
+    batch.write_bytes(content)
+    (tmp_path / "evaluation.json").write_text("{")
+    with pytest.raises(CorruptFile, match=r"evaluation\.json"):
+        run_suite(model, x, y, small_suite("pgd"), 0.3, seed=5, state_dir=tmp_path)
+
+
+def test_rows_are_tidy_and_robustbench_fields_are_theirs(digits: Any) -> None:
+    result = run_suite(digits.model, digits.x[:80], digits.y[:80], small_suite("pgd", "square"), 8 / 255, seed=0)
+    rows = result.rows()
+    columns = {frozenset(row) for row in rows}
+    assert len(columns) == 1
+    assert {"suite", "attack", "norm", "eps_used", "samples", "metric", "value", "unit"} <= set(rows[0])
+    final = [row for row in rows if row["attack"] == "small" and row["metric"] == "robust_accuracy"]
+    assert [row["value"] for row in final] == [result.robust_accuracy]
+    accuracies = [row["value"] for row in rows if row["metric"] in ("clean_accuracy", "robust_accuracy")]
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert {"flag_randomised", "flag_zero_gradients", "flag_softmax_outputs", "flag_black_box_wins"} <= set(rows[0])
+    record = to_robustbench(result, dataset="cifar10", architecture="PreActResNet-18", name="ours")
+    assert json.loads(json.dumps(record)) == record
+    assert record["eps"] == "8/255" and record["clean_acc"] == f"{result.clean_accuracy:.2f}"
+    assert "autoattack_acc" not in record and record["small_acc"] == f"{result.robust_accuracy:.2f}"
+    assert record["unreliable"] is False
+
+
+class Noisy(Stubborn):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + 10 * torch.randn(len(x), 6)
+
+
+class Softmax(Stubborn):
+    def forward(self, x: Tensor) -> Tensor:
+        return (super().forward(x) / 1e3).softmax(1)
+
+
+class Rounded(nn.Module):
+    """Gradient masking: the input is rounded, so that its gradient is zero and only search finds the way."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        level = (x.flatten(1).mean(1) * 40).round() / 40
+        return torch.stack([0.52 - level + 0 * x.flatten(1).sum(1), level - 0.48], 1)
+
+
+def test_flags_see_what_they_are_named_for() -> None:
+    x, y = torch.rand(20, 8), torch.zeros(20, dtype=torch.int64)
+    healthy = flags.of_model(Stubborn(), x * 10, torch.ones(20, dtype=torch.int64))
+    assert healthy == {"flag_randomised": False, "flag_zero_gradients": 0.0, "flag_softmax_outputs": False}
+    assert not flags.unreliable(healthy)
+    assert flags.of_model(Noisy(), x, y)["flag_randomised"]
+    assert flags.of_model(Softmax(), x, y)["flag_softmax_outputs"]
+    images = torch.rand(60, 1, 4, 4) * 0.1 + 0.42
+    labels = torch.zeros(60, dtype=torch.int64)
+    suite = small_suite("pgd", "square")
+    result = run_suite(Rounded(), images, labels, suite, 0.1, seed=0)
+    assert result.flags["flag_zero_gradients"] == 100.0
+    assert result.flags["flag_black_box_wins"] is True
+    assert flags.unreliable(result.flags)
+    alone = run_suite(Rounded(), images, labels, small_suite("square"), 0.1, seed=0)
+    assert alone.flags["flag_black_box_wins"] is False
+    assert flags.non_monotone([90.0, 50.0, 50.3]) and not flags.non_monotone([90.0, 50.0, 50.1, 20.0])
+    assert not flags.non_monotone([])
+
+
+def test_suite_refuses_a_model_that_answers_nan() -> None:
+    class Broken(Stubborn):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) * torch.nan
+
+    with pytest.raises(AttackError, match="NaN"):
+        run_suite(Broken(), torch.rand(3, 8), torch.zeros(3, dtype=torch.int64), small_suite(), 0.1, seed=0)
+
+
+def test_eps_curve_is_the_curve_of_one_eps_at_a_time_at_half_the_cost(digits: Any) -> None:
+    spec = AttackSpec(attack="pgd", parameters={"steps": 20})
+    epsilons = [0.0, 0.03, 0.06, 0.09, 0.12, 0.15, 0.2, 0.3]
+    curve = eps_curve(digits.model, digits.x, digits.y, spec, epsilons, seed=0)
+    shares = curve.robust_accuracy()
+    assert shares == sorted(shares, reverse=True)
+    assert curve.attacks <= 4
+    for eps, share in zip(epsilons, shares, strict=True):
+        x_adv = craft(digits.model, digits.x, digits.y, spec, eps, seed=0)
+        alone = 100 * survives(digits.model, x_adv, digits.y).float().mean().item()
+        # An eps that fools a sample which a larger one missed, or the other way round, is worth a sample or two.
+        assert share == pytest.approx(alone, abs=0.8), eps
+    assert shares[0] > 90 > 30 > shares[-1]
+    with pytest.raises(ConfigError, match="must rise"):
+        eps_curve(digits.model, digits.x, digits.y, spec, [0.2, 0.1], seed=0)
+
+
+def test_eps_curve_is_exact_for_a_linear_model() -> None:
+    class Line(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.stack([torch.zeros(len(x)), x.sum(1)], 1)
+
+    x = torch.linspace(0.05, 1.0, 20)[:, None].expand(-1, 4) * 1.0
+    y = torch.ones(20, dtype=torch.int64)
+    spec = AttackSpec(attack="fgsm", bounds=None)
+    radii = [0.11, 0.29, 0.51, 0.77, 1.2]
+    curve = eps_curve(Line(), x, y, spec, radii, seed=0)
+    expected = [100 * (x[:, 0] > eps).float().mean().item() for eps in radii]
+    assert curve.robust_accuracy() == pytest.approx(expected)

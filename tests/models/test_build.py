@@ -1,0 +1,177 @@
+"""Normalisation inside the model, folding of batch normalisation, and the configuration of architectures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from robustscape.config.architectures import ArchitectureEntry
+from robustscape.config.base import read_mapping, validate
+from robustscape.errors import ConfigError, UserError
+from robustscape.models import Normalize, build, fold_batchnorm
+
+ENTRIES = Path(__file__).parents[2] / "config" / "architectures.yaml"
+
+
+# -- normalisation ------------------------------------------------------------------------------------------------------
+
+
+def test_the_model_sees_pixels_and_the_net_standardised_inputs() -> None:
+    mean, std = (0.1, 0.5, 0.9), (0.2, 0.3, 0.4)
+    model = build("small_cnn", {"width": 2}, (3, 8, 8), 4, mean, std)
+    x = torch.rand(5, 3, 8, 8)
+    standardised = (x - torch.tensor(mean).view(1, 3, 1, 1)) / torch.tensor(std).view(1, 3, 1, 1)
+    torch.testing.assert_close(model(x), model.net(standardised))
+
+
+def test_gradients_flow_through_the_normalisation() -> None:
+    normalize = Normalize((0.5,), (0.25,))
+    x = torch.rand(2, 1, 3, 3, requires_grad=True)
+    (gradient,) = torch.autograd.grad(normalize(x).sum(), x)
+    torch.testing.assert_close(gradient, torch.full_like(x, 4.0))
+
+
+def test_other_inputs_than_images() -> None:
+    x = torch.rand(4, 2, 50)
+    out = Normalize((0.5, 0.2), (0.1, 0.2), dims=1)(x)
+    torch.testing.assert_close(out[:, 1], (x[:, 1] - 0.2) / 0.2)
+
+
+def test_mean_and_std_are_in_the_checkpoint_and_names_are_stable() -> None:
+    names = set(build("small_cnn", {}, (1, 8, 8), 4, (0.3,), (0.2,)).state_dict())
+    layers = {f"net.{layer}.{part}" for layer in ("conv1", "conv2", "conv3", "linear") for part in ("weight", "bias")}
+    assert names == {"normalize.mean", "normalize.std"} | layers
+    assert set(build("small_cnn", {}, (1, 8, 8), 4).state_dict()) == layers
+    trained = build("small_cnn", {}, (1, 8, 8), 4, (0.3,), (0.2,))
+    fresh = build("small_cnn", {}, (1, 8, 8), 4, (0.9,), (0.9,))
+    fresh.load_state_dict(trained.state_dict())
+    x = torch.rand(2, 1, 8, 8)
+    assert torch.equal(fresh(x), trained(x))
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "says"),
+    [
+        ((0.1,), (0.0,), "above 0"),
+        ((0.1,), (0.1, 0.2), "as many means"),
+        ((0.1, 0.2), (0.1, 0.2), "2 channels"),
+        ((0.1,), None, "both"),
+    ],
+)
+def test_impossible_normalisations_are_refused(mean: Any, std: Any, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        build("small_cnn", {}, (1, 8, 8), 4, mean, std)
+
+
+def test_an_unknown_architecture_is_named() -> None:
+    with pytest.raises(ConfigError, match="unknown architecture 'resnet81'. Did you mean 'resnet18'"):
+        build("resnet81", {}, (1, 8, 8), 4)
+
+
+# -- folding ------------------------------------------------------------------------------------------------------------
+
+
+def trained(architecture: str) -> tuple[nn.Module, Tensor]:
+    torch.manual_seed(0)
+    model = build(architecture, {"width": 4}, (3, 16, 16), 10, (0.4, 0.5, 0.6), (0.2, 0.3, 0.2))
+    x = torch.rand(32, 3, 16, 16)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), torch.arange(32) % 10).backward()
+        optimizer.step()
+    return model, x
+
+
+def count(model: nn.Module) -> int:
+    return sum(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+
+
+@pytest.mark.parametrize(("architecture", "before", "after"), [("resnet18", 20, 0), ("preactresnet18", 17, 9)])
+def test_folding_keeps_the_function(architecture: str, before: int, after: int) -> None:
+    model, x = trained(architecture)
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    assert model.training and count(model) == before
+    folded = fold_batchnorm(model)
+    assert model.training and all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
+    assert count(folded) == after and not any(module.training for module in folded.modules())
+    model.eval()
+    for inputs in (x, x[:1], x.to(memory_format=torch.channels_last)):
+        plain, quick = inputs.clone().requires_grad_(), inputs.clone().requires_grad_()
+        expected, found = model(plain), folded(quick)
+        assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
+        expected.logsumexp(1).sum().backward()
+        found.logsumexp(1).sum().backward()
+        assert plain.grad is not None and quick.grad is not None
+        assert (plain.grad - quick.grad).abs().max() <= 1e-5 * plain.grad.abs().max()
+
+
+def test_a_normalisation_after_a_shared_convolution_stays() -> None:
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.bn = nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            z = self.conv(x)
+            return self.bn(z) + z
+
+    model, x = Shared(), torch.rand(4, 1, 3, 3)
+    model(x)
+    folded = fold_batchnorm(model)
+    assert count(folded) == 1
+    torch.testing.assert_close(folded(x), model.eval()(x))
+
+
+def test_a_model_that_cannot_be_traced_is_copied() -> None:
+    class Branching(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bn = nn.BatchNorm2d(1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.bn(x) if x.sum() > 0 else x
+
+    model, x = Branching(), torch.rand(4, 1, 3, 3)
+    model(x)
+    folded = fold_batchnorm(model)
+    assert folded is not model and not folded.training
+    torch.testing.assert_close(folded(x), model.eval()(x))
+
+
+# -- configuration ------------------------------------------------------------------------------------------------------
+
+
+def test_every_configured_architecture_can_be_built() -> None:
+    entries = read_mapping(ArchitectureEntry, ENTRIES)
+    assert {"logistic_regression", "lenet", "resnet18", "preactresnet18"} <= set(entries)
+    for name, entry in entries.items():
+        normalisation = ((0.5,), (0.5,)) if entry.normalisation == "dataset" else ()
+        with torch.device("meta"):
+            model = build(entry.architecture, entry.parameters, (1, 28, 28), 2, *normalisation)
+        assert entry.about, name
+        assert any(parameter.numel() for parameter in model.parameters())
+
+
+def test_defaults_are_filled_in() -> None:
+    assert validate(ArchitectureEntry, {"architecture": "resnet18"}, "here").parameters == {"width": 64}
+
+
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [
+        ({"architecture": "resnet"}, "unknown architecture 'resnet'"),
+        ({"architecture": "resnet18", "parameters": {"with": 3}}, "unknown key 'with'. Did you mean 'width'"),
+        ({"architecture": "resnet18", "parameters": {"width": 0}}, "width"),
+        ({"architecture": "resnet18", "normalization": "none"}, "Did you mean 'normalisation'"),
+        ({"architecture": "resnet18", "normalisation": "imagenet"}, "dataset"),
+        ({}, "'architecture' is missing"),
+    ],
+)
+def test_a_bad_entry_gets_a_sentence(entry: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        validate(ArchitectureEntry, entry, "config/architectures.yaml: 'mine'")
