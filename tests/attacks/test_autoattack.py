@@ -23,9 +23,7 @@ def suite(name: str, **budget: int) -> Suite:
     for file in sorted((CONFIG / "attacks").glob("*.yaml")):
         specs |= read_mapping(AttackSpec, file)
     names = read_mapping(SuiteSpec, CONFIG / "suites.yaml")[name].attacks
-    shorter = {
-        n: {k: min(v, budget[k]) if k in budget else v for k, v in specs[n].parameters.items()} for n in names
-    }
+    shorter = {n: {k: min(v, budget[k]) if k in budget else v for k, v in specs[n].parameters.items()} for n in names}
     return Suite(
         name=name,
         attacks=tuple((n, specs[n].model_copy(update={"parameters": shorter[n]})) for n in names),

@@ -162,7 +162,7 @@ KILLED = """
     import os, signal, sys
     from pathlib import Path
     import torch
-    sys.path.insert(0, {here!r})
+    sys.path[:0] = {paths!r}
     import test_suite
     from robustscape.attacks.suite import run_suite
 
@@ -195,7 +195,7 @@ def test_a_killed_evaluation_goes_on_where_it_stopped(tmp_path: Path) -> None:
     whole = run_suite(model, x, y, small_suite(), 0.08, seed=5, batch_size=8)
     assert 0 < whole.robust_accuracy < 100
     state = tmp_path / "state"
-    script = KILLED.format(here=str(Path(__file__).parent), after=4, state=str(state))
+    script = KILLED.format(paths=[str(Path(__file__).parent), *sys.path], after=4, state=str(state))
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     batches = 0
     for _ in range(2):  # killed, resumed, killed again
@@ -225,7 +225,9 @@ def test_state_of_another_evaluation_is_refused(tmp_path: Path) -> None:
     for change, key in (({"seed": 6}, "seed"), ({"eps": 0.2}, "eps")):
         arguments = {"eps": 0.3, "seed": 5} | change
         with pytest.raises(UserError, match=f"another evaluation: '{key}'"):
-            run_suite(model, x, y, small_suite("pgd"), arguments["eps"], seed=int(arguments["seed"]), state_dir=tmp_path)
+            run_suite(
+                model, x, y, small_suite("pgd"), arguments["eps"], seed=int(arguments["seed"]), state_dir=tmp_path
+            )
     with pytest.raises(UserError, match="'data'"):
         run_suite(model, x + 0.01, y, small_suite("pgd"), 0.3, seed=5, state_dir=tmp_path)
     with pytest.raises(UserError, match="'attacks'"):

@@ -228,7 +228,7 @@ def test_passes_and_crafts(
         return torch.ones(len(x), dtype=torch.bool)
 
     monkeypatch.setattr(transfer, "craft", counted_craft)
-    monkeypatch.setattr(transfer, "correct", counted_correct)
+    monkeypatch.setattr(transfer, "survives", counted_correct)
     transfer_matrix(models, models, x, y, PGD, 0.1, seed=0)
     assert (len(crafts), len(passes)) == (3, 3 + 9)
     crafts.clear(), passes.clear()

@@ -102,8 +102,13 @@ def test_moving_reaches_the_point_and_comes_back_bit_for_bit(net: nn.Module) -> 
 
 def test_weights_come_back_after_an_error(net: nn.Module) -> None:
     before = flatten(parameters_of(net))
-    with pytest.raises(RuntimeError, match="stop"), movable(net) as move:
-        move([gaussian(net, 0)], [1.0])
-        assert not torch.equal(flatten(parameters_of(net)), before)
-        raise RuntimeError("stop")
+
+    def stopped() -> None:
+        with movable(net) as move:
+            move([gaussian(net, 0)], [1.0])
+            assert not torch.equal(flatten(parameters_of(net)), before)
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        stopped()
     assert torch.equal(flatten(parameters_of(net)), before)

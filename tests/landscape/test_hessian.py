@@ -58,7 +58,7 @@ def matrix_operator(matrix: Tensor) -> Callable[[Tensor], Tensor]:
     return lambda vectors: vectors @ matrix
 
 
-# -- products -----------------------------------------------------------------------------------------------------------
+# -- products ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kept_bytes", [0, 30_000, 2**30])
@@ -155,7 +155,7 @@ def test_train_mode_is_refused(small_net: Case) -> None:
         hessian.fixed(model, x, y)
 
 
-# -- eigenvalues --------------------------------------------------------------------------------------------------------
+# -- eigenvalues -------------------------------------------------------------------------------------------------------
 
 
 def random_symmetric(size: int, seed: int = 0) -> Tensor:
@@ -216,7 +216,7 @@ def test_lanczos_dense_and_scipy_agree_on_a_net(conv_net: Case) -> None:
     assert pairs.values.tolist() == pytest.approx(scipys.tolist(), rel=1e-3)
 
 
-# -- spectrum and trace -------------------------------------------------------------------------------------------------
+# -- spectrum and trace ------------------------------------------------------------------------------------------------
 
 
 def test_quadrature_has_the_moments_of_its_probes() -> None:
@@ -256,7 +256,7 @@ def test_the_density_is_the_spectrum() -> None:
     assert values[grid < 2].sum().item() * step == pytest.approx(0.75, abs=1e-6)  # signs see a diagonal exactly
 
 
-# -- measurements -------------------------------------------------------------------------------------------------------
+# -- measurements ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("convention", ["fixed", "total"])

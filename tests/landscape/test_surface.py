@@ -155,7 +155,7 @@ def test_a_model_that_answers_nan_is_refused(logistic: Case, pgd_l2: AttackSpec)
     assert torch.isfinite(flatten(parameters_of(model))).all()
 
 
-# -- measurements -------------------------------------------------------------------------------------------------------
+# -- measurements ------------------------------------------------------------------------------------------------------
 
 
 def pick(rows: list[dict[str, Any]], metric: str, **where: Any) -> list[float]:

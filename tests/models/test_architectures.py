@@ -66,7 +66,7 @@ def test_weights_follow_the_global_seed() -> None:
     assert not torch.equal(first["net.conv1.weight"], other["net.conv1.weight"])
 
 
-# -- logistic regression ------------------------------------------------------------------------------------------------
+# -- logistic regression -----------------------------------------------------------------------------------------------
 
 
 def test_logits_of_logistic_regression_are_zero_and_wx() -> None:
@@ -94,7 +94,7 @@ def test_logistic_regression_refuses_more_classes() -> None:
         build("logistic_regression", {}, (1, 8, 8), 10)
 
 
-# -- lenet --------------------------------------------------------------------------------------------------------------
+# -- lenet -------------------------------------------------------------------------------------------------------------
 
 
 def test_lenet_is_the_net_of_liu2020() -> None:
@@ -122,7 +122,7 @@ def test_lenet_computes_what_its_layers_say() -> None:
     torch.testing.assert_close(model(x), z)
 
 
-# -- residual nets ------------------------------------------------------------------------------------------------------
+# -- residual nets -----------------------------------------------------------------------------------------------------
 
 
 def fill_statistics(model: nn.Module) -> None:

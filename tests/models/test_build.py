@@ -17,7 +17,7 @@ from robustscape.models import Normalize, build, fold_batchnorm
 ENTRIES = Path(__file__).parents[2] / "config" / "architectures.yaml"
 
 
-# -- normalisation ------------------------------------------------------------------------------------------------------
+# -- normalisation -----------------------------------------------------------------------------------------------------
 
 
 def test_the_model_sees_pixels_and_the_net_standardised_inputs() -> None:
@@ -68,11 +68,11 @@ def test_impossible_normalisations_are_refused(mean: Any, std: Any, says: str) -
 
 
 def test_an_unknown_architecture_is_named() -> None:
-    with pytest.raises(ConfigError, match="unknown architecture 'resnet81'. Did you mean 'resnet18'"):
+    with pytest.raises(ConfigError, match=r"unknown architecture 'resnet81'\. Did you mean 'resnet18'"):
         build("resnet81", {}, (1, 8, 8), 4)
 
 
-# -- folding ------------------------------------------------------------------------------------------------------------
+# -- folding -----------------------------------------------------------------------------------------------------------
 
 
 def trained(architecture: str) -> tuple[nn.Module, Tensor]:
@@ -143,7 +143,7 @@ def test_a_model_that_cannot_be_traced_is_copied() -> None:
     torch.testing.assert_close(folded(x), model.eval()(x))
 
 
-# -- configuration ------------------------------------------------------------------------------------------------------
+# -- configuration -----------------------------------------------------------------------------------------------------
 
 
 def test_every_configured_architecture_can_be_built() -> None:

@@ -17,6 +17,8 @@ for job in PLAN.stage("train"):
         params:
             fingerprint=job.fingerprint,
             arguments=shlex.join(job.arguments),
+        # Everything waits for training: begin with it.
+        priority: 10
         threads: RESOURCES.threads
         resources:
             mem_mb=RESOURCES.mem_mb,

@@ -62,7 +62,7 @@ def craft(
         rows = rows[eps.cpu() > 0]
     elif eps == 0:
         rows = rows[:0]
-    for batch in rows.split(batch_size):
+    for batch in batches(rows, batch_size):
         found = craft_batch(attacked, x[batch], y[batch], spec, threat.select(batch), seed, numbers[batch])
         result[batch] = found.to(x)
         if progress is not None:
@@ -92,10 +92,15 @@ def survives(
     watched = Watched(prepared(model))
     device = device_of(watched, x)
     right = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-    for batch in torch.arange(len(x)).split(batch_size):
+    for batch in batches(torch.arange(len(x)), batch_size):
         right[batch] = ~fooled(predict(watched, x[batch].to(device)), y[batch].to(device)).to(x.device)
     watched.refuse(name)
     return right
+
+
+def batches(rows: Tensor, size: int) -> list[Tensor]:
+    """``rows`` in pieces of ``size``; none if there are none (``Tensor.split`` would give an empty one)."""
+    return list(rows.split(size)) if len(rows) else []
 
 
 def device_of(model: Classifier, x: Tensor) -> torch.device:

@@ -24,7 +24,7 @@ from robustscape import atomic, checkpoints
 from robustscape.attacks import flags
 from robustscape.attacks._prepared import Watched, prepared
 from robustscape.attacks.counting import CountedModel
-from robustscape.attacks.craft import BATCH_SIZE, accuracy, craft_batch, device_of
+from robustscape.attacks.craft import BATCH_SIZE, accuracy, batches, craft_batch, device_of
 from robustscape.attacks.gradients import Classifier, fooled, predict
 from robustscape.attacks.threat import Threat
 from robustscape.config.attacks import AttackSpec, Suite
@@ -181,7 +181,7 @@ def run_suite(
     stages: list[tuple[str, AttackSpec | None]] = [(CLEAN, None), *suite.attacks]
     for order, (name, spec) in enumerate(stages):
         record = _Record(state, f"{order:02d}-{name}", x_adv)
-        for batch in (standing & ~record.attempted).nonzero().squeeze(1).split(batch_size):
+        for batch in batches((standing & ~record.attempted).nonzero().squeeze(1), batch_size):
             for counter in counted.values():
                 counter.reset()
             started = time.perf_counter()
@@ -240,7 +240,7 @@ class _State:
                     f"now {value!r}. Delete the folder or name another one."
                 )
 
-    def batches(self, stage: str) -> list[Path]:
+    def files(self, stage: str) -> list[Path]:
         """Finished batches of a stage, in their order."""
         return [] if self.folder is None else sorted((self.folder / stage).glob("*.safetensors"))
 
@@ -253,7 +253,7 @@ class _Record:
         self.attempted = torch.zeros(len(x_adv), dtype=torch.bool)
         self.fooled = torch.zeros(len(x_adv), dtype=torch.bool)
         self.cost: dict[str, float] = {"seconds": 0.0, "forwards": 0, "backwards": 0}
-        self.files = state.batches(stage)
+        self.files = state.files(stage)
         for path in self.files:
             tensors, metadata = checkpoints.load(path)
             self._note(tensors["batch"], tensors["fooled"], tensors["x_adv"], metadata)

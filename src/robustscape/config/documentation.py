@@ -1,4 +1,4 @@
-"""The files that are generated: docs/configuration.md, docs/claims.md, the JSON schemas, dvc.yaml.
+"""The files that are generated: docs/configuration.md, the JSON schemas of the configuration, dvc.yaml.
 
 ``robustscape docs`` writes them, ``robustscape docs --check`` says which are out of date; a test does, too. Imports no
 torch.
@@ -18,7 +18,6 @@ from robustscape import atomic, catalog, dvc
 from robustscape.config import schemas
 from robustscape.config.experiment import load
 from robustscape.plan import Plan
-from robustscape.report import claims
 
 #: kind in the catalogue -> heading, and what a function of this kind is.
 _KINDS = {
@@ -61,7 +60,6 @@ def documents(root: Path) -> dict[str, str]:
     plan = Plan(load(root / "config", "small"), Path("results"))
     return {
         "docs/configuration.md": configuration_page(),
-        "docs/claims.md": claims_page(),
         "dvc.yaml": dvc.document(plan),
         **{
             f"workflow/schemas/{file.name}.schema.json": json.dumps(schemas.document(file), indent=2) + "\n"
@@ -203,30 +201,6 @@ def _arguments(docstring: str) -> dict[str, str]:
         elif name and line.startswith(" " * 8):
             found[name] += f" {line.strip()}"
     return found
-
-
-# -- docs/claims.md ----------------------------------------------------------------------------------------------------
-
-
-def claims_page() -> str:
-    """The language of claims: its introduction and its functions."""
-    lines = [
-        "# Claims",
-        "",
-        _GENERATED.format(source="`src/robustscape/report/claims.py`"),
-        "",
-        _markdown((inspect.getdoc(claims) or "").replace("::\n\n    ", ":\n\n    ")),
-        "",
-        "| function | |",
-        "|---|---|",
-    ]
-    for name, function in claims.FUNCTIONS.items():
-        parameters = list(inspect.signature(function).parameters.values())
-        shown = [p.replace(annotation=p.empty) for p in parameters if p.name != "self"]
-        signature = str(inspect.Signature(shown)).replace("'", '"')
-        summary = (inspect.getdoc(function) or "").split("\n")[0]
-        lines.append(f"| `{name}{signature}` | {_cell(summary)} |")
-    return "\n".join(lines) + "\n"
 
 
 # -- Markdown ----------------------------------------------------------------------------------------------------------

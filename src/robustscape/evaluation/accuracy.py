@@ -8,36 +8,21 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.attacks.craft import craft
-from robustscape.attacks.gradients import Classifier, frozen, refuse_nan
+from robustscape.attacks.craft import accuracy as percent
+from robustscape.attacks.craft import craft, survives
+from robustscape.attacks.gradients import Classifier
 from robustscape.config.attacks import AttackSpec
 from robustscape.runs import TrainedRun
-
-#: Samples of a forward pass: large enough to fill the arithmetic units, small enough for caches and memory.
-BATCH = 512
-
-
-def correct(model: Classifier, x: Tensor, y: Tensor, batch_size: int = BATCH) -> Tensor:
-    """Which inputs are classified correctly, bool (N,), in eval mode."""
-    hits = []
-    with torch.inference_mode(), frozen(model):
-        for inputs, labels in zip(x.split(batch_size), y.split(batch_size), strict=True):
-            logits = model(inputs)
-            refuse_nan(logits)
-            hits.append(logits.argmax(1) == labels)
-    return torch.cat(hits)
-
 
 def accuracy_under_attack(
     model: Classifier, x: Tensor, y: Tensor, attack: AttackSpec | None, eps: float, seed: int
 ) -> float:
     """Percent correct after ``attack`` at ``eps``; clean when there is no attack or eps is 0."""
     points = x if attack is None or eps == 0 else craft(model, x, y, attack, eps, seed=seed)
-    return 100.0 * correct(model, points, y).float().mean().item()
+    return percent(survives(model, points, y))
 
 
 def accuracy(

@@ -16,7 +16,7 @@ from robustscape.attacks.generator import SampleGenerator
 from robustscape.attacks.gradients import Classifier, frozen
 from robustscape.attacks.losses import cross_entropy
 from robustscape.attacks.threat import Threat
-from robustscape.evaluation.accuracy import BATCH
+from robustscape.attacks.craft import BATCH_SIZE as BATCH
 
 #: The noise's own random stream, apart from those an attack with the same seed draws from.
 STREAM = 0x6E6F697365

@@ -26,7 +26,8 @@ from robustscape.attacks.craft import craft
 from robustscape.attacks.gradients import Classifier
 from robustscape.attacks.threat import Threat
 from robustscape.config.attacks import AttackSpec
-from robustscape.evaluation.accuracy import BATCH, correct
+from robustscape.attacks.craft import BATCH_SIZE as BATCH
+from robustscape.attacks.craft import survives
 from robustscape.evaluation.noise_sensitivity import nullified_ratios, uniform_noise
 
 #: In the order of the rows.
@@ -62,13 +63,13 @@ def transfer_outcomes(
     batch_size: int = BATCH,
 ) -> Outcomes:
     """Craft on every source, score on every target; see ``transfer_matrix`` for the arguments."""
-    clean = {name: correct(model, x, y, batch_size) for name, model in {**sources, **targets}.items()}
+    clean = {name: survives(model, x, y, batch_size=batch_size) for name, model in {**sources, **targets}.items()}
     threat = Threat(attack.norm, eps, None)
     adversarial, noisy = {}, {}
     for source, model in sources.items():
         points = craft(model, x, y, attack, eps, seed=seed, batch_size=batch_size)
         for target, judge in targets.items():
-            adversarial[source, target] = correct(judge, points, y, batch_size)
+            adversarial[source, target] = survives(judge, points, y, batch_size=batch_size)
         heard: dict[tuple[str, str, float], list[Tensor]] = {
             (source, target, level): [] for level in noise for target in targets
         }
@@ -77,7 +78,7 @@ def transfer_outcomes(
             for level in noise:
                 louder = points + level * offset
                 for target, judge in targets.items():
-                    heard[source, target, level].append(correct(judge, louder, y, batch_size))
+                    heard[source, target, level].append(survives(judge, louder, y, batch_size=batch_size))
         noisy.update({key: torch.stack(rows) for key, rows in heard.items()})
     return Outcomes(clean, adversarial, noisy)
 

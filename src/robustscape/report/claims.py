@@ -91,7 +91,7 @@ class Reader:
             known = sorted(known)
         rows = [self._only(found[found[along] == level], metric, {**factors, along: level}) for level in known]
         series = Series(tuple(known), tuple(read(row) for row in rows))
-        self._note(f"{whose}{_place(metric, factors)} at {_name(along)} {listed(known)}: {listed(series.values)}")
+        self._note(f"{whose}{_place(metric, factors)} at {_name(along)} {listed(known)}: {text(series.values)}")
         return series
 
     def _column(self, factor: str) -> None:
@@ -246,7 +246,7 @@ def _traced(reader: Reader) -> dict[str, Callable[..., Any]]:
             if not isinstance(result, Series):
                 reader._note(f"{name} = {text(result)}")
             elif name in ("ratio", "absolute"):
-                reader._note(f"{name} = {listed(result.values)}")
+                reader._note(f"{name} = {text(result.values)}")
             return result
 
         return call

@@ -272,11 +272,11 @@ def text(value: Any) -> str:
         return "true" if value else "false"
     if is_number(value):
         return f"{float(value):.4g}"
-    return listed(value) if isinstance(value, (list, tuple, Series)) else str(value)
+    return ", ".join(text(v) for v in value) if isinstance(value, (list, tuple, Series)) else str(value)
 
 
 def listed(values: Iterable[Any]) -> str:
-    """Values with commas; radii as 8/255."""
+    """Levels of a factor with commas; radii as 8/255."""
     values = list(values)
     if all(is_number(value) for value in values):
         texts = levels(values)
