@@ -128,11 +128,12 @@ def surface_point(case: Case, samples: int, steps: int) -> Variants:
 def stacked(case: Case, samples: int, points: int, together: int) -> Variants:
     model, x, y = make(case, samples)
     spec = AttackSpec(attack="pgd", norm="L2", parameters={"steps": 10, "rel_step_size": 0.15})
-    inner, index, copy = surfaces.Inner(spec, 1.0), torch.arange(samples), surfaces.prepared(model)
+    inner, copy = surfaces.Inner(spec, 1.0), surfaces.prepared(model)
     directions, at = [filter_normalised(model, 0)], [[value] for value in torch.linspace(-1, 1, points).tolist()]
+    case_at = (copy, x, y, directions, at, inner)
     return {
-        "floor": lambda: surfaces._one_by_one(copy, x, y, directions, at, inner, index, 1),
-        "ours": lambda: surfaces._stacked(copy, x, y, directions, at, inner, index, together),
+        "floor": lambda: list(surfaces._one_by_one(*case_at)),
+        "ours": lambda: list(surfaces._stacked(*case_at, together=together)),
     }
 
 

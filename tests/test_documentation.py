@@ -76,7 +76,7 @@ def test_generating_needs_no_torch_and_gives_the_same_bytes_in_every_process() -
     assert len(said) == 2 and "False" in said
 
 
-# -- schemas --------------------------------------------------------------------------------------------------------------
+# -- schemas -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_a_recipe_that_extends_another_may_leave_things_out() -> None:
     assert validator("recipe").is_valid({"extends": "other", "optimizer": {"parameters": {"lr": 0.2}}})
 
 
-# -- the page -------------------------------------------------------------------------------------------------------------
+# -- the page ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("file", schemas.FILES, ids=lambda file: file.name)

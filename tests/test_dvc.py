@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -112,7 +111,7 @@ def test_a_cover_holds_all_that_it_should_and_nothing_else(chosen: dict[str, boo
     assert sorted(path for group in held for path in group) == sorted(files)
 
 
-# -- for real -------------------------------------------------------------------------------------------------------------
+# -- for real ----------------------------------------------------------------------------------------------------------
 
 
 def run(folder: Path, *command: str) -> str:
@@ -145,7 +144,8 @@ def test_reproduce_push_clone_and_pull(tmp_path: Path) -> None:
     (project / "config/studies/other2099.yaml").write_text(OTHER)
     (project / "config/scales/smoke.yaml").write_text(
         "about: tiny\ndatasets: {svhn: digits_tiny}\narchitectures: {resnet18: resnet18_tiny}\n"
-        'recipes: {"*": {epochs: 1, probe_samples: 8}}\nmeasurements: {"*": {samples: 16}}\nruns_per_job: 2\ndevice: cpu\n'
+        'recipes: {"*": {epochs: 1, probe_samples: 8}}\nmeasurements: {"*": {samples: 16}}\n'
+        "runs_per_job: 2\ndevice: cpu\n"
     )
     (project / "dvc.yaml").write_text(dvc.document(plan("smoke", project)))
     run(project, "git", "init", "--quiet")

@@ -122,10 +122,9 @@ def attack(options: argparse.Namespace, plan: Plan) -> None:
     with devices.choose(options.device or plan.experiment.scale.device) as device:
         devices.configure(options.threads or os.cpu_count() or 1)
         model, test, record, card = _subject(options, plan, device)
-        eps = parse(options.eps) if options.eps is not None else record.get("eps")
         try:
-            eps = float(eps)
-        except (TypeError, ValueError):
+            eps = float(parse(options.eps) if options.eps is not None else record.get("eps", ""))
+        except ValueError:
             raise ConfigError(f"--eps got {options.eps!r}, allowed is a number such as 8/255 or 0.1.") from None
         if eps <= 0:
             raise ConfigError(

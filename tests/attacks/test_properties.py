@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from typing import Any
 
 import pytest
@@ -199,19 +200,19 @@ def robust(digits: Any, eps: float, norm: Any = "Linf", **parameters: Any) -> Te
 def test_robust_accuracy_falls_with_eps(digits: Any) -> None:
     for norm, radii in (("Linf", (0.02, 0.06, 0.1, 0.15, 0.25)), ("L2", (0.1, 0.3, 0.6, 1.0, 2.0))):
         shares = [robust(digits, eps, norm, steps=10).float().mean().item() for eps in radii]
-        assert all(a >= b - 0.003 for a, b in zip(shares, shares[1:], strict=False)), shares
+        assert all(a >= b - 0.003 for a, b in itertools.pairwise(shares)), shares
         assert shares[0] - shares[-1] > 0.3
 
 
 def test_robust_accuracy_falls_with_steps(digits: Any) -> None:
     shares = [robust(digits, 0.12, steps=steps, step_size=0.02).float().mean().item() for steps in (1, 3, 10, 30)]
-    assert all(a >= b - 0.003 for a, b in zip(shares, shares[1:], strict=False)), shares
+    assert all(a >= b - 0.003 for a, b in itertools.pairwise(shares)), shares
     assert shares[0] > shares[-1]
 
 
 def test_more_restarts_fool_a_superset(digits: Any) -> None:
     standing = [robust(digits, 0.12, steps=5, restarts=count, early_release=True) for count in (1, 2, 4)]
-    for fewer, more in zip(standing, standing[1:], strict=False):
+    for fewer, more in itertools.pairwise(standing):
         assert not (more & ~fewer).any()
     assert standing[-1].sum() < standing[0].sum()
 

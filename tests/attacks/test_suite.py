@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -83,7 +84,7 @@ def test_every_attack_added_can_only_lower_accuracy(digits: Any) -> None:
         run_suite(digits.model, digits.x, digits.y, small_suite(*names[: count + 1]), 0.12, seed=0).standing
         for count in range(len(names))
     ]
-    for fewer, more in zip(standing, standing[1:], strict=False):
+    for fewer, more in itertools.pairwise(standing):
         assert not (more & ~fewer).any()
     order = run_suite(digits.model, digits.x, digits.y, small_suite(*reversed(names)), 0.12, seed=0).standing
     # The order decides who is tried, not who falls: the worst case over the same attacks is the same.
@@ -174,7 +175,8 @@ KILLED = """
         done += 1
         if done == {after}:
             os.kill(os.getpid(), signal.SIGKILL)
-    run_suite(model, x, y, test_suite.small_suite(), 0.08, seed=5, batch_size=8, state_dir=Path({state!r}), progress=progress)
+    suite = test_suite.small_suite()
+    run_suite(model, x, y, suite, 0.08, seed=5, batch_size=8, state_dir=Path({state!r}), progress=progress)
 """
 
 

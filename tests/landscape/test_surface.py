@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -118,7 +119,7 @@ def test_points_evaluated_together_agree_with_one_at_a_time(
     inner = Inner(spec, 0.1, inside)  # type: ignore[arg-type]
     calls = []
     together = surface_module._stacked
-    monkeypatch.setattr(surface_module, "_stacked", lambda *args: calls.append(args[-1]) or together(*args))
+    monkeypatch.setattr(surface_module, "_stacked", lambda *a, **k: calls.append(k["together"]) or together(*a, **k))
     monkeypatch.setattr(surface_module, "STACKED", 4 * x.numel())
     many = surface(model, x, y, directions, coordinates, inner)
     monkeypatch.setattr(surface_module, "STACKED", x.numel())
@@ -140,6 +141,38 @@ def test_equal_points_are_computed_once_and_in_order(
     found = surface(model, x, y, [filter_normalised(model, 0)], coordinates, Inner(pgd_l2, 0.1))
     assert len(crafted) == 3
     assert found.loss[0] == found.loss[2] and found.loss[0] != found.loss[3]
+
+
+@pytest.mark.parametrize("together", [1, 2])
+@pytest.mark.parametrize("inside", ["recomputed", "redrawn", "frozen"])
+def test_a_killed_surface_goes_on_where_it_stopped(
+    logistic: Case, pgd_l2: AttackSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: str, together: int
+) -> None:
+    model, x, y = logistic
+    monkeypatch.setattr(surface_module, "STACKED", together * x.numel())
+    monkeypatch.setattr(surface_module.time, "monotonic", iter(range(0, 10_000, 2)).__next__)  # save every point
+    directions, inner = [filter_normalised(model, 0)], Inner(pgd_l2, 0.3, inside)  # type: ignore[arg-type]
+    real, left = surface_module.evaluate, [100]
+
+    def dies(*args: Any) -> Any:
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return real(*args)
+
+    monkeypatch.setattr(surface_module, "evaluate", dies)
+    whole = surface(model, x, y, directions, LINE, inner)
+    needed = 100 - left[0]
+    left[0] = needed - 1
+    with pytest.raises(KeyboardInterrupt):
+        surface(model, x, y, directions, LINE, inner, tmp_path)
+    left[0] = needed // 2
+    again = surface(model, x, y, directions, LINE, inner, tmp_path)
+    assert torch.equal(again.loss, whole.loss) and torch.equal(again.error, whole.error)
+    assert torch.equal(again.clean_loss, whole.clean_loss)
+    left[0] = needed
+    other = surface(model, x, y, directions, LINE, Inner(pgd_l2, 0.2, inside), tmp_path)  # type: ignore[arg-type]
+    assert left[0] == 0 and not torch.equal(other.loss, whole.loss), "the state of another surface was used"
 
 
 def test_an_attack_in_train_mode_is_refused(pgd_l2: AttackSpec) -> None:

@@ -102,7 +102,7 @@ def test_a_state_of_another_run_or_a_damaged_one_is_refused(tmp_path: Path) -> N
     with pytest.raises(CorruptFile, match="another run"):
         train(recipe, state=state, fingerprint="g")
     state.write_bytes(state.read_bytes()[:-40])
-    with pytest.raises(CorruptFile, match="state.safetensors"):
+    with pytest.raises(CorruptFile, match=r"state\.safetensors"):
         train(recipe, state=state, fingerprint="f")
 
 

@@ -127,7 +127,7 @@ def test_a_new_eps_trains_one_run_more(finished: Project) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    victim = sorted(before)[0].parent
+    victim = min(before).parent
     (victim / "model.safetensors").unlink()
     done = finished.command(
         "train", *(f"digits_tiny/resnet18_tiny/yamada2021_svhn_pgd/{p.parent.parent.name}/seed0" for p in before)

@@ -14,13 +14,13 @@ for job in PLAN.stage("data"):
             f"{BENCHMARKS}/data/{job.name}.tsv"
         conda:
             ENVIRONMENT
-        params:
-            fingerprint=job.fingerprint,
-            arguments=shlex.join(job.arguments),
         threads: 1
         resources:
             mem_mb=2000,
             runtime=30,
+        params:
+            fingerprint=job.fingerprint,
+            arguments=shlex.join(job.arguments),
         message:
             "Preparing data: {params.arguments}"
         shell:

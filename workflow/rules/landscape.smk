@@ -14,14 +14,14 @@ for job in PLAN.stage("landscape"):
             f"{BENCHMARKS}/landscape/{job.name}.tsv"
         conda:
             ENVIRONMENT
-        params:
-            fingerprint=job.fingerprint,
-            arguments=shlex.join(job.arguments),
         threads: RESOURCES.threads
         resources:
             mem_mb=RESOURCES.mem_mb,
             runtime=RESOURCES.runtime,
             gpu=RESOURCES.gpu,
+        params:
+            fingerprint=job.fingerprint,
+            arguments=shlex.join(job.arguments),
         message:
             "Measuring: {params.arguments}"
         shell:

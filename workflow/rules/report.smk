@@ -11,7 +11,9 @@ for job in PLAN.stage("item"):
                 job.outputs[:-1],
                 caption="../report/item.rst",
                 category=job.work,
-                subcategory=PLAN.studies[job.work].items[job.arguments[1].split("/")[1]].kind,
+                subcategory=PLAN.studies[job.work]
+                .items[job.arguments[1].split("/")[1]]
+                .kind,
                 labels={"item": job.arguments[1].split("/")[1]},
             ),
             job.outputs[-1],
@@ -21,13 +23,13 @@ for job in PLAN.stage("item"):
             f"{BENCHMARKS}/item/{job.name}.tsv"
         conda:
             ENVIRONMENT
-        params:
-            fingerprint=job.fingerprint,
-            arguments=shlex.join(job.arguments),
         threads: 1
         resources:
             mem_mb=2000,
             runtime=30,
+        params:
+            fingerprint=job.fingerprint,
+            arguments=shlex.join(job.arguments),
         message:
             "Drawing: {params.arguments}"
         shell:
@@ -49,13 +51,13 @@ for job in PLAN.stage("claims", "report"):
             f"{BENCHMARKS}/{job.name}.tsv"
         conda:
             ENVIRONMENT
-        params:
-            fingerprint=job.fingerprint,
-            arguments=shlex.join(job.arguments),
         threads: 1
         resources:
             mem_mb=2000,
             runtime=30,
+        params:
+            fingerprint=job.fingerprint,
+            arguments=shlex.join(job.arguments),
         message:
             "Writing {output}"
         shell:

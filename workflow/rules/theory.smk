@@ -14,13 +14,13 @@ for job in PLAN.stage("theory"):
             f"{BENCHMARKS}/theory/{job.name}.tsv"
         conda:
             ENVIRONMENT
-        params:
-            fingerprint=job.fingerprint,
-            arguments=shlex.join(job.arguments),
         threads: RESOURCES.threads
         resources:
             mem_mb=2000,
             runtime=30,
+        params:
+            fingerprint=job.fingerprint,
+            arguments=shlex.join(job.arguments),
         message:
             "Checking: {params.arguments}"
         shell:

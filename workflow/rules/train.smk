@@ -12,18 +12,18 @@ for job in PLAN.stage("train"):
             f"{LOGS}/train/{job.name}.log",
         benchmark:
             f"{BENCHMARKS}/train/{job.name}.tsv"
-        conda:
-            ENVIRONMENT
-        params:
-            fingerprint=job.fingerprint,
-            arguments=shlex.join(job.arguments),
         # Everything waits for training: begin with it.
         priority: 10
+        conda:
+            ENVIRONMENT
         threads: RESOURCES.threads
         resources:
             mem_mb=RESOURCES.mem_mb,
             runtime=RESOURCES.runtime,
             gpu=RESOURCES.gpu,
+        params:
+            fingerprint=job.fingerprint,
+            arguments=shlex.join(job.arguments),
         message:
             "Training: {params.arguments}"
         shell:

@@ -17,6 +17,7 @@ from robustscape.attacks.gradients import Classifier
 from robustscape.config.attacks import AttackSpec
 from robustscape.runs import TrainedRun
 
+
 def accuracy_under_attack(
     model: Classifier, x: Tensor, y: Tensor, attack: AttackSpec | None, eps: float, seed: int
 ) -> float:

@@ -12,11 +12,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from robustscape.attacks.craft import BATCH_SIZE as BATCH
 from robustscape.attacks.generator import SampleGenerator
 from robustscape.attacks.gradients import Classifier, frozen
 from robustscape.attacks.losses import cross_entropy
 from robustscape.attacks.threat import Threat
-from robustscape.attacks.craft import BATCH_SIZE as BATCH
 
 #: The noise's own random stream, apart from those an attack with the same seed draws from.
 STREAM = 0x6E6F697365

@@ -22,12 +22,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from robustscape.attacks.craft import craft
+from robustscape.attacks.craft import BATCH_SIZE as BATCH
+from robustscape.attacks.craft import craft, survives
 from robustscape.attacks.gradients import Classifier
 from robustscape.attacks.threat import Threat
 from robustscape.config.attacks import AttackSpec
-from robustscape.attacks.craft import BATCH_SIZE as BATCH
-from robustscape.attacks.craft import survives
 from robustscape.evaluation.noise_sensitivity import nullified_ratios, uniform_noise
 
 #: In the order of the rows.

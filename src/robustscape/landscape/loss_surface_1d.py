@@ -58,7 +58,7 @@ def loss_surface_1d(
     coordinates = torch.cat(
         [torch.eye(directions, dtype=torch.float64)[i] * alphas[:, None] for i in range(directions)]
     )
-    found = surface(run.model, x, y, lines, coordinates, Inner(attack, eps, inside, seed))
+    found = surface(run.model, x, y, lines, coordinates, Inner(attack, eps, inside, seed), run.state)
 
     shared = {
         **columns(attack, eps, split, len(y)),

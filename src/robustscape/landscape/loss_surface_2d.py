@@ -59,7 +59,7 @@ def loss_surface_2d(
     plane = _axes(run, axes, x, y, attack, eps, seed)
     ticks = torch.linspace(-span, span, points, dtype=torch.float64)
     coordinates = torch.cartesian_prod(ticks, ticks)
-    found = surface(run.model, x, y, plane, coordinates, Inner(attack, eps, inside, seed))
+    found = surface(run.model, x, y, plane, coordinates, Inner(attack, eps, inside, seed), run.state)
 
     shared = {
         **columns(attack, eps, split, len(y)),

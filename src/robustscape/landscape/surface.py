@@ -11,14 +11,19 @@ Cost of a point: the attack's passes and one forward pass for the loss; with the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from robustscape.atomic import write_json
 from robustscape.attacks._prepared import prepared
 from robustscape.attacks.craft import craft
 from robustscape.attacks.gradients import Classifier, refuse_nan
@@ -61,6 +66,11 @@ class Inner:
         if self.attack.model_mode != "eval":
             raise ConfigError("a landscape is measured in eval mode, but the attack's model_mode is 'train'.")
 
+    def described(self) -> dict[str, Any]:
+        """Everything above as plain values."""
+        attack = self.attack.model_dump(mode="json", exclude={"about"})
+        return {"attack": attack, "eps": self.eps, "inside": self.inside, "seed": self.seed}
+
     def numbers(self, index: Tensor, point: int) -> Tensor:
         """Sample numbers of the attack's random streams at the given point."""
         return index + point * 2**32 if self.inside == "redrawn" else index
@@ -97,6 +107,7 @@ def surface(
     directions: Sequence[Direction],
     coordinates: Tensor,
     inner: Inner,
+    state: Path | None = None,
 ) -> Points:
     """Losses at the points w + coordinates @ directions. A copy of the model in eval mode is moved, never the model.
 
@@ -107,15 +118,42 @@ def surface(
         directions: D directions, see ``directions.py``.
         coordinates: (K, D); equal rows are computed once.
         inner: the inner maximisation.
+        state: a folder of this surface of these weights, where finished points are kept: killed, the same call goes on
+            from there, to the same numbers; None: nowhere.
     """
-    index = torch.arange(len(x), device=x.device)
     rows, place = torch.unique(coordinates.double().cpu(), dim=0, return_inverse=True)
-    points = rows.tolist()
-    copy = prepared(model)
+    points: list[list[float]] = rows.tolist()
     together = _points_together(model, x, inner)
-    method = _stacked if together > 1 else _one_by_one
-    loss, hits, clean = method(copy, x, y, directions, points, inner, index, together)
-    return Points(loss.cpu()[place], 1 - hits.cpu()[place], clean.cpu()[place])
+    copy = cast(nn.Module, prepared(model))  # frozen, in eval mode, in the layout that is fastest here
+    method = _one_by_one if together == 1 else partial(_stacked, together=together)
+    record = _Record(state, {"coordinates": points, "samples": len(x), **inner.described()})
+    for means in method(copy, x, y, directions, points, inner, len(record.found)):
+        record.add(means.T.tolist())
+    record.save()
+    loss, hit, clean = torch.tensor(record.found, dtype=torch.float64).T[:, place]
+    return Points(loss, 1 - hit, clean)
+
+
+class _Record:
+    """Finished points in their order, three means each, written to ``points.json`` at most once a second."""
+
+    def __init__(self, folder: Path | None, of: dict[str, Any]) -> None:
+        self.path, self.of = folder and folder / "points.json", of
+        self.found: list[list[float]] = []
+        self.saved = time.monotonic()
+        if self.path is not None and self.path.exists():
+            kept = json.loads(self.path.read_text())
+            self.found = kept["found"] if kept["of"] == json.loads(json.dumps(of)) else []
+
+    def add(self, means: list[list[float]]) -> None:
+        self.found += means
+        if time.monotonic() - self.saved > 1:
+            self.save()
+
+    def save(self) -> None:
+        if self.path is not None:
+            write_json(self.path, {"of": self.of, "found": self.found})
+            self.saved = time.monotonic()
 
 
 def _points_together(model: nn.Module, x: Tensor, inner: Inner) -> int:
@@ -139,11 +177,10 @@ def _one_by_one(
     directions: Sequence[Direction],
     points: list[list[float]],
     inner: Inner,
-    index: Tensor,
-    together: int,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Means of loss, correctness and clean loss at each point, float64 (K,) on the model's device."""
-    results = []
+    done: int = 0,
+) -> Iterator[Tensor]:
+    """Means of loss, correctness and clean loss at each point not yet done: (3, 1) float64."""
+    index = torch.arange(len(x), device=x.device)
     batch = max(1, min(BATCH, STACKED // x[0].numel())) if x.device.type == "cpu" else BATCH
 
     def attacked(point: int) -> Tensor:
@@ -154,14 +191,12 @@ def _one_by_one(
 
     with movable(model) as move:
         kept = attacked(0) if inner.inside == "frozen" else None
-        for number, point in enumerate(points):
-            move(directions, point)
+        for number in range(done, len(points)):
+            move(directions, points[number])
             x_adv = attacked(number) if kept is None else kept
             losses, hits = evaluate(model, x_adv, y)
             clean = losses if x_adv is x else evaluate(model, x, y)[0]
-            results.append(torch.stack([losses.double().mean(), hits.double().mean(), clean.double().mean()]))
-    loss, hit, clean = torch.stack(results, dim=1)
-    return loss, hit, clean
+            yield torch.stack([values.double().mean() for values in (losses, hits, clean)])[:, None]
 
 
 def _stacked(
@@ -171,34 +206,41 @@ def _stacked(
     directions: Sequence[Direction],
     points: list[list[float]],
     inner: Inner,
-    index: Tensor,
+    done: int = 0,
+    *,
     together: int,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """``_one_by_one`` with ``together`` points a batch: the attack sees a model of (points x samples) inputs.
+) -> Iterator[Tensor]:
+    """``_one_by_one`` with ``together`` points a batch, (3, together): the attack sees a model of points x samples.
 
     Attacks treat samples alone, so this changes results by rounding only.
     """
     origin, buffers = parameters_of(model), dict(model.named_buffers())
-    results = []
-    for first in range(0, len(points), together):
-        group = torch.tensor(points[first : first + together])
+    index = torch.arange(len(x), device=x.device)
+    net = torch.vmap(lambda weights, inputs: functional_call(model, (weights, buffers), (inputs,)))
+
+    def model_of(weights: Direction, many: int) -> Classifier:
+        return lambda inputs: net(weights, inputs.unflatten(0, (many, -1))).flatten(0, 1)
+
+    for first in range(done, len(points), together):
+        group = torch.tensor(points[first : first + together], dtype=torch.float64)
         many, weights = len(group), {}
         for name, tensor in origin.items():
             moves = torch.stack([direction[name] for direction in directions])
             weights[name] = tensor + torch.tensordot(group.to(moves), moves, dims=1)
-        net = torch.vmap(lambda w, inputs: functional_call(model, (w, buffers), (inputs,)))
-
-        def stack(inputs: Tensor, net=net, weights=weights, many=many) -> Tensor:  # type: ignore[no-untyped-def]
-            return net(weights, inputs.unflatten(0, (many, -1))).flatten(0, 1)
-
+        stack = model_of(weights, many)
         inputs, labels = x.repeat(many, *[1] * (x.dim() - 1)), y.repeat(many)
         clean, hits = evaluate(stack, inputs, labels, len(inputs))
         losses = clean
         if inner.eps > 0:
-            numbers = torch.cat([inner.numbers(index, first + offset) for offset in range(many)])
-            settings = {"seed": inner.seed, "index": numbers, "batch_size": len(inputs)}
-            x_adv = craft(stack, inputs, labels, inner.attack, inner.eps, **settings)
+            x_adv = craft(
+                stack,
+                inputs,
+                labels,
+                inner.attack,
+                inner.eps,
+                seed=inner.seed,
+                index=torch.cat([inner.numbers(index, first + offset) for offset in range(many)]),
+                batch_size=len(inputs),
+            )
             losses, hits = evaluate(stack, x_adv, labels, len(inputs))
-        results.append(torch.stack([values.view(many, -1).double().mean(1) for values in (losses, hits, clean)]))
-    loss, hit, clean = torch.cat(results, dim=1)
-    return loss, hit, clean
+        yield torch.stack([values.view(many, -1).double().mean(1) for values in (losses, hits, clean)])

@@ -110,7 +110,10 @@ def train(
     make_attack = _attack_maker(recipe, attacks, eps, seed)
     probes = {name: _probe(probe.name, probe.parameters, attacks) for name, probe in recipe.probes.items()}
 
-    start, rows, seconds, best = 0, [], [], None
+    start = 0
+    rows: list[dict[str, Any]] = []
+    seconds: list[float] = []
+    best: Best | None = None
     if state is not None and state.exists():
         rows, seconds, best = _resume(state, fingerprint, model, optimizer, device)
         start = len(rows)
@@ -173,7 +176,7 @@ def _update(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Callable[[
     def closure() -> Tensor:
         optimizer.zero_grad(set_to_none=True)
         value = loss()
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         return value
 
     model.train()
