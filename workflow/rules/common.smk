@@ -15,7 +15,8 @@ from robustscape.plan import Plan
 
 try:
     MAIN = validate(Main, config, "config/config.yaml")
-    EXPERIMENT = load(Path(workflow.basedir) / "config", MAIN.scale)
+    # Relative, so that a project that moves is not made again.
+    EXPERIMENT = load(Path(os.path.relpath(workflow.basedir)) / "config", MAIN.scale)
     PLAN = Plan(EXPERIMENT, Path(MAIN.results), MAIN.studies or None)
 except UserError as error:
     raise WorkflowError(str(error)) from None
