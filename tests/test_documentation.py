@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -173,3 +175,56 @@ def test_schemas_are_json_with_a_dialect() -> None:
     for name in FILES:
         schema = json.loads((ROOT / f"workflow/schemas/{name}.schema.json").read_text())
         assert schema["$schema"].endswith("2020-12/schema") and schema["title"].startswith("config/")
+
+
+# -- the pages written by hand ----------------------------------------------------------------------------------------
+
+PAGES = sorted([*ROOT.glob("docs/*.md"), ROOT / "README.md", ROOT / "results/README.md", ROOT / "benchmarks/README.md"])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_files_that_are_there(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL))
+    missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
+    assert missing == []
+
+
+@pytest.mark.slow
+def test_the_examples_of_adding_are_a_study_that_runs(tmp_path: Path) -> None:
+    """The blocks of docs/adding.md that name a file, written to a copy of the project: valid, in style, and they run."""
+    for name in ("src", "config"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    (tmp_path / "resources").symlink_to(ROOT / "resources")
+    blocks = re.findall(
+        r"^```\w+\n# (\S+)( \(add\))?\n(.*?)^```$",
+        (ROOT / "docs/adding.md").read_text(),
+        flags=re.MULTILINE | re.DOTALL,
+    )
+    assert len(blocks) == 9
+    for name, add, text in blocks:
+        path = tmp_path / name
+        assert path.exists() == bool(add), name
+        path.write_text((path.read_text() + "\n" if add else "") + text)
+    added = [str(tmp_path / name) for name, _, _ in blocks if name.endswith(".py")]
+    assert subprocess.run(["ruff", "check", *added], cwd=tmp_path, check=False).returncode == 0
+    assert subprocess.run(["ruff", "format", "--check", *added], cwd=tmp_path, check=False).returncode == 0
+    done = subprocess.run(
+        [sys.executable, "-m", "robustscape", "--scale", "smoke", "--threads", "1", "run", "mywork"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": "src"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    made = tmp_path / "results/smoke"
+    assert {path.name for path in (made / "mywork").iterdir()} >= {
+        "table_1.md",
+        "table_1.tex",
+        "figure_1.png",
+        "figure_1.svg",
+    }
+    assert len(list(made.rglob("model.safetensors"))) == 6
+    assert "M-1" in (made / "claims.csv").read_text()
+    assert "halving_pgd" in next((made / "mywork/measurements").rglob("*.csv")).read_text()

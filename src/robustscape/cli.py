@@ -57,7 +57,7 @@ def _theory(options: argparse.Namespace) -> None:
     from robustscape import devices, steps
 
     devices.configure(options.threads or os.cpu_count() or 1)
-    steps.theory(_plan(options), options.target)
+    steps.theory(_plan(options), options.targets)
 
 
 def _item(options: argparse.Namespace) -> None:
@@ -153,7 +153,7 @@ def build_parser() -> argparse.ArgumentParser:
     command = add("measure", _measure, "measure trained runs")
     command.add_argument("target", metavar="WORK/MEASUREMENT")
     command.add_argument("runs", nargs="+", metavar="RUN", help="folder below models/")
-    add("theory", _theory, "check a theorem numerically").add_argument("target", metavar="WORK/CHECK")
+    add("theory", _theory, "check theorems numerically").add_argument("targets", nargs="+", metavar="WORK/CHECK")
     add("item", _item, "make a table or figure").add_argument("target", metavar="WORK/ITEM")
     add("claims", _claims, "judge all claims").add_argument("works", nargs="*", metavar="WORK")
     add("report", _report, "write the report page").add_argument("works", nargs="*", metavar="WORK")

@@ -60,7 +60,8 @@ def configure(threads: int, *, deterministic: bool = True) -> None:
             algorithms, found by trial.
     """
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(deterministic)
+    # The same switch as use_deterministic_algorithms, which also imports the compiler: a second a job, for nothing here.
+    torch.set_deterministic_debug_mode("error" if deterministic else "default")
     # Comes with deterministic algorithms, to find bugs; costs time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = not deterministic

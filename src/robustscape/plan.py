@@ -254,22 +254,28 @@ class Plan:
                     )
         return jobs
 
+    def theory_fingerprint(self, work: str, name: str) -> str:
+        """What a check depends on: its parameters at this scale and its code."""
+        entry = self.studies[work].theory[name]
+        parameters, _ = self.experiment.sized(work, name, entry)
+        return config_hash([entry.check, parameters, code_version(catalog.find("theory", entry.check).module)])
+
     def theory_jobs(self) -> list[Job]:
-        """One job a check."""
-        jobs = []
+        """One job a chunk of a work's checks."""
+        jobs, size = [], self.experiment.scale.runs_per_job
         for work, study in self.studies.items():
-            for name, entry in study.theory.items():
-                parameters, _ = self.experiment.sized(work, name, entry)
-                csv = self.theory(work, name)
-                code = code_version(catalog.find("theory", entry.check).module)
+            names = list(study.theory)
+            chunks = [names[start : start + size] for start in range(0, len(names), size)]
+            for number, chunk in enumerate(chunks, 1):
+                tables = [self.theory(work, name) for name in chunk]
                 jobs.append(
                     Job(
                         "theory",
-                        f"{work}_{name}",
-                        ("theory", f"{work}/{name}"),
+                        _rule_name(work, *([str(number)] if len(chunks) > 1 else [])),
+                        ("theory", *(f"{work}/{name}" for name in chunk)),
                         (),
-                        (str(csv), str(csv.with_suffix(".json"))),
-                        config_hash([entry.check, parameters, code]),
+                        tuple(str(path) for csv in tables for path in (csv, csv.with_suffix(".json"))),
+                        config_hash([self.theory_fingerprint(work, name) for name in chunk]),
                         work,
                     )
                 )

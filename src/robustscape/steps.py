@@ -211,26 +211,32 @@ def _measure(plan: Plan, work: str, name: str, run: Run, device: torch.device) -
 # -- theory ---------------------------------------------------------------------------------------------------------------
 
 
-def theory(plan: Plan, target: str) -> None:
-    """Run a numeric check or toy."""
+def theory(plan: Plan, targets: Sequence[str]) -> None:
+    """Run numeric checks and toys."""
+    for target in targets:
+        work, name = split_target(plan, target)
+        study = plan.studies[work]
+        if name not in study.theory:
+            raise unknown(f"theory check of {work}", name, study.theory)
+        _theory(plan, work, name)
+
+
+def _theory(plan: Plan, work: str, name: str) -> None:
     import pandas as pd
 
-    work, name = split_target(plan, target)
-    study = plan.studies[work]
-    if name not in study.theory:
-        raise unknown(f"theory check of {work}", name, study.theory)
-    entry, csv = study.theory[name], plan.theory(work, name)
+    entry, csv = plan.studies[work].theory[name], plan.theory(work, name)
+    fingerprint = plan.theory_fingerprint(work, name)
+    if _is_current(csv, fingerprint):
+        return
     parameters, _ = plan.experiment.sized(work, name, entry)
-    found = catalog.find("theory", entry.check)
-    code = code_version(found.module)
     started = time.perf_counter()
-    rows = found.load()(**parameters)
+    rows = catalog.load("theory", entry.check)(**parameters)
     record = {
         "command": f"robustscape --scale {plan.experiment.scale_name} theory {work}/{name}",
         "check": entry.check,
         "config": parameters,
-        "code": code,
-        "fingerprint": config_hash([entry.check, parameters, code]),
+        "code": code_version(catalog.find("theory", entry.check).module),
+        "fingerprint": fingerprint,
         "inputs": [],
         "seconds": round(time.perf_counter() - started, 3),
     }

@@ -7,7 +7,7 @@ for job in PLAN.stage("theory"):
         input:
             job.inputs,
         output:
-            job.outputs,
+            update(job.outputs),
         log:
             f"{LOGS}/theory/{job.name}.log",
         benchmark:

@@ -12,7 +12,6 @@ from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
-from pydantic_core import core_schema
 
 from robustscape import catalog
 from robustscape.config import numbers
@@ -76,7 +75,7 @@ _RANGES = {"gt": "exclusiveMinimum", "ge": "minimum", "lt": "exclusiveMaximum", 
 class _Generator(GenerateJsonSchema):
     """Pydantic's generator, knowing our numbers."""
 
-    def function_before_schema(self, schema: core_schema.BeforeValidatorFunctionSchema) -> JsonSchemaValue:
+    def function_before_schema(self, schema: Any) -> JsonSchemaValue:
         if schema["function"]["function"] is numbers.parse:
             return {"anyOf": [self.generate_inner(schema["schema"]), NUMBER_TEXT]}
         return super().function_before_schema(schema)
