@@ -92,8 +92,10 @@ class Threat:
 
     def distance(self, x_adv: Tensor, x: Tensor) -> Tensor:
         """``||x_adv - x||`` of each sample, shape (B,)."""
-        order = float("inf") if self.norm == "Linf" else 2
-        return torch.linalg.vector_norm((x_adv - x).flatten(1), ord=order, dim=1)
+        delta = (x_adv - x).flatten(1)
+        if self.norm == "Linf":
+            return delta.abs().amax(1)  # many times faster than vector_norm(ord=inf) on a CPU
+        return torch.linalg.vector_norm(delta, dim=1)
 
     def check(self, x_adv: Tensor, x: Tensor) -> None:
         """Refuse an illegal adversarial batch (contract 8).
