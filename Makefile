@@ -38,8 +38,8 @@ types: $(VENV)/.test
 # Quick tests first: one that fails is seen in seconds. A test uses one thread; there are as many workers as cores.
 pytest: export OMP_NUM_THREADS := 1
 pytest: $(VENV)/.test
-	pytest -n logical --maxprocesses 8 -m "not slow"
-	pytest -n logical --maxprocesses 8 -m slow
+	pytest -n logical --maxprocesses 8 --dist loadgroup -m "not slow"
+	pytest -n logical --maxprocesses 8 --dist loadgroup -m slow
 
 format: $(VENV)/.test
 	ruff check --fix

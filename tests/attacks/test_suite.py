@@ -17,10 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from robustscape.attacks import flags
+from robustscape.attacks._prepared import prepared
 from robustscape.attacks.counting import CountedModel
 from robustscape.attacks.craft import craft, survives
 from robustscape.attacks.curve import eps_curve
-from robustscape.attacks.gradients import input_gradient
+from robustscape.attacks.gradients import input_gradient, predict
 from robustscape.attacks.losses import cross_entropy
 from robustscape.attacks.suite import SuiteResult, run_suite, to_robustbench
 from robustscape.config.attacks import AttackSpec, Suite
@@ -253,6 +254,33 @@ def test_damaged_state_is_named_and_refused(tmp_path: Path) -> None:
     (tmp_path / "evaluation.json").write_text("{")
     with pytest.raises(CorruptFile, match=r"evaluation\.json"):
         run_suite(model, x, y, small_suite("pgd"), 0.3, seed=5, state_dir=tmp_path)
+
+
+def test_bf16_is_as_strong_and_never_overstates(digits: Any) -> None:
+    """Verdicts are fp32's, and near a boundary so are the losses: the robust accuracy is that of fp32 attacks."""
+    suite = small_suite()
+    exact, mixed = (
+        run_suite(digits.model, digits.x, digits.y, suite, 0.12, seed=0, precision=p) for p in ("fp32", "bf16")
+    )
+    assert torch.equal(survives(digits.model, mixed.x_adv, digits.y), mixed.standing)
+    assert mixed.robust_accuracy == pytest.approx(exact.robust_accuracy, abs=0.8)
+    assert {row["precision"] for row in mixed.rows()} == {"bf16"}
+    assert mixed.outcomes[0].fooled.equal(exact.outcomes[0].fooled)
+
+
+def test_bf16_answers_in_fp32_near_a_boundary(digits: Any) -> None:
+    exact, mixed = prepared(digits.model), prepared(digits.model, precision="bf16")
+    halfway = 0.5 * (digits.x[:200] + digits.x[1:201])
+    a, b = predict(exact, halfway), predict(mixed, halfway)
+    highest = a.topk(2, dim=1).values
+    near = highest[:, 0] - highest[:, 1] < 2.0**-7 * a.abs().amax(1)
+    assert near.any() and not near.all()
+    torch.testing.assert_close(b[near], a[near], rtol=1e-5, atol=1e-5)
+    assert 1e-4 < (a - b)[~near].abs().max() < 0.1 * a.abs().max()
+    assert torch.equal(a.argmax(1), b.argmax(1))
+    x, y = halfway[near], digits.y[:200][near]
+    for left, right in zip(*(input_gradient(m, x, y, cross_entropy) for m in (exact, mixed)), strict=True):
+        torch.testing.assert_close(left, right, rtol=1e-4, atol=1e-5)
 
 
 def test_rows_are_tidy_and_robustbench_fields_are_theirs(digits: Any) -> None:

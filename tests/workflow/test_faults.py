@@ -15,7 +15,7 @@ import pytest
 
 from .conftest import Project
 
-pytestmark = pytest.mark.fault
+pytestmark = [pytest.mark.fault, pytest.mark.xdist_group("workflow")]
 
 RUN = "digits2_tiny/logistic_regression/yamada2021_mnist2_pgd_l2/eps1/seed0"
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from robustscape import catalog
-from robustscape.attacks._prepared import Watched, prepared
+from robustscape.attacks._prepared import Precision, Watched, device_of, prepared
 from robustscape.attacks.generator import SampleGenerator
 from robustscape.attacks.gradients import Classifier, fooled, predict
 from robustscape.attacks.threat import Threat
@@ -18,7 +18,11 @@ from robustscape.config.attacks import AttackSpec
 
 Progress = Callable[[int, int], None]
 
-BATCH_SIZE = 250
+#: Samples of a pass on a CPU: the activations of more no longer fit its caches.
+BATCH_SIZE = 128
+
+#: And on a GPU, which wants more.
+GPU_BATCH_SIZE = 500
 
 
 def craft(
@@ -29,8 +33,9 @@ def craft(
     eps: float | Tensor,
     *,
     seed: int,
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
     index: Tensor | None = None,
+    precision: Precision = "fp32",
     progress: Progress | None = None,
 ) -> Tensor:
     """Adversarial inputs, shape and device of ``x``.
@@ -46,8 +51,9 @@ def craft(
         spec: the attack and its protocol.
         eps: radius, or one a sample (N,); where it is 0 the input is returned; infinite for noise without a ball.
         seed: of the samples' random streams.
-        batch_size: samples of a pass.
+        batch_size: samples of a pass; None: what suits the device.
         index: numbers of the samples, int64 (N,); None: 0 to N - 1.
+        precision: "bf16" is faster and changes results: gradients far from decision boundaries are in bfloat16.
         progress: called with (samples done, N) after each batch.
 
     Raises:
@@ -55,14 +61,14 @@ def craft(
     """
     threat = Threat(spec.norm, eps, spec.bounds)
     numbers = torch.arange(len(x)) if index is None else index.cpu()
-    attacked = Watched(prepared(model, train=spec.model_mode == "train"))
+    attacked = Watched(prepared(model, train=spec.model_mode == "train", precision=precision))
     result = x.clone()
     rows = torch.arange(len(x))
     if isinstance(eps, Tensor):
         rows = rows[eps.cpu() > 0]
     elif eps == 0:
         rows = rows[:0]
-    for batch in batches(rows, batch_size):
+    for batch in batches(rows, batch_size or default_batch_size(model, x)):
         found = craft_batch(attacked, x[batch], y[batch], spec, threat.select(batch), seed, numbers[batch])
         result[batch] = found.to(x)
         if progress is not None:
@@ -86,13 +92,13 @@ def craft_batch(
 
 
 def survives(
-    model: Classifier, x: Tensor, y: Tensor, *, batch_size: int = BATCH_SIZE, name: str = "the evaluation"
+    model: Classifier, x: Tensor, y: Tensor, *, batch_size: int | None = None, name: str = "the evaluation"
 ) -> Tensor:
     """Which samples are classified correctly, bool (N,) on the device of ``x``. The model decides in eval mode."""
     watched = Watched(prepared(model))
     device = device_of(watched, x)
     right = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-    for batch in batches(torch.arange(len(x)), batch_size):
+    for batch in batches(torch.arange(len(x)), batch_size or default_batch_size(model, x)):
         right[batch] = ~fooled(predict(watched, x[batch].to(device)), y[batch].to(device)).to(x.device)
     watched.refuse(name)
     return right
@@ -103,10 +109,9 @@ def batches(rows: Tensor, size: int) -> list[Tensor]:
     return list(rows.split(size)) if len(rows) else []
 
 
-def device_of(model: Classifier, x: Tensor) -> torch.device:
-    """Where the model computes; where ``x`` is if that cannot be told."""
-    parameter = next(model.parameters(), None) if isinstance(model, nn.Module) else None
-    return x.device if parameter is None else parameter.device
+def default_batch_size(model: Classifier, x: Tensor) -> int:
+    """What suits the model's device."""
+    return GPU_BATCH_SIZE if device_of(model, x).type == "cuda" else BATCH_SIZE
 
 
 def accuracy(right: Tensor) -> float:

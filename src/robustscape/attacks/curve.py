@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robustscape.attacks.craft import BATCH_SIZE, Progress, accuracy, craft, survives
+from robustscape.attacks.craft import Progress, accuracy, craft, survives
 from robustscape.attacks.gradients import Classifier
 from robustscape.attacks.threat import Threat
 from robustscape.config.attacks import AttackSpec
@@ -48,7 +48,7 @@ def eps_curve(
     epsilons: Sequence[float],
     *,
     seed: int,
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
     progress: Progress | None = None,
 ) -> EpsCurve:
     """Robust accuracy of ``model`` under ``spec`` at every eps: at most 1 + log2(len(epsilons)) attacks a sample.
@@ -60,7 +60,7 @@ def eps_curve(
         spec: the attack and its protocol; steps should be relative to eps (``rel_step_size``).
         epsilons: radii, rising, none negative.
         seed: of the samples' random streams.
-        batch_size: samples of a pass.
+        batch_size: samples of a pass; None: what suits the device.
         progress: called with (rounds done, rounds) after each round of bisection.
     """
     radii = torch.tensor(list(epsilons), dtype=x.dtype)

