@@ -35,11 +35,12 @@ lint: $(VENV)/.test
 types: $(VENV)/.test
 	mypy
 
-# Quick tests first: one that fails is seen in seconds. A test uses one thread; there are as many workers as cores.
+# Quick tests first: one that fails is seen soon. A test uses one thread; there are as many workers as cores.
+parallel := -n logical --maxprocesses 8 --dist loadgroup
 pytest: export OMP_NUM_THREADS := 1
 pytest: $(VENV)/.test
-	pytest -n logical --maxprocesses 8 --dist loadgroup -m "not slow"
-	pytest -n logical --maxprocesses 8 --dist loadgroup -m slow
+	pytest $(parallel) -m "not (slow or smoke or fault)"
+	pytest $(parallel) -m "slow or smoke or fault"
 
 format: $(VENV)/.test
 	ruff check --fix

@@ -209,9 +209,6 @@ def ablations(
     unfrozen = copy.deepcopy(attacked).requires_grad_(True)  # type: ignore[union-attr]
     small, large = x[:64], x[:250]
 
-    def once(net: Any, images: Tensor) -> Callable[[], None]:
-        return lambda: net(images) and None
-
     def forward(net: Any, images: Tensor, *, inference: bool = True) -> Callable[[], Any]:
         def run() -> None:
             with torch.inference_mode() if inference else torch.no_grad():
@@ -273,7 +270,6 @@ def ablations(
             lambda: fab_module.fab(attacked, small, y[:64], threat, SampleGenerator.seeded(0, 64), **fab_once),
         ),
     }
-    del once
     for name, (without, with_it) in tricks.items():
         ratios = []
         without(), with_it()

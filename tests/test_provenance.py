@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import socket
 import subprocess
@@ -17,7 +16,7 @@ import pytest
 from pydantic import BaseModel
 
 from robustscape import provenance
-from robustscape.provenance import PACKAGE, code_version, config_hash, environment, file_hash, stamp
+from robustscape.provenance import PACKAGE, code_version, config_hash, environment, file_hash
 
 MODULES = {
     "__init__.py": '"""A package."""\n',
@@ -297,24 +296,3 @@ def test_commit_of_the_checkout_the_package_belongs_to(tmp_path: Path, monkeypat
     assert look(package) == {"commit": commit, "dirty": False}
     monkeypatch.setenv("PATH", str(tmp_path))
     assert look(package) == {"commit": None, "dirty": None}  # no git
-
-
-def test_stamp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "results").mkdir()
-    (tmp_path / "results" / "a.csv").write_bytes(b"abc")
-    record = stamp(
-        "robustscape.errors", config={"eps": 0.1}, inputs=[tmp_path / "results" / "a.csv", os.devnull], seed=3
-    )
-    assert record["inputs"][0] == {"path": "results/a.csv", "sha256": file_hash("results/a.csv")}
-    assert record["inputs"][1]["path"] == "null"
-    assert record["code"] == code_version("robustscape.errors")
-    assert record["config"] == {"eps": 0.1}
-    assert record["config_hash"] == config_hash({"eps": 0.1})
-    assert record["versions"] == environment()
-    assert record["seed"] == 3
-    assert str(tmp_path) not in json.dumps(record)
-    again = stamp(
-        "robustscape.errors", config={"eps": 0.1}, inputs=[tmp_path / "results" / "a.csv", os.devnull], seed=3
-    )
-    assert record == again

@@ -15,7 +15,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -244,25 +244,3 @@ def _git(folder: Path, *arguments: str) -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return result.stdout.strip() if result.returncode == 0 else ""
-
-
-def stamp(*modules: str, config: Any, inputs: Iterable[str | Path] = (), **facts: Any) -> dict[str, Any]:
-    """The record that stands beside a result: code, configuration, input files, versions, and further facts.
-
-    It holds no time of day, so that the same work gives the same file. Paths are relative to the working folder.
-    """
-    return {
-        **facts,
-        "inputs": [{"path": _relative(Path(path)), "sha256": file_hash(path)} for path in inputs],
-        "code": code_version(*modules),
-        "config_hash": config_hash(config),
-        "config": plain(config),
-        "versions": environment(),
-    }
-
-
-def _relative(path: Path) -> str:
-    """``path`` without the folders above the working folder; outside of it, its name alone."""
-    absolute = Path(os.path.abspath(path))
-    here = Path.cwd()
-    return absolute.relative_to(here).as_posix() if absolute.is_relative_to(here) else absolute.name

@@ -13,6 +13,7 @@ from torch import nn
 from robustscape import checkpoints
 from robustscape.data import Split
 from robustscape.data import load as load_data
+from robustscape.devices import memory_format
 from robustscape.errors import CorruptFile, MissingData
 from robustscape.layout import WEIGHTS
 from robustscape.models import build
@@ -62,8 +63,7 @@ def load_run(
         raise CorruptFile(f"{folder / file} does not belong to the run.json beside it.")
     model = build_model(config, card).to(device)
     model.load_state_dict(tensors)
-    if config["recipe"]["memory_format"] == "channels_last":
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.to(memory_format=memory_format(config["recipe"]["memory_format"]))  # type: ignore[call-overload]
     model.eval()
     return TrainedRun(
         model=model,

@@ -11,7 +11,6 @@ import io
 import math
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from robustscape import atomic, catalog, checkpoints
+from robustscape import atomic, catalog, checkpoints, devices
 from robustscape.attacks.generator import SampleGenerator
 from robustscape.attacks.threat import Threat
 from robustscape.config.attacks import AttackSpec
@@ -100,8 +99,8 @@ def train(
     """
     device = train_split.y.device
     model = model.to(device)
-    if recipe.memory_format == "channels_last":
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    layout = devices.memory_format(recipe.memory_format)
+    model = model.to(memory_format=layout)  # type: ignore[call-overload]
     optimizer = catalog.load("optimizer", recipe.optimizer.name)(
         [p for p in model.parameters() if p.requires_grad], **recipe.optimizer.parameters
     )
@@ -138,9 +137,9 @@ def train(
             if recipe.augmentation.crop or recipe.augmentation.flip:
                 draws = SampleGenerator.seeded(derive(seed, "augmentation", epoch), index, device)
                 x = augment(x, draws, crop=recipe.augmentation.crop, flip=recipe.augmentation.flip)
-            if recipe.memory_format == "channels_last" and x.dim() == 4:
-                x = x.contiguous(memory_format=torch.channels_last)
-            with _precision(recipe, device):
+            if x.dim() == 4:
+                x = x.contiguous(memory_format=layout)
+            with devices.autocast(device, recipe.precision):
                 loss = _update(model, optimizer, method(model, x, y, make_attack(epoch, index, done)))
             losses += loss.detach() * len(y)
         row: dict[str, Any] = {
@@ -210,11 +209,6 @@ def _probe(name: str, parameters: dict[str, Any], attacks: dict[str, AttackSpec]
         for key, value in parameters.items()
     }
     return partial(entry.load(), **arguments)
-
-
-def _precision(recipe: Recipe, device: torch.device) -> AbstractContextManager[Any]:
-    """bf16 autocast where the recipe says so; attacks and losses stay in fp32."""
-    return torch.autocast(device.type, torch.bfloat16) if recipe.precision == "bf16" else nullcontext()
 
 
 def _weights(model: nn.Module) -> dict[str, Tensor]:
