@@ -129,7 +129,7 @@ def test_a_package_that_is_not_installed_is_named(monkeypatch, name, package):
         catalog.load("dataset", name)(NOWHERE)
 
 
-@pytest.mark.parametrize("content", [gzip.compress(b"1,2,3\n"), b"1,2,3\n"])
+@pytest.mark.parametrize("content", [gzip.compress(b"1,2,3\n"), b"1,2,3\n"], ids=["another table", "not gzip"])
 def test_another_table_in_the_package_is_refused(monkeypatch, tmp_path, content):
     (tmp_path / "datasets" / "data").mkdir(parents=True)
     (tmp_path / "datasets" / "data" / "digits.csv.gz").write_bytes(content)
