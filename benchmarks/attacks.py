@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import copy
 import hashlib
+import json
 import logging
 import tempfile
 import time
@@ -326,11 +327,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--images", type=int, default=1000)
-    parser.add_argument("--eps", type=float, default=0.27)
+    parser.add_argument("--eps", type=float, default=0.25)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--quick", action="store_true", help="few images, short budgets")
     parser.add_argument("--only", choices=["ablation", "curve", "pgd", "autoattack"], default=None)
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/attacks_cpu.json"))
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "attacks_cpu.json")
     options = parser.parse_args()
     configure(options.threads)
     x, y = mnist()
@@ -341,15 +342,17 @@ def main() -> None:
     budget = {"iterations": 100, "queries": 5000, "n_target_classes": 9}
     if options.quick:
         budget = {"iterations": 10, "queries": 100, "n_target_classes": 3}
-    rows: list[dict[str, Any]] = []
+    rows = json.loads(options.output.read_text())["results"] if options.output.exists() else []
 
     def keep(row: dict[str, Any]) -> None:
+        """Write the row; it replaces that of an earlier run, or of the comparison's earlier chunks."""
         nonlocal rows
-        # A comparison grows chunk by chunk; its last row replaces the ones before.
-        rows = [old for old in rows if "comparison" not in row or old.get("comparison") != row["comparison"]]
-        rows.append({"threads": options.threads, "eps": options.eps, **row})
+        row = {"threads": options.threads, "eps": options.eps, **row}
+        keys = ("threads", "eps", "comparison", "ablation", "curve")
+        rows = [old for old in rows if [old.get(key) for key in keys] != [row.get(key) for key in keys]]
+        rows.append(row)
         write(options.output, rows)
-        print(rows[-1], flush=True)
+        print(row, flush=True)
 
     def wanted(part: str) -> bool:
         return options.only in (None, part)
