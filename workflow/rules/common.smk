@@ -21,8 +21,13 @@ try:
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
-# Jobs run the code beside this file, whatever else is installed, also inside a conda environment or on another node.
-shell.prefix(f"export PYTHONPATH={shlex.quote(SOURCE)}; ")
+# Jobs run the code beside this file, whatever else is installed, also inside a conda environment or on another node; without
+# conda with the Python that runs Snakemake, whether or not its environment is activated.
+CONDA = "conda" in {str(m) for m in workflow.deployment_settings.deployment_method}
+shell.prefix(
+    f"export PYTHONPATH={shlex.quote(SOURCE)}; "
+    + ("" if CONDA else f"export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH; ")
+)
 
 COMMAND = " ".join(
     [

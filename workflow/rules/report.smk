@@ -71,4 +71,3 @@ for work, study in PLAN.studies.items():
             work
         input:
             [str(path) for item in study.items for path in PLAN.item_files(work, item)],
-            str(PLAN.report),
