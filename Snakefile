@@ -20,6 +20,7 @@ rule all:
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/attack.smk"
+include: "workflow/rules/transfer.smk"
 include: "workflow/rules/landscape.smk"
 include: "workflow/rules/theory.smk"
 include: "workflow/rules/report.smk"

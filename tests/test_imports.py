@@ -11,9 +11,9 @@ PACKAGE = Path(__file__).parents[1] / "src" / "robustscape"
 
 #: Lower to higher; packages of one line do not import each other, except as DOWN says.
 ORDER = [
-    {"errors", "layout"},
+    {"errors"},
     {"atomic", "slots"},
-    {"catalog", "config", "provenance", "checkpoints"},
+    {"catalog", "config", "provenance", "checkpoints", "layout"},
     {"data", "models", "devices"},
     {"attacks"},
     {"runs"},
@@ -28,7 +28,7 @@ ORDER = [
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 
 #: Within the lowest layers these know each other: the catalogue validates parameters, the configuration reads the catalogue.
-TOGETHER = {"catalog", "config", "provenance", "checkpoints", "plan"}
+TOGETHER = {"catalog", "config", "provenance", "checkpoints", "layout", "plan"}
 #: Validation of a study's claims, and the generated documents, use functions of the report that import no torch.
 EXCEPTIONS = {
     ("config/experiment.py", "report"),

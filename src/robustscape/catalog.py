@@ -33,7 +33,9 @@ KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "method": (("training/methods",), ("model", "x", "y", "attack")),
     "optimizer": (("training/optimizers",), ("parameters",)),
     "probe": (("training/probes",), ("context",)),
+    "trace": (("training/traces",), ("context",)),
     "measurement": (("evaluation", "landscape"), ("run",)),
+    "comparison": (("evaluation", "landscape"), ("runs",)),
     "theory": (("theory",), ()),
     "table": (("report/tables",), ("rows", "item")),
     "figure": (("report/figures",), ("rows", "item")),
@@ -128,7 +130,7 @@ def _entry(kind: str, path: Path, leading: tuple[str, ...]) -> Entry | None:
             positional = tuple(a.arg for a in [*node.args.posonlyargs, *node.args.args])
             if positional[: len(leading)] != leading:
                 return None
-            docstring = ast.get_docstring(node) or ast.get_docstring(tree) or ""
+            docstring = ast.get_docstring(tree) or ast.get_docstring(node) or ""
             module = ".".join(("robustscape", *path.relative_to(PACKAGE).with_suffix("").parts))
             summary = docstring.split("\n")[0].strip()
             return Entry(kind, name, module, path, summary, _parameter_model(name, node), _references(node))

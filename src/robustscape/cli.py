@@ -50,7 +50,16 @@ def _measure(options: argparse.Namespace) -> None:
     plan = _plan(options)
     with devices.choose(options.device or plan.experiment.scale.device) as device:
         devices.configure(options.threads or os.cpu_count() or 1)
-        steps.measure(plan, options.target, options.runs, device)
+        steps.measure(plan, options.words, device)
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from robustscape import devices, steps
+
+    plan = _plan(options)
+    with devices.choose(options.device or plan.experiment.scale.device) as device:
+        devices.configure(options.threads or os.cpu_count() or 1)
+        steps.compare(plan, options.target, device)
 
 
 def _theory(options: argparse.Namespace) -> None:
@@ -63,7 +72,7 @@ def _theory(options: argparse.Namespace) -> None:
 def _item(options: argparse.Namespace) -> None:
     from robustscape import steps
 
-    steps.item(_plan(options), options.target)
+    steps.item(_plan(options), options.targets)
 
 
 def _claims(options: argparse.Namespace) -> None:
@@ -151,10 +160,12 @@ def build_parser() -> argparse.ArgumentParser:
     add("prepare", _prepare, "write a data set's tensors and card").add_argument("dataset")
     add("train", _train, "train runs").add_argument("runs", nargs="+", metavar="RUN", help="folder below models/")
     command = add("measure", _measure, "measure trained runs")
-    command.add_argument("target", metavar="WORK/MEASUREMENT")
-    command.add_argument("runs", nargs="+", metavar="RUN", help="folder below models/")
+    command.add_argument(
+        "words", nargs="+", metavar="WORK/MEASUREMENT RUN", help="a measurement and its runs (folders below models/)"
+    )
+    add("compare", _compare, "measure trained runs together").add_argument("target", metavar="WORK/COMPARISON")
     add("theory", _theory, "check theorems numerically").add_argument("targets", nargs="+", metavar="WORK/CHECK")
-    add("item", _item, "make a table or figure").add_argument("target", metavar="WORK/ITEM")
+    add("item", _item, "make tables and figures").add_argument("targets", nargs="+", metavar="WORK/ITEM")
     add("claims", _claims, "judge all claims").add_argument("works", nargs="*", metavar="WORK")
     add("report", _report, "write the report page").add_argument("works", nargs="*", metavar="WORK")
     add("run", _run, "do every step, without Snakemake").add_argument("works", nargs="*", metavar="WORK")

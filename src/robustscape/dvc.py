@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from robustscape.layout import RUN_FILES
+from robustscape.layout import WEIGHTS
 from robustscape.plan import Job, Plan
 
 #: What every stage depends on. Snakemake looks closer: a change that matters to no job costs one look.
@@ -69,8 +69,8 @@ def _holds(folder: str, paths: set[str]) -> bool:
 def _members(plan: Plan) -> dict[str, list[Job]]:
     """Stage -> its jobs, in an order in which every stage comes after those it needs."""
     works: dict[str, set[str]] = {}
-    for work, study in plan.studies.items():
-        for run in plan.study_runs(study):
+    for work in plan.studies:
+        for run in plan.study_runs(work):
             works.setdefault(run.key, set()).add(work)
 
     def stage(job: Job) -> str:
@@ -90,7 +90,9 @@ def _targets(name: str, jobs: list[Job]) -> list[str]:
     """What Snakemake is asked for: the rule of a study or of the report, else files."""
     if any(job.stage in ("item", "report") for job in jobs):
         return [name]
-    return [path for job in jobs for path in job.outputs if PurePosixPath(path).name in ("card.json", RUN_FILES[0])]
+    return [
+        path for job in jobs for path in job.outputs if PurePosixPath(path).name in ("card.json", WEIGHTS["selected"])
+    ]
 
 
 def _description(plan: Plan, name: str) -> str:

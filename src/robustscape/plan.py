@@ -12,15 +12,18 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from robustscape import catalog
 from robustscape.config.attacks import AttackSpec, Suite
-from robustscape.config.experiment import Experiment, Run, recipe_attacks
-from robustscape.config.studies import Item, Measurement, RunSet, Study
+from robustscape.config.experiment import Experiment, Planned, Run, kind_and_name, recipe_attacks
+from robustscape.config.numbers import label as number_label
+from robustscape.config.studies import Comparison, Item, Measurement
 from robustscape.errors import unknown
-from robustscape.layout import RUN_FILES, WEIGHTS
+from robustscape.layout import WEIGHTS, run_files
 from robustscape.provenance import code_version, config_hash, file_hash
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -38,14 +41,27 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """A run in an item: its measurement file and the names the work gives to what ran."""
+class Table:
+    """A file of rows behind an item, and the runs they speak of, with the names the work gives to them."""
 
-    run: Run
     path: Path
-    dataset: str
-    architecture: str
+    runs: tuple[Planned, ...]
     paper_protocol: bool
+    """Whether the runs and the sizes of the measurement are the work's own."""
+
+    def common(self, field: str) -> Any:
+        """What all its runs have in common in a field of ``Planned``; None if they differ."""
+        values = {getattr(planned, field) for planned in self.runs}
+        return values.pop() if len(values) == 1 else None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that a comparison measures together."""
+
+    label: str
+    runs: tuple[Planned, ...]
+    factors: dict[str, Any]
 
 
 class Plan:
@@ -74,6 +90,10 @@ class Plan:
         """CSV of a measurement of a run; its sidecar has the suffix .json."""
         return self.root / work / "measurements" / name / f"{run.key}.csv"
 
+    def comparison(self, work: str, name: str, group: Group) -> Path:
+        """CSV of a comparison of a group of runs."""
+        return self.root / work / "comparisons" / name / f"{group.label}.csv"
+
     def theory(self, work: str, name: str) -> Path:
         """CSV of a theory check."""
         return self.root / work / "theory" / f"{name}.csv"
@@ -94,48 +114,60 @@ class Plan:
 
     # -- what belongs to what -------------------------------------------------------------------------------------------
 
-    def run_sets(self, study: Study, names: Iterable[str]) -> list[RunSet]:
-        """The run sets behind the names of a study's run lists."""
-        return [run_set for name in names for run_set in study.runs[name]]
-
-    def study_runs(self, study: Study) -> list[Run]:
+    def study_runs(self, work: str) -> list[Run]:
         """Every run of a study, once."""
-        return sorted({run for run_sets in study.runs.values() for s in run_sets for run in self.experiment.runs(s)})
+        return sorted({planned.run for name in self.studies[work].runs for planned in self.experiment.runs(work, name)})
 
     @functools.cached_property
     def runs(self) -> list[Run]:
         """Every run, once, however many studies need it."""
-        return sorted({run for study in self.studies.values() for run in self.study_runs(study)})
+        return sorted({run for work in self.studies for run in self.study_runs(work)})
 
-    def labelled(self, work: str, name: str) -> list[Labelled]:
-        """The runs of a measurement, with the work's names for them."""
+    def planned(self, work: str, entry: Measurement | Comparison) -> list[Planned]:
+        """The runs of a measurement or comparison, in the order of its lists."""
+        return [planned for name in entry.runs for planned in self.experiment.runs(work, name)]
+
+    def groups(self, work: str, name: str) -> list[Group]:
+        """The groups of runs of a comparison."""
+        entry = self.studies[work].comparisons[name]
+        found: dict[tuple[Any, ...], list[Planned]] = {}
+        for planned in self.planned(work, entry):
+            values = tuple(getattr(planned.run, field) for field in entry.by)
+            found.setdefault(values, []).append(planned)
+        groups = []
+        for values, members in found.items():
+            parts = [
+                f"{field}{number_label(v) if field == 'eps' else v}" for field, v in zip(entry.by, values, strict=True)
+            ]
+            factors: dict[str, Any] = {field: getattr(members[0].run, field) for field in entry.by}
+            groups.append(Group("-".join(parts) or "all", tuple(members), factors))
+        return groups
+
+    def tables(self, work: str, name: str) -> list[Table]:
+        """The files of a measurement, comparison or theory check."""
         study = self.studies[work]
-        measurement = study.measurements[name]
-        _, resized = self.experiment.sized(work, name, measurement)
+        if name in study.theory:
+            return [Table(self.theory(work, name), (), False)]
+        if name in study.comparisons:
+            _, resized = self.experiment.sized(work, name, study.comparisons[name])
+            return [
+                Table(
+                    self.comparison(work, name, group),
+                    group.runs,
+                    not resized and all(planned.own_protocol for planned in group.runs),
+                )
+                for group in self.groups(work, name)
+            ]
+        entry = study.measurements[name]
+        _, resized = self.experiment.sized(work, name, entry)
         return [
-            Labelled(
-                run,
-                self.measurement(work, name, run),
-                run_set.dataset,
-                run_set.architecture,
-                self.experiment.own_protocol(run_set) and not resized,
-            )
-            for run_set in self.run_sets(study, measurement.runs)
-            for run in self.experiment.runs(run_set)
+            Table(self.measurement(work, name, planned.run), (planned,), planned.own_protocol and not resized)
+            for planned in self.planned(work, entry)
         ]
 
     def sources(self, work: str, item: Item) -> list[Path]:
         """The files an item is made from: measurements, checks, printed numbers."""
-        study = self.studies[work]
-        paths = [
-            path
-            for source in item.rows
-            for path in (
-                [self.theory(work, source.of)]
-                if source.of in study.theory
-                else [entry.path for entry in self.labelled(work, source.of)]
-            )
-        ]
+        paths = [table.path for source in item.rows for table in self.tables(work, source.of)]
         printed = [self.experiment.paper / f"{item.printed}.csv"] if item.printed else []
         return list(dict.fromkeys([*paths, *printed]))
 
@@ -145,54 +177,62 @@ class Plan:
         csv = self.item(work, name)
         return [csv, *(csv.with_suffix(suffix) for suffix in suffixes), csv.with_suffix(".json")]
 
+    def run_files(self, run: Run) -> tuple[str, ...]:
+        """What a run leaves in its folder."""
+        return run_files(self.experiment.recipes[run.recipe])
+
     # -- fingerprints -----------------------------------------------------------------------------------------------------
 
     def run_code(self, run: Run) -> str:
         """Version of the code that trains a run: the loop, and the functions its recipe names."""
         recipe = self.experiment.recipes[run.recipe]
+        source = self.experiment.recorded_run(run)
         entries = [
             catalog.find("method", recipe.method),
             catalog.find("optimizer", recipe.optimizer.name),
+            *(catalog.find("method", phase.method) for phase in recipe.phases if phase.method),
+            *(catalog.find("optimizer", phase.optimizer.name) for phase in recipe.phases if phase.optimizer),
             catalog.find("architecture", self.experiment.architectures[run.architecture].architecture),
             *(catalog.find("probe", probe.name) for probe in recipe.probes.values()),
+            *(catalog.find("trace", trace.name) for trace in recipe.traces.values()),
             *(catalog.find("attack", self.experiment.attacks[name].attack) for name in recipe_attacks(recipe)),
         ]
-        return code_version("robustscape.training.loop", *sorted({entry.module for entry in entries}))
+        version = code_version("robustscape.training.loop", *sorted({entry.module for entry in entries}))
+        return config_hash([version, self.run_code(source)]) if source else version
 
-    def measurement_arguments(self, work: str, name: str) -> dict[str, Any]:
-        """Keyword arguments of a measurement at this scale, attacks and suites looked up."""
-        entry = self.studies[work].measurements[name]
+    def arguments(self, work: str, name: str) -> dict[str, Any]:
+        """Keyword arguments of a measurement or comparison at this scale, attacks and suites looked up."""
+        study = self.studies[work]
+        entry = study.measurements.get(name) or study.comparisons[name]
         parameters, _ = self.experiment.sized(work, name, entry)
-        return self.experiment.arguments("measurement", entry.measure, parameters)
+        return self.experiment.arguments(*kind_and_name(entry), parameters)
 
-    def measurement_code(self, work: str, name: str, run: Run) -> str:
-        """Version of the code that measures a run."""
-        entry: Measurement = self.studies[work].measurements[name]
-        specs = _specs(self.measurement_arguments(work, name).values())
+    def measurement_code(self, work: str, name: str, runs: Iterable[Run]) -> str:
+        """Version of the code that measures runs."""
+        study = self.studies[work]
+        entry = study.measurements.get(name) or study.comparisons[name]
+        specs = _specs(self.arguments(work, name).values())
         modules = {catalog.find("attack", spec.attack).module for spec in specs}
-        architecture = self.experiment.architectures[run.architecture].architecture
-        return code_version(
-            "robustscape.runs",
-            catalog.find("measurement", entry.measure).module,
-            catalog.find("architecture", architecture).module,
-            *sorted(modules),
-        )
+        for run in runs:
+            architecture = self.experiment.architectures[run.architecture].architecture
+            modules.add(catalog.find("architecture", architecture).module)
+        return code_version("robustscape.runs", catalog.find(*kind_and_name(entry)).module, *sorted(modules))
 
     # -- jobs -------------------------------------------------------------------------------------------------------------
 
-    def chunks(self, runs: Iterable[Run], kind: Callable[[Run], Sequence[str]]) -> list[tuple[str, list[Run]]]:
-        """Runs of one kind share a process, at most ``runs_per_job`` of them: starting one costs seconds.
+    def chunks(self, parts: Iterable[T], kind: Callable[[T], Sequence[str]]) -> list[tuple[str, list[T]]]:
+        """Parts of one kind share a process, at most ``runs_per_job`` of them: starting one costs seconds.
 
-        Returns a name and the runs of each; the name counts only where a kind has several chunks.
+        Returns a name and the parts of each; the name counts only where a kind has several chunks.
         """
-        size, parts = self.experiment.scale.runs_per_job, []
-        for names, group in groupby(sorted(runs, key=lambda run: (kind(run), run)), key=kind):
+        size, found = self.experiment.scale.runs_per_job, []
+        for names, group in groupby(sorted(parts, key=lambda part: (kind(part), part)), key=kind):
             members = list(group)
             starts = range(0, len(members), size)
             for number, start in enumerate(starts, 1):
                 label = _rule_name(*names, *([str(number)] if len(starts) > 1 else []))
-                parts.append((label, members[start : start + size]))
-        return parts
+                found.append((label, members[start : start + size]))
+        return found
 
     def data_jobs(self) -> list[Job]:
         """One job a data set."""
@@ -220,38 +260,77 @@ class Plan:
         jobs = []
         for name, runs in self.chunks(self.runs, lambda run: (run.dataset, run.architecture, run.recipe)):
             data = self.data(runs[0].dataset)
-            outputs = tuple(f"{self.model(run)}/{file}" for run in runs for file in RUN_FILES)
+            outputs = tuple(f"{self.model(run)}/{file}" for run in runs for file in self.run_files(run))
             fingerprint = config_hash([[self.experiment.run_config(run), self.run_code(run)] for run in runs])
             arguments = ("train", *(run.key for run in runs))
-            jobs.append(
-                Job("train", name, arguments, (f"{data}/card.json", f"{data}/data.safetensors"), outputs, fingerprint)
+            read = {source for run in runs if (source := self.experiment.recorded_run(run))}
+            inputs = (
+                f"{data}/card.json",
+                f"{data}/data.safetensors",
+                *(f"{self.model(source)}/history.csv" for source in sorted(read)),
             )
+            jobs.append(Job("train", name, arguments, inputs, outputs, fingerprint))
         return jobs
 
     def measurement_jobs(self) -> list[Job]:
-        """One job a measurement and chunk of runs of one data set and architecture."""
+        """One job a chunk of a study's measurements of the runs of one data set and architecture."""
+        return [
+            self._measurement_job(work, stage, f"{work}_{name}", pairs)
+            for work, study in self.studies.items()
+            for stage in ("attack", "landscape")
+            for name, pairs in self.chunks(
+                {
+                    (measured, planned.run)
+                    for measured, entry in study.measurements.items()
+                    if _stage("measurement", entry.measure) == stage
+                    for planned in self.planned(work, entry)
+                },
+                lambda pair: (pair[1].dataset, pair[1].architecture),
+            )
+        ]
+
+    def _measurement_job(self, work: str, stage: str, name: str, pairs: list[tuple[str, Run]]) -> Job:
+        """Measurements of runs that share a process."""
+        study, words = self.studies[work], ["measure"]
+        models: dict[str, None] = {}
+        outputs: list[str] = []
+        reads: list[Any] = []
+        for measured, members in groupby(pairs, key=lambda pair: pair[0]):
+            entry, runs = study.measurements[measured], [run for _, run in members]
+            words += [f"{work}/{measured}", *(run.key for run in runs)]
+            models |= {f"{self.model(run)}/{WEIGHTS[entry.weights]}": None for run in runs}
+            tables = [self.measurement(work, measured, run) for run in runs]
+            outputs += [str(path) for csv in tables for path in (csv, csv.with_suffix(".json"))]
+            arguments = {key: _plain(value) for key, value in self.arguments(work, measured).items()}
+            code = [self.measurement_code(work, measured, [run]) for run in runs]
+            reads.append([entry.measure, entry.weights, arguments, code])
+        inputs = (*models, f"{self.data(pairs[0][1].dataset)}/card.json")
+        return Job(stage, _rule_name(name), tuple(words), inputs, tuple(outputs), config_hash(reads), work)
+
+    def comparison_jobs(self) -> list[Job]:
+        """One job a comparison."""
         jobs = []
         for work, study in self.studies.items():
-            for name, entry in study.measurements.items():
-                module = catalog.find("measurement", entry.measure).module
-                stage = "landscape" if ".landscape." in module else "attack"
-                arguments = {key: _plain(value) for key, value in self.measurement_arguments(work, name).items()}
-                runs = {labelled.run for labelled in self.labelled(work, name)}
-                for label, chunk in self.chunks(runs, lambda run: (run.dataset, run.architecture)):
-                    models = tuple(f"{self.model(run)}/{WEIGHTS[entry.weights]}" for run in chunk)
-                    tables = [self.measurement(work, name, run) for run in chunk]
-                    code = [self.measurement_code(work, name, run) for run in chunk]
-                    jobs.append(
-                        Job(
-                            stage,
-                            _rule_name(work, name, label),
-                            ("measure", f"{work}/{name}", *(run.key for run in chunk)),
-                            (*models, f"{self.data(chunk[0].dataset)}/card.json"),
-                            tuple(str(path) for csv in tables for path in (csv, csv.with_suffix(".json"))),
-                            config_hash([entry.measure, entry.weights, arguments, code]),
-                            work,
-                        )
+            for name, entry in study.comparisons.items():
+                groups = self.groups(work, name)
+                runs = list(dict.fromkeys(planned.run for group in groups for planned in group.runs))
+                tables = [self.comparison(work, name, group) for group in groups]
+                arguments = {key: _plain(value) for key, value in self.arguments(work, name).items()}
+                reads = [entry.compare, entry.by, entry.weights, arguments, self.measurement_code(work, name, runs)]
+                jobs.append(
+                    Job(
+                        "transfer",
+                        _rule_name(work, name),
+                        ("compare", f"{work}/{name}"),
+                        (
+                            *(f"{self.model(run)}/{WEIGHTS[entry.weights]}" for run in runs),
+                            *(f"{self.data(dataset)}/card.json" for dataset in sorted({run.dataset for run in runs})),
+                        ),
+                        tuple(str(path) for csv in tables for path in (csv, csv.with_suffix(".json"))),
+                        config_hash([*reads, [[group.label, [p.run.key for p in group.runs]] for group in groups]]),
+                        work,
                     )
+                )
         return jobs
 
     def theory_fingerprint(self, work: str, name: str) -> str:
@@ -281,26 +360,33 @@ class Plan:
                 )
         return jobs
 
+    def item_fingerprint(self, work: str, name: str) -> str:
+        """What an item depends on, the content of its sources aside."""
+        item = self.studies[work].items[name]
+        labels = [
+            [[p.dataset, p.architecture, p.eps, p.run.key] for p in table.runs] + [table.paper_protocol]
+            for source in item.rows
+            for table in self.tables(work, source.of)
+        ]
+        code = code_version("robustscape.report.items", catalog.find(item.kind, item.draw).module)
+        return config_hash([item.model_dump(mode="json", exclude={"claims"}), labels, code])
+
     def item_jobs(self) -> list[Job]:
-        """One job a table or figure."""
-        jobs = []
+        """One job a chunk of a work's tables and figures."""
+        jobs, size = [], self.experiment.scale.runs_per_job
         for work, study in self.studies.items():
-            for name, item in study.items.items():
-                code = code_version("robustscape.report.items", catalog.find(item.kind, item.draw).module)
-                labels = [
-                    [entry.dataset, entry.architecture, entry.paper_protocol]
-                    for source in item.rows
-                    if source.of in study.measurements
-                    for entry in self.labelled(work, source.of)
-                ]
+            names = list(study.items)
+            for number, start in enumerate(range(0, len(names), size), 1):
+                chunk = names[start : start + size]
+                sources = dict.fromkeys(path for name in chunk for path in self.sources(work, study.items[name]))
                 jobs.append(
                     Job(
                         "item",
-                        f"{work}_{name}",
-                        ("item", f"{work}/{name}"),
-                        tuple(str(path) for path in self.sources(work, item)),
-                        tuple(str(path) for path in self.item_files(work, name)),
-                        config_hash([item.model_dump(mode="json", exclude={"claims"}), labels, code]),
+                        _rule_name(work, *(chunk if size == 1 else [str(number)])),
+                        ("item", *(f"{work}/{name}" for name in chunk)),
+                        tuple(str(path) for path in sources),
+                        tuple(str(path) for name in chunk for path in self.item_files(work, name)),
+                        config_hash([self.item_fingerprint(work, name) for name in chunk]),
                         work,
                     )
                 )
@@ -338,6 +424,7 @@ class Plan:
             *self.data_jobs(),
             *self.train_jobs(),
             *self.measurement_jobs(),
+            *self.comparison_jobs(),
             *self.theory_jobs(),
             *self.item_jobs(),
             self.claims_job(),
@@ -352,6 +439,11 @@ class Plan:
 def _rule_name(*parts: str) -> str:
     """The parts in letters, digits and underscores."""
     return "".join(c if c.isalnum() else "_" for c in "_".join(parts))
+
+
+def _stage(kind: str, name: str) -> str:
+    """The stage of a measurement: the package its function is in."""
+    return "landscape" if ".landscape." in catalog.find(kind, name).module else "attack"
 
 
 def _specs(values: Iterable[Any]) -> list[AttackSpec]:

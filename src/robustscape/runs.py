@@ -14,7 +14,7 @@ from robustscape import checkpoints
 from robustscape.data import Split
 from robustscape.data import load as load_data
 from robustscape.devices import memory_format
-from robustscape.errors import CorruptFile, MissingData
+from robustscape.errors import CorruptFile, MissingData, unknown
 from robustscape.layout import WEIGHTS
 from robustscape.models import build
 
@@ -36,6 +36,23 @@ class TrainedRun:
     """Content hash of the weights."""
     state: Path | None = None
     """Folder where a long measurement may keep what it has done, so that it can resume; None: nowhere."""
+
+    @property
+    def name(self) -> str:
+        """Its folder below ``models/``: data set, architecture, recipe, eps and seed."""
+        return "/".join(self.path.parts[-5:])
+
+    def kept(self, fraction: float) -> dict[str, torch.Tensor]:
+        """The state dict after a fraction of training, one of those that the recipe's ``keep`` names.
+
+        Raises:
+            ConfigError: the recipe keeps no such weights.
+        """
+        recipe = self.config["recipe"]
+        if fraction not in recipe["keep"]:
+            raise unknown(f"fraction kept by recipe {recipe['name']}", str(fraction), map(str, recipe["keep"]))
+        file = f"epoch{max(1, round(fraction * recipe['epochs']))}.safetensors"
+        return checkpoints.load(self.path / file, self.device)[0]
 
 
 def load_run(

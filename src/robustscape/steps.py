@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from robustscape import atomic, catalog
 from robustscape.config.experiment import Run
-from robustscape.errors import ConfigError, unknown
-from robustscape.layout import RUN_FILES, WEIGHTS
-from robustscape.plan import Plan
+from robustscape.config.recipes import Recipe
+from robustscape.errors import ConfigError, MissingData, unknown
+from robustscape.layout import FALL_FILES, WEIGHTS
+from robustscape.plan import Group, Plan, Table
 from robustscape.provenance import code_version, config_hash, environment, file_hash
 
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ def train(plan: Plan, keys: Sequence[str], device: torch.device) -> None:
     for run in runs:
         _train(plan, run, device)
     for run in runs:
-        _state(plan, run).unlink(missing_ok=True)
+        for suffix in (".safetensors", *(f".{file.removesuffix('.safetensors')}" for file in FALL_FILES)):
+            _state(plan, run).with_suffix(suffix).unlink(missing_ok=True)
 
 
 def _state(plan: Plan, run: Run) -> Path:
@@ -108,7 +110,7 @@ def _train(plan: Plan, run: Run, device: torch.device) -> None:
     state = _state(plan, run)
     if state.exists() and checkpoints.load(state, "cpu")[1]["fingerprint"] != fingerprint:
         state.unlink()
-    recipe = experiment.recipes[run.recipe]
+    recipe = _with_recorded(plan, run)
     started = time.perf_counter()
     attacks = {name: experiment.attack(name) for name in config["attacks"]}
     result = loop.train(
@@ -127,6 +129,12 @@ def _train(plan: Plan, run: Run, device: torch.device) -> None:
         "model.safetensors": checkpoints.save(folder / "model.safetensors", result.selected, {"epoch": result.epoch}),
         "last.safetensors": checkpoints.save(folder / "last.safetensors", result.last, {"epoch": recipe.epochs}),
     }
+    for file, tensors in result.kept.items():
+        weights[file] = checkpoints.save(folder / file, tensors, {})
+    if recipe.traces:
+        loop.write_history(folder / "updates.csv", result.updates)
+    if recipe.fall:
+        _keep_fall(state, folder)
     loop.write_history(folder / "history.csv", result.history)
     atomic.write_json(
         folder / "run.json",
@@ -140,13 +148,41 @@ def _train(plan: Plan, run: Run, device: torch.device) -> None:
             "fingerprint": fingerprint,
             "checkpoints": weights,
             "selected_epoch": result.epoch,
-            "files": {name: file_hash(folder / name) for name in RUN_FILES if name != "run.json"},
+            "files": {name: file_hash(folder / name) for name in plan.run_files(run) if name != "run.json"},
             "epoch_seconds": [round(s, 4) for s in result.seconds],
             "seconds": round(time.perf_counter() - started, 3),
             "device": device.type,
             "environment": environment(),
         },
     )
+
+
+def _with_recorded(plan: Plan, run: Run) -> Recipe:
+    """The run's recipe; an eps schedule that another run recorded gets its values."""
+    import pandas as pd
+
+    recipe, source = plan.experiment.recipes[run.recipe], plan.experiment.recorded_run(run)
+    if source is None:
+        return recipe
+    path, column = plan.model(source) / "history.csv", str(recipe.eps_schedule.column)
+    if not path.exists():
+        raise MissingData(f"{path} is not there; train that run first, run {run.key} reads it.")
+    history = pd.read_csv(path)
+    if column not in history:
+        raise ConfigError(f"recipe {run.recipe}: {unknown('column of eps_schedule', column, list(history.columns))}")
+    values = [value / run.eps for value in history[column]]
+    schedule = recipe.eps_schedule.model_copy(update={"values": values})
+    return recipe.model_copy(update={"eps_schedule": schedule})
+
+
+def _keep_fall(state: Path, folder: Path) -> None:
+    """Copy the start and the end of the epoch of a collapse beside the weights.
+
+    A run of one epoch has no such epoch: its only state stands for both.
+    """
+    for file in FALL_FILES:
+        kept = state.with_suffix(f".{file.removesuffix('.safetensors')}")
+        atomic.write_bytes(folder / file, (kept if kept.exists() else state).read_bytes())
 
 
 def _intact(folder: Path, record: dict[str, Any]) -> bool:
@@ -157,14 +193,24 @@ def _intact(folder: Path, record: dict[str, Any]) -> bool:
 # -- measure --------------------------------------------------------------------------------------------------------------
 
 
-def measure(plan: Plan, target: str, keys: Sequence[str], device: torch.device) -> None:
-    """Measure trained runs; one CSV and sidecar a run."""
-    work, name = split_target(plan, target)
-    study = plan.studies[work]
-    if name not in study.measurements:
-        raise unknown(f"measurement of {work}", name, study.measurements)
-    for run in runs_named(plan, keys):
-        _measure(plan, work, name, run, device)
+def measure(plan: Plan, words: Sequence[str], device: torch.device) -> None:
+    """Measure trained runs; one CSV and sidecar a run.
+
+    Args:
+        plan: of the experiment.
+        words: ``work/measurement``, the runs it is made of, perhaps another measurement and its runs, and so on.
+        device: where to measure.
+    """
+    target: tuple[str, str] | None = None
+    for word in words:
+        if word.count("/") == 1:
+            target = split_target(plan, word)
+            if target[1] not in plan.studies[target[0]].measurements:
+                raise unknown(f"measurement of {target[0]}", target[1], plan.studies[target[0]].measurements)
+        elif target is None:
+            raise ConfigError(f"measure: expected WORK/MEASUREMENT before the first run, got '{word}'.")
+        else:
+            _measure(plan, *target, runs_named(plan, [word])[0], device)
 
 
 def _measure(plan: Plan, work: str, name: str, run: Run, device: torch.device) -> None:
@@ -174,11 +220,10 @@ def _measure(plan: Plan, work: str, name: str, run: Run, device: torch.device) -
 
     csv, folder, data = plan.measurement(work, name, run), plan.model(run), plan.data(run.dataset)
     entry = plan.studies[work].measurements[name]
-    arguments, code = plan.measurement_arguments(work, name), plan.measurement_code(work, name, run)
-    plain = json.loads(json.dumps(arguments, default=lambda value: value.model_dump(mode="json", exclude={"about"})))
+    arguments, code = plan.arguments(work, name), plan.measurement_code(work, name, [run])
     file = WEIGHTS[entry.weights]
     checkpoint = _recorded(folder / "run.json").get("checkpoints", {}).get(file)
-    fingerprint = config_hash([entry.measure, plain, code, checkpoint])
+    fingerprint = config_hash([entry.measure, _plain(arguments), code, checkpoint])
     if checkpoint and _is_current(csv, fingerprint):
         return
     state = plan.root / "states" / work / name / run.key / fingerprint[:16]
@@ -197,13 +242,62 @@ def _measure(plan: Plan, work: str, name: str, run: Run, device: torch.device) -
     record = {
         "command": f"robustscape --scale {plan.experiment.scale_name} measure {work}/{name} {run.key}",
         "measure": entry.measure,
-        "config": plain,
+        "config": _plain(arguments),
         "code": code,
         "fingerprint": fingerprint,
         "inputs": _inputs(folder / file, folder / "run.json", data / "card.json"),
         "seconds": round(time.perf_counter() - started, 3),
         "device": device.type,
     }
+    _write_rows(csv, pd.DataFrame([{**factors, **row} for row in rows]), record)
+    shutil.rmtree(state, ignore_errors=True)
+
+
+def _plain(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Keyword arguments as JSON."""
+    plain: dict[str, Any] = json.loads(
+        json.dumps(arguments, default=lambda value: value.model_dump(mode="json", exclude={"about"}))
+    )
+    return plain
+
+
+def compare(plan: Plan, target: str, device: torch.device) -> None:
+    """Measure runs together; one CSV and sidecar a group of runs."""
+    work, name = split_target(plan, target)
+    if name not in plan.studies[work].comparisons:
+        raise unknown(f"comparison of {work}", name, plan.studies[work].comparisons)
+    for group in plan.groups(work, name):
+        _compare(plan, work, name, group, device)
+
+
+def _compare(plan: Plan, work: str, name: str, group: Group, device: torch.device) -> None:
+    import pandas as pd
+
+    from robustscape.runs import load_run
+
+    csv, entry = plan.comparison(work, name, group), plan.studies[work].comparisons[name]
+    runs, file = list(dict.fromkeys(planned.run for planned in group.runs)), WEIGHTS[entry.weights]
+    arguments, code = plan.arguments(work, name), plan.measurement_code(work, name, runs)
+    records = [_recorded(plan.model(run) / "run.json") for run in runs]
+    checkpoints = [record.get("checkpoints", {}).get(file) for record in records]
+    fingerprint = config_hash([entry.compare, _plain(arguments), code, checkpoints])
+    if all(checkpoints) and _is_current(csv, fingerprint):
+        return
+    state = plan.root / "states" / work / name / group.label / fingerprint[:16]
+    trained = [load_run(plan.model(run), plan.data(run.dataset), device, entry.weights, state) for run in runs]
+    started = time.perf_counter()
+    rows = catalog.load("comparison", entry.compare)(trained, **arguments)
+    record = {
+        "command": f"robustscape --scale {plan.experiment.scale_name} compare {work}/{name}",
+        "measure": entry.compare,
+        "config": _plain(arguments),
+        "code": code,
+        "fingerprint": fingerprint,
+        "inputs": _inputs(*(path for run in runs for path in (plan.model(run) / file, plan.model(run) / "run.json"))),
+        "seconds": round(time.perf_counter() - started, 3),
+        "device": device.type,
+    }
+    factors = {**group.factors, "weights": entry.weights, "checkpoint": config_hash(checkpoints)[:12]}
     _write_rows(csv, pd.DataFrame([{**factors, **row} for row in rows]), record)
     shutil.rmtree(state, ignore_errors=True)
 
@@ -259,25 +353,7 @@ def item_rows(plan: Plan, work: str, name: str) -> pd.DataFrame:
             frame = items.read(plan.theory(work, source.of))
             found = [(frame if "metric" in frame else tally(frame)).assign(stand_in="", paper_protocol=False)]
         else:
-            found = []
-            for entry in plan.labelled(work, source.of):
-                stand_ins = [
-                    f"{own} for {theirs}"
-                    for own, theirs in (
-                        (entry.run.dataset, entry.dataset),
-                        (entry.run.architecture, entry.architecture),
-                    )
-                    if own != theirs
-                ]
-                frame = items.read(entry.path).rename(columns={"eps": "epsilon"})
-                found.append(
-                    frame.assign(
-                        dataset=entry.dataset,
-                        architecture=entry.architecture,
-                        stand_in=", ".join(stand_ins),
-                        paper_protocol=entry.paper_protocol,
-                    )
-                )
+            found = [_named(items.read(table.path), table) for table in plan.tables(work, source.of)]
         rows = pd.concat(found, ignore_index=True)
         for column, wanted in source.where.items():
             if column not in rows:
@@ -287,28 +363,63 @@ def item_rows(plan: Plan, work: str, name: str) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def item(plan: Plan, target: str) -> None:
-    """Make a table or figure, and the sidecar that says from what."""
+def _named(frame: pd.DataFrame, table: Table) -> pd.DataFrame:
+    """A file's rows under the names the work uses, and what stood in for what."""
+    named = {"dataset": table.common("dataset"), "architecture": table.common("architecture")}
+    eps = table.common("eps")
+    if "eps" in frame:
+        frame = frame.rename(columns={"eps": "epsilon"})
+        if eps is not None:
+            named["epsilon"] = eps
+    # A comparison names the nets it speaks of in columns of its own.
+    stand_ins = {planned.run.architecture: planned.architecture for planned in table.runs}
+    nets = frame.select_dtypes(include=["object", "string"]).columns.difference(["metric", "unit"])
+    frame = frame.assign(**{column: frame[column].replace(stand_ins) for column in nets})
+    return frame.assign(
+        **{column: value for column, value in named.items() if value is not None},
+        stand_in="; ".join(dict.fromkeys(planned.stand_in for planned in table.runs if planned.stand_in)),
+        paper_protocol=table.paper_protocol,
+    )
+
+
+def item(plan: Plan, targets: Sequence[str]) -> None:
+    """Make tables and figures, each with the sidecar that says from what."""
+    for target in targets:
+        work, name = split_target(plan, target)
+        if name not in plan.studies[work].items:
+            raise unknown(f"item of {work}", name, plan.studies[work].items)
+        _item(plan, work, name)
+
+
+def _item(plan: Plan, work: str, name: str) -> None:
     import pandas as pd
 
     from robustscape.report import items
 
-    work, name = split_target(plan, target)
-    if name not in plan.studies[work].items:
-        raise unknown(f"item of {work}", name, plan.studies[work].items)
     stanza, csv = plan.studies[work].items[name], plan.item(work, name)
+    sources = _inputs(*plan.sources(work, stanza))
+    fingerprint = config_hash([plan.item_fingerprint(work, name), [source["sha256"] for source in sources]])
+    old = _recorded(csv.with_suffix(".json"))
+    files = [path for path in plan.item_files(work, name) if path.suffix != ".json"]
+    if (
+        old.get("fingerprint") == fingerprint
+        and all(path.exists() for path in files)
+        and old["outputs"] == _inputs(*files)
+    ):
+        return
     started = time.perf_counter()
     printed = items.read(plan.experiment.paper / f"{stanza.printed}.csv") if stanza.printed else None
-    paths = items.make(stanza, item_rows(plan, work, name), csv, printed=printed, scale=plan.experiment.scale_name)
+    items.make(stanza, item_rows(plan, work, name), csv, printed=printed, scale=plan.experiment.scale_name)
     made = [_recorded(path.with_suffix(".json")).get("seconds", 0) for path in plan.sources(work, stanza)]
     atomic.write_json(
         csv.with_suffix(".json"),
         {
-            "command": f"robustscape --scale {plan.experiment.scale_name} item {target}",
+            "command": f"robustscape --scale {plan.experiment.scale_name} item {work}/{name}",
             "config": stanza.model_dump(mode="json"),
             "code": code_version("robustscape.report.items", catalog.find(stanza.kind, stanza.draw).module),
-            "inputs": _inputs(*plan.sources(work, stanza)),
-            "outputs": _inputs(*paths),
+            "fingerprint": fingerprint,
+            "inputs": sources,
+            "outputs": _inputs(*files),
             "seconds": round(time.perf_counter() - started, 3),
             "seconds_of_measurements": round(sum(made), 3),
             "environment": environment(),

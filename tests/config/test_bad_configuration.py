@@ -112,7 +112,7 @@ BAD = {
         ["yamada2021_table_9", "Did you mean"],
     ),
     "not YAML": ("scales/small.yaml", "datasets:", "datasets: [", ["not valid YAML"]),
-    "a key twice": ("scales/small.yaml", "runs_per_job: 8", "runs_per_job: 8\nruns_per_job: 9", ["written twice"]),
+    "a key twice": ("scales/small.yaml", "runs_per_job: 12", "runs_per_job: 12\nruns_per_job: 9", ["written twice"]),
     "a scale changing what is no size": (
         "scales/small.yaml",
         "{epochs: 60}",

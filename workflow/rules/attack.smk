@@ -1,5 +1,5 @@
-# Attacks: accuracies, suites and transfer, measured on trained runs.
-for job in PLAN.stage("attack", "transfer"):
+# Attacks: accuracies and suites, measured on trained runs one by one.
+for job in PLAN.stage("attack"):
 
     rule:
         name:

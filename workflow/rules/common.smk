@@ -26,7 +26,11 @@ except UserError as error:
 CONDA = "conda" in {str(m) for m in workflow.deployment_settings.deployment_method}
 shell.prefix(
     f"export PYTHONPATH={shlex.quote(SOURCE)}; "
-    + ("" if CONDA else f"export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH; ")
+    + (
+        ""
+        if CONDA
+        else f"export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH; "
+    )
 )
 
 COMMAND = " ".join(

@@ -7,16 +7,23 @@ for job in PLAN.stage("item"):
         input:
             job.inputs,
         output:
-            report(
-                job.outputs[:-1],
-                caption="../report/item.rst",
-                category=job.work,
-                subcategory=PLAN.studies[job.work]
-                .items[job.arguments[1].split("/")[1]]
-                .kind,
-                labels={"item": job.arguments[1].split("/")[1]},
-            ),
-            job.outputs[-1],
+            [
+                report(
+                    [
+                        path
+                        for path in map(str, PLAN.item_files(*target.split("/")))
+                        if not path.endswith(".json")
+                    ],
+                    caption="../report/item.rst",
+                    category=job.work,
+                    subcategory=PLAN.studies[job.work]
+                    .items[target.split("/")[1]]
+                    .kind,
+                    labels={"item": target.split("/")[1]},
+                )
+                for target in job.arguments[1:]
+            ],
+            [path for path in job.outputs if path.endswith(".json")],
         log:
             f"{LOGS}/item/{job.name}.log",
         benchmark:
@@ -71,3 +78,11 @@ for work, study in PLAN.studies.items():
             work
         input:
             [str(path) for item in study.items for path in PLAN.item_files(work, item)],
+
+    for item in study.items:
+
+        rule:
+            name:
+                f"{work}_{item}"
+            input:
+                [str(path) for path in PLAN.item_files(work, item)],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ from robustscape.config.attacks import AttackSpec, Suite, SuiteSpec
 from robustscape.config.base import check_name, read, read_mapping, read_yaml, validate
 from robustscape.config.datasets import DatasetEntry
 from robustscape.config.numbers import label
-from robustscape.config.recipes import Recipe, RecipeSizes
-from robustscape.config.scales import Scale
-from robustscape.config.studies import Measurement, RunSet, Study, Theory
+from robustscape.config.recipes import Recipe, RecipeSizes, TracedUpdates
+from robustscape.config.scales import Scale, StandIns
+from robustscape.config.studies import Comparison, Measurement, Part, Study, Theory
 from robustscape.errors import ConfigError, unknown
 
 
@@ -34,6 +34,28 @@ class Run:
     def key(self) -> str:
         """Its folder below ``models/`` (contract 2)."""
         return f"{self.dataset}/{self.architecture}/{self.recipe}/eps{label(self.eps)}/seed{self.seed}"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A run and what the work calls it."""
+
+    run: Run
+    dataset: str
+    architecture: str
+    eps: float
+    own_protocol: bool
+    """Whether the run is the work's own: its data set, architecture, radius and training length."""
+
+    @property
+    def stand_in(self) -> str:
+        """What stood in for what, in words; empty if nothing did."""
+        pairs = (
+            (self.run.dataset, self.dataset),
+            (self.run.architecture, self.architecture),
+            (f"eps {label(self.run.eps).replace('_', '/')}", f"eps {label(self.eps).replace('_', '/')}"),
+        )
+        return ", ".join(f"{own} for {theirs}" for own, theirs in pairs if own != theirs)
 
 
 @dataclass(frozen=True)
@@ -81,19 +103,32 @@ class Experiment:
 
     # -- runs ---------------------------------------------------------------------------------------------------------
 
-    def runs(self, run_set: RunSet) -> list[Run]:
-        """The runs a study's run set stands for at this scale."""
-        dataset = self.scale.datasets.get(run_set.dataset, run_set.dataset)
-        architecture = self.scale.architectures.get(run_set.architecture, run_set.architecture)
-        return [Run(dataset, architecture, run_set.recipe, eps, seed) for eps in run_set.eps for seed in run_set.seeds]
+    def runs(self, work: str, name: str) -> list[Planned]:
+        """The runs behind the name of a run list of a study, at this scale."""
+        datasets, architectures = dict(self.scale.datasets), dict(self.scale.architectures)
+        radii: dict[float, float] = {}
+        for pattern, stand_ins in self.scale.stand_ins.items():
+            if fnmatchcase(f"{work}/{name}", pattern):
+                datasets |= stand_ins.datasets
+                architectures |= stand_ins.architectures
+                radii |= stand_ins.eps
+        found = []
+        for run_set in self.studies[work].runs[name]:
+            dataset = datasets.get(run_set.dataset, run_set.dataset)
+            architecture = architectures.get(run_set.architecture, run_set.architecture)
+            same = self.recipes[run_set.recipe] == self.full_recipes[run_set.recipe]
+            for eps in run_set.eps:
+                used = radii.get(eps, eps)
+                own = same and (dataset, architecture, used) == (run_set.dataset, run_set.architecture, eps)
+                for seed in run_set.seeds:
+                    run = Run(dataset, architecture, run_set.recipe, used, seed)
+                    found.append(Planned(run, run_set.dataset, run_set.architecture, eps, own))
+        return found
 
-    def own_protocol(self, run_set: RunSet) -> bool:
-        """Whether these runs are the work's own: its data set, its architecture, its training length."""
-        return (
-            self.scale.datasets.get(run_set.dataset, run_set.dataset) == run_set.dataset
-            and self.scale.architectures.get(run_set.architecture, run_set.architecture) == run_set.architecture
-            and self.recipes[run_set.recipe] == self.full_recipes[run_set.recipe]
-        )
+    def recorded_run(self, run: Run) -> Run | None:
+        """The run whose history this one's eps schedule reads; None if it reads none."""
+        recipe = self.recipes[run.recipe].eps_schedule.recipe
+        return replace(run, recipe=recipe) if recipe else None
 
     def run_config(self, run: Run) -> dict[str, Any]:
         """Everything that determines a run's result, the code and the data's content aside; JSON-ready."""
@@ -102,7 +137,9 @@ class Experiment:
             name: self.attack(name).model_dump(mode="json", exclude={"about"})
             for name in sorted(recipe_attacks(recipe))
         }
+        source = self.recorded_run(run)
         return {
+            **({"recorded": self.run_config(source)} if source else {}),
             "dataset": {"name": run.dataset, **self.datasets[run.dataset].model_dump(mode="json", exclude={"about"})},
             "architecture": {
                 "name": run.architecture,
@@ -116,9 +153,9 @@ class Experiment:
 
     # -- measurements ---------------------------------------------------------------------------------------------------
 
-    def sized(self, work: str, name: str, entry: Measurement | Theory) -> tuple[dict[str, Any], bool]:
+    def sized(self, work: str, name: str, entry: Measurement | Comparison | Theory) -> tuple[dict[str, Any], bool]:
         """Parameters of a measurement at this scale, and whether the scale changed any."""
-        accepted = catalog.find(*_kind_and_name(entry)).parameters.model_fields
+        accepted = catalog.find(*kind_and_name(entry)).parameters.model_fields
         parameters = dict(entry.parameters)
         for pattern, sizes in self.scale.measurements.items():
             if fnmatchcase(f"{work}/{name}", pattern):
@@ -127,8 +164,15 @@ class Experiment:
         return parameters, parameters != entry.parameters
 
 
-def _kind_and_name(entry: Measurement | Theory) -> tuple[str, str]:
-    return ("measurement", entry.measure) if isinstance(entry, Measurement) else ("theory", entry.check)
+def kind_and_name(entry: Measurement | Comparison | Theory) -> tuple[str, str]:
+    """The catalogue entry that a stanza of a study names."""
+    match entry:
+        case Measurement():
+            return "measurement", entry.measure
+        case Comparison():
+            return "comparison", entry.compare
+        case Theory():
+            return "theory", entry.check
 
 
 def recipe_attacks(recipe: Recipe) -> set[str]:
@@ -189,10 +233,36 @@ def _read_attacks(folder: Path) -> dict[str, AttackSpec]:
     return found
 
 
+def _read_studies(folder: Path) -> dict[str, Study]:
+    """The studies by work; a folder beside a study's file holds its other parts."""
+    studies = {}
+    for path in sorted(folder.glob("*.yaml")):
+        raw = read_yaml(path)
+        for part in sorted((folder / path.stem).glob("*.yaml")):
+            for section, entries in read(Part, part).model_dump(exclude_unset=True).items():
+                twice = sorted(set(entries) & set(raw.get(section) or {}))
+                if twice:
+                    raise ConfigError(f"{part}: {section}: {twice} are also in another file of this study.")
+                raw[section] = {**(raw.get(section) or {}), **entries}
+        study = validate(Study, raw, str(path))
+        if study.work != path.stem:
+            raise ConfigError(f"{path}: key 'work' got '{study.work}', allowed is the file's name.")
+        for key in [*study.runs, *study.measurements, *study.comparisons, *study.theory, *study.items]:
+            check_name(key, str(path))
+        studies[path.stem] = study
+    return studies
+
+
 def _resize(name: str, recipe: Recipe, sizes: dict[str, RecipeSizes]) -> Recipe:
     for pattern, size in sizes.items():
         if fnmatchcase(name, pattern):
-            changes = size.model_dump(exclude_none=True, exclude={"probe_samples"})
+            changes = size.model_dump(exclude_none=True, exclude={"probe_samples", "traced_updates"})
+            if size.traced_updates is not None:
+                first, last = recipe.traced_updates.first, recipe.traced_updates.last
+                changes["traced_updates"] = TracedUpdates(
+                    first=None if first is None else min(first, size.traced_updates),
+                    last=min(last, size.traced_updates),
+                )
             if size.probe_samples is not None:
                 probes = {
                     key: probe.model_copy(update={"parameters": {**probe.parameters, "samples": size.probe_samples}})
@@ -212,20 +282,38 @@ def _check(experiment: Experiment) -> None:
         for attack in suite.attacks:
             _within(f"{folder}/suites.yaml: '{name}'", lambda attack=attack: experiment.attack(attack))
     for name, recipe in experiment.recipes.items():
+        schedule = recipe.eps_schedule
+        if recipe.lr_schedule.recipe:
+            raise ConfigError(
+                f"{folder}/recipes/{name}.yaml: lr_schedule got 'recorded', which eps_schedule alone can be."
+            )
+        if schedule.recipe and schedule.recipe not in experiment.recipes:
+            problem = unknown("recipe in eps_schedule", schedule.recipe, experiment.recipes)
+            raise ConfigError(f"{folder}/recipes/{name}.yaml: {problem}")
         for attack in sorted(recipe_attacks(recipe)):
             _within(f"{folder}/recipes/{name}.yaml", lambda attack=attack: experiment.attack(attack))
     scale = f"{folder}/scales/{experiment.scale_name}.yaml"
-    for stand_in in experiment.scale.datasets.values():
-        if stand_in not in experiment.datasets:
-            raise ConfigError(f"{scale}: {unknown('data set of config/datasets.yaml', stand_in, experiment.datasets)}")
-    for stand_in in experiment.scale.architectures.values():
-        if stand_in not in experiment.architectures:
-            problem = unknown("architecture of config/architectures.yaml", stand_in, experiment.architectures)
-            raise ConfigError(f"{scale}: {problem}")
+    everywhere = StandIns(datasets=experiment.scale.datasets, architectures=experiment.scale.architectures)
+    for stand_ins in (everywhere, *experiment.scale.stand_ins.values()):
+        for name in stand_ins.datasets.values():
+            if name not in experiment.datasets:
+                raise ConfigError(f"{scale}: {unknown('data set of config/datasets.yaml', name, experiment.datasets)}")
+        for name in stand_ins.architectures.values():
+            if name not in experiment.architectures:
+                problem = unknown("architecture of config/architectures.yaml", name, experiment.architectures)
+                raise ConfigError(f"{scale}: {problem}")
+    lists = [f"{work}/{name}" for work, study in experiment.studies.items() for name in study.runs]
+    for pattern in experiment.scale.stand_ins:
+        if not any(fnmatchcase(name, pattern) for name in lists):
+            raise ConfigError(f"{scale}: stand_ins: {unknown('run list pattern', pattern, lists)}")
     for pattern in experiment.scale.recipes:
         if not any(fnmatchcase(name, pattern) for name in experiment.recipes):
             raise ConfigError(f"{scale}: recipes: {unknown('recipe pattern', pattern, experiment.recipes)}")
-    known = [f"{w}/{n}" for w, study in experiment.studies.items() for n in [*study.measurements, *study.theory]]
+    known = [
+        f"{work}/{name}"
+        for work, study in experiment.studies.items()
+        for name in [*study.measurements, *study.comparisons, *study.theory]
+    ]
     for pattern in experiment.scale.measurements:
         if not any(fnmatchcase(name, pattern) for name in known):
             raise ConfigError(f"{scale}: measurements: {unknown('measurement pattern', pattern, known)}")
@@ -246,19 +334,26 @@ def _check_study(experiment: Experiment, study: Study) -> None:
                 raise ConfigError(
                     f"{where}: runs '{name}': recipe '{run_set.recipe}' has no attack, so eps must be 0, got {run_set.eps}."
                 )
-            for run in experiment.runs(run_set):
-                if run.dataset not in experiment.datasets:
-                    raise ConfigError(
-                        f"{where}: runs '{name}': {unknown('data set', run.dataset, experiment.datasets)}"
-                    )
-                if run.architecture not in experiment.architectures:
-                    problem = unknown("architecture", run.architecture, experiment.architectures)
-                    raise ConfigError(f"{where}: runs '{name}': {problem}")
-    for name, measurement in study.measurements.items():
-        parameters, _ = experiment.sized(study.work, name, measurement)
+        for planned in experiment.runs(study.work, name):
+            run = planned.run
+            if run.dataset not in experiment.datasets:
+                raise ConfigError(f"{where}: runs '{name}': {unknown('data set', run.dataset, experiment.datasets)}")
+            source = experiment.recorded_run(run)
+            if source and source not in {p.run for other in study.runs for p in experiment.runs(study.work, other)}:
+                raise ConfigError(
+                    f"{where}: runs '{name}': recipe '{run.recipe}' reads the history of a run of '{source.recipe}' "
+                    f"with the same data set, architecture, eps and seed, which is not among the study's runs."
+                )
+            if run.architecture not in experiment.architectures:
+                problem = unknown("architecture", run.architecture, experiment.architectures)
+                raise ConfigError(f"{where}: runs '{name}': {problem}")
+    entries: dict[str, Measurement | Comparison] = {**study.measurements, **study.comparisons}
+    for name, entry in entries.items():
+        parameters, _ = experiment.sized(study.work, name, entry)
+        kind, function = kind_and_name(entry)
         _within(
             f"{where}: measurement '{name}'",
-            lambda m=measurement, p=parameters: experiment.arguments("measurement", m.measure, p),
+            lambda k=kind, f=function, p=parameters: experiment.arguments(k, f, p),
         )
     for name, item in study.items.items():
         if item.printed and not (experiment.paper / f"{item.printed}.csv").exists():
@@ -297,14 +392,7 @@ def load(folder: Path, scale_name: str, paper: Path | None = None) -> Experiment
     if scale_name not in scales:
         raise unknown("scale", scale_name, scales)
     scale = read(Scale, folder / "scales" / f"{scale_name}.yaml")
-    studies = {path.stem: read(Study, path) for path in sorted((folder / "studies").glob("*.yaml"))}
-    for name, study in studies.items():
-        if study.work != name:
-            raise ConfigError(
-                f"{folder}/studies/{name}.yaml: key 'work' got '{study.work}', allowed is the file's name."
-            )
-        for key in [*study.runs, *study.measurements, *study.theory, *study.items]:
-            check_name(key, f"{folder}/studies/{name}.yaml")
+    studies = _read_studies(folder / "studies")
     full = _read_recipes(folder / "recipes")
     experiment = Experiment(
         folder=folder,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -10,25 +10,43 @@ from robustscape.config.base import Strict, catalog_parameters
 
 
 class Schedule(Strict):
-    """A factor between 0 and 1 over the course of training, applied to the learning rate or to eps."""
+    """A factor over the course of training, applied to the learning rate or to eps."""
 
-    kind: Literal["constant", "multistep", "linear", "cosine"] = "constant"
-    """constant: 1. multistep: times gamma at each milestone. linear, cosine: from `start` to `end`."""
+    kind: Literal["constant", "multistep", "linear", "cosine", "exponential", "recorded"] = "constant"
+    """constant: 1. multistep: times gamma at each milestone. linear, cosine, exponential: from `start` to `end`. recorded: what
+    another run had."""
     milestones: list[float] = []
     """Fractions of training at which `multistep` multiplies by `gamma`."""
     gamma: float = Field(0.1, gt=0, le=1)
     """Factor of a `multistep` milestone."""
-    start: float = Field(1.0, ge=0, le=1)
-    """Factor at the beginning (`linear`, `cosine`)."""
-    end: float = Field(0.0, ge=0, le=1)
-    """Factor at the end (`linear`, `cosine`)."""
+    start: float = Field(1.0, ge=0)
+    """Factor at the beginning (`linear`, `cosine`, `exponential`)."""
+    end: float = Field(0.0, ge=0)
+    """Factor at the end (`linear`, `cosine`, `exponential`)."""
+    clip: float | None = Field(None, gt=0)
+    """The factor is never above this; null: no bound."""
+    restarts: list[float] = []
+    """Fractions of training at which the schedule begins anew."""
+    hold: Literal["step", "epoch"] = "step"
+    """Whether the factor changes with every step, or is that of the epoch's first one."""
+    recipe: str | None = None
+    """`recorded`: the run of this recipe (same data set, architecture, eps and seed) is read, and trained before."""
+    column: str | None = None
+    """`recorded`: the column of its history.csv; divided by eps it is the factor of each epoch."""
+    values: list[float] = []
+    """`recorded`: filled in by the program."""
 
     @model_validator(mode="after")
-    def _milestones_in_range(self) -> Schedule:
-        if any(not 0 < m < 1 for m in self.milestones) or sorted(self.milestones) != self.milestones:
-            raise ValueError(f"milestones must rise within (0, 1), got {self.milestones}")
+    def _consistent(self) -> Schedule:
+        for name, fractions in (("milestones", self.milestones), ("restarts", self.restarts)):
+            if any(not 0 < m < 1 for m in fractions) or sorted(fractions) != fractions:
+                raise ValueError(f"{name} must rise within (0, 1), got {fractions}")
         if (self.kind == "multistep") != bool(self.milestones):
             raise ValueError("milestones belong to the schedule kind 'multistep', and it needs some")
+        if self.kind == "exponential" and not (self.start > 0 and self.end > 0):
+            raise ValueError(f"'exponential' needs start and end above 0, got {self.start} and {self.end}")
+        if (self.kind == "recorded") != (self.recipe is not None and self.column is not None):
+            raise ValueError("recipe and column belong to the schedule kind 'recorded', and it needs both")
         return self
 
 
@@ -68,6 +86,59 @@ class Probe(_Named):
         return data
 
 
+class Trace(_Named):
+    """Something recorded at single updates and written to updates.csv."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_parameters(cls, data: Any) -> Any:
+        if isinstance(data, dict) and isinstance(data.get("name"), str):
+            parameters = catalog_parameters("trace", data["name"], data.get("parameters") or {})
+            return {**data, "parameters": parameters}
+        return data
+
+
+class TracedUpdates(Strict):
+    """Which updates are recorded."""
+
+    first: int | None = Field(None, ge=0)
+    """So many at the beginning; null: all."""
+    last: int = Field(0, ge=0)
+    """So many at the end."""
+
+
+class Phase(Strict):
+    """Another way to train from some epoch on; keys that are not given stay as they are."""
+
+    at: float = Field(gt=0, lt=1)
+    """Fraction of training, rounded to an epoch."""
+    method: str | None = None
+    """Name of a method, with `parameters`."""
+    parameters: dict[str, Any] = {}
+    """Keyword arguments of the method."""
+    optimizer: Optimizer | None = None
+    """The optimizer from here on."""
+    keep_state: bool = False
+    """Whether the new optimizer takes over the state of the old one (momentum)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_parameters(cls, data: Any) -> Any:
+        if isinstance(data, dict) and isinstance(data.get("method"), str):
+            parameters = catalog_parameters("method", data["method"], data.get("parameters") or {})
+            return {**data, "parameters": parameters}
+        return data
+
+
+class Fall(Strict):
+    """Keeps the state at the start of the epoch in which a probe collapses, so that this epoch can be trained again."""
+
+    probe: str
+    """Column of history.csv, measured every epoch."""
+    share: float = Field(0.3, gt=0, lt=1)
+    """Collapsed: below this share of the highest value so far. If that never happens: the epoch of the largest fall."""
+
+
 class Augmentation(Strict):
     """Random changes of training images, drawn anew each epoch."""
 
@@ -75,6 +146,8 @@ class Augmentation(Strict):
     """Zero padding before a random crop to the original size, in pixels; 0: none."""
     flip: bool = False
     """Mirror half of the images left to right."""
+    cutout: int = Field(0, ge=0)
+    """Side of a square of zeros at a random place, in pixels, cut off at the border; 0: none."""
 
 
 class Recipe(Strict):
@@ -96,6 +169,8 @@ class Recipe(Strict):
     """The optimizer."""
     lr_schedule: Schedule = Schedule()
     """Factor on the learning rate over training."""
+    phases: list[Phase] = []
+    """Changes of method or optimizer during training."""
     epochs: int = Field(ge=1)
     """Passes over the training set."""
     batch_size: int | None = Field(128, ge=1)
@@ -104,6 +179,14 @@ class Recipe(Strict):
     """Random changes of training images."""
     probes: dict[str, Probe] = {}
     """Column of history.csv -> what is measured."""
+    traces: dict[str, Trace] = {}
+    """Column of updates.csv -> what is recorded."""
+    traced_updates: TracedUpdates = TracedUpdates()
+    """Which updates are recorded."""
+    keep: list[float] = []
+    """Fractions of training after which the weights are kept, beside the selected and the last ones."""
+    fall: Fall | None = None
+    """Which collapse to keep the start of; null: none."""
     select: str = "last"
     """Which epoch becomes model.safetensors: `last`, or the probe whose highest value wins."""
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -120,10 +203,46 @@ class Recipe(Strict):
         return data
 
     @model_validator(mode="after")
-    def _select_exists(self) -> Recipe:
+    def _consistent(self) -> Recipe:
         if self.select != "last" and self.select not in self.probes:
             raise ValueError(f"select must be 'last' or one of the probes {sorted(self.probes)}, got '{self.select}'")
+        if self.fall and (self.fall.probe not in self.probes or self.probes[self.fall.probe].every != 1):
+            raise ValueError(f"fall needs a probe that is measured every epoch, got '{self.fall.probe}'")
+        if any(not 0 < fraction < 1 for fraction in self.keep):
+            raise ValueError(f"keep takes fractions of training within (0, 1), got {self.keep}")
+        starts = [phase.at for phase in self.phases]
+        if sorted(starts) != starts:
+            raise ValueError(f"phases must be in the order of their 'at', got {starts}")
         return self
+
+    def epoch(self, fraction: float) -> int:
+        """The epoch, counted from 1, at whose end a fraction of training is done."""
+        return max(1, round(fraction * self.epochs))
+
+    @property
+    def kept_files(self) -> list[str]:
+        """Files of the weights that ``keep`` asks for."""
+        return [f"epoch{self.epoch(fraction)}.safetensors" for fraction in self.keep]
+
+    def in_force(self, epoch: int) -> InForce:
+        """Method and optimizer of an epoch, counted from 0."""
+        now = InForce(0, self.method, self.parameters, self.optimizer, False)
+        for number, phase in enumerate(self.phases, 1):
+            if self.epoch(phase.at) <= epoch:
+                method, parameters = (phase.method, phase.parameters) if phase.method else (now.method, now.parameters)
+                now = InForce(number, method, parameters, phase.optimizer or now.optimizer, phase.keep_state)
+        return now
+
+
+class InForce(NamedTuple):
+    """How an epoch is trained."""
+
+    phase: int
+    """0 before the first of the recipe's phases."""
+    method: str
+    parameters: dict[str, Any]
+    optimizer: Optimizer
+    keep_state: bool
 
 
 class RecipeSizes(Strict):
@@ -133,5 +252,7 @@ class RecipeSizes(Strict):
     """Passes over the training set."""
     batch_size: int | None = Field(None, ge=1)
     """Samples of a step, where the stand-in data set is too small for the work's batch size."""
+    traced_updates: int | None = Field(None, ge=1)
+    """Upper bound of the updates recorded at the beginning and at the end."""
     probe_samples: int | None = Field(None, ge=1)
     """Samples of every probe that takes `samples`."""

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from robustscape.config.base import Strict
+from robustscape.config.numbers import Number
 from robustscape.config.recipes import RecipeSizes
 
 
@@ -23,6 +24,17 @@ class MeasurementSizes(Strict):
     """Monte Carlo draws."""
     suite: str | None = None
     """Suite of attacks; the rows name the one that ran."""
+
+
+class StandIns(Strict):
+    """What stands in, in some of a study's runs, for what the work used."""
+
+    datasets: dict[str, str] = {}
+    """The work's data set -> an entry of datasets.yaml."""
+    architectures: dict[str, str] = {}
+    """The work's architecture -> an entry of architectures.yaml."""
+    eps: dict[Number, Number] = {}
+    """The work's training radius -> the one used: small images want other radii."""
 
 
 class Resources(Strict):
@@ -47,10 +59,12 @@ class Scale(Strict):
     """The work's data set -> the entry of datasets.yaml that stands in for it."""
     architectures: dict[str, str] = {}
     """The work's architecture -> the entry of architectures.yaml that stands in for it."""
+    stand_ins: dict[str, StandIns] = {}
+    """`work/runs`, or pattern with *, -> stand-ins of those runs, before the ones above; later patterns win."""
     recipes: dict[str, RecipeSizes] = {}
     """Recipe name, or pattern with *, -> its sizes."""
     measurements: dict[str, MeasurementSizes] = {}
-    """`work/name`, or pattern with *, -> sizes of a measurement or theory check."""
+    """`work/name`, or pattern with *, -> sizes of a measurement, comparison or theory check."""
     runs_per_job: int = Field(1, ge=1)
     """Runs of one data set, architecture and recipe that share a process: starting one costs seconds."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

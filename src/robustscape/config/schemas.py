@@ -21,7 +21,7 @@ from robustscape.config.datasets import DatasetEntry
 from robustscape.config.main import Main
 from robustscape.config.recipes import Recipe
 from robustscape.config.scales import Scale
-from robustscape.config.studies import Study
+from robustscape.config.studies import Part, Study
 
 #: Text that is a number: a quotient, or 1e-3, which YAML 1.1 reads as text.
 NUMBER_TEXT = {"type": "string", "pattern": r"^\s*[-+]?\d+(\.\d+)?([eE][-+]?\d+)?(\s*/\s*\d+(\.\d+)?)?\s*$"}
@@ -48,6 +48,7 @@ FILES = (
     File("config", "config.yaml", Main),
     File("scale", "scales/*.yaml", Scale),
     File("study", "studies/*.yaml", Study),
+    File("part", "studies/*/*.yaml", Part),
     File("recipe", "recipes/*.yaml", Recipe),
     File("attacks", "attacks/*.yaml", AttackSpec, named=True),
     File("suites", "suites.yaml", SuiteSpec, named=True),
@@ -64,6 +65,7 @@ _NAMING = {
     "Optimizer": [("name", "optimizer", "parameters")],
     "Probe": [("name", "probe", "parameters")],
     "Measurement": [("measure", "measurement", "parameters")],
+    "Comparison": [("compare", "comparison", "parameters")],
     "Theory": [("check", "theory", "parameters")],
     "Item": [("draw", "table", "options"), ("draw", "figure", "options")],
 }

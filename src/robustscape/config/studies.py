@@ -1,4 +1,7 @@
-"""``config/studies/<work>.yaml``: runs, measurements, items and claims of a work."""
+"""``config/studies/<work>.yaml``: runs, measurements, items and claims of a work.
+
+A long work is written in parts: ``config/studies/<work>/*.yaml`` hold more of the same sections.
+"""
 
 from __future__ import annotations
 
@@ -55,6 +58,29 @@ class Measurement(Strict):
         return data
 
 
+class Comparison(Strict):
+    """Something measured on several trained runs together: one CSV of tidy rows a group of runs."""
+
+    compare: str
+    """Name of a comparison (`robustscape list comparisons`)."""
+    runs: list[str] = Field(min_length=1)
+    """Names of run lists of this study, in the order in which the comparison gets them."""
+    by: list[Literal["dataset", "architecture", "recipe", "eps", "seed"]] = []
+    """Runs that agree in these make a group; empty: all runs are one."""
+    weights: Literal["selected", "last"] = "selected"
+    """The epoch the recipe selected, or the last one."""
+    parameters: dict[str, Any] = {}
+    """Keyword arguments of the comparison."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_parameters(cls, data: Any) -> Any:
+        if isinstance(data, dict) and isinstance(data.get("compare"), str):
+            parameters = catalog_parameters("comparison", data["compare"], data.get("parameters") or {})
+            return {**data, "parameters": parameters}
+        return data
+
+
 class Theory(Strict):
     """A theorem's numeric check or a toy: one CSV of tidy rows, no trained runs."""
 
@@ -76,7 +102,7 @@ class Source(Strict):
     """Rows of an item: a measurement or a theory check, with the factors the work names them by."""
 
     of: str
-    """Name of a measurement or theory check of this study."""
+    """Name of a measurement, comparison or theory check of this study."""
     where: dict[str, Any] = {}
     """Keep only rows whose columns have these values (a value or a list of values)."""
     label: dict[str, Any] = {}
@@ -138,7 +164,22 @@ class Item(Strict):
         return value
 
 
-class Study(Strict):
+class Part(Strict):
+    """Runs, what is measured on them, and the items made of it: a study, or one of the files of a long one."""
+
+    runs: dict[str, list[RunSet]] = {}
+    """Name -> the runs it stands for."""
+    measurements: dict[str, Measurement] = {}
+    """Name -> what is measured on which runs, one by one."""
+    comparisons: dict[str, Comparison] = {}
+    """Name -> what is measured on several runs together."""
+    theory: dict[str, Theory] = {}
+    """Name -> a numeric check or toy."""
+    items: dict[str, Item] = {}
+    """Tables and figures."""
+
+
+class Study(Part):
     """Everything of one work."""
 
     work: str
@@ -147,27 +188,20 @@ class Study(Strict):
     """Title of the work."""
     reference: str
     """Authors, year, where it appeared."""
-    runs: dict[str, list[RunSet]] = {}
-    """Name -> the runs it stands for."""
-    measurements: dict[str, Measurement] = {}
-    """Name -> what is measured on which runs."""
-    theory: dict[str, Theory] = {}
-    """Name -> a numeric check or toy."""
-    items: dict[str, Item]
-    """Tables and figures."""
 
     @model_validator(mode="after")
     def _references_exist(self) -> Study:
-        for name, measurement in self.measurements.items():
-            for runs in measurement.runs:
+        entries: dict[str, Measurement | Comparison] = {**self.measurements, **self.comparisons}
+        for name, entry in entries.items():
+            for runs in entry.runs:
                 if runs not in self.runs:
                     raise ValueError(f"measurement '{name}' names runs '{runs}'; there are: {', '.join(self.runs)}")
-        both = set(self.measurements) & set(self.theory)
-        if both:
-            raise ValueError(f"{sorted(both)} name both a measurement and a theory check")
+        sources = [*self.measurements, *self.comparisons, *self.theory]
+        twice = sorted({name for name in sources if sources.count(name) > 1})
+        if twice:
+            raise ValueError(f"{twice} name more than one measurement, comparison or theory check")
         for name, item in self.items.items():
             for source in item.rows:
-                if source.of not in self.measurements and source.of not in self.theory:
-                    known = ", ".join([*self.measurements, *self.theory])
-                    raise ValueError(f"item '{name}' takes rows of '{source.of}'; there are: {known}")
+                if source.of not in sources:
+                    raise ValueError(f"item '{name}' takes rows of '{source.of}'; there are: {', '.join(sources)}")
         return self

@@ -34,19 +34,24 @@ def epoch_order(count: int, seed: int, epoch: int, device: torch.device | str = 
     return torch.from_numpy(np.argsort(keys, kind="stable")).to(device)
 
 
-def augment(x: Tensor, draws: Draws, *, crop: int = 0, flip: bool = False) -> Tensor:
-    """Randomly shifted and mirrored images; the usual augmentation of CIFAR is ``crop=4, flip=True``.
+def augment(x: Tensor, draws: Draws, *, crop: int = 0, flip: bool = False, cutout: int = 0) -> Tensor:
+    """Randomly shifted, mirrored and covered images; the usual augmentation of CIFAR is ``crop=4, flip=True``.
 
     Args:
         x: images (B, C, H, W), of any type.
-        draws: the samples' random numbers, of which one is used: it holds the place of the window and the side.
+        draws: the samples' random numbers: one holds the place of the window and the side, one more that of the square.
         crop: pixels of zeros added on each side before an H x W window is cut out at a random place; 0: no crop.
         flip: mirror each image left to right with probability 1/2.
+        cutout: side of a square of zeros whose centre is uniform in the image (DeVries and Taylor 2017); 0: none.
 
     Cost: B x C x H x W values are padded, gathered and mirrored once; no loop over images.
     """
-    if not crop and not flip:
-        return x
+    if crop or flip:
+        x = _shift_and_mirror(x, draws, crop, flip)
+    return _cover(x, draws, cutout) if cutout else x
+
+
+def _shift_and_mirror(x: Tensor, draws: Draws, crop: int, flip: bool) -> Tensor:
     batch, _, height, width = x.shape
     places = 2 * crop + 1
     number = draws.integers(places * places * 2)
@@ -58,3 +63,16 @@ def augment(x: Tensor, draws: Draws, *, crop: int = 0, flip: bool = False) -> Te
         mirrored = (number % 2).bool().view(-1, 1, 1, 1)
         x = torch.where(mirrored, x.flip(3), x)
     return x
+
+
+def _cover(x: Tensor, draws: Draws, side: int) -> Tensor:
+    """Zeros where both coordinates are within the square around each image's centre point."""
+    height, width = x.shape[2:]
+    centre = draws.integers(height * width)
+
+    def inside(position: Tensor, count: int) -> Tensor:
+        offset = torch.arange(count, device=x.device) - (position.view(-1, 1) - side // 2)
+        return (offset >= 0) & (offset < side)
+
+    covered = inside(centre // width, height).unsqueeze(2) & inside(centre % width, width).unsqueeze(1)
+    return x.masked_fill(covered.unsqueeze(1), 0)

@@ -8,10 +8,12 @@ the inner loop waits for the device.
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,12 +27,15 @@ from robustscape import atomic, catalog, checkpoints, devices
 from robustscape.attacks.generator import SampleGenerator
 from robustscape.attacks.threat import Threat
 from robustscape.config.attacks import AttackSpec
-from robustscape.config.recipes import Recipe
+from robustscape.config.recipes import Augmentation, Recipe
+from robustscape.config.recipes import Optimizer as OptimizerSpec
 from robustscape.data import Split
 from robustscape.data.batches import augment, epoch_order
 from robustscape.errors import CorruptFile, UserError
 from robustscape.provenance import config_hash
 from robustscape.training.attack import TrainingAttack
+from robustscape.training.closure import Closure
+from robustscape.training.recorder import Recorder
 from robustscape.training.schedules import factor
 
 
@@ -57,6 +62,13 @@ class Trained:
     """The epoch of ``selected``, counted from 1."""
     seconds: list[float]
     """Wall time of each epoch, probes aside: not in the history, which is the same bits on every repetition."""
+    updates: pd.DataFrame
+    """A row a recorded update."""
+    kept: dict[str, dict[str, Tensor]]
+    """File name -> the weights that the recipe's ``keep`` asks for."""
+
+
+Observer = Callable[[int, int, nn.Module, Tensor, Tensor], None]
 
 
 def derive(seed: int, *purpose: int | str) -> int:
@@ -77,6 +89,8 @@ def train(
     fingerprint: str = "",
     progress: bool = True,
     label: str = "training",
+    until: int | None = None,
+    observe: Observer | None = None,
 ) -> Trained:
     """Train ``model`` in place by ``recipe``.
 
@@ -92,6 +106,8 @@ def train(
         fingerprint: what the state must belong to; a state of something else is refused.
         progress: show epochs done and time left.
         label: name in front of the progress bar.
+        until: stop after this epoch, counted from 1, as if killed there.
+        observe: called after every update with (epoch, step, model in eval mode, x, y).
 
     Raises:
         UserError: the loss is not finite.
@@ -101,54 +117,88 @@ def train(
     model = model.to(device)
     layout = devices.memory_format(recipe.memory_format)
     model = model.to(memory_format=layout)  # type: ignore[call-overload]
-    optimizer = catalog.load("optimizer", recipe.optimizer.name)(
-        [p for p in model.parameters() if p.requires_grad], **recipe.optimizer.parameters
-    )
-    base_rates = [group["lr"] for group in optimizer.param_groups]
-    method = partial(catalog.load("method", recipe.method), **recipe.parameters)
+    parameters = [p for p in model.parameters() if p.requires_grad]
     make_attack = _attack_maker(recipe, attacks, eps, seed)
     probes = {name: _probe(probe.name, probe.parameters, attacks) for name, probe in recipe.probes.items()}
-
-    start = 0
-    rows: list[dict[str, Any]] = []
-    seconds: list[float] = []
-    best: Best | None = None
-    if state is not None and state.exists():
-        rows, seconds, best = _resume(state, fingerprint, model, optimizer, device)
-        start = len(rows)
 
     size = recipe.batch_size or len(train_split.y)
     steps = math.ceil(len(train_split.y) / size)
     total = recipe.epochs * steps
+
+    log = Log()
+    weights: dict[str, dict[str, Tensor]] = {}
+    saved = checkpoints.load(state, device) if state is not None and state.exists() else None
+    if saved is not None:
+        log, weights = _parts(*saved, fingerprint, str(state))
+        model.load_state_dict(weights.pop("model"))
+    start = len(log.rows)
+    now = recipe.in_force(max(start - 1, 0))
+    optimizer = _optimizer(now.optimizer, parameters)
+    base_rates = [group["lr"] for group in optimizer.param_groups]
+    if saved is not None:
+        checkpoints.restore_optimizer(optimizer, weights.pop("optimizer"), saved[1]["optimizer"])
+    if recipe.traces and "initial" not in weights:
+        weights["initial"] = {name: p.detach().clone() for name, p in model.named_parameters()}
+    method = partial(catalog.load("method", now.method), **now.parameters)
+    closure, recorder = Closure(model), Recorder(recipe, model, weights.get("initial", {}), total)
+
     bar = tqdm(
-        range(start, recipe.epochs), initial=start, total=recipe.epochs, desc=label, disable=not progress, unit="epoch"
+        range(start, until or recipe.epochs),
+        initial=start,
+        total=recipe.epochs,
+        desc=label,
+        disable=not progress,
+        unit="epoch",
     )
     for epoch in bar:
         began = time.perf_counter()
+        if recipe.in_force(epoch).phase != now.phase:
+            now, before = recipe.in_force(epoch), optimizer
+            optimizer = _optimizer(now.optimizer, parameters)
+            base_rates = [group["lr"] for group in optimizer.param_groups]
+            if now.keep_state:
+                _take_over(optimizer, before)
+            method = partial(catalog.load("method", now.method), **now.parameters)
         torch.manual_seed(derive(seed, "layers", epoch))  # dropout and the like
         order = epoch_order(len(train_split.y), derive(seed, "order"), epoch, device)
-        losses = torch.zeros((), device=device)
+        sums = {"train_loss": torch.zeros((), device=device)}
         model.train()
         for step, index in enumerate(order.split(size)):
-            done = (epoch * steps + step) / total
+            update = epoch * steps + step
+            done = update / total
             for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
-                group["lr"] = rate * factor(recipe.lr_schedule, done)
+                group["lr"] = rate * factor(recipe.lr_schedule, done, recipe.epochs)
             x, y = train_split.inputs(index), train_split.y[index]
-            if recipe.augmentation.crop or recipe.augmentation.flip:
+            if recipe.augmentation != Augmentation():
                 draws = SampleGenerator.seeded(derive(seed, "augmentation", epoch), index, device)
-                x = augment(x, draws, crop=recipe.augmentation.crop, flip=recipe.augmentation.flip)
+                x = augment(x, draws, **recipe.augmentation.model_dump())
             if x.dim() == 4:
                 x = x.contiguous(memory_format=layout)
-            with devices.autocast(device, recipe.precision):
-                loss = _update(model, optimizer, method(model, x, y, make_attack(epoch, index, done)))
-            losses += loss.detach() * len(y)
+            recorded = recorder.wants(update)
+            with devices.autocast(device, recipe.precision), recorder.watch() if recorded else nullcontext():
+                objective = method(model, x, y, make_attack(epoch, index, done))
+                model.train()
+                loss: Tensor = optimizer.step(closure.begin(optimizer, objective))  # type: ignore[assignment, arg-type]
+            for column, value in {"train_loss": loss, **getattr(objective, "logged", {})}.items():
+                sums[column] = sums.get(column, torch.zeros((), device=device)) + value.detach() * len(y)
+            if recorded:
+                recorder.record(update, x, y, loss)
+            if observe is not None:
+                model.eval()
+                observe(epoch + 1, step, model, x, y)
+                model.train()
+        if hasattr(optimizer, "finish_epoch"):
+            optimizer.finish_epoch()
+        progressed = epoch * steps / total
         row: dict[str, Any] = {
             "epoch": epoch + 1,
-            "lr": base_rates[0] * factor(recipe.lr_schedule, epoch * steps / total),
-            "eps": eps * factor(recipe.eps_schedule, epoch * steps / total),
-            "train_loss": losses.item() / len(train_split.y),  # the one point where an epoch waits for the device
+            "lr": base_rates[0] * factor(recipe.lr_schedule, progressed, recipe.epochs),
+            "eps": eps * factor(recipe.eps_schedule, progressed, recipe.epochs),
+            # the one point where an epoch waits for the device
+            **{column: value.item() / len(train_split.y) for column, value in sums.items()},
         }
-        seconds.append(time.perf_counter() - began)
+        log.updates += recorder.rows(epoch + 1)
+        log.seconds.append(time.perf_counter() - began)
         if not math.isfinite(row["train_loss"]):
             raise UserError(
                 f"{label}: the training loss of epoch {epoch + 1} is {row['train_loss']}; lower the learning rate."
@@ -158,29 +208,62 @@ def train(
         for name, probe in probes.items():
             due = (epoch + 1) % recipe.probes[name].every == 0 or epoch + 1 == recipe.epochs
             row[name] = probe(context) if due else None
-        rows.append(row)
-        best = _better(recipe, row, best, model)
+        log.rows.append(row)
+        if _is_best(recipe, row, log.best):
+            log.best, weights["best"] = row, _weights(model)
+        weights |= {
+            file: _weights(model)
+            for fraction, file in zip(recipe.keep, recipe.kept_files, strict=True)
+            if recipe.epoch(fraction) == epoch + 1
+        }
         bar.set_postfix(loss=f"{row['train_loss']:.4f}")
         if state is not None:
-            _save(state, fingerprint, model, optimizer, {"rows": rows, "seconds": seconds}, best)
+            if recipe.fall and fell([r[recipe.fall.probe] for r in log.rows], recipe.fall.share):
+                # What is on the disk still is the state at the start of this epoch.
+                atomic.write_bytes(state.with_suffix(".fall"), state.read_bytes())
+                checkpoints.save(state.with_suffix(".fall_end"), _weights(model), {"epoch": epoch + 1})
+            _save(state, fingerprint, model, optimizer, log, weights)
     last = _weights(model)
-    selected, epoch = (last, recipe.epochs) if best is None else (best[1], int(best[0]["epoch"]))
-    history = pd.DataFrame(rows, columns=["epoch", "lr", "eps", "train_loss", *recipe.probes])
-    return Trained(selected, last, history, epoch, seconds)
+    selected, chosen = (last, len(log.rows)) if log.best is None else (weights["best"], int(log.best["epoch"]))
+    return Trained(
+        selected=selected,
+        last=last,
+        history=_table(log.rows, ["epoch", "lr", "eps", "train_loss"], list(recipe.probes)),
+        epoch=chosen,
+        seconds=log.seconds,
+        updates=_table(log.updates, ["update", "epoch"], list(recipe.traces)),
+        kept={name: tensors for name, tensors in weights.items() if name.endswith(".safetensors")},
+    )
 
 
-def _update(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Callable[[], Tensor]) -> Tensor:
-    """One optimizer step; the loss before it."""
+def _table(rows: list[dict[str, Any]], first: list[str], last: list[str]) -> pd.DataFrame:
+    """Rows as a table; what methods log comes between the columns that are always there and the recipe's."""
+    logged = sorted({column for row in rows for column in row} - {*first, *last})
+    return pd.DataFrame(rows, columns=[*first, *logged, *last])
 
-    def closure() -> Tensor:
-        optimizer.zero_grad(set_to_none=True)
-        value = loss()
-        value.backward()
-        return value
 
-    model.train()
-    result: Tensor = optimizer.step(closure)  # type: ignore[assignment, arg-type]
-    return result
+def fell(values: list[float], share: float) -> bool:
+    """Whether, of all epochs so far, the last is the one whose start is worth keeping.
+
+    That is the first whose value is below ``share`` of the highest before it; until there is one, the largest fall. The first
+    epoch never is: its start is not on the disk.
+    """
+    last = len(values) - 1
+    collapse = next((i for i in range(1, len(values)) if values[i] < share * max(values[:i])), None)
+    if collapse is not None:
+        return collapse == last
+    falls = [before - after for before, after in itertools.pairwise(values)]
+    return bool(falls) and falls[-1] > max(falls[:-1], default=-math.inf)
+
+
+def _optimizer(spec: OptimizerSpec, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    optimizer: torch.optim.Optimizer = catalog.load("optimizer", spec.name)(parameters, **spec.parameters)
+    return optimizer
+
+
+def _take_over(optimizer: torch.optim.Optimizer, before: torch.optim.Optimizer) -> None:
+    """The state of the parameters (momentum) from one optimizer to the next; the hyper-parameters are the new one's."""
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": before.state_dict()["state"]})
 
 
 def _attack_maker(
@@ -191,7 +274,7 @@ def _attack_maker(
     function = catalog.load("attack", spec.attack) if spec else None
 
     def make(epoch: int, index: Tensor, progress: float) -> TrainingAttack:
-        radius = eps * factor(recipe.eps_schedule, progress)
+        radius = eps * factor(recipe.eps_schedule, progress, recipe.epochs)
         generator = SampleGenerator.seeded(derive(seed, "attack", epoch), index, index.device)
         if spec is None:
             return TrainingAttack(None, {}, Threat("Linf", radius), generator)
@@ -215,16 +298,22 @@ def _weights(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
 
 
-Best = tuple[dict[str, Any], dict[str, Tensor]]
+@dataclass
+class Log:
+    """What training has to say so far; JSON."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    updates: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, Any] | None = None
+    """The row of the best epoch."""
 
 
-def _better(recipe: Recipe, row: dict[str, Any], best: Best | None, model: nn.Module) -> Best | None:
-    """The best epoch so far by the recipe's rule: the last epoch with the highest value (ties favour more training)."""
+def _is_best(recipe: Recipe, row: dict[str, Any], best: dict[str, Any] | None) -> bool:
+    """Whether the recipe's rule prefers this epoch to the best before: ties favour more training."""
     if recipe.select == "last" or row[recipe.select] is None:
-        return best
-    if best is not None and best[0][recipe.select] > row[recipe.select]:
-        return best
-    return row, _weights(model)
+        return False
+    return best is None or bool(best[recipe.select] <= row[recipe.select])
 
 
 def _save(
@@ -232,38 +321,31 @@ def _save(
     fingerprint: str,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    log: dict[str, list[Any]],
-    best: Best | None,
+    log: Log,
+    weights: dict[str, dict[str, Tensor]],
 ) -> None:
     """Everything the next epoch needs, in one file that is either whole or not there."""
     tensors, groups = checkpoints.flatten_optimizer(optimizer)
-    tensors = {f"optimizer.{name}": tensor for name, tensor in tensors.items()}
-    tensors |= {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    if best is not None:
-        tensors |= {f"best.{name}": tensor for name, tensor in best[1].items()}
-    metadata = {"fingerprint": fingerprint, **log, "best": best[0] if best else None, "optimizer": groups}
-    checkpoints.save(path, tensors, metadata)
+    parts = {"optimizer": tensors, "model": model.state_dict(), **weights}
+    flat = {f"{part}/{name}": tensor for part, content in parts.items() for name, tensor in content.items()}
+    checkpoints.save(path, flat, {"fingerprint": fingerprint, **asdict(log), "optimizer": groups})
 
 
-def _resume(
-    path: Path, fingerprint: str, model: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
-) -> tuple[list[dict[str, Any]], list[float], Best | None]:
-    """Put a saved state back; its history, its epochs' wall times and its best epoch."""
-    tensors, metadata = checkpoints.load(path, device)
+def _parts(
+    tensors: dict[str, Tensor], metadata: dict[str, Any], fingerprint: str, path: str
+) -> tuple[Log, dict[str, dict[str, Tensor]]]:
+    """A saved state in its parts: the log, and the tensors of model, optimizer, best epoch and so on."""
     if metadata["fingerprint"] != fingerprint:
         raise CorruptFile(f"{path} is the state of another run; delete it to start again.")
-    parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "best": {}}
+    parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}}
     for name, tensor in tensors.items():
-        part, _, rest = name.partition(".")
-        parts[part][rest] = tensor
-    model.load_state_dict(parts["model"])
-    checkpoints.restore_optimizer(optimizer, parts["optimizer"], metadata["optimizer"])
-    best = (metadata["best"], parts["best"]) if metadata["best"] else None
-    return metadata["rows"], metadata["seconds"], best
+        part, _, rest = name.partition("/")
+        parts.setdefault(part, {})[rest] = tensor
+    return Log(**{f.name: metadata[f.name] for f in fields(Log)}), parts
 
 
 def write_history(path: Path, history: pd.DataFrame) -> None:
-    """history.csv: a row an epoch."""
+    """history.csv, a row an epoch, or updates.csv, a row an update."""
     buffer = io.StringIO()
     history.to_csv(buffer, index=False)
     atomic.write_text(path, buffer.getvalue())

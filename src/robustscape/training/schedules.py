@@ -7,15 +7,39 @@ import math
 from robustscape.config.recipes import Schedule
 
 
-def factor(schedule: Schedule, progress: float) -> float:
+def factor(schedule: Schedule, progress: float, epochs: int = 1) -> float:
     """The schedule's factor when a fraction ``progress`` in [0, 1) of the training steps is done.
+
+    Args:
+        schedule: its kind and constants; with ``restarts`` every period runs through all of it.
+        progress: share of the steps done.
+        epochs: of the whole training, for schedules that hold their factor within an epoch.
 
     >>> factor(Schedule(kind="multistep", milestones=[0.5, 0.75], gamma=0.1), 0.5)
     0.1
     """
-    if schedule.kind == "constant":
-        return 1.0
-    if schedule.kind == "multistep":
-        return schedule.gamma ** sum(progress >= milestone for milestone in schedule.milestones)
-    share = progress if schedule.kind == "linear" else (1 - math.cos(math.pi * progress)) / 2
-    return schedule.start + (schedule.end - schedule.start) * share
+    if schedule.hold == "epoch":
+        progress = math.floor(progress * epochs + 1e-9) / epochs
+    if schedule.kind == "recorded":
+        count = len(schedule.values)
+        return schedule.values[min(math.floor(progress * count + 1e-9), count - 1)]
+    bounds = [0.0, *schedule.restarts, 1.0]
+    period = sum(progress >= bound for bound in schedule.restarts)
+    share = (progress - bounds[period]) / (bounds[period + 1] - bounds[period])
+    value = _shape(schedule, share)
+    return value if schedule.clip is None else min(value, schedule.clip)
+
+
+def _shape(schedule: Schedule, share: float) -> float:
+    """The factor when a fraction ``share`` of a period is done."""
+    match schedule.kind:
+        case "multistep":
+            return schedule.gamma ** sum(share >= milestone for milestone in schedule.milestones)
+        case "linear":
+            return schedule.start + (schedule.end - schedule.start) * share
+        case "cosine":
+            return schedule.start + (schedule.end - schedule.start) * (1 - math.cos(math.pi * share)) / 2
+        case "exponential":
+            return schedule.start * (schedule.end / schedule.start) ** share
+        case _:
+            return 1.0

@@ -8,15 +8,12 @@ passes and 1 forward and backward (2k + 3 forward-equivalents).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustscape.training.attack import TrainingAttack
+from robustscape.training.objective import CrossEntropy
 
 
-def adversarial(model: nn.Module, x: Tensor, y: Tensor, attack: TrainingAttack) -> Callable[[], Tensor]:
-    """Mean cross-entropy of attacked inputs, as a closure; the attack runs once, at the weights before the step."""
-    x_adv = attack(model, x, y)
-    return lambda: F.cross_entropy(model(x_adv), y)
+def adversarial(model: nn.Module, x: Tensor, y: Tensor, attack: TrainingAttack) -> CrossEntropy:
+    """Mean cross-entropy of attacked inputs, as an objective; the attack runs once, at the weights before the step."""
+    return CrossEntropy(model, attack(model, x, y), y)

@@ -6,14 +6,12 @@ forward-equivalents).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustscape.training.attack import TrainingAttack
+from robustscape.training.objective import CrossEntropy
 
 
-def standard(model: nn.Module, x: Tensor, y: Tensor, attack: TrainingAttack) -> Callable[[], Tensor]:
-    """Mean cross-entropy of clean inputs ``x`` (B, ...) with labels ``y`` (B,), as a closure."""
-    return lambda: F.cross_entropy(model(x), y)
+def standard(model: nn.Module, x: Tensor, y: Tensor, attack: TrainingAttack) -> CrossEntropy:
+    """Mean cross-entropy of clean inputs ``x`` (B, ...) with labels ``y`` (B,), as an objective."""
+    return CrossEntropy(model, x, y)

@@ -1,0 +1,17 @@
+"""How far the weights have moved from where training began (liu2020 section 4, measure 2)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from robustscape.training.recorder import TraceContext
+
+
+def distance(context: TraceContext) -> Tensor:
+    """||w_t - w_0||_2 over all parameters, a scalar; buffers of BatchNorm do not count."""
+    moved = [p.detach() - context.initial[name] for name, p in context.model.named_parameters()]
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(moved)))

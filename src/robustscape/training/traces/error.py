@@ -1,0 +1,15 @@
+"""Share of the update's batch misclassified, attacked as it was trained on (liu2020 section 4, measure 3)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from robustscape.training.recorder import TraceContext
+
+
+def error(context: TraceContext) -> Tensor:
+    """Percent of the attacked batch misclassified in the update's own forward pass, a scalar."""
+    return 100 * (context.logits.argmax(1) != context.y).float().mean()

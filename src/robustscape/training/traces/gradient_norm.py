@@ -1,0 +1,17 @@
+"""Norm of the stochastic gradient of an update over all parameters, weight decay aside (liu2020 section 4, measure 1)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from robustscape.training.recorder import TraceContext
+
+
+def gradient_norm(context: TraceContext) -> Tensor:
+    """||grad_w of the batch's mean loss||_2, a scalar, as the update used it (BatchNorm in train mode, inputs attacked)."""
+    gradients = [p.grad for p in context.model.parameters() if p.grad is not None]
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
