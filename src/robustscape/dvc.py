@@ -68,10 +68,7 @@ def _holds(folder: str, paths: set[str]) -> bool:
 
 def _members(plan: Plan) -> dict[str, list[Job]]:
     """Stage -> its jobs, in an order in which every stage comes after those it needs."""
-    works: dict[str, set[str]] = {}
-    for work in plan.studies:
-        for run in plan.study_runs(work):
-            works.setdefault(run.key, set()).add(work)
+    works = {run.key: names for run, names in plan.works.items()}
 
     def stage(job: Job) -> str:
         if job.stage == "train":

@@ -8,6 +8,7 @@ nothing (contract 4). Imports no torch.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -119,9 +120,18 @@ class Plan:
         return sorted({planned.run for name in self.studies[work].runs for planned in self.experiment.runs(work, name)})
 
     @functools.cached_property
+    def works(self) -> dict[Run, tuple[str, ...]]:
+        """Every run and the works that need it."""
+        found: dict[Run, list[str]] = {}
+        for work in self.studies:
+            for run in self.study_runs(work):
+                found.setdefault(run, []).append(work)
+        return {run: tuple(sorted(works)) for run, works in found.items()}
+
+    @functools.cached_property
     def runs(self) -> list[Run]:
         """Every run, once, however many studies need it."""
-        return sorted({run for work in self.studies for run in self.study_runs(work)})
+        return sorted(self.works)
 
     def planned(self, work: str, entry: Measurement | Comparison) -> list[Planned]:
         """The runs of a measurement or comparison, in the order of its lists."""
@@ -228,10 +238,11 @@ class Plan:
         size, found = self.experiment.scale.runs_per_job, []
         for names, group in groupby(sorted(parts, key=lambda part: (kind(part), part)), key=kind):
             members = list(group)
-            starts = range(0, len(members), size)
-            for number, start in enumerate(starts, 1):
-                label = _rule_name(*names, *([str(number)] if len(starts) > 1 else []))
-                found.append((label, members[start : start + size]))
+            count = -(-len(members) // size)
+            bounds = [len(members) * number // count for number in range(count + 1)]
+            for number, (start, end) in enumerate(itertools.pairwise(bounds), 1):
+                label = _rule_name(*names, *([str(number)] if count > 1 else []))
+                found.append((label, members[start:end]))
         return found
 
     def data_jobs(self) -> list[Job]:
@@ -256,9 +267,15 @@ class Plan:
         return jobs
 
     def train_jobs(self) -> list[Job]:
-        """One job a chunk of runs of one data set, architecture and recipe."""
+        """One job a chunk of a study's runs of one data set and architecture; after them those that read their histories."""
         jobs = []
-        for name, runs in self.chunks(self.runs, lambda run: (run.dataset, run.architecture, run.recipe)):
+
+        def kind(run: Run) -> tuple[str, ...]:
+            after = ["after"] if self.experiment.recorded_run(run) else []
+            recipe = [run.recipe] if self.experiment.scale.runs_per_job == 1 else []
+            return *self.works[run], run.dataset, run.architecture, *recipe, *after
+
+        for name, runs in self.chunks(self.runs, kind):
             data = self.data(runs[0].dataset)
             outputs = tuple(f"{self.model(run)}/{file}" for run in runs for file in self.run_files(run))
             fingerprint = config_hash([[self.experiment.run_config(run), self.run_code(run)] for run in runs])

@@ -36,6 +36,7 @@ def pgd(
     step_size: Annotated[float, Field(gt=0)] | None = None,
     rel_step_size: Annotated[float, Field(gt=0)] = 0.25,
     random_start: bool = True,
+    start: Literal["ball", "step"] = "ball",
     restarts: Annotated[int, Field(ge=1)] = 1,
     loss: Literal["cross_entropy", "margin", "dlr"] = "cross_entropy",
     targeted: bool = False,
@@ -53,7 +54,8 @@ def pgd(
         steps: gradient steps of a restart.
         step_size: length of a step in input units; None: ``rel_step_size`` times eps.
         rel_step_size: length of a step as a fraction of eps.
-        random_start: start uniformly in the ball, else at ``x``.
+        random_start: start uniformly in a ball around ``x``, else at ``x``.
+        start: that ball is the threat's, or ("step") has the step as its radius if that is smaller (liu2020 section 1.2).
         restarts: independent runs; each sample keeps the point of highest loss over the restarts' points.
         loss: what is maximised (minimised towards ``y`` when ``targeted``).
         targeted: whether ``y`` are wanted classes.
@@ -61,6 +63,8 @@ def pgd(
         early_release: a sample leaves the batch as soon as it is misclassified (for accuracy, not for training or
             landscapes, where the worst loss is wanted).
     """
+    radius = threat.radius(x)
+    share = rel_step_size if step_size is None else step_size / radius
     return climb(
         model,
         x,
@@ -69,7 +73,8 @@ def pgd(
         generator,
         objective=LOSSES[loss],
         steps=steps,
-        step=step_size if step_size is not None else rel_step_size * threat.radius(x),
+        step=rel_step_size * radius if step_size is None else step_size,
+        spread=1.0 if start == "ball" else share.clamp(max=1.0) if isinstance(share, Tensor) else min(share, 1.0),
         random_start=random_start,
         restarts=restarts,
         targeted=targeted,
@@ -89,19 +94,23 @@ def climb(
     steps: int,
     step: Tensor | float,
     random_start: bool,
+    spread: Tensor | float = 1.0,
     restarts: int = 1,
     targeted: bool = False,
     keep_best: bool = False,
     early_release: bool = False,
 ) -> Tensor:
-    """``pgd`` on any objective: per-sample losses (B,) from logits and labels. ``step`` broadcasts against ``x``."""
+    """``pgd`` on any objective: per-sample losses (B,) from logits and labels.
+
+    ``step`` and ``spread``, the radius of the starts as a share of the ball's, broadcast against ``x``.
+    """
     sign = -1.0 if targeted else 1.0
     compare = keep_best or restarts > 1
     result, highest = x.clone(), x.new_full((x.shape[0],), -torch.inf)
     active = torch.arange(x.shape[0], device=x.device)
     for restart in range(restarts):
         stream = generator if restart == 0 else generator.fork(restart)  # more restarts include fewer
-        point = threat.random_point(x, stream) if random_start else x
+        point = threat.clip(x + spread * threat.random_offset(x, stream)) if random_start else x
         for iteration in range(steps + compare):
             last = iteration == steps
             if last:
@@ -117,8 +126,8 @@ def climb(
                 done = fooled(logits, y) != targeted
                 if done.any():
                     result[active[done]] = point[done]
-                    active, point, gradient, x, y, threat, step, generator = select(
-                        ~done, active, point, gradient, x, y, threat, step, generator
+                    active, point, gradient, x, y, threat, step, spread, generator = select(
+                        ~done, active, point, gradient, x, y, threat, step, spread, generator
                     )
                     if not len(active):
                         return result

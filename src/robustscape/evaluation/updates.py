@@ -25,10 +25,11 @@ def updates(
     Args:
         run: the trained run; its recipe must have ``traces``.
         columns: of updates.csv; None: all of them.
-        smooth: running mean over so many updates, within the recorded ones that follow each other.
+        smooth: running mean over so many updates, within a window.
 
     Returns:
-        Rows with update (counted from 1), part (``first`` or ``last``: which stretch of training), metric, value, unit.
+        Rows with update (counted from 1), window (``first`` or ``last``: which stretch of training; an update in both has two
+        rows), metric, value, unit.
 
     Raises:
         MissingData: the run recorded no updates.
@@ -37,22 +38,20 @@ def updates(
     path = run.path / "updates.csv"
     if not path.exists():
         raise MissingData(f"{path} is not there; give the recipe 'traces'.")
-    table = pd.read_csv(path)
-    stretch = (table["update"].diff().fillna(1) != 1).cumsum()
+    table, wanted = pd.read_csv(path), run.config["recipe"]["traced_updates"]
+    total = int(table["update"].max())
+    windows = {"first": table[table["update"] <= (wanted["first"] or total)]}
+    if wanted["last"]:
+        windows["last"] = table[table["update"] > total - wanted["last"]]
     rows = []
     for column in columns or [column for column in table.columns if column not in ("update", "epoch")]:
         if column not in table:
             raise unknown("column of updates.csv", column, list(table.columns))
-        values = table[column].groupby(stretch).rolling(smooth, min_periods=1).mean().droplevel(0)
         unit = unit_of(run, column, {})
-        rows += [
-            {
-                "update": int(update),
-                "part": "first" if number == 0 else "last",
-                "metric": column,
-                "value": float(value),
-                "unit": unit,
-            }
-            for update, number, value in zip(table["update"], stretch, values, strict=True)
-        ]
+        for window, part in windows.items():
+            values = part[column].rolling(smooth, min_periods=1).mean()
+            rows += [
+                {"update": int(update), "window": window, "metric": column, "value": float(value), "unit": unit}
+                for update, value in zip(part["update"], values, strict=True)
+            ]
     return rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Protocol
 
 import torch
@@ -47,21 +47,14 @@ class Closure:
 
     def __call__(self) -> Tensor:
         """Gradients into the parameters, the loss back."""
-        wanted = self._calls == getattr(self._optimizer, "statistics_pass", 0)
-        if self._calls and self._generator_state is not None:
-            torch.set_rng_state(self._generator_state)
-        self._calls += 1
         self._optimizer.zero_grad(set_to_none=True)
-        if wanted:
+        with self._pass():
             loss = self._objective()
-        else:
-            with self._frozen_statistics():
-                loss = self._objective()
         loss.backward()
         return loss
 
     def per_sample(self, index: Tensor | None = None) -> Tensor:
-        """Losses (n,) of the samples ``index`` of the batch, all by default, at the current weights.
+        """Losses (n,) of the samples ``index`` of the batch, all by default, at the current weights; a call like any other.
 
         Raises:
             UserError: the method gives no losses one by one.
@@ -69,8 +62,18 @@ class Closure:
         losses: Callable[[Tensor | None], Tensor] | None = getattr(self._objective, "per_sample", None)
         if losses is None:
             raise UserError("this optimizer selects samples, and the recipe's method gives no losses sample by sample.")
-        with self._frozen_statistics():
+        with self._pass():
             return losses(index)
+
+    @contextmanager
+    def _pass(self) -> Iterator[None]:
+        """One call of the step: the dropout of the first, statistics only in the wanted one."""
+        wanted = self._calls == getattr(self._optimizer, "statistics_pass", 0)
+        if self._calls and self._generator_state is not None:
+            torch.set_rng_state(self._generator_state)
+        self._calls += 1
+        with nullcontext() if wanted else self._frozen_statistics():
+            yield
 
     @contextmanager
     def _frozen_statistics(self) -> Iterator[None]:
