@@ -351,7 +351,9 @@ def item_rows(plan: Plan, work: str, name: str) -> pd.DataFrame:
     for source in study.items[name].rows:
         if source.of in study.theory:
             frame = items.read(plan.theory(work, source.of))
-            found = [(frame if "metric" in frame else tally(frame)).assign(stand_in="", paper_protocol=False)]
+            frame = frame if "metric" in frame else tally(frame)
+            # A toy with the work's own constants says so itself.
+            found = [frame.assign(stand_in="", paper_protocol=frame.get("paper_protocol", False))]
         else:
             found = [_named(items.read(table.path), table) for table in plan.tables(work, source.of)]
         rows = pd.concat(found, ignore_index=True)

@@ -69,7 +69,7 @@ def test_a_second_run_plans_nothing_and_says_so_quickly(finished: Project) -> No
 
 def test_a_comment_or_docstring_reruns_nothing(finished: Project) -> None:
     with edited(
-        finished.root / "src/robustscape/training/methods/adversarial.py", "    x_adv =", "    # why\n    x_adv ="
+        finished.root / "src/robustscape/training/methods/adversarial.py", "    return", "    # why\n    return"
     ):
         assert finished.planned() == []
     with edited(finished.root / "src/robustscape/training/loop.py", '"""The training loop', '"""A training loop'):
@@ -78,9 +78,7 @@ def test_a_comment_or_docstring_reruns_nothing(finished: Project) -> None:
 
 def test_a_methods_code_reruns_its_runs_and_no_others(finished: Project) -> None:
     path = finished.root / "src/robustscape/training/methods/adversarial.py"
-    with edited(
-        path, "return lambda: F.cross_entropy(model(x_adv), y)", "return lambda: 1.0 * F.cross_entropy(model(x_adv), y)"
-    ):
+    with edited(path, "attack(model, x, y), y)", "attack(model, x, y), 1 * y)"):
         planned = finished.planned()
     trained = {name for name in planned if name.startswith("train_")}
     assert trained and all("pgd" in name or "random" in name for name in trained)
@@ -92,10 +90,8 @@ def test_an_attacks_code_reruns_what_uses_it(finished: Project) -> None:
     path = finished.root / "src/robustscape/attacks/random_noise.py"
     with edited(path, "return threat.random_point(x, generator)", "return threat.random_point(x, generator) + 0"):
         planned = finished.planned()
-    assert {name for name in planned if name.startswith("train_")} == {
-        "train_digits2_tiny_logistic_regression_yamada2021_mnist2_random_l2",
-        "train_digits2_tiny_logistic_regression_yamada2021_mnist2_random_linf",
-    }
+    trained = [name for name in planned if name.startswith("train_")]
+    assert len(trained) == 9 and all("_random_l" in name for name in trained)
     assert not any("svhn" in name or "theory_1" in name for name in planned)
 
 
@@ -106,9 +102,8 @@ def test_a_key_that_is_read_reruns_and_one_that_is_not_does_not(finished: Projec
     attacks = finished.root / "config/attacks/yamada2021.yaml"
     with edited(attacks, "parameters: {steps: 10, step_size: 1/255}", "parameters: {steps: 11, step_size: 1/255}"):
         planned = finished.planned()
-    assert [name for name in planned if name.startswith("train_")] == [
-        "train_digits_tiny_resnet18_tiny_yamada2021_svhn_pgd"
-    ]
+    trained = [name for name in planned if name.startswith("train_")]
+    assert len(trained) == 4 and all("svhn_pgd" in name for name in trained)
     assert not any("mnist2" in name or "cifar10" in name for name in planned)
 
 

@@ -256,7 +256,9 @@ def _read_studies(folder: Path) -> dict[str, Study]:
 def _resize(name: str, recipe: Recipe, sizes: dict[str, RecipeSizes]) -> Recipe:
     for pattern, size in sizes.items():
         if fnmatchcase(name, pattern):
-            changes = size.model_dump(exclude_none=True, exclude={"probe_samples", "traced_updates"})
+            changes = size.model_dump(exclude_none=True, exclude={"probe_samples", "traced_updates", "augmentation"})
+            if size.augmentation is not None:
+                changes["augmentation"] = size.augmentation
             if size.traced_updates is not None:
                 first, last = recipe.traced_updates.first, recipe.traced_updates.last
                 changes["traced_updates"] = TracedUpdates(

@@ -252,6 +252,8 @@ class RecipeSizes(Strict):
     """Passes over the training set."""
     batch_size: int | None = Field(None, ge=1)
     """Samples of a step, where the stand-in data set is too small for the work's batch size."""
+    augmentation: Augmentation | None = None
+    """In the pixels of the stand-in; the works' are for images of 32 x 32."""
     traced_updates: int | None = Field(None, ge=1)
     """Upper bound of the updates recorded at the beginning and at the end."""
     probe_samples: int | None = Field(None, ge=1)

@@ -209,8 +209,8 @@ def same_level(a: Any, b: Any) -> bool:
 def _snap(values: pd.Series, ours: pd.Series) -> list[Any]:
     """Printed levels, each replaced by our level that it stands for, where there is one."""
     known = list(ours.drop_duplicates())
-    found = {value: next((k for k in known if same_level(k, value)), value) for value in values.drop_duplicates()}
-    return [found[value] for value in values]
+    found = {_token(v): next((k for k in known if same_level(k, v)), v) for v in values.drop_duplicates()}
+    return [found[_token(value)] for value in values]
 
 
 def _beside(table: pd.DataFrame, factors: list[str], printed: pd.DataFrame) -> pd.DataFrame:

@@ -1,0 +1,70 @@
+"""Robust accuracy as an attack gets more room or more work: it must never rise (contract 8, sign of gradient masking).
+
+Each point is an attack of its own, unlike ``attacks.curve``, whose result cannot rise by construction. Cost: the sum of the
+attacks; samples misclassified clean are not attacked.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from robustscape.attacks import flags
+from robustscape.attacks.craft import craft, survives
+from robustscape.config.attacks import AttackSpec
+from robustscape.errors import ConfigError
+from robustscape.runs import TrainedRun
+
+
+def attack_strength(
+    run: TrainedRun,
+    *,
+    attack: AttackSpec,
+    eps: list[float] | None = None,
+    steps: list[int] | None = None,
+    samples: Annotated[int, Field(ge=1)] | None = None,
+) -> list[dict[str, Any]]:
+    """Rows robust_accuracy (percent), a row a point, with the column ``flag_non_monotone`` of the whole curve.
+
+    Args:
+        run: the trained model and its test split.
+        attack: the attack; its steps should be relative to eps (``rel_step_size``).
+        eps: radii, rising; give these or ``steps``.
+        steps: numbers of steps, rising, at the run's own eps; the attack must have the parameter ``steps``.
+        samples: first samples of the test split; None for all.
+
+    Raises:
+        ConfigError: both or neither of ``eps`` and ``steps``, or steps for an attack that has none.
+    """
+    if (eps is None) == (steps is None):
+        raise ConfigError("attack_strength: give either eps or steps.")
+    if steps and "steps" not in attack.parameters:
+        raise ConfigError(f"attack_strength: attack '{attack.attack}' has no parameter 'steps'.")
+    x, y = run.test.inputs(slice(samples)), run.test.y[:samples]
+    right = survives(run.model, x, y).nonzero().squeeze(1)
+    points = [(float(radius), None) for radius in eps or ()] + [(run.eps, count) for count in steps or ()]
+    accuracies = []
+    for radius, count in points:
+        spec = attack
+        if count is not None:
+            spec = attack.model_copy(update={"parameters": {**attack.parameters, "steps": count}})
+        survivors = len(right)
+        if radius > 0 and len(right):
+            found = craft(run.model, x[right], y[right], spec, radius, seed=run.seed, index=right.cpu())
+            survivors = int(survives(run.model, found, y[right]).sum())
+        accuracies.append(100 * survivors / max(len(y), 1))
+    masked = flags.non_monotone(accuracies)
+    return [
+        {
+            "attack": attack.attack,
+            "attack_eps": radius,
+            "steps": attack.parameters.get("steps") if count is None else count,
+            "samples": len(y),
+            "flag_non_monotone": masked,
+            "metric": "robust_accuracy",
+            "value": accuracy,
+            "unit": "percent",
+        }
+        for (radius, count), accuracy in zip(points, accuracies, strict=True)
+    ]

@@ -1,0 +1,77 @@
+"""Examples made on one run, tried on the others: the transfer matrix of a group of runs (kim2023 eq 3.6; ma2025 chapter 6)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from robustscape.config.attacks import AttackSpec
+from robustscape.config.numbers import label
+from robustscape.errors import ConfigError
+from robustscape.evaluation.transfer import transfer_matrix
+from robustscape.runs import TrainedRun
+
+
+def transferability(
+    runs: list[TrainedRun],
+    *,
+    attack: AttackSpec,
+    eps: Annotated[float, Field(gt=0)],
+    samples: Annotated[int, Field(ge=1)] | None = None,
+    noise: list[float] = [],  # noqa: B006  (read from the syntax tree as a schema; never changed)
+    draws: Annotated[int, Field(ge=1)] = 3,
+    denominators: list[Literal["all", "all_models_right", "pair", "pair_parity"]] = ["all", "all_models_right"],  # noqa: B006
+    limit: Annotated[int, Field(ge=1)] | None = None,
+) -> list[dict[str, Any]]:
+    """Rows transferability (percent), and with noise its nullified ratios, by source, target and denominator.
+
+    Args:
+        runs: the models; all are sources and targets, on the test split of the first, which must be everybody's data set.
+        attack: how to craft, once a source.
+        eps: radius of the attack.
+        samples: first samples of the test split; None for all.
+        noise: levels of noise after crafting, as multiples of eps.
+        draws: of the noise, averaged over.
+        denominators: shares of which samples, see ``evaluation.transfer``.
+        limit: no more than the first so many samples of a denominator.
+
+    Returns:
+        Rows in which a run is called by what tells it from the others: architecture, recipe, eps and seed as needed.
+
+    Raises:
+        ConfigError: the runs have different data sets.
+    """
+    sets = sorted({run.config["dataset"]["name"] for run in runs})
+    if len(sets) > 1:
+        raise ConfigError(f"transferability: the runs must share a data set, got {', '.join(sets)}.")
+    models = dict(zip(names(runs), (run.model for run in runs), strict=True))
+    x, y = runs[0].test.inputs(slice(samples)), runs[0].test.y[:samples]
+    return transfer_matrix(
+        models,
+        models,
+        x,
+        y,
+        attack,
+        eps,
+        seed=runs[0].seed,
+        noise=noise,
+        draws=draws,
+        denominators=denominators,
+        limit=limit,
+    )
+
+
+def names(runs: list[TrainedRun]) -> list[str]:
+    """What tells each run from the others; the architecture alone if nothing does."""
+    facts = [
+        (
+            run.config["architecture"]["name"],
+            run.config["recipe"]["name"],
+            f"ε = {label(run.eps)}".replace("_", "/"),
+            f"seed {run.seed}",
+        )
+        for run in runs
+    ]
+    differ = [index for index, values in enumerate(zip(*facts, strict=True)) if len(set(values)) > 1] or [0]
+    return [", ".join(fact[index] for index in differ) for fact in facts]
