@@ -9,11 +9,16 @@ import pytest
 import torch
 from torch import nn
 
+from robustscape import checkpoints
+from robustscape.attacks.generator import SampleGenerator
 from robustscape.config.attacks import AttackSpec
 from robustscape.config.recipes import Recipe
 from robustscape.data import Split
+from robustscape.data.batches import augment
 from robustscape.errors import CorruptFile, UserError
 from robustscape.training import loop
+from robustscape.training.closure import Closure
+from robustscape.training.objective import CrossEntropy
 
 ATTACKS = {
     "pgd": AttackSpec(attack="pgd", parameters={"steps": 3, "step_size": 0.05}),
@@ -177,3 +182,120 @@ def test_the_attack_costs_input_gradients_only() -> None:
     x_adv = attack(model, split.inputs(slice(8)), split.y[:8])
     assert not touched and model.training and all(p.requires_grad for p in model.parameters())
     assert (x_adv - split.inputs(slice(8))).abs().max() > 0.01
+
+
+FULL = {
+    "probes": {"robust": {"name": "accuracy", "parameters": {"split": "test", "attack": "pgd"}}},
+    "traces": {"norm": {"name": "gradient_norm"}, "moved": {"name": "distance"}, "error": {"name": "error"}},
+    "traced_updates": {"first": 5, "last": 3},
+    "keep": [0.5],
+    "phases": [
+        {"at": 0.25, "method": "standard"},
+        {"at": 0.75, "optimizer": {"name": "sgd", "parameters": {"lr": 0.01, "momentum": 0.9}}, "keep_state": True},
+    ],
+    "eps_schedule": {"kind": "cosine", "start": 0, "end": 1.5, "clip": 1, "hold": "epoch", "restarts": [0.5]},
+}
+
+
+@pytest.mark.parametrize("stop", [1, 2, 3])
+def test_resume_within_phases_with_traces_and_kept_weights(tmp_path: Path, stop: int) -> None:
+    recipe, state = make_recipe(**FULL), tmp_path / "state.safetensors"
+    train(recipe, state=state, fingerprint="f", until=stop)
+    resumed, whole = train(recipe, state=state, fingerprint="f"), train(recipe)
+    assert same(resumed.last, whole.last) and same(resumed.selected, whole.selected)
+    assert resumed.history.equals(whole.history) and resumed.updates.equals(whole.updates)
+    assert resumed.kept.keys() == whole.kept.keys() == {"epoch2.safetensors"}
+    assert same(resumed.kept["epoch2.safetensors"], whole.kept["epoch2.safetensors"])
+
+
+def test_traces_are_what_they_say() -> None:
+    """Plain SGD without momentum moves by lr times the gradient, so the first distance is known."""
+    sgd = {"name": "sgd", "parameters": {"lr": 0.05}}
+    trained = train(make_recipe(**{**FULL, "optimizer": sgd, "phases": [], "probes": {}, "select": "last"}))
+    updates = trained.updates
+    assert list(updates["update"]) == [1, 2, 3, 4, 5, 14, 15, 16] and list(updates["epoch"]) == [1] * 4 + [2] + [4] * 3
+    assert updates["moved"][0] == pytest.approx(0.05 * updates["norm"][0], rel=1e-5)
+    assert updates["error"].between(0, 100).all()
+
+
+def test_a_phase_changes_the_method_from_its_epoch_on() -> None:
+    plain = {"probes": {}, "select": "last", "keep": [0.25, 0.75]}
+    adversarial = train(make_recipe(**plain))
+    changed = train(make_recipe(**plain, phases=[{"at": 0.5, "method": "standard"}]))
+    assert same(adversarial.kept["epoch1.safetensors"], changed.kept["epoch1.safetensors"])
+    assert not same(adversarial.kept["epoch3.safetensors"], changed.kept["epoch3.safetensors"])
+    clean = train(make_recipe(**plain, phases=[{"at": 0.25, "method": "standard"}]), eps=0.0)
+    assert same(clean.last, train(make_recipe(**plain), eps=0.0).last), "at eps = 0 the two methods are one"
+
+
+def test_a_new_optimizer_takes_over_the_momentum_if_asked() -> None:
+    """The same optimizer once more, its state kept, is no change; its state dropped, it is one."""
+    plain = {"probes": {}, "select": "last"}
+    recipe = make_recipe(**plain)
+    again = {"at": 0.5, "optimizer": recipe.optimizer.model_dump()}
+    whole = train(recipe).last
+    assert same(train(make_recipe(**plain, phases=[{**again, "keep_state": True}])).last, whole)
+    assert not same(train(make_recipe(**plain, phases=[again])).last, whole)
+
+
+def test_the_epoch_of_a_collapse_can_be_trained_again(tmp_path: Path) -> None:
+    """From the state kept at its start, one epoch gives the weights kept at its end, bit for bit."""
+    probe = {"robust": {"name": "accuracy", "parameters": {"split": "test", "attack": "pgd"}}}
+    recipe = make_recipe(probes=probe, select="last", fall={"probe": "robust", "share": 0.9}, epochs=6)
+    state = tmp_path / "state.safetensors"
+    whole = train(recipe, state=state, fingerprint="f")
+    values = list(whole.history["robust"])
+    kept = [epoch for epoch in range(1, 7) if loop.fell(values[:epoch], 0.9)]
+    assert kept, "the little run falls somewhere"
+    seen = []
+    again = train(
+        recipe.model_copy(update={"probes": {}, "fall": None}),
+        state=state.with_suffix(".fall"),
+        fingerprint="f",
+        until=kept[-1],
+        observe=lambda epoch, step, *_: seen.append((epoch, step)),
+    )
+    assert seen == [(kept[-1], step) for step in range(4)]
+    assert same(again.last, checkpoints.load(state.with_suffix(".fall_end"), "cpu")[0])
+
+
+@pytest.mark.parametrize(
+    ("values", "kept"),
+    [([50, 60, 10, 5, 55, 1], [1, 2]), ([50, 40, 45, 30], [1, 3]), ([1, 2, 3], [1]), ([5, 5], [1]), ([7], [])],
+)
+def test_which_fall_is_kept(values: list[float], kept: list[int]) -> None:
+    """The first collapse; before there is one, each fall larger than those before it."""
+    assert [i for i in range(len(values)) if loop.fell(values[: i + 1], 0.3)] == kept
+
+
+def test_statistics_of_batchnorm_are_those_of_one_pass() -> None:
+    """Two calls of the closure in a step update them once, by the call the optimizer names; losses one by one agree."""
+    x, y = make_splits()[0].inputs(slice(20)), make_splits()[0].y[:20]
+
+    class Twice(torch.optim.SGD):
+        statistics_pass = 1
+
+    def after(*calls: int, pass_number: int) -> torch.Tensor:
+        model = make_model()
+        optimizer = Twice(model.parameters(), lr=0.1)
+        optimizer.statistics_pass = pass_number  # type: ignore[misc]
+        closure = Closure(model)
+        closure.begin(optimizer, CrossEntropy(model, x, y))
+        for _ in calls:
+            mean = closure()
+            assert mean.item() == pytest.approx(closure.per_sample().mean().item(), rel=1e-5)
+            with torch.no_grad():
+                model[0].weight += 1
+        return model[1].running_mean.clone()
+
+    assert torch.equal(after(1, pass_number=0), after(1, 2, pass_number=0))
+    assert not torch.equal(after(1, 2, pass_number=0), after(1, 2, pass_number=2))
+
+
+def test_cutout_covers_a_square_of_each_image() -> None:
+    x = torch.ones(64, 3, 10, 10)
+    draws = SampleGenerator.seeded(1, torch.arange(64), "cpu")
+    covered = (augment(x, draws, cutout=4) == 0).all(1)
+    area = covered.sum((1, 2))
+    assert area.max() == 16 and area.min() >= 4 and len(area.unique()) > 1
+    assert (covered.any(1).sum(1) * covered.any(2).sum(1) == area).all(), "a rectangle"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -63,15 +64,19 @@ def transferability(
 
 
 def names(runs: list[TrainedRun]) -> list[str]:
-    """What tells each run from the others; the architecture alone if nothing does."""
+    """The fewest words that tell each run from the others: its architecture, eps, seed, recipe, or some of these."""
     facts = [
         (
             run.config["architecture"]["name"],
-            run.config["recipe"]["name"],
             f"ε = {label(run.eps)}".replace("_", "/"),
             f"seed {run.seed}",
+            run.config["recipe"]["name"],
         )
         for run in runs
     ]
-    differ = [index for index, values in enumerate(zip(*facts, strict=True)) if len(set(values)) > 1] or [0]
-    return [", ".join(fact[index] for index in differ) for fact in facts]
+    chosen = (
+        [", ".join(fact[index] for index in fields) for fact in facts]
+        for count in (1, 2, 3, 4)
+        for fields in itertools.combinations(range(4), count)
+    )
+    return next(found for found in chosen if len(set(found)) == len(runs))

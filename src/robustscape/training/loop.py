@@ -153,12 +153,13 @@ def train(
     for epoch in bar:
         began = time.perf_counter()
         if recipe.in_force(epoch).phase != now.phase:
-            now, before = recipe.in_force(epoch), optimizer
-            optimizer = _optimizer(now.optimizer, parameters)
-            base_rates = [group["lr"] for group in optimizer.param_groups]
-            if now.keep_state:
-                _take_over(optimizer, before)
+            before, now = now, recipe.in_force(epoch)
             method = partial(catalog.load("method", now.method), **now.parameters)
+            if now.optimizer is not before.optimizer:
+                old, optimizer = optimizer, _optimizer(now.optimizer, parameters)
+                base_rates = [group["lr"] for group in optimizer.param_groups]
+                if now.keep_state:
+                    _take_over(optimizer, old)
         torch.manual_seed(derive(seed, "layers", epoch))  # dropout and the like
         order = epoch_order(len(train_split.y), derive(seed, "order"), epoch, device)
         sums = {"train_loss": torch.zeros((), device=device)}
