@@ -34,7 +34,7 @@ KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "optimizer": (("training/optimizers",), ("parameters",)),
     "probe": (("training/probes",), ("context",)),
     "trace": (("training/traces",), ("context",)),
-    "measurement": (("evaluation", "landscape"), ("run",)),
+    "measurement": (("evaluation", "landscape", "training"), ("run",)),
     "comparison": (("evaluation", "landscape"), ("runs",)),
     "theory": (("theory",), ()),
     "table": (("report/tables",), ("rows", "item")),

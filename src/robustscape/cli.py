@@ -121,7 +121,7 @@ def _list(options: argparse.Namespace) -> None:
 def _doctor(options: argparse.Namespace) -> None:
     from robustscape.doctor import examine
 
-    problems = examine(_plan(options))
+    problems = examine(_plan(options), Path(options.downloads) if options.downloads else None)
     if problems:
         raise UserError(f"{problems} of the checks above failed.")
 

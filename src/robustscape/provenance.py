@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from robustscape import __version__
+
 PACKAGE = Path(__file__).parent
 
 #: Packages whose version may change a number.
@@ -182,7 +184,7 @@ def environment() -> dict[str, Any]:
 @functools.cache
 def _machine() -> dict[str, Any]:
     return {
-        "robustscape": _version("robustscape"),
+        "robustscape": __version__,
         "python": platform.python_version(),
         **{name: _version(name) for name in _PACKAGES},
         "platform": f"{platform.system()} {platform.machine()}",

@@ -182,7 +182,7 @@ class Recipe(Strict):
     traces: dict[str, Trace] = {}
     """Column of updates.csv -> what is recorded."""
     traced_updates: TracedUpdates = TracedUpdates()
-    """Which updates are recorded."""
+    """At which updates the traces are taken."""
     keep: list[float] = []
     """Fractions of training after which the weights are kept, beside the selected and the last ones."""
     fall: Fall | None = None
