@@ -6,7 +6,11 @@ their turn, so that a slow minute of a shared machine hits all alike. Both the w
 kept; on a busy machine the ratio of CPU times is the steadier one, and only with one thread: threads that wait for each
 other burn CPU time.
 
-Run: ``python benchmarks/attacks.py``; ``--quick`` for a look in two minutes.
+Every candidate's part of a chunk is written as soon as it is done; ``--resume`` goes on after the last one. AutoAttack is
+run at ``--autoattack-eps``, where part of the images hold to the end: the authors' version takes seconds for each of those.
+
+Run: ``python benchmarks/attacks.py``; ``--quick`` for a look in two minutes; ``--only autoattack --images 250 --threads 2`` for
+the suite against the authors', a quarter of an hour on two quiet cores.
 """
 
 from __future__ import annotations
@@ -15,7 +19,6 @@ import argparse
 import copy
 import hashlib
 import json
-import logging
 import tempfile
 import time
 from collections.abc import Callable
@@ -40,7 +43,7 @@ from robustscape.attacks.generator import SampleGenerator
 from robustscape.attacks.gradients import frozen, input_gradient
 from robustscape.attacks.losses import cross_entropy
 from robustscape.attacks.pgd import pgd
-from robustscape.attacks.suite import run_suite
+from robustscape.attacks.suite import SuiteResult, run_suite
 from robustscape.attacks.threat import Threat
 from robustscape.config.attacks import AttackSpec, Suite
 from robustscape.devices import configure
@@ -101,7 +104,10 @@ def spec(attack: str, **parameters: Any) -> AttackSpec:
 # -- comparisons --------------------------------------------------------------------------------------------------------
 
 
-def pgd_libraries(model: nn.Module, eps: float, steps: int) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
+Candidate = Callable[[Tensor, Tensor], Tensor | SuiteResult]
+
+
+def pgd_libraries(model: nn.Module, eps: float, steps: int) -> dict[str, Candidate]:
     """PGD with a random start and step eps / 10, in four libraries; none is told more than the others."""
     import foolbox
     import torchattacks
@@ -135,12 +141,19 @@ def pgd_libraries(model: nn.Module, eps: float, steps: int) -> dict[str, Callabl
     }
 
 
-def autoattack(model: nn.Module, eps: float, budget: dict[str, int]) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
-    """The standard version, as its authors run it, and the suite of the same attacks."""
+class _Told:
+    """Stands in for the authors' logger: their progress, printed."""
+
+    def __getattr__(self, level: str) -> Callable[..., None]:
+        return lambda *message: print("  pyautoattack:", *message, flush=True)
+
+
+def autoattack(model: nn.Module, eps: float, budget: dict[str, int]) -> dict[str, Candidate]:
+    """The standard version, as its authors run it, and the suite of the same attacks in the same order."""
     import pyautoattack
 
-    logging.getLogger("auto-attack").setLevel(logging.CRITICAL)
     oracle = pyautoattack.AutoAttack(model, eps=eps, seed=0, version="standard")
+    oracle.logger = _Told()
     for part in (oracle.apgd, oracle.apgd_targeted):
         part.n_iter = budget["iterations"]
         part.n_iter_2, part.n_iter_min, part.size_decr = (
@@ -159,45 +172,81 @@ def autoattack(model: nn.Module, eps: float, budget: dict[str, int]) -> dict[str
             ("square5000", spec("square", queries=budget["queries"], rescale_schedule=False)),
         ),
     )
+
+    def told(name: str, done: int, total: int) -> None:
+        print(f"  robustscape: {name} {done}/{total}", flush=True)
+
     return {
-        "robustscape": lambda x, y: run_suite(model, x, y, suite, eps, seed=0).x_adv,
-        "robustscape, bf16": lambda x, y: run_suite(model, x, y, suite, eps, seed=0, precision="bf16").x_adv,
+        "robustscape, bf16": lambda x, y: run_suite(model, x, y, suite, eps, seed=0, precision="bf16", progress=told),
         "pyautoattack": lambda x, y: oracle.run_standard_evaluation(x, y, batch_size=THEIR_BATCH)[0],
+        "robustscape": lambda x, y: run_suite(model, x, y, suite, eps, seed=0, progress=told),
     }
 
 
 def compare(
     name: str,
-    candidates: dict[str, Callable[[Tensor, Tensor], Tensor]],
+    candidates: dict[str, Candidate],
     model: nn.Module,
     x: Tensor,
     y: Tensor,
+    eps: float,
     keep: Callable[[dict[str, Any]], None],
+    known: Callable[[dict[str, Any]], dict[str, Any] | None],
 ) -> None:
-    """Every candidate on every chunk; a row is kept after each chunk."""
-    total = {key: {"seconds": 0.0, "cpu_seconds": 0.0, "robust": 0} for key in candidates}
+    """Every candidate on every chunk; each part is kept when it is done, and the sums of the chunks all have finished."""
+    parts: list[dict[str, dict[str, Any]]] = []
     for chunk in torch.arange(len(x)).split(THEIR_BATCH):
+        parts.append({})
         for key, candidate in candidates.items():
-            x_adv, wall, cpu = clocked(lambda candidate=candidate, chunk=chunk: candidate(x[chunk], y[chunk]))
-            sums = total[key]
-            sums["seconds"] += wall
-            sums["cpu_seconds"] += cpu
-            sums["robust"] += int(survives(model, x_adv.detach(), y[chunk]).sum())
-        images = int(chunk[-1]) + 1
-        row: dict[str, Any] = {"comparison": name, "images": images, "candidates": {}}
-        for key, sums in total.items():
-            row["candidates"][key] = {
-                "seconds": round(sums["seconds"], 2),
-                "cpu_seconds": round(sums["cpu_seconds"], 2),
-                "robust_accuracy_percent": 100 * sums["robust"] / images,
+            about = {"comparison": name, "eps": eps, "candidate": key, "first": int(chunk[0]), "images": len(chunk)}
+            row = known(about)
+            if row is None:
+                row = about | _part(candidate, model, x[chunk], y[chunk])
+                keep(row)
+            parts[-1][key] = row
+        keep(_sums(name, eps, parts, list(candidates)))
+
+
+def _part(candidate: Candidate, model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Any]:
+    """Time and robust samples of one candidate on one chunk; of a suite, the same of its attacks."""
+    found, wall, cpu = clocked(lambda: candidate(x, y))
+    stages = {}
+    if isinstance(found, SuiteResult):
+        for outcome in found.outcomes:
+            stages[outcome.name] = {
+                "attempted": int(outcome.attempted.sum()),
+                "fooled": int(outcome.fooled.sum()),
+                "seconds": round(outcome.seconds, 2),
+                "forwards": outcome.forwards,
+                "backwards": outcome.backwards,
             }
-        others = [key for key in total if not key.startswith("robustscape")]
-        for clock in ("seconds", "cpu_seconds"):
-            best = min(total[key][clock] for key in others)
-            row[f"times_faster_than_best_other_by_{clock}"] = {
-                key: round(best / total[key][clock], 2) for key in total if key.startswith("robustscape")
-            }
-        keep(row)
+        found = found.x_adv
+    robust = int(survives(model, found.detach(), y).sum())
+    row: dict[str, Any] = {"seconds": round(wall, 2), "cpu_seconds": round(cpu, 2), "robust": robust}
+    return row | ({"attacks": stages} if stages else {})
+
+
+def _sums(name: str, eps: float, parts: list[dict[str, dict[str, Any]]], keys: list[str]) -> dict[str, Any]:
+    """The comparison over the chunks so far."""
+    images = sum(part[keys[0]]["images"] for part in parts)
+    total = {
+        key: {measure: sum(part[key][measure] for part in parts) for measure in ("seconds", "cpu_seconds", "robust")}
+        for key in keys
+    }
+    row: dict[str, Any] = {"comparison": name, "eps": eps, "images": images, "candidates": {}}
+    for key, sums in total.items():
+        row["candidates"][key] = {
+            "seconds": round(sums["seconds"], 2),
+            "cpu_seconds": round(sums["cpu_seconds"], 2),
+            "robust_accuracy_percent": round(100 * sums["robust"] / images, 2),
+        }
+    others = [key for key in keys if not key.startswith("robustscape")]
+    for clock in ("seconds", "cpu_seconds"):
+        best = min(total[key][clock] for key in others)
+        row[f"times_faster_than_best_other_by_{clock}"] = {
+            key: round(best / total[key][clock], 2) for key in keys if key.startswith("robustscape")
+        }
+    return row
 
 
 # -- ablations ----------------------------------------------------------------------------------------------------------
@@ -258,8 +307,8 @@ def ablations(
         "batches of 128, not 250, forward": (pieces(forward, attacked, 250), pieces(forward, attacked, 128)),
         "batches of 128, not 250, gradient": (pieces(gradient, attacked, 250), pieces(gradient, attacked, 128)),
         "inference mode, forward": (forward(attacked, small, inference=False), forward(attacked, small)),
-        "folded batch normalisation, forward (not used)": (forward(attacked, small), forward(folded, small)),
-        "folded batch normalisation, gradient (not used)": (gradient(attacked, small), gradient(folded, small)),
+        "folded batch normalisation, forward (of bf16 only)": (forward(attacked, small), forward(folded, small)),
+        "folded batch normalisation, gradient (of bf16 only)": (gradient(attacked, small), gradient(folded, small)),
         "bf16 far from boundaries, forward": (forward(attacked, small), forward(half, small)),
         "bf16 far from boundaries, gradient": (gradient(attacked, small), gradient(half, small)),
         "release inside APGD-20, eps 15 % up": (run_apgd(False), run_apgd(True)),
@@ -328,6 +377,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--eps", type=float, default=0.25)
+    parser.add_argument("--autoattack-eps", type=float, default=0.26)
+    parser.add_argument("--resume", action="store_true", help="keep the parts that --output already holds")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--quick", action="store_true", help="few images, short budgets")
     parser.add_argument("--only", choices=["ablation", "curve", "pgd", "autoattack"], default=None)
@@ -344,24 +395,35 @@ def main() -> None:
         budget = {"iterations": 10, "queries": 100, "n_target_classes": 3}
     rows = json.loads(options.output.read_text())["results"] if options.output.exists() else []
 
+    keys = ("threads", "eps", "comparison", "candidate", "first", "ablation", "curve")
+
+    def same(old: dict[str, Any], new: dict[str, Any]) -> bool:
+        return [old.get(key) for key in keys] == [new.get(key) for key in keys]
+
     def keep(row: dict[str, Any]) -> None:
         """Write the row; it replaces that of an earlier run, or of the comparison's earlier chunks."""
         nonlocal rows
         row = {"threads": options.threads, "eps": options.eps, **row}
-        keys = ("threads", "eps", "comparison", "ablation", "curve")
-        rows = [old for old in rows if [old.get(key) for key in keys] != [row.get(key) for key in keys]]
+        rows = [old for old in rows if not same(old, row)]
         rows.append(row)
         write(options.output, rows)
         print(row, flush=True)
+
+    def known(about: dict[str, Any]) -> dict[str, Any] | None:
+        """The part an earlier run left, if it may be used."""
+        wanted = {"threads": options.threads, **about}
+        fitting = [row for row in rows if all(row.get(key) == value for key, value in wanted.items())]
+        return fitting[0] if fitting and options.resume else None
 
     def wanted(part: str) -> bool:
         return options.only in (None, part)
 
     if wanted("pgd"):
         steps = 10 if options.quick else 50
-        compare(f"PGD-{steps}", pgd_libraries(model, options.eps, steps), model, x, y, keep)
+        compare(f"PGD-{steps}", pgd_libraries(model, options.eps, steps), model, x, y, options.eps, keep, known)
     if wanted("autoattack"):
-        compare("AutoAttack standard", autoattack(model, options.eps, budget), model, x, y, keep)
+        eps = options.autoattack_eps
+        compare("AutoAttack standard", autoattack(model, eps, budget), model, x, y, eps, keep, known)
     if wanted("ablation"):
         ablations(model, x, y, 0.2, 3 if options.quick else options.rounds, keep)
     if wanted("curve"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 import os
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +18,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from robustscape import catalog
 from robustscape.attacks import flags
+from robustscape.attacks import square as square_module
 from robustscape.attacks._prepared import prepared
 from robustscape.attacks.counting import CountedModel
 from robustscape.attacks.craft import craft, survives
 from robustscape.attacks.curve import eps_curve
+from robustscape.attacks.generator import SampleGenerator
 from robustscape.attacks.gradients import input_gradient, predict
-from robustscape.attacks.losses import cross_entropy
+from robustscape.attacks.losses import cross_entropy, margin
+from robustscape.attacks.square import square
 from robustscape.attacks.suite import SuiteResult, run_suite, to_robustbench
+from robustscape.attacks.threat import Threat
 from robustscape.config.attacks import AttackSpec, Suite
 from robustscape.errors import AttackError, ConfigError, CorruptFile, UserError
 
@@ -116,15 +123,18 @@ def test_passes_are_what_the_docstrings_say() -> None:
         "apgd": (1 + 8 + 1 + verdict, 8),
         "apgd_t": (1 + 3 * (5 + 1) + verdict, 3 * 5),
         "fab": (1 + 2 * 4 * 2 + verdict, 2 * 4),
-        "square": (2 + 40 + verdict, 0),
     }
-    assert {o.name: (o.forwards / 10, o.backwards / 10) for o in result.outcomes} == expected
+    passes = {o.name: (o.forwards / 10, o.backwards / 10) for o in result.outcomes}
+    forwards, backwards = passes.pop("square")  # queries that propose nothing new cost nothing
+    assert passes == expected
+    assert 0.5 * 40 < forwards < 2 + 40 + verdict and backwards == 0
+    expected["square"] = (forwards, backwards)
     rows = result.rows()
-    passes = {(row["attack"], row["metric"]): row["value"] for row in rows if "passes" in row["metric"]}
+    table = {(row["attack"], row["metric"]): row["value"] for row in rows if "passes" in row["metric"]}
     for name, (forwards, backwards) in expected.items():
-        assert passes[name, "forward_passes"] == forwards
-        assert passes[name, "backward_passes"] == backwards
-    assert passes["small", "forward_passes"] == sum(f for f, _ in expected.values())
+        assert table[name, "forward_passes"] == pytest.approx(forwards)
+        assert table[name, "backward_passes"] == backwards
+    assert table["small", "forward_passes"] == sum(f for f, _ in expected.values())
 
 
 def test_untargeted_fab_counts_a_backward_pass_for_each_class() -> None:
@@ -266,6 +276,97 @@ def test_bf16_is_as_strong_and_never_overstates(digits: Any) -> None:
     assert mixed.robust_accuracy == pytest.approx(exact.robust_accuracy, abs=0.8)
     assert {row["precision"] for row in mixed.rows()} == {"bf16"}
     assert mixed.outcomes[0].fooled.equal(exact.outcomes[0].fooled)
+
+
+def test_bf16_search_is_deterministic_and_independent_of_batch_size(digits: Any) -> None:
+    runs = [
+        run_suite(
+            digits.model, digits.x[:90], digits.y[:90], small_suite(), 0.12, seed=0, batch_size=b, precision="bf16"
+        )
+        for b in (90, 90, 7)
+    ]
+    assert same(runs[0], runs[1])
+    for first, other in zip(runs[0].outcomes, runs[2].outcomes, strict=True):
+        assert torch.equal(first.fooled, other.fooled), first.name
+    assert 0 < runs[0].robust_accuracy < runs[0].clean_accuracy
+
+
+class Rounding(nn.Module):
+    """A search in a precision so low that ``claim`` is all it sees; ``in_fp32`` is the truth."""
+
+    def __init__(self, truth: nn.Module, claim: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.in_fp32 = CountedModel(truth)
+        self.claim = claim
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.claim(x)
+
+
+@pytest.mark.parametrize("name", ["apgd", "apgd_t", "fab", "square"])
+def test_nobody_is_released_whom_fp32_does_not_misclassify(name: str) -> None:
+    """The search calls every point but the clean one misclassified, and each time the truth is asked, and obeyed."""
+    truth = Stubborn()
+    x, y = torch.rand(6, 8), torch.zeros(6, dtype=torch.int64)
+
+    def everything_is_wrong(points: Tensor) -> Tensor:
+        moved = (points[:, None] != x).any(2).all(1)
+        return torch.where(moved[:, None], truth(points).roll(1, dims=1), truth(points))
+
+    spec = dict(small_suite().attacks)[name]
+    model = CountedModel(Rounding(truth, everything_is_wrong))
+    attack = catalog.load("attack", spec.attack)
+    x_adv = attack(model, x, y, Threat("Linf", 1.0), SampleGenerator.seeded(0, 6), **spec.parameters)
+    assert (truth(x_adv).argmax(1) == y).all()
+    assert (model(x + 0.01).argmax(1) != y).all()
+    assert model.forwards >= 6 * {"apgd": 8, "apgd_t": 15, "fab": 8, "square": 20}[name]  # nobody left early
+    assert model.in_fp32.forwards >= 6 * 4  # type: ignore[attr-defined]
+
+
+def test_square_keeps_only_what_fp32_finds_better(digits: Any) -> None:
+    """The search adds noise to the logits, far larger than most gains, and still the true margin never falls."""
+    x, y = digits.x[:40], digits.y[:40]
+
+    def noisy(points: Tensor) -> Tensor:
+        noise = torch.sin(1e4 * points.flatten(1).sum(1, keepdim=True) * torch.arange(1.0, 11.0))
+        return digits.model(points) + noise
+
+    reached = []
+    for queries in (1, 5, 20, 80):
+        with torch.no_grad():
+            x_adv = square(
+                Rounding(digits.model, noisy), x, y, Threat("Linf", 0.1), SampleGenerator.seeded(0, 40), queries=queries,
+                rescale_schedule=False,
+            )  # fmt: skip
+            reached.append(margin(digits.model(x_adv), y))
+    for fewer, more in itertools.pairwise(reached):
+        assert ((more >= fewer - 1e-5) | (more > 0)).all()
+    assert (reached[-1] > reached[0] + 0.5).float().mean() > 0.5
+
+
+def test_square_asks_no_question_twice_and_misses_nothing(digits: Any) -> None:
+    """The same points as the search that asks every query, for fewer passes."""
+    x, y, threat = digits.x[:30].double(), digits.y[:30], Threat("Linf", 0.08)
+    model = copy.deepcopy(digits.model).double()
+    counted, generator = CountedModel(model), SampleGenerator.seeded(3, 30)
+    with torch.no_grad():
+        found = square(counted, x, y, threat, generator, queries=150, rescale_schedule=False)
+        wrong = model(x).argmax(1) != y
+        images, labels, streams = x[~wrong], y[~wrong], SampleGenerator.seeded(3, 30).select(~wrong)
+        best = square_module._stripes(images, threat, streams)
+        highest = margin(model(best), labels)
+        for query in range(150):
+            share = square_module._share(query, 10_000, 0.8)
+            candidate = square_module._window(best, images, share, threat, streams)
+            value = margin(model(candidate), labels)
+            better = (value > highest) & (highest <= 0)  # a fooled sample is finished
+            highest = torch.where(better, value, highest)
+            best[better] = candidate[better]
+    torch.testing.assert_close(found[~wrong], best, rtol=0, atol=0)
+    assert torch.equal(found[wrong], x[wrong])
+    standing = int((highest <= 0).sum())
+    assert 0 < standing < len(images)
+    assert counted.forwards < 30 + len(images) * 151
 
 
 def test_bf16_answers_in_fp32_near_a_boundary(digits: Any) -> None:

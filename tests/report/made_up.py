@@ -136,6 +136,35 @@ def surface_rows(points: int = 21, **columns: Any) -> pd.DataFrame:
     return label(rows, **columns)
 
 
+def plane_rows(**columns: Any) -> pd.DataFrame:
+    """A panel of a plane with everything that can lie in it, and a panel of curves."""
+    side = np.linspace(-1, 1, 7)
+    grid = [(x, y) for x in side for y in side]
+    rows: list[dict[str, Any]] = []
+
+    def draw(
+        panel: str | None, layer: str, places: list[tuple[float, float]], method: str | None = None, **more: Any
+    ) -> None:
+        for x, y in places:
+            row = {"panel": panel, "layer": layer, "method": method, "x": x, "y": y, "value": x**2 - y**2 + 2.0}
+            rows.append({**row, "metric": "loss", "unit": "nats", "point": len(rows), **more})
+
+    draw("(a) plane", "surface", grid)
+    for row in list(rows):
+        draw("(a) plane", "flow", [(row["x"], row["y"])], dx=-row["x"], dy=row["y"], metric="speed")
+    draw("(a) plane", "path", [(0.0, 0.0), (0.5, 0.5), (0.9, 0.2)], "GD")
+    draw("(a) plane", "scatter", [(0.1, 0.2), (-0.3, 0.4)], "SAM")
+    draw("(a) plane", "arrow", [(0.0, 0.0)], "step", dx=0.3, dy=-0.2)
+    draw("(a) plane", "label", [(0.5, -0.5)], text="here")
+    draw(None, "point", [(0.9, 0.0)], text="saddle")
+    draw("(b) curves", "curve", [(0.0, 0.0), (0.5, 0.0), (1.0, 0.0)], "GD")
+    draw("(b) curves", "dots", [(0.5, 0.0)], "SAM")
+    draw("(b) curves", "band", [(0.0, 1.5), (1.0, 1.5)], "SAM")
+    draw("(b) curves", "level", [(0.0, 0.0)], text="floor")
+    rows.append({"method": "GD", "metric": "final_loss", "value": 0.25, "unit": "nats"})
+    return label(rows, **columns)
+
+
 def transfer_rows(**columns: Any) -> pd.DataFrame:
     """A transfer matrix of four nets."""
     nets = ["ResNet18", "PreActResNet18", "VGG16", "WRN28-10"]
@@ -152,4 +181,42 @@ def transfer_rows(**columns: Any) -> pd.DataFrame:
         for j, target in enumerate(nets)
         for seed in range(2)
     ]
+    return label(rows, **columns)
+
+
+def path_rows(**columns: Any) -> pd.DataFrame:
+    """Figure 1 of kanai2022: a frame, a way and its end, in three panels."""
+    rows = []
+    for panel in ("(a)", "(b)", "(c)"):
+        for shape, count in (("ball", 9), ("the way", 4), ("the end", 1)):
+            for place in range(count):
+                for metric, value in (("x_1", 0.3 * np.cos(place)), ("x_2", 0.3 * np.sin(place))):
+                    rows.append(
+                        {"panel": panel, "shape": shape, "place": place, "metric": metric, "value": value, "unit": "1"}
+                    )
+    return label(rows, **columns)
+
+
+def progress_rows(**columns: Any) -> pd.DataFrame:
+    """Figure 3 of kanai2022: accuracies after every epoch and the seconds spent so far, three seeds."""
+    rows = []
+    for method, pace in (("AT", 2.0), ("AWP", 2.5)):
+        for seed in range(3):
+            for epoch in range(1, 6):
+                values = {
+                    "train_accuracy": 40 + 5 * epoch + seed,
+                    "test_accuracy": 38 + 4 * epoch,
+                    "seconds": pace * epoch,
+                }
+                rows += [
+                    {
+                        "method": method,
+                        "seed": seed,
+                        "epoch": epoch,
+                        "metric": metric,
+                        "value": value,
+                        "unit": "seconds" if metric == "seconds" else "percent",
+                    }
+                    for metric, value in values.items()
+                ]
     return label(rows, **columns)

@@ -13,7 +13,10 @@ from made_up import (
     eigenvalue_rows,
     landscape_rows,
     make_item,
+    path_rows,
+    plane_rows,
     printed_accuracies,
+    progress_rows,
     surface_rows,
     transfer_rows,
 )
@@ -48,6 +51,16 @@ def case(name: str) -> tuple[Item, pd.DataFrame]:
         printed = rows[rows["seed"] == 0][[*factors, "metric", "value", "unit"]].assign(
             value=lambda r: r["value"] - 3.25
         )
+    elif name == "planes":
+        rows, factors, options = plane_rows(), ["panel", "layer", "method", "point"], {"labels": {"(b)": ["t", "loss"]}}
+    elif name == "surface_panels":
+        rows, factors = surface_rows(7), ["epsilon", "alpha", "beta"]
+        options = {"x": "alpha", "y": "beta", "panel": "epsilon", "metric": "loss", "wrap": 1}
+    elif name == "paths":
+        rows, factors, options = path_rows(), ["panel", "shape", "place"], {"grey": ["ball"], "wrap": 2}
+    elif name == "progress":
+        rows, factors, metrics = progress_rows(), ["method", "epoch"], ["train_accuracy", "test_accuracy", "seconds"]
+        options = {"hue": "method", "against": ["epoch", "seconds"]}
     else:
         rows, factors, options = surface_rows(7), ["epsilon", "alpha", "beta"], {"panel": "epsilon"}
     item = make_item(kind="figure", draw=name, title="A title", factors=factors, metrics=metrics, options=options)
@@ -59,7 +72,18 @@ def drawn(name: str, **changes) -> tuple[Figure, pd.DataFrame]:
     return catalog.load("figure", name)(rows, item, **{**item.options, **changes}), rows
 
 
-NAMES = ["curves", "lines_with_printed", "eigenvalues", "bars", "heatmap", "surface_3d"]
+NAMES = [
+    "surface_panels",
+    "paths",
+    "progress",
+    "curves",
+    "lines_with_printed",
+    "eigenvalues",
+    "bars",
+    "heatmap",
+    "surface_3d",
+    "planes",
+]
 
 
 def texts(figure: Figure) -> str:

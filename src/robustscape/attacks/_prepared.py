@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from robustscape.attacks.gradients import Classifier
+from robustscape.attacks.gradients import in_fp32 as form_in_fp32
 from robustscape.errors import AttackError
+from robustscape.models import fold_batchnorm
 
 Precision = Literal["fp32", "bf16"]
 
@@ -46,16 +48,18 @@ class MixedPrecision(nn.Module):
     bfloat16 halves the time of a convolution, and errs in the third digit of a logit. That would not matter to a gradient,
     but an attack would release samples that only bfloat16 misclassifies, and at a boundary it compares losses smaller than
     the error. So every sample whose two highest logits are close is passed again in fp32, and its logits and gradient are
-    those of the fp32 model. The first and the last layer, where rounding does most harm, stay in fp32.
+    those of the fp32 model; and before a sample is given up as fooled, ``in_fp32`` is asked (``gradients.confirmed``). The
+    first and the last layer, where rounding does most harm, stay in fp32.
 
     Args:
         model: logits (B, C) from inputs (B, ...), frozen.
+        in_fp32: the fp32 form, if passes through it are to be counted; None: ``model``.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, in_fp32: nn.Module | None = None) -> None:
         super().__init__()
-        self.exact = model
-        self.fast = copy.deepcopy(model)
+        self.in_fp32 = model if in_fp32 is None else in_fp32
+        self.fast = copy.deepcopy(model) if model.training else _folded(model)
         layers = [name for name, module in self.fast.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)]
         for name in layers[1:-1]:
             self.fast.get_submodule(name).to(torch.bfloat16)  # once, not in every pass
@@ -68,7 +72,15 @@ class MixedPrecision(nn.Module):
             logits: Tensor = self.fast(x).to(x.dtype)
         highest = logits.detach().topk(2, dim=1).values
         close = (highest[:, 0] - highest[:, 1] < CLOSE * logits.detach().abs().amax(1)).nonzero().squeeze(1)
-        return logits.index_copy(0, close, self.exact(x[close])) if len(close) else logits
+        return logits.index_copy(0, close, self.in_fp32(x[close])) if len(close) else logits
+
+
+def _folded(model: nn.Module) -> nn.Module:
+    """An eval-mode copy with fewer passes over memory, where its forward can be traced."""
+    try:
+        return fold_batchnorm(model)
+    except RuntimeError:  # torch.fx's answer to a forward that asks for the length of its input
+        return copy.deepcopy(model)
 
 
 class _Fp32(nn.Module):
@@ -96,6 +108,12 @@ class Watched(nn.Module):
         self.model = model
         self.training = isinstance(model, nn.Module) and model.training
         self._finite: Tensor | None = None
+
+    @property
+    def in_fp32(self) -> Classifier:
+        """See ``gradients.in_fp32``. What it answers decides nothing that the attack's last check does not see again."""
+        exact = form_in_fp32(self.model)
+        return self if exact is self.model else exact
 
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.model(x)

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from robustscape.attacks._active import select
 from robustscape.attacks.generator import SampleGenerator
-from robustscape.attacks.gradients import Classifier, fooled, input_gradient, predict
+from robustscape.attacks.gradients import Classifier, confirmed, fooled, input_gradient, predict
 from robustscape.attacks.losses import LOSSES, dlr_targeted
 from robustscape.attacks.threat import Threat, l2_norm, per_sample
 from robustscape.errors import AttackError
@@ -144,7 +144,7 @@ def _run(
             logits = predict(model, point)
             losses, gradient = objective(logits, y), point  # the last point needs no gradient
 
-        if early_release and (wrong := fooled(logits, y)).any():
+        if early_release and (wrong := confirmed(model, point, y, fooled(logits, y))).any():
             rows = active[wrong]
             result[rows], value[rows], done[rows] = point[wrong], losses[wrong], True
             (

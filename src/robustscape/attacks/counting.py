@@ -32,6 +32,12 @@ class CountedModel(nn.Module):
         self.forwards = 0
         self.backwards = 0
 
+    @property
+    def in_fp32(self) -> Classifier:
+        """See ``gradients.in_fp32``; a model that searches in lower precision counts its fp32 passes itself."""
+        exact: Classifier = getattr(self.model, "in_fp32", self)
+        return exact
+
     def forward(self, x: Tensor) -> Tensor:
         self.forwards += x.shape[0]
         if torch.is_grad_enabled() and x.requires_grad:

@@ -25,7 +25,7 @@ from torch import Tensor
 from robustscape.attacks._active import select
 from robustscape.attacks._boundary import project_on_hyperplane
 from robustscape.attacks.generator import SampleGenerator
-from robustscape.attacks.gradients import Classifier, fooled, predict
+from robustscape.attacks.gradients import Classifier, confirmed, fooled, predict
 from robustscape.attacks.threat import TOLERANCE, Threat, l2_norm, per_sample
 
 
@@ -103,7 +103,7 @@ def _run(
         point = threat.clip((1 - alpha) * (point + eta * here) + alpha * (x + eta * home))
 
         wrong = fooled(predict(model, point), y)
-        inside = wrong & (threat.distance(point, x) <= _limit(threat, x))
+        inside = confirmed(model, point, y, wrong & (threat.distance(point, x) <= _limit(threat, x)))
         if inside.any():
             rows = active[inside]
             result[rows], done[rows] = threat.select(inside).project(point[inside], x[inside]), True

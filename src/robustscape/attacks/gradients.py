@@ -63,6 +63,25 @@ def fooled(logits: Tensor, y: Tensor) -> Tensor:
     return logits.argmax(1) != y
 
 
+def confirmed(model: Classifier, x: Tensor, y: Tensor, claimed: Tensor) -> Tensor:
+    """Which of the samples ``claimed`` (B,) to be misclassified are so in fp32. 1 fp32 forward of those, or none.
+
+    A model that searches in lower precision (``MixedPrecision``) names its fp32 form ``in_fp32``, and an attack asks it
+    before it gives a sample up as fooled. What any other model claims is believed.
+    """
+    exact = in_fp32(model)
+    rows = claimed.nonzero().squeeze(1)
+    if exact is model or not len(rows):
+        return claimed
+    return claimed.index_copy(0, rows, fooled(predict(exact, x[rows]), y[rows]))
+
+
+def in_fp32(model: Classifier) -> Classifier:
+    """The fp32 form of a model that searches in lower precision; any other model itself."""
+    exact: Classifier = getattr(model, "in_fp32", model)
+    return exact
+
+
 def refuse_nan(logits: Tensor) -> None:
     """Raise if a model answers NaN or infinity: every robust accuracy computed from it would be a lie."""
     if not torch.isfinite(logits).all():

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from robustscape import atomic, checkpoints
 from robustscape.attacks import flags
-from robustscape.attacks._prepared import Precision, Watched, device_of, prepared
+from robustscape.attacks._prepared import MixedPrecision, Precision, Watched, device_of, prepared
 from robustscape.attacks.counting import CountedModel
 from robustscape.attacks.craft import accuracy, batches, craft_batch, default_batch_size
 from robustscape.attacks.gradients import Classifier, fooled, predict
@@ -173,8 +173,11 @@ def run_suite(
     """
     state = _State(state_dir)
     state.claim(lambda: _fingerprint(model, x, y, suite, eps, seed, precision))
-    judging = CountedModel(prepared(model))
-    counted = {"eval": judging if precision == "fp32" else CountedModel(prepared(model, precision=precision))}
+    exact = prepared(model)
+    judging = CountedModel(exact)
+    counted = {"eval": judging}
+    if precision == "bf16" and isinstance(exact, nn.Module):
+        counted["eval"] = CountedModel(MixedPrecision(exact, judging))
     if any(spec.model_mode == "train" for _, spec in suite.attacks):
         counted["train"] = CountedModel(prepared(model, train=True, precision=precision))
     watched = {mode: Watched(counter) for mode, counter in counted.items()}

@@ -106,8 +106,11 @@ def fixed(model: nn.Module, x: Tensor, y: Tensor, *, batch_size: int = BATCH, ke
             result += torch.cat([row.flatten(int(batched)) for row in rows], dim=-1)
         return result
 
+    # vmap cannot carry other layouts (channels-last nets) through every double backward.
+    plain = all(leaf.is_contiguous() for leaf in order)
+
     def operator(vectors: Tensor) -> Tensor:
-        if len(vectors) >= TOGETHER:
+        if plain and len(vectors) >= TOGETHER:
             return products(vectors, batched=True)
         return torch.stack([products(vector, batched=False) for vector in vectors])
 

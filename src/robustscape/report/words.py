@@ -16,6 +16,11 @@ NAMES = {
     "alpha": "α",
     "beta": "β",
     "rho": "ρ",
+    "theta_1": "θ₁",
+    "theta_2": "θ₂",
+    "x_1": "x₁",
+    "x_2": "x₂",
+    "lambda_plus_rho_lambda_squared": "λ + ρλ²",
     "dataset": "data set",
     "n_ascent_train": "ascents in training",
     "n_ascent_eval": "ascents in evaluation",
@@ -32,9 +37,21 @@ NAMES = {
     "fashion_mnist": "Fashion-MNIST",
     "speech_commands": "Speech Commands",
     "lenet": "LeNet",
+    "vgg16": "VGG16",
     "resnet18": "ResNet18",
     "preactresnet18": "PreActResNet18",
+    "wide_resnet_34_10": "WRN-34-10",
+    "wide_resnet_34_10_raw": "WRN-34-10, raw pixels",
     "RANDOM": "random noise",
+    "theta": "θ",
+    "eps_scheduler": "budget",
+    "periodic_lr": "periodic rate",
+    "perturbation_cosine": "cosine",
+    "share_good": "good directions",
+    "share_bad": "bad directions",
+    "share_bad_half_line": "bad directions, c ≥ 0",
+    "gradient_norm": "gradient norm",
+    "distance": "distance from the start",
 }
 
 #: Unit -> what follows a number, and what stands in brackets after a quantity.
@@ -44,6 +61,7 @@ UNITS = {
     "nats": ("", "nats"),
     "seconds": (" s", "s"),
     "1": ("", ""),
+    "cosine": ("", ""),
     "": ("", ""),
 }
 
@@ -109,7 +127,9 @@ def is_number(value: Any) -> bool:
 
 
 def _multiple_of_255(value: float) -> float | None:
-    """k if ``value`` is k/255 with k a multiple of a half (the printed numbers have six digits), else None."""
+    """k if ``value`` is k/255 with k a multiple of a half (the printed numbers have six digits), else None; at most 255."""
+    if abs(value) > 1:
+        return None
     scaled = value * 255
     k = round(scaled * 2) / 2
     return k if abs(scaled - k) < 1e-3 else None

@@ -1,0 +1,64 @@
+"""PGD on the divergence from the clean prediction: the inner maximum of TRADES (Zhang et al. 2019).
+
+    max_{x' in B(x, eps)} KL( p(x) || p(x') ),      x_{t+1} = P( x_t + step ascent(grad_x KL(p(x) || p(x_t))) )
+
+p(x) is a constant here. At x itself the divergence and its gradient are 0, so the search must start elsewhere: at
+x + 0.001 N(0, I), as the authors do, or anywhere in the ball. Labels are not used. kanai2022 appendix F.2, kim2023 eq 3.8.
+Cost: 1 forward pass, and ``steps`` forward and input-backward passes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from robustscape.attacks.generator import SampleGenerator
+from robustscape.attacks.gradients import Classifier, input_gradient, predict
+from robustscape.attacks.threat import Threat
+
+
+def kl_pgd(
+    model: Classifier,
+    x: Tensor,
+    y: Tensor,
+    threat: Threat,
+    generator: SampleGenerator,
+    *,
+    steps: Annotated[int, Field(ge=1)] = 10,
+    step_size: Annotated[float, Field(gt=0)] | None = None,
+    rel_step_size: Annotated[float, Field(gt=0)] = 0.25,
+    start: Literal["gaussian", "uniform"] = "gaussian",
+    start_std: Annotated[float, Field(gt=0)] = 0.001,
+) -> Tensor:
+    """Adversarial inputs, shape and range of ``x``.
+
+    Args:
+        model: logits (B, C) from inputs (B, ...).
+        x: inputs (B, ...) inside ``threat.bounds``.
+        y: labels (B,), not used.
+        threat: norm, radius (one or one a sample) and range.
+        generator: the samples' random streams.
+        steps: gradient steps.
+        step_size: length of a step in input units; None: ``rel_step_size`` times eps.
+        rel_step_size: length of a step as a fraction of eps.
+        start: "gaussian": x plus Gaussian noise, put back into the ball; "uniform": uniform in the ball.
+        start_std: standard deviation of that noise, in input units.
+    """
+    clean = predict(model, x)
+    step = step_size if step_size is not None else rel_step_size * threat.radius(x)
+    if start == "uniform":
+        point = threat.random_point(x, generator)
+    else:
+        point = threat.project(x + start_std * generator.normal(x.shape[1:]).to(x), x)
+    for _ in range(steps):
+        _, _, gradient = input_gradient(model, point, clean, divergence)
+        point = threat.project(point + step * threat.ascent(gradient), x)
+    return point
+
+
+def divergence(logits: Tensor, clean: Tensor) -> Tensor:
+    """KL(p_clean || p) of each sample, (B,), from both logits (B, C)."""
+    return F.kl_div(F.log_softmax(logits, 1), F.log_softmax(clean, 1), reduction="none", log_target=True).sum(1)

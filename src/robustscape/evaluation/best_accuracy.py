@@ -1,0 +1,36 @@
+"""The better of the settings a method was tried with: kim2023 table 5.2, last column."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from statistics import fmean
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from robustscape.attacks.craft import accuracy as percent
+from robustscape.attacks.craft import survives
+from robustscape.evaluation._trained_by import names, trained_by
+from robustscape.runs import TrainedRun
+
+
+def best_accuracy(
+    runs: list[TrainedRun], *, samples: Annotated[int, Field(ge=1)] | None = None
+) -> list[dict[str, Any]]:
+    """Rows test_accuracy, percent, one a seed: of each data set, architecture and method the recipe with the best mean.
+
+    Args:
+        runs: runs of several recipes a method.
+        samples: first test samples; None for all.
+    """
+    found: dict[tuple[str, ...], dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    for run in runs:
+        of, method = names(run), trained_by(run)["method"]
+        value = percent(survives(run.model, run.test.inputs(slice(samples)), run.test.y[:samples]))
+        row = {**of, "method": method, "metric": "test_accuracy", "value": value, "unit": "percent"}
+        found[of["dataset"], of["architecture"], method][of["recipe"]].append(row)
+    return [
+        row
+        for recipes in found.values()
+        for row in max(recipes.values(), key=lambda rows: fmean(row["value"] for row in rows))
+    ]

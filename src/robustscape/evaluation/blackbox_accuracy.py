@@ -1,0 +1,66 @@
+"""Accuracy on examples made on another model: the black-box column of kim2023's table 2.1.
+
+The examples are crafted once, on the source (a cleanly trained net), and shown to every other run. Cost: one attack, and a
+forward pass a run.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from robustscape.attacks.craft import accuracy, craft, survives
+from robustscape.config.attacks import AttackSpec
+from robustscape.errors import UserError
+from robustscape.evaluation._adversarial_method import method_columns
+from robustscape.runs import TrainedRun
+
+
+def blackbox_accuracy(
+    runs: list[TrainedRun],
+    *,
+    source: str,
+    attack: AttackSpec,
+    name: str,
+    samples: Annotated[int, Field(ge=1)] | None = None,
+) -> list[dict[str, Any]]:
+    """Row accuracy (percent) for each run but the source, at that run's radius.
+
+    Args:
+        runs: the source and its targets.
+        source: recipe of the source; of several such runs the first.
+        attack: made on the source.
+        name: what the rows call it, in the column ``attack``.
+        samples: first test samples; None for all.
+
+    Raises:
+        UserError: no run has that recipe.
+    """
+    sources = [run for run in runs if run.config["recipe"]["name"] == source]
+    if not sources:
+        raise UserError(f"no run of the comparison has the recipe '{source}', on which examples are to be made.")
+    surrogate, rows = sources[0], []
+    x, y = surrogate.test.inputs(slice(samples)), surrogate.test.y[:samples]
+    targets = [run for run in runs if run.config["recipe"]["name"] != source]
+    made = {eps: craft(surrogate.model, x, y, attack, eps, seed=surrogate.seed) for eps in {run.eps for run in targets}}
+    for run in targets:
+        rows.append(
+            {
+                "dataset": run.config["dataset"]["name"],
+                "architecture": run.config["architecture"]["name"],
+                "recipe": run.config["recipe"]["name"],
+                "eps": run.eps,
+                "seed": run.seed,
+                **method_columns(run),
+                "attack": name,
+                "metric": "accuracy",
+                "value": accuracy(survives(run.model, made[run.eps], y)),
+                "unit": "percent",
+                "source_recipe": source,
+                "source_architecture": surrogate.config["architecture"]["name"],
+                "steps": attack.parameters.get("steps"),
+                "samples": len(y),
+            }
+        )
+    return rows

@@ -1,0 +1,69 @@
+"""Whether the true class loses probability all along the way to the attacked input: assumption 1 of kim2023 (part B, chapter 3).
+
+With gamma(t) = x + t (x* - x), the share of samples whose p_y(gamma(t)) never rises along t = 0, 1/m, ..., 1. Theorem 3.4, that
+bridges cost no more than the divergence they replace, rests on it. Cost: the attack and a forward pass a point.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from robustscape.attacks._prepared import prepared
+from robustscape.attacks.craft import craft
+from robustscape.attacks.gradients import Classifier, predict
+from robustscape.config.attacks import AttackSpec
+from robustscape.evaluation.smoothness import divergence
+from robustscape.runs import TrainedRun
+
+
+def bridges(
+    run: TrainedRun,
+    *,
+    attack: AttackSpec,
+    segments: list[Annotated[int, Field(ge=1)]] = [2, 10],  # noqa: B006  (read from the syntax tree as a schema)
+    eps: Literal["run"] | float = "run",
+    samples: Annotated[int, Field(ge=1)] | None = None,
+    split: Literal["train", "test"] = "test",
+) -> list[dict[str, Any]]:
+    """Rows monotone_paths (percent) and bridged_kl_ratio (the segments' divergences over the whole), one a number of segments.
+
+    Args:
+        run: the trained model and its data.
+        attack: makes x*.
+        segments: numbers m of equal segments.
+        eps: radius; "run" for the run's own.
+        samples: first samples of the split; None for all.
+        split: which split.
+    """
+    data = run.train if split == "train" else run.test
+    radius = run.eps if eps == "run" else float(eps)
+    x, y = data.inputs(slice(samples)), data.y[:samples]
+    x_adv = craft(run.model, x, y, attack, radius, seed=run.seed)
+    rows: list[dict[str, Any]] = []
+    for count in segments:
+        log_p = along(run.model, x, x_adv, count)
+        true = log_p.gather(2, y.expand(count + 1, -1)[..., None]).squeeze(2)
+        monotone = 100.0 * (true.diff(dim=0) <= 0).all(0).double().mean().item()
+        whole = divergence(log_p[0], log_p[-1]).double().mean().item()
+        parts = sum(divergence(a, b).double().mean().item() for a, b in itertools.pairwise(log_p))
+        rows.append({"segments": count, "metric": "monotone_paths", "value": monotone, "unit": "percent"})
+        ratio = parts / whole if whole else float("nan")
+        rows.append({"segments": count, "metric": "bridged_kl_ratio", "value": ratio, "unit": "1"})
+    shared = {"attack": attack.attack, "steps": attack.parameters.get("steps"), "attack_eps": radius, "split": split}
+    return [{**row, "samples": len(y), "model_mode": "eval", **shared} for row in rows]
+
+
+def along(model: Classifier, x: Tensor, x_adv: Tensor, segments: int, batch_size: int = 512) -> Tensor:
+    """Log-probabilities (m + 1, N, C) on the straight path from ``x`` to ``x_adv``."""
+    net = prepared(model)
+    return torch.stack(
+        [
+            torch.cat([predict(net, part) for part in torch.lerp(x, x_adv, k / segments).split(batch_size)])
+            for k in range(segments + 1)
+        ]
+    ).log_softmax(2)

@@ -1,0 +1,151 @@
+"""ReLU layers that are dead, and whether the net is a constant classifier (liu2020 section 4, measure 8).
+
+A layer is dead when no unit's pre-activation is above 0 for any instance. Nothing passes it, so the logits are the same for
+every input, the gradients of all layers before it are exactly 0, attacks do not move, and the test error is that of always
+answering the same class: 88.65 % on MNIST if that is "1".
+
+Cost: one attack, two forward passes and one backward pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from robustscape.attacks.craft import craft
+from robustscape.attacks.gradients import input_gradient
+from robustscape.attacks.losses import cross_entropy
+from robustscape.config.attacks import AttackSpec
+from robustscape.landscape import hessian
+from robustscape.landscape._protocol import columns, radius, rows, subset
+from robustscape.landscape.surface import BATCH
+from robustscape.runs import TrainedRun
+
+#: Logits closer than this for all inputs are a constant.
+CONSTANT = 1e-6
+
+
+class _Watch(TorchFunctionMode):
+    """Sees the input of every ReLU, module or function, in the order in which they are computed."""
+
+    def __init__(self, see: Callable[[int, Tensor], None]) -> None:
+        super().__init__()
+        self.see, self.number = see, 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (F.relu, torch.relu, Tensor.relu, F.relu_, torch.relu_):
+            self.see(self.number, args[0])
+            self.number += 1
+        with torch._C.DisableTorchFunction():
+            return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def _watched(see: Callable[[int, Tensor], None]) -> Iterator[_Watch]:
+    with _Watch(see) as watch:
+        yield watch
+
+
+def largest_preactivations(model: nn.Module, x: Tensor, batch_size: int = BATCH) -> list[Tensor]:
+    """For each ReLU in the order of the forward pass: the largest pre-activation of each of its channels (C,).
+
+    A layer is dead if all of its numbers are at most 0, a channel if its own is.
+    """
+    found: list[Tensor] = []
+
+    def see(number: int, before: Tensor) -> None:
+        highest = before.flatten(2).amax((0, 2)) if before.dim() > 2 else before.amax(0)
+        if number == len(found):
+            found.append(highest)
+        else:
+            found[number] = torch.maximum(found[number], highest)
+
+    with torch.no_grad():
+        for part in x.split(batch_size):
+            with _watched(see):
+                model(part)
+    return found
+
+
+def dead_layers(
+    run: TrainedRun,
+    *,
+    attack: AttackSpec,
+    eps: Literal["run"] | float = "run",
+    samples: Annotated[int, Field(ge=1)] | None = None,
+) -> list[dict[str, Any]]:
+    """What is dead in a run, over attacked training inputs, and what it answers on clean test inputs.
+
+    Rows: dead_layers (how many of the ReLU layers), dead_units (percent of all channels and units), zero_gradients (percent
+    of training inputs whose gradient is exactly 0: there an attack does not move), logit_spread (largest difference of a
+    logit between two test inputs), constant_classifier (1 if that is below 1e-6), one_answer (percent of test inputs that
+    get the commonest answer), constant_error (percent: the error of always giving that answer), and
+    gradient_before_dead (norm of the gradient of the parameters before the last dead layer; no row where none is dead).
+
+    Args:
+        run: the trained model and its data.
+        attack: how the training inputs are attacked.
+        eps: radius; "run" for the run's own.
+        samples: first samples of each split; None for all.
+    """
+    size = radius(run, eps)
+    x, y = subset(run, "train", samples)
+    attacked = x if size == 0 else craft(run.model, x, y, attack, size, seed=run.seed)
+    highest = largest_preactivations(run.model, attacked)
+    dead = [layer for layer, values in enumerate(highest) if (values <= 0).all()]
+    units = torch.cat(highest)
+    still = torch.cat(
+        [
+            input_gradient(run.model, part, labels, cross_entropy)[2].flatten(1).abs().amax(1) == 0
+            for part, labels in zip(attacked.split(BATCH), y.split(BATCH), strict=True)
+        ]
+    )
+    inputs, labels = subset(run, "test", samples)
+    with torch.no_grad():
+        logits = torch.cat([run.model(part) for part in inputs.split(BATCH)])
+    spread = (logits.amax(0) - logits.amin(0)).max().item()
+    answers = logits.argmax(1).bincount(minlength=run.num_classes)
+    commonest = int(answers.argmax())
+    values = [
+        ("dead_layers", float(len(dead)), "1"),
+        ("dead_units", 100.0 * (units <= 0).double().mean().item(), "percent"),
+        ("zero_gradients", 100.0 * still.double().mean().item(), "percent"),
+        ("logit_spread", spread, "1"),
+        ("constant_classifier", float(spread < CONSTANT), "1"),
+        ("one_answer", 100.0 * answers[commonest].item() / len(labels), "percent"),
+        ("constant_error", 100.0 * (labels != commonest).double().mean().item(), "percent"),
+    ]
+    if dead:
+        values.append(("gradient_before_dead", _gradient_before(run.model, attacked, y, dead[-1]), "1"))
+    shared = {**columns(attack, size, "train", len(y)), "relu_layers": len(highest), "answer": commonest}
+    return rows(shared, ({"metric": metric, "value": value, "unit": unit} for metric, value, unit in values))
+
+
+def _gradient_before(model: nn.Module, x: Tensor, y: Tensor, layer: int) -> float:
+    """Norm of the mean loss's gradient with respect to the parameters that are used before ReLU ``layer``."""
+    used: set[int] = set()
+    reached = False
+
+    def see(number: int, before: Tensor) -> None:
+        nonlocal reached
+        reached = reached or number >= layer
+
+    def note(module: nn.Module, _: Any) -> None:
+        if not reached:
+            used.update(id(parameter) for parameter in module.parameters(recurse=False))
+
+    handles = [module.register_forward_pre_hook(note) for module in model.modules()]
+    with torch.no_grad(), _watched(see):
+        model(x[:1])
+    for handle in handles:
+        handle.remove()
+    pieces = hessian.gradient(model, x, y).split([parameter.numel() for parameter in model.parameters()])
+    before = [piece for piece, p in zip(pieces, model.parameters(), strict=True) if id(p) in used]
+    return torch.linalg.vector_norm(torch.cat(before)).item() if before else 0.0

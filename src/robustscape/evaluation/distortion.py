@@ -1,0 +1,45 @@
+"""Distortion of the decision boundary: right at both ends of the single-step perturbation, wrong in between.
+
+kim2023 equation 2.5. With delta = eps sign(grad_x loss(x, y)), from the clean input,
+
+    d = |S_D n S_N| / |S_N|,    S_N = {x : f(x) = y and f(x + delta) = y},    S_D = {x : f(x + k delta) != y for some k in (0, 1)}
+
+k runs over equally spaced interior points, so d never exceeds the d of a finer grid that contains them. A model whose loss is
+linear has none; nor has any linear classifier of two classes, since a half-space meets a segment in a segment. Cost: 1 forward
+and input-backward pass, 2 forward passes, and a forward pass a point for the samples of S_N.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from robustscape.attacks._between import distorted, share
+from robustscape.runs import TrainedRun
+
+
+def distortion(
+    run: TrainedRun,
+    *,
+    points: Annotated[int, Field(ge=1)] = 100,
+    eps: Literal["run"] | float = "run",
+    samples: Annotated[int, Field(ge=1)] | None = None,
+    split: Literal["train", "test"] = "test",
+) -> list[dict[str, Any]]:
+    """Row distortion (percent); NaN where no sample is right at both ends.
+
+    Args:
+        run: the trained model and its data.
+        points: interior points of the segment, k = i / (points + 1).
+        eps: radius; "run" for the run's own.
+        samples: first samples of the split; None for all.
+        split: which split.
+    """
+    data = run.train if split == "train" else run.test
+    radius = run.eps if eps == "run" else float(eps)
+    x, y = data.inputs(slice(samples)), data.y[:samples]
+    inside, counted = distorted(run.model, x, y, radius, points)
+    protocol = {"attack": "fgsm", "attack_eps": radius, "points": points, "split": split, "model_mode": "eval"}
+    counts = {"samples": len(y), "right_at_both_ends": int(counted.sum())}
+    return [{"metric": "distortion", "value": share(inside, counted), "unit": "percent", **counts, **protocol}]

@@ -1,0 +1,98 @@
+"""How the terms of a loss pull at the margin: inner products of gradients with respect to the weights.
+
+kim2023 part B of chapter 3, figures 3.9 and 3.12. With M the mean margin over some samples, a descent step on a term T changes
+M at the rate <-grad T, grad M>. The terms, each a mean over the samples with x* from an attack that is held fixed:
+
+    natural      KL(y || p(x)) = CE(p(x), y)
+    adversarial  CE(p(x*), y)
+    smoothness   KL(p(x) || p(x*))
+    bridged      sum_k KL( p(gamma(k/m)) || p(gamma((k+1)/m)) ), see training.methods.bat
+
+All gradients are taken on the same samples with batch normalisation in eval mode. Cost: the attack, and 1 forward and
+backward pass a term (m + 1 forward passes for the bridged one) and for the margin.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from robustscape.attacks.craft import craft
+from robustscape.config.attacks import AttackSpec
+from robustscape.evaluation.margins import margin
+from robustscape.evaluation.smoothness import divergence
+from robustscape.runs import TrainedRun
+
+
+def loss_projections(
+    run: TrainedRun,
+    *,
+    attack: AttackSpec,
+    bridges: Annotated[int, Field(ge=1)] = 2,
+    eps: Literal["run"] | float = "run",
+    samples: Annotated[int, Field(ge=1)] | None = None,
+    split: Literal["train", "test"] = "test",
+) -> list[dict[str, Any]]:
+    """Rows projection and cosine, one a term: <-grad T, grad M>, and the same of unit gradients.
+
+    Args:
+        run: the trained model and its data.
+        attack: makes x*.
+        bridges: m of the bridged term.
+        eps: radius of the attack; "run" for the run's own.
+        samples: first samples of the split; None for all.
+        split: which split.
+    """
+    data = run.train if split == "train" else run.test
+    radius = run.eps if eps == "run" else float(eps)
+    x, y = data.inputs(slice(samples)), data.y[:samples]
+    found = projections(run.model, x, y, attack, radius, run.seed, bridges)
+    shared = {"attack": attack.attack, "steps": attack.parameters.get("steps"), "attack_eps": radius, "split": split}
+    return [
+        {"term": term, "metric": metric, "value": value, "unit": "1", "samples": len(y), "model_mode": "eval", **shared}
+        for term, values in found.items()
+        for metric, value in zip(("projection", "cosine"), values, strict=True)
+    ]
+
+
+def projections(
+    model: nn.Module, x: Tensor, y: Tensor, attack: AttackSpec, eps: float, seed: int, bridges: int = 2
+) -> dict[str, tuple[float, float]]:
+    """<-grad T, grad M> and the cosine between them, by term, of a model in eval mode."""
+    x_adv = craft(model, x, y, attack, eps, seed=seed)
+    gradients = term_gradients(model, x, x_adv, y, bridges)
+    rise = gradients.pop("margin")
+    return {
+        term: (-(vector @ rise).item(), -F.cosine_similarity(vector, rise, dim=0).item())
+        for term, vector in gradients.items()
+    }
+
+
+def combined(found: Mapping[str, tuple[float, float]], weights: Mapping[Any, float]) -> float:
+    """<-grad L, grad M> of a loss that is a weighted sum of the terms."""
+    return sum(weight * found[term][0] for term, weight in weights.items())
+
+
+def term_gradients(model: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor, bridges: int) -> dict[str, Tensor]:
+    """Gradients with respect to all weights, flat (P,) in float64, of the mean margin and of every term."""
+    weights = [p for p in model.parameters() if p.requires_grad]
+    path = [torch.lerp(x, x_adv, k / bridges) for k in range(1, bridges)]
+    with torch.enable_grad():
+        log_p, *inner, log_q = (model(points).log_softmax(1) for points in (x, *path, x_adv))
+        ends = [log_p, *inner, log_q]
+        segments = [divergence(a, b) for a, b in itertools.pairwise(ends)]
+        terms = {
+            "margin": margin(log_p.exp(), y).mean(),
+            "natural": F.nll_loss(log_p, y),
+            "adversarial": F.nll_loss(log_q, y),
+            "smoothness": divergence(log_p, log_q).mean(),
+            "bridged": torch.stack(segments).sum(0).mean(),
+        }
+        found = {name: torch.autograd.grad(term, weights, retain_graph=True) for name, term in terms.items()}
+    return {name: torch.cat([g.double().flatten() for g in parts]) for name, parts in found.items()}

@@ -1,0 +1,140 @@
+"""Margins and smoothness of every example, and the split of the error that they give.
+
+kim2023 part B of chapter 3, equations 3.16, 3.20 and 3.25. M(x) = p_y(x) - max_{i != y} p_i(x) is positive where x is
+classified correctly. With x* from an attack, the signs of (M(x), M(x*)) make four quadrants: I robust, II (wrong, yet right when
+attacked), III wrong, IV right but not robust. Then
+
+    R_nat = II + III,    R_bdy = IV,    R_rob = R_nat + R_bdy
+
+so that a sample counts as robust only if it is right at both points. Cost: the attack and 2 forward passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from robustscape.attacks._prepared import prepared
+from robustscape.attacks.craft import BATCH_SIZE, craft
+from robustscape.attacks.gradients import Classifier, predict
+from robustscape.config.attacks import AttackSpec
+from robustscape.evaluation._adversarial_method import method_columns
+from robustscape.evaluation.smoothness import divergence, log_ratios
+from robustscape.runs import TrainedRun
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Of each of N samples, (N,): margins at x and x*, KL(p(x) || p(x*)), log alpha of the true and the target class."""
+
+    clean: Tensor
+    attacked: Tensor
+    kl: Tensor
+    log_alpha_true: Tensor
+    log_alpha_target: Tensor
+
+
+def margins(
+    run: TrainedRun,
+    *,
+    attack: AttackSpec,
+    eps: Literal["run"] | float = "run",
+    rel_eps: Annotated[float, Field(gt=0)] = 1.0,
+    samples: Annotated[int, Field(ge=1)] | None = None,
+    split: Literal["train", "test"] = "test",
+    examples: bool = True,
+) -> list[dict[str, Any]]:
+    """Means of the five quantities of ``Examples`` and the errors in percent; with ``examples`` a row a sample too.
+
+    Args:
+        run: the trained model and its data.
+        attack: makes x*.
+        eps: its radius; "run" for the run's own.
+        rel_eps: factor on the radius.
+        samples: first samples of the split; None for all.
+        split: which split.
+        examples: whether the samples get rows of their own, with their number as ``index``.
+    """
+    data = run.train if split == "train" else run.test
+    radius = rel_eps * (run.eps if eps == "run" else float(eps))
+    x, y = data.inputs(slice(samples)), data.y[:samples]
+    found = of_examples(run.model, x, craft(run.model, x, y, attack, radius, seed=run.seed), y)
+    settings = {key: attack.parameters.get(key) for key in ("steps", "restarts", "step_size", "rel_step_size")}
+    shared = {
+        **method_columns(run),
+        "attack": attack.attack,
+        "attack_eps": radius,
+        "rel_eps": rel_eps,
+        **settings,
+        "model_mode": "eval",
+        "split": split,
+        "samples": len(y),
+    }
+    columns = {
+        "margin": found.clean,
+        "margin_attacked": found.attacked,
+        "kl_smoothness": found.kl,
+        "log_alpha_true": found.log_alpha_true,
+        "log_alpha_target": found.log_alpha_target,
+    }
+    rows = [
+        {"metric": f"mean_{name}", "value": v.double().mean().item(), "unit": _unit(name)}
+        for name, v in columns.items()
+    ]
+    mean_kl = found.kl.double().mean().item()
+    rows.append({"metric": "inverse_mean_kl", "value": 1 / mean_kl if mean_kl else float("inf"), "unit": "1"})
+    rows += [{"metric": name, "value": value, "unit": "percent"} for name, value in summary(found).items()]
+    if examples:
+        rows += [
+            {"index": i, "metric": name, "value": value, "unit": _unit(name)}
+            for name, values in columns.items()
+            for i, value in enumerate(values.tolist())
+        ]
+    return [{**shared, **row} for row in rows]
+
+
+def of_examples(model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Examples:
+    """The five quantities at ``x`` and ``x_adv`` (N, ...), of a model in eval mode."""
+    net = prepared(model)
+    log_p, log_q = (
+        torch.cat([predict(net, part) for part in points.split(BATCH_SIZE)]).log_softmax(1) for points in (x, x_adv)
+    )
+    true, target = log_ratios(log_p, log_q, y)
+    return Examples(margin(log_p.exp(), y), margin(log_q.exp(), y), divergence(log_p, log_q), true, target)
+
+
+def margin(p: Tensor, y: Tensor) -> Tensor:
+    """M = p_y - max_{i != y} p_i of each sample, (N,) in [-1, 1], from probabilities (N, C); differentiable."""
+    others = p.scatter(1, y[:, None], -torch.inf)
+    return p.gather(1, y[:, None]).squeeze(1) - others.amax(1)
+
+
+def summary(found: Examples) -> Mapping[str, float]:
+    """Errors, accuracies, the share of quadrant II, and how often the log ratios have the sign an attack should give them.
+
+    In percent of all samples; the log ratios in percent of those classified correctly.
+    """
+    right, withstands = found.clean > 0, found.attacked > 0
+    robust = right & withstands
+    expected = (found.log_alpha_true >= 0) & (found.log_alpha_target <= 0)
+    shares = {
+        "natural_error": ~right,
+        "boundary_error": right & ~withstands,
+        "robust_error": ~robust,
+        "quadrant_2": ~right & withstands,
+        "accuracy": robust,
+    }
+    result = {name: 100.0 * mask.double().mean().item() for name, mask in shares.items()}
+    result["log_alpha_signs_as_expected"] = (
+        100.0 * expected[right].double().mean().item() if right.any() else float("nan")
+    )
+    return result
+
+
+def _unit(name: str) -> str:
+    return "1" if name.startswith("margin") else "nats"

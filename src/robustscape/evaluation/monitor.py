@@ -1,0 +1,88 @@
+"""What kim2023 watches for catastrophic overfitting (section 2.3), of one batch.
+
+Accuracy clean, under the single step and under PGD; the distortion between; how large PGD's perturbation is, per pixel; and the
+gradient with respect to the input, whose norm jumps when the loss becomes steep. Cost: both attacks, the distortion, and 3 more
+passes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from robustscape.attacks._between import FGSM, distorted, share
+from robustscape.attacks._prepared import prepared
+from robustscape.attacks.craft import accuracy, craft, survives
+from robustscape.attacks.gradients import Classifier, input_gradient
+from robustscape.attacks.losses import cross_entropy
+from robustscape.config.attacks import AttackSpec
+from robustscape.runs import TrainedRun
+
+#: Samples of a pass.
+BATCH = 512
+
+UNITS = {
+    "clean_accuracy": "percent",
+    "fgsm_accuracy": "percent",
+    "pgd_accuracy": "percent",
+    "distortion": "percent",
+    "mean_abs_delta_pgd": "1",
+    "input_grad_norm_l2": "nats",
+    "input_grad_norm_l2_squared": "nats squared",
+}
+
+
+def monitor(
+    run: TrainedRun,
+    *,
+    attack: AttackSpec,
+    points: Annotated[int, Field(ge=1)] = 100,
+    eps: Literal["run"] | float = "run",
+    samples: Annotated[int, Field(ge=1)] | None = 128,
+    split: Literal["train", "test"] = "train",
+) -> list[dict[str, Any]]:
+    """One row for each of the quantities above.
+
+    Args:
+        run: the trained model and its data.
+        attack: the multi-step attack.
+        points: interior points of the distortion's segment.
+        eps: radius; "run" for the run's own.
+        samples: first samples of the split; None for all.
+        split: which split.
+    """
+    data = run.train if split == "train" else run.test
+    radius = run.eps if eps == "run" else float(eps)
+    x, y = data.inputs(slice(samples)), data.y[:samples]
+    found = watched(run.model, x, y, attack, radius, points, run.seed)
+    shared = {"steps": attack.parameters.get("steps"), "attack_eps": radius, "split": split, "samples": len(y)}
+    return [{"metric": name, "value": value, "unit": UNITS[name], **shared} for name, value in found.items()]
+
+
+def watched(
+    model: nn.Module, x: Tensor, y: Tensor, attack: AttackSpec, eps: float, points: int, seed: int
+) -> dict[str, float]:
+    """The quantities by name, of a model in eval mode; ``attack`` is the multi-step one."""
+    fgsm, pgd = (craft(model, x, y, spec, eps, seed=seed) for spec in (FGSM, attack))
+    norms = input_gradient_norms(model, x, y)
+    return {
+        "clean_accuracy": accuracy(survives(model, x, y)),
+        "fgsm_accuracy": accuracy(survives(model, fgsm, y)),
+        "pgd_accuracy": accuracy(survives(model, pgd, y)),
+        "distortion": share(*distorted(model, x, y, eps, points)),
+        "mean_abs_delta_pgd": (pgd - x).abs().mean().item(),
+        "input_grad_norm_l2": norms.mean().item(),
+        "input_grad_norm_l2_squared": norms.square().mean().item(),
+    }
+
+
+def input_gradient_norms(model: Classifier, x: Tensor, y: Tensor) -> Tensor:
+    """||grad_x loss||_2 of each sample, (N,), of a model in eval mode; losses are summed, so no sample is diluted."""
+    net = prepared(model)
+    parts = zip(x.split(BATCH), y.split(BATCH), strict=True)
+    return torch.cat(
+        [input_gradient(net, part, labels, cross_entropy)[2].flatten(1).norm(dim=1) for part, labels in parts]
+    )

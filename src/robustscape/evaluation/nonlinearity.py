@@ -1,0 +1,70 @@
+"""Nonlinearity of the loss along the single-step perturbation.
+
+kim2023 equation 2.10. With delta = eps sign(grad_x loss(x, y)), not cut to the legal range (a cut would bias it downwards),
+
+    gamma(x) = loss(x + delta) - loss(x) - eps ||grad_x loss(x, y)||_1
+
+0 where the loss is linear along delta, at least 0 where it is convex along it, as the cross-entropy of a linear classifier is;
+below 0 where the single step reaches less than the gradient promised. Cost: 1 forward and input-backward pass and 1 forward pass.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from robustscape.attacks._prepared import prepared
+from robustscape.attacks.gradients import Classifier, input_gradient, predict
+from robustscape.attacks.losses import Loss, cross_entropy
+from robustscape.evaluation._adversarial_method import method_columns
+from robustscape.runs import TrainedRun
+
+#: Samples of a pass.
+BATCH = 512
+
+
+def nonlinearity(
+    run: TrainedRun,
+    *,
+    eps: Literal["run"] | float = "run",
+    samples: Annotated[int, Field(ge=1)] | None = None,
+    split: Literal["train", "test"] = "train",
+) -> list[dict[str, Any]]:
+    """Rows gamma (nats), one an example with its ``index``; gamma_mean (nats) and gamma_negative (percent below 0).
+
+    Args:
+        run: the trained model and its data.
+        eps: radius; "run" for the run's own.
+        samples: first samples of the split; None for all.
+        split: which split.
+    """
+    data = run.train if split == "train" else run.test
+    radius = run.eps if eps == "run" else float(eps)
+    values = gamma(run.model, data.inputs(slice(samples)), data.y[:samples], radius)
+    shared = {
+        **method_columns(run),
+        "attack_eps": radius,
+        "split": split,
+        "samples": len(values),
+        "clip": False,
+        "model_mode": "eval",
+    }
+    negative = 100.0 * (values < 0).float().mean().item()
+    return [
+        {"metric": "gamma_mean", "value": values.mean().item(), "unit": "nats", **shared},
+        {"metric": "gamma_negative", "value": negative, "unit": "percent", **shared},
+        *({"index": i, "metric": "gamma", "value": v, "unit": "nats", **shared} for i, v in enumerate(values.tolist())),
+    ]
+
+
+def gamma(model: Classifier, x: Tensor, y: Tensor, eps: float, loss: Loss = cross_entropy) -> Tensor:
+    """gamma of each sample (N,), of a model in eval mode."""
+    net, found = prepared(model), []
+    for part, labels in zip(x.split(BATCH), y.split(BATCH), strict=True):
+        _, before, gradient = input_gradient(net, part, labels, loss)
+        after = loss(predict(net, part + eps * gradient.sign()), labels)
+        found.append(after - before - eps * gradient.flatten(1).abs().sum(1))
+    return torch.cat(found)

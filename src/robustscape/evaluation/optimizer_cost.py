@@ -1,0 +1,136 @@
+"""What a step of each optimizer costs: passes counted, seconds measured (kim2023 table 5.1, claims K5-4 and K5-14).
+
+All optimizers are timed in one process in turns, so that a slow minute of a shared machine hits all of them alike.
+"""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import time
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from robustscape import catalog
+from robustscape.evaluation._trained_by import names, trained_by
+from robustscape.runs import TrainedRun
+
+
+class _Batch:
+    """A closure over one batch; counts the samples that go forward and back."""
+
+    def __init__(self, run: TrainedRun, size: int) -> None:
+        self.model = copy.deepcopy(run.model).train()
+        for parameter in self.model.parameters():
+            parameter.requires_grad_(True)
+        self.x, self.y = run.train.inputs(slice(size)), run.train.y[:size]
+        self.forwards = self.backwards = 0.0
+
+    def __call__(self) -> Tensor:
+        self.model.zero_grad(set_to_none=True)
+        loss = F.cross_entropy(self.model(self.x), self.y)
+        loss.backward()
+        return loss
+
+    def per_sample(self, index: Tensor | None = None) -> Tensor:
+        x, y = (self.x, self.y) if index is None else (self.x[index], self.y[index])
+        return F.cross_entropy(self.model(x), y, reduction="none")
+
+    def counted(self, module: nn.Module, inputs: Any, output: Tensor) -> None:
+        """A forward hook."""
+        share = len(output) / len(self.y)
+        self.forwards += share
+        if output.requires_grad:
+            output.register_hook(lambda gradient: self._back(share))
+
+    def _back(self, share: float) -> None:
+        self.backwards += share
+
+
+def optimizer_cost(
+    runs: list[TrainedRun],
+    *,
+    rounds: Annotated[int, Field(ge=1)] = 20,
+    warm_up: Annotated[int, Field(ge=1)] = 3,
+) -> list[dict[str, Any]]:
+    """Rows for each recipe, of its first run: passes of a step, seconds, and the seconds in units of its bare passes.
+
+    forward_passes and backward_passes are shares of the batch, counted by hooks; time_per_iteration (s) is the median;
+    time_over_sgd and time_over_passes are medians of the ratios within a round, the second to as many plain forward and
+    backward passes of the same batch, without any update, as the step makes.
+
+    Args:
+        runs: trained runs; their recipes say which optimizer and batch size.
+        rounds: timed steps.
+        warm_up: steps before.
+
+    Cost: ``rounds`` steps of each optimizer, and a plain pass and a step of SGD for each.
+    """
+    first = {(run.config["dataset"]["name"], run.config["recipe"]["name"]): run for run in reversed(runs)}
+    compared = [_Compared(run) for run in reversed(first.values())]
+    for number in range(warm_up + rounds):
+        for candidate in compared:
+            candidate.time(keep=number >= warm_up)
+    return [row | {"rounds": rounds} for candidate in compared for row in candidate.rows()]
+
+
+class _Compared:
+    """A run's optimizer, beside plain SGD and bare passes of the same batch."""
+
+    def __init__(self, run: TrainedRun) -> None:
+        self.run = run
+        recipe = run.config["recipe"]
+        size = recipe["batch_size"] or len(run.train.y)
+        self.batch, self.plain = _Batch(run, size), _Batch(run, size)
+        how = recipe["optimizer"]
+        self.optimizer = catalog.load("optimizer", how["name"])(
+            list(self.batch.model.parameters()), **how["parameters"]
+        )
+        self.sgd = torch.optim.SGD(self.plain.model.parameters(), lr=1e-3, momentum=0.9)
+        handle = self.batch.model.register_forward_hook(self.batch.counted)
+        self.optimizer.step(self.batch)
+        handle.remove()
+        self.seconds: dict[str, list[float]] = {"step": [], "sgd": [], "passes": []}
+
+    def time(self, keep: bool) -> None:
+        """Each of the three once."""
+        calls: dict[str, Callable[[], Any]] = {
+            "step": lambda: self.optimizer.step(self.batch),
+            "sgd": lambda: self.sgd.step(self.plain),
+            "passes": self.plain,
+        }
+        for name, call in calls.items():
+            _wait(self.run.device)
+            began = time.perf_counter()
+            call()
+            _wait(self.run.device)
+            if keep:
+                self.seconds[name].append(time.perf_counter() - began)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """What was found."""
+        batch, seconds = self.batch, self.seconds
+        passes = (batch.forwards + 2 * batch.backwards) / 3  # a forward pass alone is a third of both
+        values = {
+            "forward_passes": (batch.forwards, "1"),
+            "backward_passes": (batch.backwards, "1"),
+            "time_per_iteration": (statistics.median(seconds["step"]), "s"),
+            "time_over_sgd": (_ratio(seconds["step"], seconds["sgd"]), "1"),
+            "time_over_passes": (_ratio(seconds["step"], seconds["passes"]) / passes, "1"),
+        }
+        shared = {**names(self.run), **trained_by(self.run), "samples": len(batch.y)}
+        return [{**shared, "metric": metric, "value": value, "unit": unit} for metric, (value, unit) in values.items()]
+
+
+def _ratio(a: list[float], b: list[float]) -> float:
+    return statistics.median(x / y for x, y in zip(a, b, strict=True))
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

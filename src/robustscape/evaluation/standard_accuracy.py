@@ -1,0 +1,35 @@
+"""Accuracy on clean data, and the training loss: what studies of optimizers report."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from robustscape.attacks.craft import accuracy as percent
+from robustscape.attacks.craft import survives
+from robustscape.evaluation._trained_by import trained_by
+from robustscape.runs import TrainedRun
+
+
+def standard_accuracy(run: TrainedRun, *, samples: Annotated[int, Field(ge=1)] | None = None) -> list[dict[str, Any]]:
+    """Rows train_accuracy and test_accuracy, percent, with the columns method, rho, n_ascent_train, momentum, batch_size.
+
+    Args:
+        run: the trained model and its data.
+        samples: first samples of each split; None for all.
+    """
+    rows = []
+    for name, split in (("train", run.train), ("test", run.test)):
+        x, y = split.inputs(slice(samples)), split.y[:samples]
+        value = percent(survives(run.model, x, y))
+        rows.append(
+            {
+                **trained_by(run),
+                "samples": len(y),
+                "metric": f"{name}_accuracy",
+                "value": value,
+                "unit": "percent",
+            }
+        )
+    return rows

@@ -1,0 +1,83 @@
+"""The plane of the one-step and the two-step ascent: kim2023 figures 5.3b and 5.4b."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+
+from robustscape.landscape import _ascent as ascent
+from robustscape.landscape._protocol import rows, subset
+from robustscape.landscape.directions import Direction, movable
+from robustscape.runs import TrainedRun
+
+
+def ascent_plane(
+    run: TrainedRun,
+    *,
+    rho: float | Literal["run"] = "run",
+    measure: Literal["perturbed_loss", "gradient_cosine"] = "perturbed_loss",
+    points: Annotated[int, Field(ge=2)] = 21,
+    batch: Annotated[int, Field(ge=1)] | None = 128,
+    samples: Annotated[int, Field(ge=1)] | None = None,
+    split: Literal["train", "test"] = "train",
+) -> list[dict[str, Any]]:
+    """The loss, or the gradient's cosine with that at w^p1, at w + a v_1 + b v_2 for a and b from 0 to 2 rho.
+
+    Rows, one a point: perturbed_loss (nats) or gradient_cosine, with columns a and b. With the loss, also rows loss_on_arc:
+    on the arc |a v_1 + b v_2| = rho from v_1 (share_v2 = 0) to v_2 (1), a and b in the ratio 1 - share_v2 to share_v2.
+
+    Args:
+        run: the trained model and its data.
+        rho: radius of the ascents; "run" for the one trained with.
+        measure: what is measured.
+        points: values of a and of b.
+        batch: samples of an ascent, on which its loss is measured; None: all of them together.
+        samples: first samples of the split; None for all.
+        split: which split.
+
+    Cost: per batch points^2 forward passes, with backward passes for the cosine.
+    """
+    rho = ascent.radius(run, rho)
+    x, y = subset(run, split, samples)
+    model = ascent.measurable(run.model)
+    axis = torch.linspace(0, 2 * rho, points, dtype=torch.float64).tolist()
+    shares = [number / 10 for number in range(11)]
+    grid = torch.zeros(points, points, dtype=torch.float64)
+    arc = torch.zeros(len(shares), dtype=torch.float64)
+    with movable(model) as move:
+        for part, labels, weight in ascent.batches(x, y, batch):
+            move([], [])
+            start = ascent.gradient(model, part, labels)
+            v_1 = ascent.scaled(start, 1.0)
+            v_2 = ascent.scaled(ascent.climb(model, move, part, labels, rho, 2, start), 1.0)
+            move([v_1], [rho])
+            one_step = ascent.gradient(model, part, labels)
+            for i, a in enumerate(axis):
+                for j, b in enumerate(axis):
+                    move([v_1, v_2], [a, b])
+                    if measure == "perturbed_loss":
+                        grid[i, j] += weight * ascent.loss(model, part, labels).cpu()
+                    else:
+                        grid[i, j] += weight * ascent.cosine(one_step, ascent.gradient(model, part, labels))
+            for i, share in enumerate(shares if measure == "perturbed_loss" else []):
+                move([_between(v_1, v_2, share)], [rho])
+                arc[i] += weight * ascent.loss(model, part, labels).cpu()
+    shared = ascent.columns(run, rho, batch, split, len(y))
+    unit = "nats" if measure == "perturbed_loss" else "1"
+    entries: list[dict[str, Any]] = [
+        {"a": a, "b": b, "metric": measure, "value": grid[i, j].item(), "unit": unit}
+        for i, a in enumerate(axis)
+        for j, b in enumerate(axis)
+    ]
+    if measure == "perturbed_loss":
+        entries += [
+            {"share_v2": share, "metric": "loss_on_arc", "value": value, "unit": unit}
+            for share, value in zip(shares, arc.tolist(), strict=True)
+        ]
+    return rows(shared, entries)
+
+
+def _between(v_1: Direction, v_2: Direction, share: float) -> Direction:
+    return ascent.scaled({name: (1 - share) * v_1[name] + share * v_2[name] for name in v_1}, 1.0)

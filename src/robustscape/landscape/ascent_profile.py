@@ -1,0 +1,63 @@
+"""The loss along the directions that several ascent steps find: kim2023 figures 5.2 and 5.3a."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+
+from robustscape.landscape import _ascent as ascent
+from robustscape.landscape._protocol import rows, subset
+from robustscape.landscape.directions import movable
+from robustscape.runs import TrainedRun
+
+
+def ascent_profile(
+    run: TrainedRun,
+    *,
+    rho: float | Literal["run"] = "run",
+    steps: list[Annotated[int, Field(ge=1)]] = [1, 2, 3, 5],  # noqa: B006  (a schema; never changed)
+    points: Annotated[int, Field(ge=2)] = 41,
+    batch: Annotated[int, Field(ge=1)] | None = 128,
+    samples: Annotated[int, Field(ge=1)] | None = None,
+    split: Literal["train", "test"] = "train",
+) -> list[dict[str, Any]]:
+    """Rows perturbed_loss, nats: loss(w + k v_N) at radii k from 0 to 2 rho; v_N has norm 1 for every N.
+
+    Args:
+        run: the trained model and its data.
+        rho: radius of the ascents that find v_N; "run" for the one trained with.
+        steps: numbers N of ascent steps.
+        points: values of k.
+        batch: samples of an ascent, on which its loss is measured; None: all of them together.
+        samples: first samples of the split; None for all.
+        split: which split.
+
+    Cost: per batch and N, N gradients and ``points`` forward passes.
+    """
+    rho = ascent.radius(run, rho)
+    x, y = subset(run, split, samples)
+    model = ascent.measurable(run.model)
+    radii = torch.linspace(0, 2 * rho, points, dtype=torch.float64).tolist()
+    sums = {number: torch.zeros(points, dtype=torch.float64) for number in steps}
+    with movable(model) as move:
+        for part, labels, share in ascent.batches(x, y, batch):
+            move([], [])
+            start = ascent.gradient(model, part, labels)
+            for number in steps:
+                v = ascent.scaled(ascent.climb(model, move, part, labels, rho, number, start), 1.0)
+                losses = []
+                for k in radii:
+                    move([v], [k])
+                    losses.append(ascent.loss(model, part, labels))
+                sums[number] += share * torch.stack(losses).cpu()
+    shared = ascent.columns(run, rho, batch, split, len(y))
+    return rows(
+        shared,
+        (
+            {"n_ascent_eval": number, "k": k, "metric": "perturbed_loss", "value": value, "unit": "nats"}
+            for number, line in sums.items()
+            for k, value in zip(radii, line.tolist(), strict=True)
+        ),
+    )

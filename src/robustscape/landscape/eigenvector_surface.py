@@ -1,0 +1,95 @@
+"""The adversarial loss in the plane of the top two Hessian eigenvectors, with its height and curvature.
+
+liu2020 figures 8 and 10. The surface itself is ``loss_surface_2d``; here it gets two numbers that can be compared between
+radii.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from robustscape.config.attacks import AttackSpec
+from robustscape.landscape import hessian
+from robustscape.landscape.directions import Direction, flatten, parameters_of, unflatten
+from robustscape.landscape.lanczos import top_eigenpairs
+from robustscape.landscape.loss_surface_2d import loss_surface_2d
+from robustscape.runs import TrainedRun
+
+
+def top_directions(
+    model: nn.Module, x: Tensor, y: Tensor, attack: AttackSpec, eps: float, number: int, *, seed: int
+) -> list[Direction]:
+    """The eigenvectors of the ``number`` largest eigenvalues of the adversarial Hessian (attack held fixed), unit norm.
+
+    Their signs are arbitrary; the largest entry is made positive, so that the same model always gives the same vectors.
+    """
+    operator, _ = hessian.adversarial(model, x, y, attack, eps, convention="fixed", seed=seed)
+    like = parameters_of(model)
+    pairs = top_eigenpairs(operator, hessian.size(model), number, flatten(like), seed=seed)
+    return [unflatten(v * torch.sign(v[v.abs().argmax()]), like) for v in pairs.vectors]
+
+
+def fitted_curvature(alpha: Tensor, beta: Tensor, values: Tensor) -> float:
+    """The larger eigenvalue of the Hessian of the quadratic that fits a surface best (least squares).
+
+    Args:
+        alpha: first coordinates (n,).
+        beta: second coordinates (n,).
+        values: heights (n,).
+    """
+    terms = torch.stack([torch.ones_like(alpha), alpha, beta, alpha**2, alpha * beta, beta**2], dim=1)
+    _, _, _, aa, ab, bb = torch.linalg.lstsq(terms, values[:, None]).solution[:, 0]
+    matrix = torch.stack([torch.stack([2 * aa, ab]), torch.stack([ab, 2 * bb])])
+    return torch.linalg.eigvalsh(matrix)[-1].item()
+
+
+def eigenvector_surface(
+    run: TrainedRun,
+    *,
+    attack: AttackSpec,
+    eps: float | Literal["run"] = "run",
+    points: Annotated[int, Field(ge=3)] = 21,
+    span: Annotated[float, Field(gt=0)] = 1.0,
+    axes: Literal["eigenvectors", "filter", "random"] = "eigenvectors",
+    samples: Annotated[int, Field(ge=1)] | None = None,
+    split: Literal["train", "test"] = "train",
+    seed: int = 0,
+) -> list[dict[str, Any]]:
+    """The rows of ``loss_surface_2d``, and loss_range (largest minus smallest) and loss_curvature of the adversarial loss.
+
+    loss_curvature is that of the quadratic fitted to the middle of the grid, the points within a third of the span
+    (at least 3 x 3 of them).
+
+    Args:
+        run: the trained model and its data.
+        attack: the maximum inside, recomputed at every point.
+        eps: its radius; "run" for the run's own.
+        points: grid points of a side.
+        span: both coordinates run from -span to span.
+        axes: as in ``loss_surface_2d``.
+        samples: first samples of the split; None for all of it.
+        split: which split.
+        seed: of directions and attack.
+    """
+    grid = loss_surface_2d(
+        run, attack=attack, eps=eps, points=points, span=span, axes=axes, samples=samples, split=split, seed=seed
+    )
+    found = [row for row in grid if row["metric"] == "adversarial_loss"]
+    alpha, beta, loss = (
+        torch.tensor([row[key] for row in found], dtype=torch.float64) for key in ("alpha", "beta", "value")
+    )
+    reach = max(span / 3, 2 * span / (points - 1)) * (1 + 1e-9)
+    middle = (alpha.abs() <= reach) & (beta.abs() <= reach)
+    numbers = {
+        "loss_range": ((loss.max() - loss.min()).item(), "nats"),
+        "loss_curvature": (fitted_curvature(alpha[middle], beta[middle], loss[middle]), "1"),
+    }
+    shared = {key: value for key, value in found[0].items() if key not in ("alpha", "beta", "metric", "value", "unit")}
+    return grid + [
+        {**shared, "alpha": None, "beta": None, "metric": metric, "value": value, "unit": unit}
+        for metric, (value, unit) in numbers.items()
+    ]

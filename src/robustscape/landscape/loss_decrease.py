@@ -1,0 +1,69 @@
+"""What one descent step with the gradient of one point does to the loss at others: kim2023 figure 5.5."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+
+from robustscape.landscape import _ascent as ascent
+from robustscape.landscape._protocol import rows, subset
+from robustscape.landscape.directions import movable
+from robustscape.runs import TrainedRun
+
+
+def loss_decrease(
+    run: TrainedRun,
+    *,
+    rho: float | Literal["run"] = "run",
+    lr: Annotated[float, Field(gt=0)] = 0.01,
+    points: Annotated[int, Field(ge=2)] = 21,
+    batch: Annotated[int, Field(ge=1)] | None = 128,
+    samples: Annotated[int, Field(ge=1)] | None = None,
+    split: Literal["train", "test"] = "train",
+) -> list[dict[str, Any]]:
+    """Rows loss_decrease, nats: loss(u) - loss(u - lr d) at u = mu w^p1 + (1 - mu) w^p2.
+
+    d is the gradient at w, at the one-step point w^p1 or at the two-step point w^p2; the column ``gradient`` says which.
+
+    Args:
+        run: the trained model and its data.
+        rho: radius of the ascents; "run" for the one trained with.
+        lr: length of the descent step in units of d; the rate at the end of training is 0, so it must be named.
+        points: values of mu from 0 to 1.
+        batch: samples of an ascent, on which its loss is measured; None: all of them together.
+        samples: first samples of the split; None for all.
+        split: which split.
+
+    Cost: per batch 4 gradients and 4 ``points`` forward passes.
+    """
+    rho = ascent.radius(run, rho)
+    x, y = subset(run, split, samples)
+    model = ascent.measurable(run.model)
+    mixes = torch.linspace(0, 1, points, dtype=torch.float64).tolist()
+    names = ("at w", "at one step", "at two steps")
+    sums = {name: torch.zeros(points, dtype=torch.float64) for name in names}
+    with movable(model) as move:
+        for part, labels, share in ascent.batches(x, y, batch):
+            move([], [])
+            slopes = [ascent.gradient(model, part, labels)]
+            offsets = []
+            for steps in (1, 2):
+                offsets.append(ascent.climb(model, move, part, labels, rho, steps, slopes[0]))
+                slopes.append(ascent.gradient(model, part, labels))
+            for i, mu in enumerate(mixes):
+                move(offsets, [mu, 1 - mu])
+                before = ascent.loss(model, part, labels)
+                for name, slope in zip(names, slopes, strict=True):
+                    move([*offsets, slope], [mu, 1 - mu, -lr])
+                    sums[name][i] += share * (before - ascent.loss(model, part, labels)).cpu()
+    shared = {**ascent.columns(run, rho, batch, split, len(y)), "lr": lr}
+    return rows(
+        shared,
+        (
+            {"gradient": name, "mu": mu, "metric": "loss_decrease", "value": value, "unit": "nats"}
+            for name, line in sums.items()
+            for mu, value in zip(mixes, line.tolist(), strict=True)
+        ),
+    )

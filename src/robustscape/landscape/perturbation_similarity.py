@@ -1,0 +1,106 @@
+"""How far adversarial perturbations turn when the weights are displaced: liu2020 tables 1 and 2.
+
+    D+-(a) = attack(x; theta +- a v) - x,      mean over x of <D+, D-> / (||D+|| ||D-||)
+
+along the top eigenvector v of the adversarial Hessian and along a random unit vector. The two attacks start from independent
+random points, so even at a = 0 the cosine is below 1. Cost: for each direction and displacement two attacks on either split.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from robustscape.attacks.craft import craft
+from robustscape.config.attacks import AttackSpec
+from robustscape.landscape._protocol import columns, radius, rows, subset
+from robustscape.landscape.directions import Direction, movable, unit_random
+from robustscape.landscape.eigenvector_surface import top_directions
+from robustscape.landscape.surface import evaluate
+from robustscape.runs import TrainedRun
+
+
+def cosines(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosine (n,) of each pair of perturbations, flattened, and whether both are nonzero; 0 where one is zero."""
+    a, b = first.flatten(1).double(), second.flatten(1).double()
+    lengths = torch.linalg.vector_norm(a, dim=1) * torch.linalg.vector_norm(b, dim=1)
+    return (a * b).sum(1) / lengths.clamp_min(torch.finfo(torch.float64).tiny), lengths > 0
+
+
+def perturbation_similarity(
+    run: TrainedRun,
+    *,
+    attack: AttackSpec,
+    distances: list[float],
+    eps: float | Literal["run"] = "run",
+    directions: Annotated[int, Field(ge=1)] = 1,
+    samples: Annotated[int, Field(ge=1)] | None = None,
+    hessian_samples: Annotated[int, Field(ge=1)] | None = None,
+    seed: int = 0,
+) -> list[dict[str, Any]]:
+    """Rows perturbation_cosine and sign_cosine (training set) and robust_test_error (percent), per direction and a.
+
+    Means are over the pairs of which neither perturbation is zero; the share of the others is the column
+    ``zero_perturbations`` (percent). Errors are means of the model at +a and at -a.
+
+    Args:
+        run: the trained model and its data.
+        attack: the perturbation.
+        distances: values of a, the displacement along a unit vector of all parameters.
+        eps: radius; "run" for the run's own.
+        directions: random vectors, each with rows of its own number; there is one top eigenvector.
+        samples: first samples of either split; None for all.
+        hessian_samples: first training samples of the Hessian; None: as many as ``samples``.
+        seed: of starts and directions.
+    """
+    size = radius(run, eps)
+    x, y = subset(run, "train", samples)
+    inputs, labels = subset(run, "test", samples)
+    points = subset(run, "train", hessian_samples or samples)
+    named: list[tuple[str, int, Direction]] = [
+        ("eigenvector", 0, top_directions(run.model, *points, attack, size, 1, seed=seed)[0])
+    ]
+    named += [("random", number, unit_random(run.model, seed, number)) for number in range(directions)]
+    entries = []
+    with movable(run.model) as move:
+
+        def attacked(clean: Tensor, truth: Tensor, vector: Direction, at: float, start: int) -> Tensor:
+            move([vector], [at])
+            return craft(run.model, clean, truth, attack, size, seed=start)
+
+        for name, number, vector in named:
+            for distance in distances:
+                # Seeds of the two signs differ, those of the displacements do not: only the weights move along a row.
+                sides = [
+                    attacked(x, y, vector, sign * distance, 2 * seed + start) - x
+                    for start, sign in enumerate((1.0, -1.0))
+                ]
+                cosine, there = cosines(*sides)
+                signs, _ = cosines(sides[0].sign(), sides[1].sign())
+                wrong = []
+                for start, sign in enumerate((1.0, -1.0)):
+                    found = attacked(inputs, labels, vector, sign * distance, 2 * seed + start)
+                    wrong.append(100.0 * (~evaluate(run.model, found, labels)[1]).double().mean().item())
+                zero = 100.0 * (~there).double().mean().item()
+                measured = (
+                    ("perturbation_cosine", cosine[there].mean().item(), "cosine"),
+                    ("sign_cosine", signs[there].mean().item(), "cosine"),
+                    ("robust_test_error", sum(wrong) / 2, "percent"),
+                )
+                entries += [
+                    {
+                        "direction": name,
+                        "draw": number,
+                        "a": distance,
+                        "metric": metric,
+                        "value": value,
+                        "unit": unit,
+                        "zero_perturbations": zero,
+                    }
+                    for metric, value, unit in measured
+                ]
+    shared = {**columns(attack, size, "train", len(y)), "hessian_samples": len(points[1])}
+    return rows(shared, entries)

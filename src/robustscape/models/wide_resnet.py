@@ -1,0 +1,87 @@
+"""Wide residual nets for small images (Zagoruyko & Komodakis 2016): WRN-depth-width.
+
+WRN-34-10 of kanai2022, WRN-28-10 and WRN-40-10 of kim2023, in the form adversarial training uses: pre-activation blocks,
+no dropout, He initialisation of convolutions by their outputs, no bias but the last layer's, which begins at 0.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from robustscape.errors import ConfigError
+from robustscape.models._shapes import require_image
+
+
+class WideBlock(nn.Module):
+    """conv(relu(bn(conv(a)))) + shortcut, a = relu(bn(x)); the shortcut is x, or a 1x1 convolution of a."""
+
+    def __init__(self, channels: int, out: int, stride: int) -> None:
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv1 = nn.Conv2d(channels, out, 3, stride=stride, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(out)
+        self.conv2 = nn.Conv2d(out, out, 3, padding=1, bias=False)
+        self.shortcut: nn.Module | None = None
+        if stride != 1 or channels != out:
+            self.shortcut = nn.Conv2d(channels, out, 1, stride=stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        active = F.relu(self.bn1(x))
+        inner = F.relu(self.bn2(self.conv1(active)))
+        return self.conv2(inner) + (x if self.shortcut is None else self.shortcut(active))
+
+
+class WideResNet(nn.Module):
+    """Three stages of (depth - 4) / 6 blocks with k b, 2 k b, 4 k b channels and strides 1, 2, 2; pooling; linear."""
+
+    def __init__(self, channels: int, num_classes: int, blocks: int, width: int, base: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, base, 3, padding=1, bias=False)
+        stages, before = [], base
+        for stage in range(3):
+            out = width * base * 2**stage
+            first = WideBlock(before, out, 1 if stage == 0 else 2)
+            stages.append(nn.Sequential(first, *(WideBlock(out, out, 1) for _ in range(blocks - 1))))
+            before = out
+        self.block1, self.block2, self.block3 = stages
+        self.bn = nn.BatchNorm2d(before)
+        self.linear = nn.Linear(before, num_classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                fan_out = math.prod(module.kernel_size) * module.out_channels
+                nn.init.normal_(module.weight, 0.0, math.sqrt(2.0 / fan_out))
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.block3(self.block2(self.block1(self.conv1(x))))
+        return self.linear(F.relu(self.bn(x)).mean((2, 3)))
+
+
+def wide_resnet(
+    shape: tuple[int, ...],
+    num_classes: int,
+    *,
+    depth: Annotated[int, Field(ge=10)] = 34,
+    width: Annotated[int, Field(ge=1)] = 10,
+    base: Annotated[int, Field(ge=1)] = 16,
+) -> nn.Module:
+    """WRN-``depth``-``width``.
+
+    Args:
+        shape: of one image, (C, H, W), e.g. 8x8 to 64x64.
+        num_classes: how many logits.
+        depth: layers, 4 more than a multiple of 6: 10, 16, 22, 28, 34, 40.
+        width: widening factor k.
+        base: channels of the first convolution; the stages have k, 2 k and 4 k times as many; the usual net has 16.
+
+    Raises:
+        ConfigError: no net has that depth.
+    """
+    if (depth - 4) % 6:
+        raise ConfigError(f"wide_resnet: depth must be 6 n + 4 (10, 16, 22, 28, 34, 40, ...), got {depth}.")
+    return WideResNet(require_image("wide_resnet", shape, smallest=4)[0], num_classes, (depth - 4) // 6, width, base)

@@ -1,0 +1,257 @@
+"""The layers of ``planes``, seen from above: each takes its rows and draws them into the axes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib import patheffects
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm, Normalize, SymLogNorm
+from matplotlib.lines import Line2D
+
+from robustscape.report import style
+from robustscape.report.figures import _parts
+from robustscape.report.words import name
+
+Look = dict[Any, Any]
+
+#: Marks of the points that have a meaning everywhere; all others are small dots with their text beside them.
+MARKS: dict[str, dict[str, Any]] = {
+    "start": {"marker": "P", "color": "white", "markersize": 10},
+    "minimum": {"marker": "*", "color": "#F0E442", "markersize": 16},
+    "saddle": {"marker": "X", "color": "white", "markersize": 9},
+}
+#: Colours of values around 0.
+DIVERGING = "RdBu_r"
+HALO: list[Any] = [patheffects.withStroke(linewidth=2.6, foreground="white")]
+#: Layers that lie in the plane; the others are of curves.
+_PLANE = {"surface", "region", "flow", "path", "arrow", "scatter"}
+#: Tints of regions whose value is negative and positive.
+_TINTS = ("#FDEFE4", "#E6F0FA")
+
+
+def methods(rows: pd.DataFrame) -> list[Any]:
+    """Methods that get a colour, in the order they are drawn; those of references and single marks get none."""
+    coloured = rows[~rows["layer"].isin(["level", "dots", "point", "label"]) & rows["method"].notna()]
+    alone = rows[(rows["layer"] == "dots") & rows["method"].notna() & rows["paper_value"].isna()]
+    return list(dict.fromkeys([*coloured["method"], *alone["method"]]))
+
+
+def is_plane(rows: pd.DataFrame) -> bool:
+    """Whether a panel shows the plane rather than curves."""
+    return bool(rows["layer"].isin(_PLANE).any())
+
+
+def scale(rows: pd.DataFrame, colour: str, decades: float | None, limit: float | None) -> ScalarMappable | None:
+    """Colours of the surfaces, one scale for all of them; None without a surface.
+
+    Logarithmic colours span ``decades`` powers of ten below the largest value; diverging ones are linear within them.
+    """
+    values = rows.loc[rows["layer"] == "surface", "value"]
+    if values.empty:
+        return None
+    low, high = float(values.min()), float(values.max())
+    if limit is not None:
+        low, high = max(low, -limit), min(high, limit)
+    high = high if high > low else low + 1.0
+    norm: Normalize
+    if colour == "diverging":
+        most = max(abs(low), abs(high)) or 1.0
+        norm = SymLogNorm(most / 10**decades, vmin=-most, vmax=most) if decades else Normalize(-most, most)
+        return ScalarMappable(norm, matplotlib.colormaps[DIVERGING])
+    norm = LogNorm(max(low, high / 10**decades), high) if decades else Normalize(low, high)
+    return ScalarMappable(norm, matplotlib.colormaps[style.SEQUENTIAL])
+
+
+def entry(rows: pd.DataFrame, method: Any, colour: Any) -> Line2D:
+    """The legend's entry of a method, as its first layer looks."""
+    layer = rows.loc[(rows["method"] == method), "layer"].iloc[0]
+    look: dict[str, Any] = {"color": colour, "linewidth": 2.6, "label": name(str(method))}
+    if layer in ("scatter", "dots"):
+        look |= {"linestyle": "none", "marker": "o", "markersize": 6}
+    return Line2D([], [], **look)
+
+
+def draw(axes: Axes, rows: pd.DataFrame, look: Look, colours: ScalarMappable | None) -> None:
+    """All layers of a panel, those that cover first."""
+    drawers: dict[str, Callable[[Axes, pd.DataFrame, Look], None]] = {
+        "band": _band, "level": _level, "path": _path, "curve": _curve, "scatter": _scatter,
+        "dots": _dots, "arrow": _arrow, "point": _point, "label": _label,
+    }  # fmt: skip
+    surface = rows[rows["layer"] == "surface"]
+    if not surface.empty and colours is not None:
+        _surface(axes, surface, colours)
+    region = rows[rows["layer"] == "region"]
+    if not region.empty:
+        axes.contourf(*grid(region, "value"), levels=[-np.inf, 0.0, np.inf], colors=_TINTS)
+    flow = rows[rows["layer"] == "flow"]
+    if not flow.empty:
+        _flow(axes, flow, over=not surface.empty)
+    for layer, drawer in drawers.items():
+        part = rows[rows["layer"] == layer]
+        if not part.empty:
+            drawer(axes, part, look)
+    if is_plane(rows):
+        axes.grid(visible=False)
+
+
+def grid(rows: pd.DataFrame, column: str) -> tuple[Any, Any, Any]:
+    """x, y and a column over the grid of a surface or flow."""
+    table = rows.pivot(index="y", columns="x", values=column)
+    return table.columns.to_numpy(float), table.index.to_numpy(float), table.to_numpy(float)
+
+
+def _surface(axes: Axes, rows: pd.DataFrame, colours: ScalarMappable) -> None:
+    x, y, values = grid(rows, "value")
+    norm: Any = colours.norm
+    if colours.get_cmap().name == DIVERGING:
+        axes.pcolormesh(x, y, values, cmap=colours.get_cmap(), norm=norm, shading="gouraud", rasterized=True)
+        if values.min() < 0 < values.max():
+            # Where values span powers of ten, their colours are straighter than they are between two grid points.
+            axes.contour(x, y, np.asarray(norm(values)), levels=[float(norm(0.0))], colors=style.INK, linewidths=1.1)
+        return
+    levels = norm.inverse(np.linspace(0, 1, 19))
+    clipped = np.clip(values, levels[0], levels[-1])
+    axes.contourf(x, y, clipped, levels=levels, cmap=colours.get_cmap(), norm=norm, alpha=0.85, extend="neither")
+    axes.contour(x, y, clipped, levels=levels[1:], colors="white", linewidths=0.45, alpha=0.7)
+
+
+def _flow(axes: Axes, rows: pd.DataFrame, *, over: bool) -> None:
+    """Streamlines: thin and white on a surface, else the thicker the faster."""
+    x, y, right = grid(rows, "dx")
+    _, _, above = grid(rows, "dy")
+    if min(len(x), len(y)) < 4:
+        axes.quiver(*np.meshgrid(x, y), right, above, color=style.GREY)
+        return
+    x, y = np.linspace(x[0], x[-1], len(x)), np.linspace(y[0], y[-1], len(y))  # six digits are not evenly spaced
+    speed = np.hypot(right, above)
+    colour, width = ("white", 0.7) if over else ("#9AA5B1", 0.5 + 1.3 * speed / speed.max())
+    axes.streamplot(x, y, right, above, density=1.1, linewidth=width, arrowsize=0.9, color=colour, zorder=1)
+    axes.set_xlim(x[0], x[-1])
+    axes.set_ylim(y[0], y[-1])
+
+
+def groups(rows: pd.DataFrame) -> list[tuple[Any, pd.DataFrame]]:
+    """Rows of one method (and, in a path, of one text), in the order drawn."""
+    keys = ["method", "text"] if "text" in rows else ["method"]
+    return [(part["method"].iloc[0], part) for _, part in rows.groupby(keys, dropna=False, sort=False)]
+
+
+def _path(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
+    for method, part in groups(rows):
+        axes.plot(part["x"], part["y"], color=look.get(method, style.INK), linewidth=2.2, path_effects=_outline())
+
+
+def _outline() -> list[Any]:
+    return [patheffects.withStroke(linewidth=3.6, foreground="white")]
+
+
+def _curve(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
+    for method, part in groups(rows):
+        few = len(part) <= 15
+        marker = style.MARKERS[list(look).index(method) % len(style.MARKERS)] if few and method in look else ""
+        axes.plot(
+            part["x"],
+            part["value"],
+            color=look.get(method, style.INK),
+            marker=marker,
+            markersize=5,
+            linewidth=1.9 if len(part) <= 60 else 1.2,
+        )
+
+
+def _band(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
+    for method, part in groups(rows):
+        colour = look.get(method, style.INK)
+        axes.fill_between(part["x"], part["y"], part["value"], color=colour, alpha=0.75, linewidth=0.8)
+
+
+def _level(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
+    highest = rows["value"].max()
+    for row in rows.itertuples():
+        axes.axhline(cast(float, row.value), color=style.GREY, linewidth=1.2, linestyle=(0, (4, 3)))
+        text = axes.annotate(
+            f"{row.text}: {row.value:.4g}", (0.98, cast(float, row.value)), xycoords=("axes fraction", "data"),
+            xytext=(0, -13 if row.value == highest else 4), textcoords="offset points", ha="right",
+            color=style.GREY, fontsize=9.5,
+        )  # fmt: skip
+        text.set_path_effects(HALO)
+        if row.paper_value == row.paper_value:
+            axes.plot([0.02], [row.paper_value], "D", transform=axes.get_yaxis_transform(), **_parts.hollow(style.INK))
+
+
+def _scatter(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
+    """Many points: end points of runs, or a path that jumps."""
+    colours = [look.get(method, style.INK) for method, _ in groups(rows)]
+    for (_, part), colour in zip(groups(rows), colours, strict=True):
+        axes.scatter(part["x"], part["y"], s=12, color=colour, alpha=0.5, linewidths=0, rasterized=True, zorder=3)
+
+
+def marginal(axes: Axes, rows: pd.DataFrame, look: Look, title: str) -> None:
+    """Histogram of a scatter's x above the panel, counts on a logarithmic scale, and over it the panel's title."""
+    part = rows[rows["layer"] == "scatter"]
+    if part.empty:
+        return
+    above = axes.inset_axes((0.0, 1.03, 1.0, 0.22), sharex=axes)
+    above.set_title(title)
+    above.set_yscale("log")
+    bins = np.linspace(part["x"].min(), part["x"].max(), 61)
+    for method, own in groups(part):
+        above.hist(own["x"], bins=list(bins), color=look.get(method, style.INK), alpha=0.6, linewidth=0)
+    above.grid(visible=False)
+    above.set_yticks([], minor=False)
+    above.set_yticks([], minor=True)
+    above.spines[["left", "bottom"]].set_visible(False)
+    above.tick_params(labelbottom=False, length=0)
+
+
+def _dots(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
+    """Single measured numbers, and the paper's beside them."""
+    for method, part in groups(rows):
+        colour = look.get(method, style.INK)
+        axes.plot(part["x"], part["value"], "o", color=colour, markersize=5.5, markeredgecolor="white", zorder=4)
+        printed = part.dropna(subset=["paper_value"])
+        axes.plot(printed["x"], printed["paper_value"], "D", markersize=9, zorder=3, **_parts.hollow(style.INK))
+
+
+def _arrow(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
+    for row in rows.itertuples():
+        x, y, dx, dy = (cast(float, getattr(row, column)) for column in ("x", "y", "dx", "dy"))
+        arrow: Any = axes.annotate(
+            "", (x + dx, y + dy), (x, y),
+            arrowprops={"arrowstyle": "-|>", "color": look.get(row.method, style.INK), "linewidth": 2.4,
+                        "shrinkA": 0, "shrinkB": 0, "mutation_scale": 15},
+            zorder=5,
+        )  # fmt: skip
+        arrow.arrow_patch.set_path_effects([patheffects.withStroke(linewidth=4.2, foreground="white")])
+
+
+def _point(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
+    for row in rows.itertuples():
+        x, y = cast(float, row.x), cast(float, row.y)
+        known = MARKS.get(str(row.text))
+        mark = known or {"marker": "o", "color": style.INK, "markersize": 5}
+        axes.plot([x], [y], linestyle="none", markeredgecolor=style.INK, markeredgewidth=1.1, zorder=6, **mark)
+        left, right = axes.get_xlim()
+        late = x > left + 0.8 * (right - left)
+        aside = (getattr(row, "dx", np.nan), getattr(row, "dy", np.nan))
+        offset = aside if np.isfinite(aside).all() else (-7 if late else 7, 6)
+        text = axes.annotate(
+            str(row.text), (x, y), xytext=offset, textcoords="offset points", fontsize=10.5, fontweight="bold",
+            ha="right" if offset[0] < 0 else "left", zorder=7,
+        )  # fmt: skip
+        text.set_path_effects(HALO)
+
+
+def _label(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
+    for row in rows.itertuples():
+        text = axes.text(
+            cast(float, row.x), cast(float, row.y), str(row.text), ha="center", va="center", fontsize=13,
+            fontweight="bold", zorder=7,
+        )  # fmt: skip
+        text.set_path_effects(HALO)

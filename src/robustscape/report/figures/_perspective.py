@@ -1,0 +1,49 @@
+"""The layers of ``planes``, seen from the side: surfaces with paths and points on them."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+from matplotlib.cm import ScalarMappable
+from matplotlib.ticker import MaxNLocator
+
+from robustscape.report import style
+from robustscape.report.figures import _layers
+
+
+def draw(axes: Any, rows: pd.DataFrame, look: _layers.Look, colours: ScalarMappable | None) -> None:
+    """Surface, then its paths and points, lifted a little so that they are seen."""
+    surface = rows[rows["layer"] == "surface"]
+    lift = 0.0
+    if not surface.empty and colours is not None:
+        x, y, heights = _layers.grid(surface, "value")
+        lift = 0.02 * float(heights.max() - heights.min())
+        axes.plot_surface(
+            *np.meshgrid(x, y),
+            heights,
+            cmap=colours.get_cmap(),
+            norm=colours.norm,
+            rcount=len(y),
+            ccount=len(x),
+            linewidth=0.2,
+            edgecolor=(1, 1, 1, 0.25),
+            alpha=0.75,
+        )
+    axes.computed_zorder = False
+    for method, part in _layers.groups(rows[rows["layer"] == "path"]):
+        axes.plot(part["x"], part["y"], part["value"] + lift, color=look.get(method, style.INK), linewidth=3, zorder=5)
+    for row in rows[rows["layer"] == "point"].itertuples():
+        place = cast(float, row.x), cast(float, row.y), cast(float, row.value) + lift
+        mark = _layers.MARKS.get(str(row.text), {"marker": "o", "color": style.INK, "markersize": 5})
+        axes.plot(*([c] for c in place), linestyle="none", markeredgecolor=style.INK, zorder=6, **mark)
+        text = axes.text(*place[:2], place[2] + 2 * lift, f"  {row.text}", fontsize=10.5, fontweight="bold", zorder=7)
+        text.set_path_effects(_layers.HALO)
+    axes.view_init(elev=32, azim=-58)
+    axes.set_box_aspect((4, 4, 3), zoom=0.92)
+    for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
+        axis.set_pane_color((1, 1, 1, 0))
+        axis.set_tick_params(pad=1, labelsize=8.5)
+        axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+        axis._axinfo["grid"].update(color="#D5DAE0", linewidth=0.6)

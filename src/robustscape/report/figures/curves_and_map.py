@@ -1,0 +1,95 @@
+"""Curves on the left, a map over a plane on the right: the two halves of kim2023 figures 5.3 and 5.4."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from robustscape.config.studies import Item
+from robustscape.report import notes, style
+from robustscape.report.figures import _parts
+from robustscape.report.words import levels, name
+
+
+@style.styled
+def curves_and_map(
+    rows: pd.DataFrame,
+    item: Item,
+    *,
+    x: str,
+    hue: str,
+    curve: str,
+    across: str,
+    up: str,
+    surface: str,
+    acknowledged: list[str] = [],  # noqa: B006  (read from the syntax tree as a schema; never changed)
+) -> Figure:
+    """Mean and band of one standard deviation against ``x``; colour and lines of equal value over ``across`` and ``up``.
+
+    Args:
+        rows: the item's CSV.
+        item: its stanza.
+        x: numeric factor of the curves.
+        hue: factor of the lines.
+        curve: metric of the curves.
+        across: numeric factor of the map's columns.
+        up: numeric factor of its rows.
+        surface: metric of the map.
+        acknowledged: flags that the footer need not shout.
+    """
+    _parts.need(rows, item, x, hue, across, up)
+    lines = rows[(rows["metric"] == curve) & rows[x].notna()]
+    plane = rows[(rows["metric"] == surface) & rows[across].notna() & rows[up].notna()]
+    _parts.refuse_doubled(lines, item, x, hue)
+    _parts.refuse_doubled(plane, item, across, up)
+
+    figure, grid = style.panels(1, 2, width=4.9, height=4.0)
+    handles = _curves(grid[0, 0], lines, x, hue)
+    grid[0, 0].set_xlabel(name(x))
+    grid[0, 0].set_ylabel(_parts.axis_name(rows, curve))
+    _map(figure, grid[0, 1], plane, across, up, _parts.axis_name(rows, surface))
+    figure.legend(
+        handles=handles, title=name(hue), loc="outside upper left", ncols=len(handles), alignment="left"
+    ).set_in_layout(True)
+    style.dress(figure, item.title, notes.footer(pd.concat([lines, plane]), acknowledged))
+    return figure
+
+
+def _curves(axes: Axes, rows: pd.DataFrame, x: str, hue: str) -> list[Line2D]:
+    known = _parts.distinct(rows, hue)
+    texts = levels(known)
+    handles = []
+    for level, colour in zip(known, style.colours(known), strict=True):
+        own = _parts.at(rows, hue, level).sort_values(x)
+        axes.plot(own[x], own["value"], color=colour)
+        if own["std"].notna().any():
+            axes.fill_between(
+                own[x], own["value"] - own["std"], own["value"] + own["std"], color=colour, alpha=0.16, linewidth=0
+            )
+        handles.append(Line2D([], [], color=colour, linewidth=2.6, label=texts[level]))
+    if rows.empty:
+        _parts.nothing(axes)
+    return handles
+
+
+def _map(figure: Figure, axes: Axes, rows: pd.DataFrame, across: str, up: str, label: str) -> None:
+    axes.grid(visible=False)
+    axes.set_xlabel(name(across))
+    axes.set_ylabel(name(up))
+    if rows.empty:
+        _parts.nothing(axes)
+        return
+    table = rows.pivot(index=up, columns=across, values="value").sort_index().sort_index(axis=1)
+    horizontal, vertical = table.columns.to_numpy(float), table.index.to_numpy(float)
+    values = table.to_numpy(float)
+    mesh = axes.pcolormesh(horizontal, vertical, np.ma.masked_invalid(values), cmap=style.SEQUENTIAL, shading="gouraud")
+    if values.max() > values.min():
+        contours = axes.contour(horizontal, vertical, values, levels=8, colors="white", linewidths=0.8, alpha=0.9)
+        axes.clabel(contours, fontsize=8)
+    axes.set_aspect("equal")
+    bar = figure.colorbar(mesh, ax=axes, shrink=0.9, pad=0.02)
+    bar.set_label(label)
+    bar.outline.set_visible(False)

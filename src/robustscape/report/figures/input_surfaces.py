@@ -1,0 +1,115 @@
+"""Loss surfaces around inputs, coloured by whether the model is right, with the predicted classes below."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.colors import ListedColormap, to_rgba
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from robustscape.config.studies import Item
+from robustscape.report import notes, style
+from robustscape.report.figures import _parts
+from robustscape.report.words import levels, name
+
+#: Right, wrong.
+_COLOURS = (style.OKABE_ITO[0], style.OKABE_ITO[1])
+
+
+@style.styled
+def input_surfaces(
+    rows: pd.DataFrame,
+    item: Item,
+    *,
+    panel: str = "image",
+    share_z: bool = False,
+    elevation: float = 30.0,
+    azimuth: float = -122.0,
+    acknowledged: list[str] = [],  # noqa: B006  (read from the syntax tree as a schema; never changed)
+) -> Figure:
+    """Above the loss over x + a v1 + b v2 in perspective, below the same plane from above with lines of equal loss.
+
+    Args:
+        rows: the item's CSV, with the metrics loss, misclassified and prediction over a and b.
+        item: its stanza.
+        panel: factor of the columns: the image, or the moment.
+        share_z: one height scale for all panels.
+        elevation: degrees above the plane from which one looks.
+        azimuth: degrees around the vertical axis.
+        acknowledged: flags that the footer need not shout.
+    """
+    _parts.need(rows, item, "a", "b", panel)
+    points = rows[rows["a"].notna() & rows["b"].notna()]
+    _parts.metrics(points, item, ["loss", "misclassified"])
+    columns = _parts.distinct(points, panel)
+    heights_of = points[points["metric"] == "loss"]
+    highest = heights_of["value"].max()
+    figure = Figure(figsize=(max(7.2, 3.15 * len(columns) + 1.5), 6.9), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.05, h_pad=0.05)  # type: ignore[union-attr, call-arg]
+    grid = figure.add_gridspec(2, len(columns), height_ratios=[1.35, 1.0])
+    for column, level in enumerate(columns):
+        part = _parts.at(points, panel, level)
+        loss, wrong = (_grid(part, metric) for metric in ("loss", "misclassified"))
+        above = figure.add_subplot(grid[0, column], projection="3d")
+        _perspective(above, loss, wrong > 0.5, elevation, azimuth)
+        if share_z:
+            above.set_zlim(0, highest)
+        title = name(str(level)) if isinstance(level, str) else f"{name(panel)} {levels([level])[level]}"
+        above.set_title(title, pad=0)
+        below = figure.add_subplot(grid[1, column])
+        _map(below, loss, wrong)
+        below.set_xlabel("a (along v₁)")
+        if column == 0:
+            below.set_ylabel("b (along v₂)")
+    handles = [Patch(color=colour, label=text) for colour, text in zip(_COLOURS, ("right", "wrong"), strict=True)]
+    style.legend(figure, handles)
+    height = f" · height and lines: {_parts.axis_name(rows, 'loss')}"
+    style.dress(figure, item.title, notes.footer(points, acknowledged) + height)
+    return figure
+
+
+def _grid(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
+    return rows[rows["metric"] == metric].pivot(index="b", columns="a", values="value")
+
+
+def _perspective(axes: Any, loss: pd.DataFrame, wrong: pd.DataFrame, elevation: float, azimuth: float) -> None:
+    across, down = np.meshgrid(loss.columns.to_numpy(float), loss.index.to_numpy(float))
+    faces = np.array([to_rgba(colour) for colour in _COLOURS])[wrong.to_numpy(int)]
+    axes.plot_surface(
+        across,
+        down,
+        loss.to_numpy(float),
+        facecolors=faces,
+        rcount=loss.shape[0],
+        ccount=loss.shape[1],
+        linewidth=0.2,
+        edgecolor=(1, 1, 1, 0.35),
+        antialiased=True,
+        shade=True,
+    )
+    axes.view_init(elev=elevation, azim=azimuth)
+    axes.set_box_aspect((4, 4, 3), zoom=1.0)
+    for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
+        axis.set_pane_color((1, 1, 1, 0))
+        axis.set_tick_params(pad=0, labelsize=8)
+        axis.set_major_locator(MaxNLocator(3))
+        axis._axinfo["grid"].update(color="#D5DAE0", linewidth=0.6)
+    axes.set_xlabel("a", labelpad=-2)
+    axes.set_ylabel("b", labelpad=-2)
+
+
+def _map(axes: Any, loss: pd.DataFrame, wrong: pd.DataFrame) -> None:
+    pale = ListedColormap([(*to_rgba(colour)[:3], 0.45) for colour in _COLOURS])
+    x, y = loss.columns.to_numpy(float), loss.index.to_numpy(float)
+    axes.pcolormesh(x, y, wrong.to_numpy(float) > 0.5, cmap=pale, vmin=0, vmax=1, shading="nearest")
+    if float(loss.to_numpy().max()) > float(loss.to_numpy().min()):
+        axes.contour(x, y, loss.to_numpy(float), levels=7, colors=style.INK, linewidths=0.6, alpha=0.7)
+    axes.plot([0, 1], [0, 0], "o", color=style.INK, markersize=5, clip_on=False)
+    axes.set_aspect("equal")
+    axes.grid(visible=False)
+    axes.set_xticks([0, 0.5, 1])
+    axes.set_yticks([0, 0.5, 1])

@@ -1,0 +1,61 @@
+"""Curves with a star where each belongs: kim2023 figure 5.5."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from robustscape.config.studies import Item
+from robustscape.report import notes, style
+from robustscape.report.figures import _parts
+from robustscape.report.words import levels, name
+
+
+@style.styled
+def marked_curves(
+    rows: pd.DataFrame,
+    item: Item,
+    *,
+    x: str,
+    hue: str,
+    marks: dict[str, float],
+    metrics: list[str] = [],  # noqa: B006  (read from the syntax tree as a schema; never changed)
+    acknowledged: list[str] = [],  # noqa: B006
+) -> Figure:
+    """Mean against ``x`` with a band of one standard deviation, one panel a metric, and a star on some of the lines.
+
+    Args:
+        rows: the item's CSV.
+        item: its stanza.
+        x: numeric factor on the horizontal axis.
+        hue: factor of the lines.
+        marks: level of ``hue`` -> the value of ``x`` at which its line has a star.
+        metrics: what to draw; empty: the item's metrics.
+        acknowledged: flags that the footer need not shout.
+    """
+    _parts.need(rows, item, x, hue)
+    drawn = _parts.metrics(rows, item, metrics)
+    rows = rows[rows["metric"].isin(drawn) & rows[x].notna()]
+    _parts.refuse_doubled(rows, item, x, hue)
+    lines = _parts.distinct(rows, hue)
+    colour = dict(zip(lines, style.colours(lines), strict=True))
+    figure, grid = style.panels(1, len(drawn), width=6.0, height=4.0)
+    for axes, metric in zip(grid[0], drawn, strict=True):
+        part = rows[rows["metric"] == metric]
+        for line in lines:
+            own = _parts.at(part, hue, line).sort_values(x)
+            axes.plot(own[x], own["value"], color=colour[line])
+            if own["std"].notna().any():
+                low, high = own["value"] - own["std"], own["value"] + own["std"]
+                axes.fill_between(own[x], low, high, color=colour[line], alpha=0.14, linewidth=0)
+            if line in marks:
+                starred = _parts.at(own, x, float(marks[line]))
+                axes.plot(starred[x], starred["value"], "*", color=colour[line], markersize=15, clip_on=False, zorder=5)
+        axes.set_xlabel(name(x))
+        axes.set_ylabel(_parts.axis_name(rows, metric))
+    texts = levels(lines)
+    handles = [Line2D([], [], color=colour[line], linewidth=2.6, label=texts[line]) for line in lines]
+    style.legend(figure, handles, name(hue))
+    style.dress(figure, item.title, notes.footer(rows, acknowledged))
+    return figure

@@ -1,0 +1,68 @@
+"""One metric against another along a factor: what is given up of the one for the other."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from robustscape.config.studies import Item
+from robustscape.report import notes, style
+from robustscape.report.figures import _parts
+from robustscape.report.words import levels, name
+
+
+@style.styled
+def metric_curve(
+    rows: pd.DataFrame,
+    item: Item,
+    *,
+    x: str,
+    y: str,
+    along: str,
+    hue: str,
+    acknowledged: list[str] = [],  # noqa: B006  (read from the syntax tree as a schema; never changed)
+) -> Figure:
+    """A point a level of ``along``, labelled with it, joined in the order of the levels.
+
+    Args:
+        rows: the item's CSV.
+        item: its stanza.
+        x: metric on the horizontal axis.
+        y: metric on the vertical axis.
+        along: factor that makes the points.
+        hue: factor of the lines.
+        acknowledged: flags that the footer need not shout.
+    """
+    _parts.need(rows, item, along, hue)
+    _parts.metrics(rows, item, [x, y])
+    rows = rows[rows["metric"].isin([x, y]) & rows[along].notna() & (rows["n"] > 0)]
+    _parts.refuse_doubled(rows, item, along, hue)
+    lines = _parts.distinct(rows, hue)
+    colour = dict(zip(lines, style.colours(lines), strict=True))
+    texts = levels(_parts.distinct(rows, along))
+    figure, grid = style.panels(1, 1, width=5.6, height=4.2)
+    axes = grid[0, 0]
+    for number, line in enumerate(lines):
+        own = _parts.at(rows, hue, line).pivot(index=along, columns="metric", values="value").sort_index()
+        axes.plot(own[x], own[y], color=colour[line], marker=style.MARKERS[number], markersize=7)
+        for level, point in own.iterrows():
+            place = (point[x], point[y])
+            axes.annotate(
+                texts.get(level, str(level)),
+                place,
+                xytext=(5, 5),
+                textcoords="offset points",
+                fontsize=9,
+                color=colour[line],
+            )
+    axes.set_xlabel(_parts.axis_name(rows, x))
+    axes.set_ylabel(_parts.axis_name(rows, y))
+    axes.margins(0.08)
+    handles = [
+        Line2D([], [], color=colour[line], marker=style.MARKERS[i], label=text)
+        for i, (line, text) in enumerate(levels(lines).items())
+    ]
+    style.legend(figure, handles, name(hue))
+    style.dress(figure, item.title, f"{notes.footer(rows, acknowledged)} · numbers at the points: {name(along)}")
+    return figure

@@ -1,0 +1,133 @@
+"""Curves in panels that are chosen one by one: each with its metric, its part of the rows and its own scale."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from robustscape.config.studies import Item
+from robustscape.errors import ConfigError
+from robustscape.report import notes, style
+from robustscape.report.figures import _parts
+from robustscape.report.items import same_level
+from robustscape.report.words import levels, name
+
+#: Line styles by name, in the order in which the levels of ``dash`` get them.
+_DASHES: dict[str, Any] = {"solid": "-", "dashed": (0, (4, 2)), "dotted": (0, (1, 1.5)), "dashdot": (0, (6, 2, 1, 2))}
+
+_KEYS = {"metric", "where", "title", "log_y"}
+
+
+@style.styled
+def panelled_curves(
+    rows: pd.DataFrame,
+    item: Item,
+    *,
+    x: str,
+    panels: list[dict],  # type: ignore[type-arg]
+    hue: str | None = None,
+    dash: str | None = None,
+    dashes: dict[str, Literal["solid", "dashed", "dotted", "dashdot"]] = {},  # noqa: B006  (a schema; never changed)
+    columns: int = 2,
+    steps: bool = False,
+    marks: bool = False,
+    thin: float = 1.6,
+    acknowledged: list[str] = [],  # noqa: B006  (read from the syntax tree as a schema; never changed)
+) -> Figure:
+    """Mean against ``x`` with a band of one standard deviation, in a grid of panels that share neither axis.
+
+    Args:
+        rows: the item's CSV.
+        item: its stanza.
+        x: numeric factor on the horizontal axes.
+        panels: for each panel, in reading order: ``metric``; ``where``, factor -> its level; ``title``; ``log_y``.
+        hue: factor of the colours; numbers are coloured in their order.
+        dash: factor of the line styles: the first level of the item's CSV is solid.
+        dashes: levels of that factor -> solid, dashed, dotted or dashdot, where it is to be otherwise.
+        columns: panels side by side.
+        steps: piecewise constant lines, for schedules.
+        marks: a mark at every point, where there are few.
+        thin: width of the lines, in points.
+        acknowledged: flags that the footer need not shout.
+
+    Raises:
+        ConfigError: a panel names a key, metric or column that is not there, or two values fall on one place.
+    """
+    _parts.need(rows, item, x, hue, dash)
+    rows = rows[rows[x].notna()]
+    down = math.ceil(len(panels) / columns)
+    figure, grid = style.panels(down, min(columns, len(panels)), height=3.0)
+    lines, kinds = _parts.distinct(rows, hue), _parts.distinct(rows, dash)
+    colour = dict(zip(lines, style.colours(lines), strict=True))
+    stroke = {kind: _DASHES[dashes.get(str(kind), usual)] for kind, usual in zip(kinds, _DASHES, strict=False)}
+    drawn = []
+    for axes, panel in zip(grid.flat, panels, strict=False):
+        part = _chosen(rows, item, panel)
+        _parts.refuse_doubled(part, item, x, hue, dash)
+        drawn.append(part)
+        for line in lines:
+            for kind in kinds:
+                own = _parts.at(_parts.at(part, hue, line), dash, kind).sort_values(x)
+                own = own[own["n"] > 0]
+                mark = style.MARKERS[lines.index(line) % len(style.MARKERS)] if marks else None
+                look = {"color": colour[line], "linestyle": stroke[kind], "linewidth": thin, "marker": mark, "markersize": 4}
+                _draw(axes, own, x, steps, **look)
+        if part.empty:
+            _parts.nothing(axes)
+        if panel.get("log_y"):
+            axes.set_yscale("log")
+        axes.set_title(panel.get("title", ""))
+        axes.set_xlabel(name(x))
+        axes.set_ylabel(_parts.axis_name(rows, panel["metric"]))
+        axes.locator_params(axis="x", nbins=6, integer=True) if _whole(part[x]) else axes.locator_params("x", nbins=6)
+    for axes in list(grid.flat)[len(panels) :]:
+        axes.set_axis_off()
+    _legend(figure, lines, colour, hue, kinds if dash else [], stroke)
+    style.dress(figure, item.title, notes.footer(pd.concat(drawn), acknowledged))
+    return figure
+
+
+def _chosen(rows: pd.DataFrame, item: Item, panel: dict[str, Any]) -> pd.DataFrame:
+    """The rows of a panel."""
+    if strange := set(panel) - _KEYS:
+        raise ConfigError(f"figure '{item.title}': a panel has keys {sorted(strange)}; allowed: {sorted(_KEYS)}.")
+    if panel.get("metric") not in set(rows["metric"]):
+        known = ", ".join(dict.fromkeys(rows["metric"]))
+        raise ConfigError(f"figure '{item.title}': a panel's metric is '{panel.get('metric')}'. There are: {known}.")
+    part = rows[rows["metric"] == panel["metric"]]
+    for factor, wanted in panel.get("where", {}).items():
+        _parts.need(rows, item, factor)
+        part = part[[same_level(level, wanted) for level in part[factor]]]
+    return part
+
+
+def _draw(axes: Any, own: pd.DataFrame, x: str, steps: bool, **look: Any) -> None:
+    """A line, dotted where it is one point, with its band."""
+    where = {"drawstyle": "steps-post"} if steps else {}
+    axes.plot(own[x], own["value"], **{**look, "marker": look["marker"] or ("o" if len(own) < 2 else None)}, **where)
+    if own["std"].notna().any():
+        low, high = own["value"] - own["std"], own["value"] + own["std"]
+        axes.fill_between(own[x], low, high, color=look["color"], alpha=0.16, linewidth=0)
+
+
+def _whole(values: pd.Series) -> bool:
+    return bool((values.astype(float) % 1 == 0).all())
+
+
+def _legend(figure: Figure, lines: list[Any], colour: Any, hue: str | None, kinds: list[Any], stroke: Any) -> None:
+    """Colours, then line styles in grey."""
+    handles = []
+    if hue is not None:
+        texts = levels(lines)
+        handles = [Line2D([], [], color=colour[line], linewidth=2.6, label=texts[line]) for line in lines]
+    if kinds:
+        texts = levels(kinds)
+        handles += [
+            Line2D([], [], color=style.GREY, linestyle=stroke[kind], linewidth=2, label=texts[kind]) for kind in kinds
+        ]
+    if handles:
+        style.legend(figure, handles, name(hue) if hue else None)

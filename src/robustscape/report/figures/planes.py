@@ -1,0 +1,125 @@
+"""Pictures of a plane: a loss with paths, flows, arrows and points on it, from above or in perspective, with curves.
+
+What is drawn is in the rows: ``layer`` says how, ``panel`` where (rows without a panel: everywhere).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from robustscape.config.studies import Item
+from robustscape.errors import ConfigError
+from robustscape.report import notes, style
+from robustscape.report.figures import _layers, _parts, _perspective
+
+
+@style.styled
+def planes(
+    rows: pd.DataFrame,
+    item: Item,
+    *,
+    columns: int = 3,
+    x_label: str = "x",
+    y_label: str = "y",
+    labels: dict[str, tuple[str, str]] = {},  # noqa: B006  (read from the syntax tree as a schema; never changed)
+    perspective: list[str] = [],  # noqa: B006
+    colour: Literal["sequential", "diverging"] = "sequential",
+    decades: float | None = None,
+    colour_limit: float | None = None,
+    equal: bool = False,
+    log_y: list[str] = [],  # noqa: B006
+    marginal: list[str] = [],  # noqa: B006
+    zoom: dict[str, tuple[float, float, float, float]] = {},  # noqa: B006
+    width: float = 4.6,
+    height: float = 3.9,
+    acknowledged: list[str] = [],  # noqa: B006
+) -> Figure:
+    """Panels of a plane or of curves, in the order of the CSV; one legend of the methods, one scale of the surfaces.
+
+    Args:
+        rows: the item's CSV; columns panel, layer, method, point, x, y and, where the layer needs them, dx, dy, text.
+        item: its stanza.
+        columns: panels in a row.
+        x_label: name of the horizontal axis of planes.
+        y_label: name of the vertical axis of planes.
+        labels: panel, or how its name begins -> names of its axes, where they are others.
+        perspective: panels, or how their names begin, that are drawn as surfaces seen from the side.
+        colour: of surfaces; diverging ones are white at 0.
+        decades: colours are logarithmic over so many powers of ten (on both sides of 0 for diverging ones).
+        colour_limit: values beyond it (or beyond minus it) get the last colour.
+        equal: one length for both directions.
+        log_y: panels, or how their names begin, of curves with a logarithmic vertical axis.
+        marginal: panels, or how their names begin, with a histogram of their points' x on top.
+        zoom: panel, or how its name begins -> x from, x to, y from, y to.
+        width: of a panel in inches.
+        height: of a panel in inches.
+        acknowledged: flags that the footer need not shout.
+    """
+    _parts.need(rows, item, "panel", "layer", "method", "point", "x", "y")
+    shown = rows[rows["layer"].notna() & (rows["n"] > 0)].sort_values("point", kind="stable")
+    if shown.empty:
+        raise ConfigError(f"figure '{item.title}': no row has a layer to draw.")
+    panels = sorted(shown["panel"].dropna().unique(), key=lambda p: shown.loc[shown["panel"] == p, "point"].min())
+    panels = panels or [None]
+    methods = _layers.methods(shown)
+    look = dict(zip(methods, style.colours([str(m) for m in methods]), strict=True))
+    across = min(columns, len(panels))
+    down = math.ceil(len(panels) / across)
+    figure = style.panels(1, 1)[0]
+    figure.clear()
+    figure.set_size_inches(max(6.4, width * across + (2.2 if look else 0.9)), height * down + 0.9)
+    scale = _layers.scale(shown, colour, decades, colour_limit)
+    seen: list[Axes] = []
+    for place, panel in enumerate(panels):
+        part = shown[shown["panel"].isna() | (shown["panel"] == panel)] if panel else shown
+        steep = _begins(panel, perspective) is not None
+        axes = figure.add_subplot(down, across, place + 1, projection="3d" if steep else None)
+        if steep:
+            _perspective.draw(axes, part, look, scale)
+        else:
+            _layers.draw(axes, part, look, scale)
+        names = labels.get(_begins(panel, labels) or "", (x_label, y_label))
+        axes.set_xlabel(names[0])
+        axes.set_ylabel(names[1])
+        topped = not steep and _begins(panel, marginal) is not None
+        axes.set_title("" if topped else str(panel or ""))
+        if not steep:
+            if not _layers.is_plane(part):
+                axes.locator_params(axis="x", nbins=5)
+                axes.ticklabel_format(axis="x", style="plain")
+            if _begins(panel, log_y) is not None:
+                axes.set_yscale("log")
+            if equal and _layers.is_plane(part):
+                axes.set_aspect("equal", adjustable="box")
+            if (window := zoom.get(_begins(panel, zoom) or "")) is not None:
+                axes.set_xlim(*window[:2])
+                axes.set_ylim(*window[2:])
+        if topped:
+            _layers.marginal(axes, part, look, str(panel))
+        seen.append(axes)
+    if scale is not None:
+        beyond = "neither" if colour_limit is None else "both" if colour == "diverging" else "max"
+        bar = figure.colorbar(
+            scale, ax=seen, shrink=min(0.85, 3.6 / down / height), pad=0.015, aspect=25, extend=beyond
+        )
+        metric = str(shown.loc[shown["layer"] == "surface", "metric"].iloc[0])
+        bar.set_label(_parts.axis_name(shown, metric))
+        bar.outline.set_visible(False)
+    handles: list[Line2D] = [_layers.entry(shown, method, look[method]) for method in methods]
+    if shown["paper_value"].notna().any():
+        handles.append(_parts.paper_mark())
+    if handles:
+        style.legend(figure, handles)
+    style.dress(figure, item.title, notes.footer(rows, acknowledged))
+    return figure
+
+
+def _begins(panel: str | None, names: object) -> str | None:
+    """The one of ``names`` that a panel's name begins with."""
+    return next((name for name in list(names) if panel and panel.startswith(name)), None)  # type: ignore[call-overload]

@@ -1,0 +1,90 @@
+"""Adaptive SAM: the perturbation is measured in units of the weights' own sizes.
+
+Kwon et al. (2021), equations 8 and 9; a baseline of kim2023 table 5.2. With T = diag(|w| + eta),
+
+    w^p = w + rho T^2 g(w) / |T g(w)|,   w <- SGD step from w with the gradient g(w^p)
+
+T acts on every weight, biases included (the authors' code spares the biases).
+
+Cost: 2 forward and backward passes; one more set of weights in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from robustscape.training.optimizers import _perturb as perturb
+
+
+class ASAM(torch.optim.SGD):
+    """PyTorch's SGD with the gradient at adaptively perturbed weights; ``step`` needs a closure, see ``SAM``.
+
+    Args:
+        params: as in ``torch.optim.SGD``.
+        lr: learning rate.
+        rho: radius, relative to the weights.
+        eta: added to the weights' sizes.
+        momentum: of the SGD step.
+        weight_decay: of the SGD step, coupled.
+    """
+
+    statistics_pass = 0
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-3,
+        *,
+        rho: float = 0.5,
+        eta: float = 0.01,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay)
+        perturb.register(self, rho=rho, eta=eta)
+
+    @torch.no_grad()
+    def step(self, closure: perturb.Closure) -> Tensor:  # type: ignore[override]
+        """One update; returns the loss before it."""
+        rho, eta = perturb.settings(self, "rho", "eta")
+        loss = perturb.run(closure)
+        weights = perturb.reached(self)
+        with perturb.elsewhere(weights):
+            gradients = perturb.take(weights)
+            if weights:
+                sizes = torch._foreach_abs(weights)
+                torch._foreach_add_(sizes, eta)
+                scaled = torch._foreach_mul(gradients, sizes)
+                offsets = torch._foreach_mul(scaled, rho / (perturb.norm(scaled) + 1e-12))
+                torch._foreach_mul_(offsets, sizes)
+                perturb.move(weights, offsets)
+            perturb.run(closure)
+        perturb.descend(self)
+        return loss
+
+
+def asam(
+    parameters: Iterable[torch.nn.Parameter],
+    *,
+    lr: Annotated[float, Field(gt=0)],
+    rho: Annotated[float, Field(ge=0)] = 0.5,
+    eta: Annotated[float, Field(ge=0)] = 0.01,
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0,
+) -> torch.optim.Optimizer:
+    """Adaptive SAM: the ascent in units of |w| + eta; 2 passes a step.
+
+    Args:
+        parameters: the weights.
+        lr: learning rate.
+        rho: radius, relative to the weights.
+        eta: added to the weights' sizes.
+        momentum: of the SGD step.
+        weight_decay: of the SGD step, coupled.
+    """
+    return ASAM(parameters, lr, rho=rho, eta=eta, momentum=momentum, weight_decay=weight_decay)

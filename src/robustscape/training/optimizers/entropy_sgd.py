@@ -1,0 +1,193 @@
+"""Entropy-SGD: descent on the local entropy of the loss (Chaudhari et al. 2017), kanai2022 section 2.2 and appendix D.
+
+    F(theta) = -log INT exp( -L(t) - gamma/2 ||theta - t||^2 ) dt,      grad F = gamma (theta - E[t])         (eqs 10, 11)
+
+E[t] is estimated by stochastic gradient Langevin dynamics (SGLD) that starts at theta: ``inner_steps`` steps, each on a
+batch of its own, and an exponential average mu of where they led. One call of ``step`` is one of them,
+
+    t  <- t - eta' (g - gamma (theta - t)) + noise,     g = grad L(t)          mu <- a mu + (1 - a) t
+
+and the last makes the outer update theta <- theta - lr (theta - mu), in which gamma is absorbed (first order), or
+
+    theta <- theta - lr (1 - gamma s)^-1 (theta - mu),      s = variance of t, elementwise      (second order, eq 77)
+
+The parameters hold t while the inner steps last. ``finish_epoch`` makes the outer update early, of the steps done so far,
+so that what is evaluated and saved after an epoch is theta. Memory: 2 copies of the weights and 2 momentum buffers (3 and
+2 for second order). Cost of a step: one closure call, as SGD's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from robustscape.errors import ConfigError
+
+Order = Literal["first", "second"]
+Protocol = Literal["algorithm", "release"]
+Closure = Callable[[], Tensor]
+
+#: Least value of 1 - gamma s: beyond it the diagonal Newton step would turn round.
+LEAST_CURVATURE = 1e-3
+
+
+def entropy_sgd(
+    parameters: Iterable[torch.nn.Parameter],
+    *,
+    lr: Annotated[float, Field(gt=0)],
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0,
+    inner_steps: Annotated[int, Field(ge=1)] = 20,
+    inner_lr: Annotated[float, Field(gt=0)] = 0.1,
+    gamma: Annotated[float, Field(ge=0)] = 0.03,
+    noise: Annotated[float, Field(ge=0)] = 1e-4,
+    averaging: Annotated[float, Field(ge=0, lt=1)] = 0.75,
+    order: Literal["first", "second"] = "first",
+    protocol: Literal["algorithm", "release"] = "release",
+) -> torch.optim.Optimizer:
+    """Entropy-SGD over ``parameters``; an epoch stays one pass over the data, however many inner steps there are.
+
+    Args:
+        parameters: what is trained.
+        lr: of the outer update; the schedule acts on it.
+        momentum: Nesterov momentum of inner and outer steps ("release" only).
+        weight_decay: coupled L2 penalty.
+        inner_steps: L, batches of an outer update.
+        inner_lr: eta', constant.
+        gamma: strength of the pull towards theta; 0: none.
+        noise: eps of the SGLD noise.
+        averaging: weight a of the past in mu.
+        order: "second" scales the outer step by the inverse of a diagonal estimate of the Hessian of F.
+        protocol: "algorithm": the equations above, noise of standard deviation sqrt(eta') eps, weight decay in g only.
+            "release": what the authors' public code does: Nesterov momentum on g (its buffer starts anew with every
+            outer update and holds neither pull nor noise) and on the outer step, weight decay in both, noise of standard
+            deviation sqrt(2 eta') eps.
+    """
+    return EntropySGD(
+        parameters,
+        lr=lr,
+        momentum=momentum,
+        weight_decay=weight_decay,
+        inner_steps=inner_steps,
+        inner_lr=inner_lr,
+        gamma=gamma,
+        noise=noise,
+        averaging=averaging,
+        order=order,
+        protocol=protocol,
+    )
+
+
+class EntropySGD(torch.optim.Optimizer):
+    """See ``entropy_sgd``. What it needs to resume is in ``state_dict``: tensors, the number of steps, the noise's seed.
+
+    Args:
+        parameters: what is trained.
+        gradient: leaves the gradient of a batch in ``.grad`` and returns its loss; None: calls the closure once.
+        statistics_pass: which of the closure's calls updates batch statistics.
+        settings: those of ``entropy_sgd``.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[torch.nn.Parameter],
+        *,
+        gradient: Callable[[Closure, list[Tensor]], Tensor] | None = None,
+        statistics_pass: int = 0,
+        **settings: Any,
+    ) -> None:
+        if settings["protocol"] == "algorithm" and settings["momentum"]:
+            raise ConfigError(
+                f"entropy_sgd: the protocol 'algorithm' has no momentum, got {settings['momentum']}; "
+                "use the protocol 'release'."
+            )
+        # "done" counts the inner steps since the last outer update, "draws" all of them; "seed" is set by the first.
+        super().__init__(parameters, {**settings, "done": 0, "draws": 0, "seed": None})
+        self.gradient = gradient
+        self.statistics_pass = statistics_pass
+
+    def step(self, closure: Closure) -> Tensor:  # type: ignore[override]
+        """One inner step, and the outer update if it is the last; the loss at t before it."""
+        for group in self.param_groups:
+            if group["done"] == 0:
+                self._depart(group)
+        parameters = [p for group in self.param_groups for p in group["params"]]
+        loss = closure() if self.gradient is None else self.gradient(closure, parameters)
+        with torch.no_grad():
+            for group in self.param_groups:
+                self._inner(group)
+                if group["done"] == group["inner_steps"]:
+                    self._outer(group)
+        return loss
+
+    @torch.no_grad()
+    def finish_epoch(self) -> None:
+        """Make the outer update with the inner steps done so far, if there are any: the parameters are theta again."""
+        for group in self.param_groups:
+            if group["done"]:
+                self._outer(group)
+
+    @torch.no_grad()
+    def _depart(self, group: dict[str, Any]) -> None:
+        """theta, mu and the moments start at the weights as they are."""
+        if group["seed"] is None:
+            # The training loop seeds torch from the run's seed at every epoch's beginning; the streams of two runs differ.
+            group["seed"] = torch.initial_seed() % 2**62
+        for p in group["params"]:
+            state = self.state[p]
+            state["theta"], state["mu"] = p.clone(), p.clone()
+            if group["order"] == "second":
+                state["square"] = p * p
+            if group["momentum"]:
+                state["inner_momentum"] = torch.zeros_like(p)
+
+    def _inner(self, group: dict[str, Any]) -> None:
+        eta, a, release = group["inner_lr"], group["averaging"], group["protocol"] == "release"
+        deviation = group["noise"] * (2 * eta if release else eta) ** 0.5
+        generators = {p.device: _generator(p.device, group["seed"], group["draws"]) for p in group["params"]}
+        for p in group["params"]:
+            if p.grad is None:
+                continue
+            state, move = self.state[p], p.grad
+            if group["weight_decay"]:
+                move = move + group["weight_decay"] * p
+            if group["momentum"]:
+                buffer = state["inner_momentum"]
+                buffer.mul_(group["momentum"]).add_(move)
+                move = move + group["momentum"] * buffer
+            p.sub_(eta * (move - group["gamma"] * (state["theta"] - p)))
+            if deviation:
+                normal = torch.randn(p.shape, generator=generators[p.device], device=p.device, dtype=p.dtype)
+                p.add_(normal, alpha=deviation)
+            state["mu"].mul_(a).add_(p, alpha=1 - a)
+            if group["order"] == "second":
+                state["square"].mul_(a).addcmul_(p, p, value=1 - a)
+        group["done"] += 1
+        group["draws"] += 1
+
+    def _outer(self, group: dict[str, Any]) -> None:
+        release = group["protocol"] == "release"
+        for p in group["params"]:
+            state = self.state[p]
+            theta, mu = state["theta"], state["mu"]
+            move = theta - mu
+            if group["order"] == "second":
+                variance = (state["square"] - mu * mu).clamp_min(0.0)  # rounding may make it negative
+                move /= (1 - group["gamma"] * variance).clamp_min(LEAST_CURVATURE)
+            if release and group["weight_decay"]:
+                move += group["weight_decay"] * theta
+            if group["momentum"]:
+                buffer = state.setdefault("momentum_buffer", torch.zeros_like(p))
+                buffer.mul_(group["momentum"]).add_(move)
+                move = move + group["momentum"] * buffer
+            p.copy_(theta).sub_(move, alpha=group["lr"])
+        group["done"] = 0
+
+
+def _generator(device: torch.device, seed: int, draws: int) -> torch.Generator:
+    """The noise of one inner step: a stream named by the run's seed and the step's number, so nothing else need be kept."""
+    return torch.Generator(device).manual_seed((seed * 1_000_003 + draws) % 2**63)

@@ -1,0 +1,90 @@
+"""Surrogate-gap SAM: SAM's gradient, less the part of the plain gradient that is orthogonal to it.
+
+Zhuang et al. (2022), algorithm 1; a baseline of kim2023 table 5.2. With w^p = w + rho g / |g|, g = g(w), g_p = g(w^p),
+
+    g_o = g - (<g, g_p> / |g_p|^2) g_p,   w <- SGD step from w with the gradient g_p - alpha g_o
+
+Cost: 2 forward and backward passes; one more set of weights and one of gradients in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from robustscape.training.optimizers import _perturb as perturb
+
+
+class GSAM(torch.optim.SGD):
+    """PyTorch's SGD with the surrogate gap's gradient; ``step`` needs a closure, see ``SAM``.
+
+    Args:
+        params: as in ``torch.optim.SGD``.
+        lr: learning rate.
+        rho: radius, normalised.
+        alpha: weight of the orthogonal part.
+        momentum: of the SGD step.
+        weight_decay: of the SGD step, coupled.
+    """
+
+    statistics_pass = 0
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-3,
+        *,
+        rho: float = 0.05,
+        alpha: float = 0.1,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay)
+        perturb.register(self, rho=rho, alpha=alpha)
+
+    @torch.no_grad()
+    def step(self, closure: perturb.Closure) -> Tensor:  # type: ignore[override]
+        """One update; returns the loss before it."""
+        rho, alpha = perturb.settings(self, "rho", "alpha")
+        loss = perturb.run(closure)
+        weights = perturb.reached(self)
+        plain = perturb.take(weights)
+        with perturb.elsewhere(weights):
+            perturb.move(weights, perturb.ascent(plain, rho, "normalised"))
+            perturb.run(closure)
+        if weights:
+            perturbed = perturb.take(weights)
+            square = perturb.dot(perturbed, perturbed)
+            # Where the perturbed gradient is 0 nothing is parallel to it.
+            along = perturb.dot(plain, perturbed) / square.clamp_min(torch.finfo(square.dtype).tiny)
+            orthogonal = torch._foreach_sub(plain, torch._foreach_mul(perturbed, along))
+            torch._foreach_sub_(perturbed, orthogonal, alpha=alpha)
+            perturb.give(weights, perturbed)
+        perturb.descend(self)
+        return loss
+
+
+def gsam(
+    parameters: Iterable[torch.nn.Parameter],
+    *,
+    lr: Annotated[float, Field(gt=0)],
+    rho: Annotated[float, Field(ge=0)] = 0.05,
+    alpha: Annotated[float, Field(ge=0)] = 0.1,
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0,
+) -> torch.optim.Optimizer:
+    """Surrogate-gap SAM: SAM's gradient less alpha times what of g(w) is orthogonal to it; 2 passes a step.
+
+    Args:
+        parameters: the weights.
+        lr: learning rate.
+        rho: radius, normalised.
+        alpha: weight of the orthogonal part.
+        momentum: of the SGD step.
+        weight_decay: of the SGD step, coupled.
+    """
+    return GSAM(parameters, lr, rho=rho, alpha=alpha, momentum=momentum, weight_decay=weight_decay)

@@ -1,0 +1,97 @@
+"""Sharpness-aware minimisation with one or several ascent steps: SAM and SAM-N.
+
+Foret et al. (2021); kim2023 equations 4.5, 4.6, 5.4 to 5.6:
+
+    w^0 = w,   w^n = w^{n-1} + (rho / N) g(w^{n-1}) / |g(w^{n-1})|,   n = 1..N        (normalised radius)
+               w^n = w^{n-1} + (rho / N) g(w^{n-1})                                   (constant radius)
+    w <- SGD step from w with the gradient g(w^N)
+
+|.| is the L2 norm over all weights together. The perturbation is a constant: nothing is differentiated twice. Weight decay
+and momentum belong to the SGD step; the ascent sees the gradient of the loss alone.
+
+Near a saddle the two radii behave differently: the constant one makes a saddle attract once rho > -1 / lambda, the normalised
+one, whose effective radius grows without bound as g vanishes, always does.
+
+Cost: N + 1 forward and backward passes on the same batch, and one more set of weights in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from robustscape.training.optimizers import _perturb as perturb
+
+
+class SAM(torch.optim.SGD):
+    """PyTorch's SGD with the gradient at the perturbed weights; ``step`` needs a closure.
+
+    The closure clears the gradients, computes the loss of one batch, calls ``backward`` and returns the loss; a step calls it
+    N + 1 times. Normalisation layers must learn their running statistics from call number ``statistics_pass`` only.
+
+    Args:
+        params: as in ``torch.optim.SGD``.
+        lr: learning rate.
+        rho: radius of the whole ascent.
+        steps: N, ascent steps of length rho / N.
+        radius: "normalised" or "constant".
+        momentum: of the SGD step.
+        weight_decay: of the SGD step, coupled.
+    """
+
+    statistics_pass = 0
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-3,
+        *,
+        rho: float = 0.05,
+        steps: int = 1,
+        radius: perturb.Radius = "normalised",
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay)
+        perturb.register(self, rho=rho, steps=steps, radius=radius)
+
+    @torch.no_grad()
+    def step(self, closure: perturb.Closure) -> Tensor:  # type: ignore[override]
+        """One update; returns the loss before it."""
+        rho, steps, radius = perturb.settings(self, "rho", "steps", "radius")
+        loss = perturb.run(closure)
+        weights = perturb.reached(self)
+        with perturb.elsewhere(weights):
+            for _ in range(steps):
+                perturb.move(weights, perturb.ascent(perturb.take(weights), rho / steps, radius))
+                perturb.run(closure)
+        perturb.descend(self)
+        return loss
+
+
+def sam(
+    parameters: Iterable[torch.nn.Parameter],
+    *,
+    lr: Annotated[float, Field(gt=0)],
+    rho: Annotated[float, Field(ge=0)] = 0.05,
+    steps: Annotated[int, Field(ge=1)] = 1,
+    radius: Literal["normalised", "constant"] = "normalised",
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0,
+) -> torch.optim.Optimizer:
+    """SAM, or SAM-N with several ascent steps: SGD with the gradient at w + rho g/|g|; N + 1 passes a step.
+
+    Args:
+        parameters: the weights.
+        lr: learning rate.
+        rho: radius of the whole ascent.
+        steps: N, ascent steps of length rho / N.
+        radius: "normalised": rho g / |g| (the thesis's figures and tables); "constant": rho g (its theorems).
+        momentum: of the SGD step.
+        weight_decay: of the SGD step, coupled.
+    """
+    return SAM(parameters, lr, rho=rho, steps=steps, radius=radius, momentum=momentum, weight_decay=weight_decay)

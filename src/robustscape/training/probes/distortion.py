@@ -1,0 +1,32 @@
+"""Distortion of the decision boundary after an epoch, in percent; NaN where no sample is right at both ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from robustscape.attacks._between import distorted, share
+
+if TYPE_CHECKING:
+    from robustscape.training.loop import ProbeContext
+
+
+def distortion(
+    context: ProbeContext,
+    *,
+    split: Literal["train", "test"] = "train",
+    points: Annotated[int, Field(ge=1)] = 100,
+    samples: Annotated[int, Field(ge=1)] | None = 128,
+) -> float:
+    """See ``evaluation.distortion``; the run's own radius.
+
+    Args:
+        context: the model after an epoch, and the data.
+        split: which split.
+        points: interior points of the segment.
+        samples: first samples of the split; None for all.
+    """
+    data = context.train if split == "train" else context.test
+    x, y = data.inputs(slice(samples)), data.y[:samples]
+    return share(*distorted(context.model, x, y, context.eps, points))

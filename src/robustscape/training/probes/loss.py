@@ -1,0 +1,32 @@
+"""Mean cross-entropy after an epoch, clean or under an attack at the run's own eps, in nats."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from robustscape.attacks.craft import craft
+from robustscape.config.attacks import AttackSpec
+from robustscape.landscape.surface import evaluate
+
+if TYPE_CHECKING:
+    from robustscape.training.loop import ProbeContext
+
+
+def loss(
+    context: ProbeContext,
+    *,
+    split: Literal["train", "test"] = "test",
+    attack: AttackSpec | None = None,
+    samples: Annotated[int, Field(ge=1)] | None = None,
+) -> float:
+    """The loss of the first ``samples`` of ``split`` in eval mode; under ``attack``, if one is named.
+
+    The attack's random streams are those of the probe ``accuracy``, so the two speak of the same attacked inputs.
+    """
+    data = context.train if split == "train" else context.test
+    x, y = data.inputs(slice(samples)), data.y[:samples]
+    if attack is not None and context.eps > 0:
+        x = craft(context.model, x, y, attack, context.eps, seed=context.seed)
+    return evaluate(context.model, x, y)[0].double().mean().item()

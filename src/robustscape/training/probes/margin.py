@@ -1,0 +1,39 @@
+"""Mean probabilistic margin M(x) after an epoch, of clean inputs or under an attack."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import torch
+from pydantic import Field
+
+from robustscape.attacks.craft import craft
+from robustscape.attacks.gradients import predict
+from robustscape.config.attacks import AttackSpec
+from robustscape.evaluation.margins import margin as probabilistic_margin
+
+if TYPE_CHECKING:
+    from robustscape.training.loop import ProbeContext
+
+
+def margin(
+    context: ProbeContext,
+    *,
+    attack: AttackSpec | None = None,
+    split: Literal["train", "test"] = "test",
+    samples: Annotated[int, Field(ge=1)] | None = None,
+) -> float:
+    """Mean of p_y - max_{i != y} p_i (kim2023 equation 3.16).
+
+    Args:
+        context: the model after an epoch, and the data.
+        attack: at the run's own radius; None: clean inputs.
+        split: which split.
+        samples: first samples of the split; None for all.
+    """
+    data = context.train if split == "train" else context.test
+    x, y = data.inputs(slice(samples)), data.y[:samples]
+    if attack is not None:
+        x = craft(context.model, x, y, attack, context.eps, seed=context.seed)
+    logits = torch.cat([predict(context.model, part) for part in x.split(512)])
+    return probabilistic_margin(logits.softmax(1), y).mean().item()

@@ -1,0 +1,38 @@
+"""How much a descent step on a loss would raise the mean margin, after an epoch: <-grad L, grad M>."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from robustscape.config.attacks import AttackSpec
+from robustscape.evaluation.loss_projections import combined, projections
+
+if TYPE_CHECKING:
+    from robustscape.training.loop import ProbeContext
+
+
+def margin_projection(
+    context: ProbeContext,
+    *,
+    attack: AttackSpec,
+    weights: dict[Literal["natural", "adversarial", "smoothness", "bridged"], float],
+    bridges: Annotated[int, Field(ge=1)] = 2,
+    split: Literal["train", "test"] = "test",
+    samples: Annotated[int, Field(ge=1)] | None = None,
+) -> float:
+    """See ``evaluation.loss_projections``; the run's own radius (kim2023 figures 3.9 and 3.12).
+
+    Args:
+        context: the model after an epoch, and the data.
+        attack: makes x*.
+        weights: of the terms that make L: {natural: 1, smoothness: 5} is TRADES' loss.
+        bridges: m of the bridged term.
+        split: which split.
+        samples: first samples of the split; None for all.
+    """
+    data = context.train if split == "train" else context.test
+    x, y = data.inputs(slice(samples)), data.y[:samples]
+    found = projections(context.model, x, y, attack, context.eps, context.seed, bridges)
+    return combined(found, weights)

@@ -1,0 +1,104 @@
+"""Measurements of runs that differ in their optimizer: accuracies, gaps, the best setting, the cost of a step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from robustscape.data import Split
+from robustscape.evaluation.accuracy_gap import accuracy_gap
+from robustscape.evaluation.best_accuracy import best_accuracy
+from robustscape.evaluation.optimizer_cost import optimizer_cost
+from robustscape.evaluation.standard_accuracy import standard_accuracy
+from robustscape.runs import TrainedRun
+
+
+class Fixed(nn.Module):
+    """Right on a given number of 10 samples, whatever they are."""
+
+    def __init__(self, right: int) -> None:
+        super().__init__()
+        self.right, self.weight = right, nn.Parameter(torch.ones(1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        answers = (torch.arange(len(x)) >= self.right).long()
+        return torch.stack([1.0 - answers, 1.0 * answers], 1) * self.weight
+
+
+def make_run(
+    model: nn.Module, name: str, recipe: str, seed: int = 0, data: Split | None = None, **parameters: Any
+) -> TrainedRun:
+    split = data or Split(torch.zeros(10, 1, dtype=torch.uint8), torch.zeros(10, dtype=torch.int64), 255.0)
+    config = {
+        "dataset": {"name": "d"},
+        "architecture": {"name": "a"},
+        "recipe": {
+            "name": recipe,
+            "batch_size": 8,
+            "optimizer": {"name": name, "parameters": {"lr": 0.1, **parameters}},
+            "phases": [{"optimizer": {"name": "msam", "parameters": {}}}] if recipe == "switch" else [],
+        },
+    }
+    return TrainedRun(model.eval(), split, split, torch.device("cpu"), 0.0, seed, 2, Path("run"), config, "0" * 64)
+
+
+def test_accuracy_says_how_the_run_was_trained() -> None:
+    rows = standard_accuracy(make_run(Fixed(7), "sam", "r", rho=0.1, steps=2, momentum=0.9))
+    found = {r["metric"]: r["value"] for r in rows}
+    assert found == pytest.approx({"train_accuracy": 70, "test_accuracy": 70})
+    expected = {"method": "SAM", "rho": 0.1, "n_ascent_train": 2, "momentum": 0.9, "batch_size": 8, "unit": "percent"}
+    assert all(rows[1][key] == value for key, value in expected.items())
+    assert standard_accuracy(make_run(Fixed(7), "sam", "switch"))[0]["method"] == "SAM->MSAM"
+
+
+def test_the_gap_is_between_means_over_seeds() -> None:
+    right = {(0.1, 0.0): (5, 7), (0.1, 0.9): (9, 9), (0.5, 0.0): (2, 2), (0.5, 0.9): (4, 8), (0.5, 0.95): (10, 4)}
+    runs = [
+        make_run(Fixed(count), "sam", f"r{rho}m{momentum}", seed, rho=rho, momentum=momentum)
+        for (rho, momentum), counts in right.items()
+        for seed, count in enumerate(counts)
+    ]
+    rows = accuracy_gap(runs)
+    assert {r["rho"]: r["value"] for r in rows} == {0.1: pytest.approx(30), 0.5: pytest.approx(50)}
+    assert {r["momentum"] for r in rows} == {"max-min"} and {r["unit"] for r in rows} == {"percentage_points"}
+
+
+def test_the_best_setting_is_that_of_the_best_mean_with_all_its_seeds() -> None:
+    right = {("sam", "one"): (10, 2), ("sam", "two"): (7, 8), ("asam", "three"): (1, 3)}
+    runs = [
+        make_run(Fixed(count), name, recipe, seed)
+        for (name, recipe), counts in right.items()
+        for seed, count in enumerate(counts)
+    ]
+    found = {(r["method"], r["recipe"], r["seed"]): r["value"] for r in best_accuracy(runs)}
+    assert found == pytest.approx(
+        {("SAM", "two", 0): 70, ("SAM", "two", 1): 80, ("ASAM", "three", 0): 10, ("ASAM", "three", 1): 30}
+    )
+
+
+def test_passes_are_counted_and_models_left_alone() -> None:
+    torch.manual_seed(0)
+    data = Split(torch.randint(0, 256, (20, 6), dtype=torch.uint8), torch.arange(20) % 2, 255.0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    settings: list[tuple[str, dict[str, Any]]] = [
+        ("sgd", {}),
+        ("sam", {"rho": 0.1, "steps": 1}),
+        ("sam", {"rho": 0.1, "steps": 2}),
+        ("msam", {"rho": 0.1, "steps": 2}),
+        ("esam", {"rho": 0.1, "gamma": 0.5}),
+    ]
+    runs = [make_run(model, name, f"recipe {i}", s, data, **p) for i, (name, p) in enumerate(settings) for s in (0, 1)]
+    rows = optimizer_cost(runs, rounds=2, warm_up=1)
+    passes = {
+        metric: [r["value"] for r in rows if r["metric"] == metric] for metric in ("forward_passes", "backward_passes")
+    }
+    assert passes["forward_passes"] == [1, 2, 3, 3, 2.5] and passes["backward_passes"] == [1, 2, 3, 3, 1.5]
+    timed = [r for r in rows if r["metric"].startswith("time")]
+    assert len(timed) == 15 and all(r["value"] > 0 for r in timed)
+    assert {r["seed"] for r in rows} == {0} and {r["samples"] for r in rows} == {8}
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())

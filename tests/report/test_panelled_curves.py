@@ -1,0 +1,101 @@
+"""Panels chosen one by one: what is drawn is what the CSV says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_up import make_item
+from matplotlib.figure import Figure
+
+from robustscape.errors import ConfigError
+from robustscape.report import style
+from robustscape.report.figures.panelled_curves import panelled_curves
+from robustscape.report.items import aggregate, derive
+
+FACTORS = ["epsilon", "split", "update"]
+
+
+def rows() -> pd.DataFrame:
+    found = [
+        {
+            "epsilon": eps,
+            "split": split,
+            "update": update,
+            "seed": seed,
+            "metric": metric,
+            "value": update * (1 + eps) + seed + (10 if split == "test" else 0) + (100 if metric == "error" else 0),
+            "unit": "percent" if metric == "error" else "1",
+        }
+        for eps in (0.0, 0.1, 0.2)
+        for split in ("train", "test")
+        for update in range(1, 6)
+        for seed in range(2)
+        for metric in ("error", "distance")
+    ]
+    return pd.DataFrame(found).assign(stand_in="", paper_protocol=True)
+
+
+def drawn(**options: Any) -> tuple[Figure, pd.DataFrame]:
+    options = {
+        "x": "update",
+        "hue": "epsilon",
+        "panels": [{"metric": "error", "where": {"split": "train"}, "title": "A"}, {"metric": "distance"}],
+        "dash": "split",
+        **options,
+    }
+    item = make_item(kind="figure", draw="panelled_curves", factors=FACTORS, options=options)
+    table = aggregate(derive(rows(), FACTORS, []), FACTORS).assign(scale="small")
+    return panelled_curves(table, item, **options), table
+
+
+def test_lines_are_the_rows_of_their_panel() -> None:
+    figure, _ = drawn()
+    first, second = (axes for axes in figure.axes if axes.lines)
+    assert len([line for line in first.lines if len(line.get_xdata())]) == 3
+    assert len([line for line in second.lines if len(line.get_xdata())]) == 6
+    np.testing.assert_allclose(first.lines[0].get_ydata(), [100.5 + u for u in range(1, 6)])
+    assert first.get_title() == "A"
+    assert "%" in first.get_ylabel()
+    assert second.get_ylabel() == "distance"
+
+
+def test_line_styles_are_the_levels_and_can_be_named() -> None:
+    figure, _ = drawn(dashes={"train": "dashed", "test": "solid"}, panels=[{"metric": "distance"}])
+    strokes = [line.get_linestyle() for line in figure.axes[0].lines]
+    assert strokes[0] != "-"
+    assert strokes[1] == "-"
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["0", "0.1", "0.2", "train", "test"]
+
+
+def test_scales_steps_marks_and_empty_places() -> None:
+    figure, _ = drawn(steps=True, marks=True, columns=2, panels=[{"metric": "distance", "log_y": True}] * 3)
+    assert figure.axes[0].get_yscale() == "log"
+    assert figure.axes[0].lines[0].get_drawstyle() == "steps-post"
+    assert figure.axes[0].lines[0].get_marker() == "o"
+    assert not figure.axes[3].axison
+
+
+def test_the_same_bytes_every_time() -> None:
+    assert style.render(drawn()[0]) == style.render(drawn()[0])
+
+
+@pytest.mark.parametrize(
+    ("panels", "says"),
+    [
+        ([{"metric": "nothing"}], "a panel's metric is 'nothing'"),
+        ([{"metric": "error", "colour": "red"}], "keys \\['colour'\\]"),
+        ([{"metric": "error", "where": {"nothing": 1}}], "no column \\['nothing'\\]"),
+    ],
+)
+def test_a_wrong_panel_is_refused(panels: list[dict[str, Any]], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        drawn(panels=panels)
+
+
+def test_two_values_at_one_place_are_refused() -> None:
+    with pytest.raises(ConfigError, match="several values at one place"):
+        drawn(dash=None, panels=[{"metric": "error"}])

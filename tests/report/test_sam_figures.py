@@ -1,0 +1,68 @@
+"""Curves beside a map, and curves with stars: what is drawn is what the rows say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_up import make_item
+from matplotlib.collections import QuadMesh
+
+from robustscape.errors import ConfigError
+from robustscape.report import style
+from robustscape.report.figures.curves_and_map import curves_and_map
+from robustscape.report.figures.marked_curves import marked_curves
+from robustscape.report.items import aggregate
+
+
+def rows_of_both() -> tuple[pd.DataFrame, list[str]]:
+    factors = ["rho", "epoch", "a", "b"]
+    rows = [
+        {"rho": rho, "epoch": epoch, "metric": "cosine", "value": 1 - rho * epoch / 10, "seed": 0}
+        for rho in (0.1, 0.5)
+        for epoch in (1, 2, 3)
+    ]
+    rows += [
+        {"rho": 0.5, "a": a / 10, "b": b / 10, "metric": "cosine", "value": 1 - a * b / 100, "seed": 0}
+        for a in range(4)
+        for b in range(4)
+    ]
+    return aggregate(pd.DataFrame(rows).assign(unit="1"), factors).assign(scale="small"), factors
+
+
+def test_the_curves_and_the_map_have_their_own_rows() -> None:
+    rows, factors = rows_of_both()
+    item = make_item(kind="figure", draw="heatmap", factors=factors, options={"x": "a", "y": "b"})
+    options = {"x": "epoch", "hue": "rho", "curve": "cosine", "across": "a", "up": "b", "surface": "cosine"}
+    figure = curves_and_map(rows, item, **options)
+    left, right = figure.axes[:2]
+    assert [list(line.get_ydata()) for line in left.get_lines()] == [
+        pytest.approx([0.99, 0.98, 0.97]),
+        pytest.approx([0.95, 0.9, 0.85]),
+    ]
+    (mesh,) = [c for c in right.collections if isinstance(c, QuadMesh)]
+    values = np.asarray(mesh.get_array()).reshape(4, 4)
+    assert values[3, 2] == pytest.approx(1 - 3 * 2 / 100) and values[0, 3] == 1
+    assert style.render(figure) == style.render(curves_and_map(rows, item, **options))
+    with pytest.raises(ConfigError, match="no column"):
+        curves_and_map(rows, item, **{**options, "across": "c"})
+
+
+def test_stars_are_where_they_were_asked_for() -> None:
+    rows = pd.DataFrame(
+        [
+            {"gradient": g, "mu": mu / 2, "metric": "loss_decrease", "value": height + mu, "seed": s, "unit": "nats"}
+            for height, g in enumerate(("at w", "at one step"))
+            for mu in range(3)
+            for s in range(2)
+        ]
+    )
+    factors = ["gradient", "mu"]
+    item = make_item(kind="figure", draw="curves", factors=factors, options={"x": "mu"})
+    table = aggregate(rows, factors).assign(scale="small")
+    figure = marked_curves(table, item, x="mu", hue="gradient", marks={"at one step": 1})
+    lines = figure.axes[0].get_lines()
+    stars = [line for line in lines if line.get_marker() == "*"]
+    assert len(lines) == 3 and len(stars) == 1
+    assert (list(stars[0].get_xdata()), list(stars[0].get_ydata())) == ([1.0], [3.0])
+    assert [list(line.get_ydata()) for line in lines if line not in stars] == [[0, 1, 2], [1, 2, 3]]

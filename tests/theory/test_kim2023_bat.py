@@ -1,0 +1,85 @@
+"""The checks of kim2023 chapters 2 and 3 hold, and would not if a formula were wrong."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from robustscape import catalog
+from robustscape.theory import kim2023_smoothness_gradient, kim2023_theorem_3_3, kim2023_theorem_3_4
+
+Rows = list[dict[str, Any]]
+
+CHECKS = [
+    "kim2023_smoothness_gradient",
+    "kim2023_theorem_3_3",
+    "kim2023_theorem_3_4",
+    "kim2023_nested_attacks",
+    "kim2023_checkpoints",
+]
+
+
+def run(name: str, **parameters: Any) -> Rows:
+    rows: Rows = catalog.load("theory", name)(**parameters)
+    return rows
+
+
+def failing(rows: Rows) -> set[str]:
+    return {entry["check"] for entry in rows if not entry["holds"]}
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("name", CHECKS)
+def test_every_row_holds(name: str, seed: int) -> None:
+    rows = run(name, seed=seed)
+    assert len(rows) >= 5 and failing(rows) == set()
+    assert all(entry["seed"] == seed and math.isfinite(entry["value"]) for entry in rows)
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_same_seed_same_rows(name: str) -> None:
+    small = {"draws": 10} if "draws" in catalog.find("theory", name).parameters.model_fields else {"samples": 40}
+    assert run(name, seed=5, **small) == run(name, seed=5, **small)
+
+
+def test_theorem_3_4_by_hand() -> None:
+    """KL((1/2, 1/2) || (9/10, 1/10)) + its reverse, and the chain (0.9, 0.6, 0.5)."""
+    p = torch.tensor([[0.5, 0.9, 0.5]], dtype=torch.float64)
+    there = 0.5 * math.log(0.5 / 0.9) + 0.5 * math.log(0.5 / 0.1)
+    back = 0.9 * math.log(0.9 / 0.5) + 0.1 * math.log(0.1 / 0.5)
+    assert kim2023_theorem_3_4.excess(torch.stack([p, 1 - p], 2)).item() == pytest.approx(there + back)
+    falling = torch.tensor([[0.9, 0.6, 0.5]], dtype=torch.float64)
+    assert kim2023_theorem_3_4.excess(torch.stack([falling, 1 - falling], 2)).item() < 0
+
+
+def test_a_wrong_sign_in_proposition_3_2_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = kim2023_smoothness_gradient._jacobian
+    monkeypatch.setattr(kim2023_smoothness_gradient, "_jacobian", lambda w, x: 1.01 * original(w, x))
+    assert {"proposition 3.1", "proposition 3.2", "eq 3.19"} <= failing(run("kim2023_smoothness_gradient", draws=3))
+
+
+@pytest.mark.parametrize("change", ["excess", "bridges"])
+def test_theorem_3_3_needs_both_of_its_terms(monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+    if change == "excess":
+        monkeypatch.setattr(kim2023_theorem_3_3, "_psi_inverse", lambda name, value: 0.0)
+    else:
+        original = kim2023_theorem_3_3._phi
+        monkeypatch.setattr(kim2023_theorem_3_3, "_phi", lambda name, z: original(name, z) * (0 if z.dim() == 2 else 1))
+    assert "theorem 3.3" in failing(run("kim2023_theorem_3_3", draws=60))
+
+
+def test_psi_inverse_inverts_psi() -> None:
+    for t in (0.1, 0.5, 0.9):
+        psi = 1 - kim2023_theorem_3_3._entropy(torch.tensor((1 + t) / 2, dtype=torch.float64)).item()
+        assert kim2023_theorem_3_3._psi_inverse("logistic", psi) == pytest.approx(t, abs=1e-9)
+    assert kim2023_theorem_3_3._psi_inverse("hinge", 0.3) == 0.3
+    assert kim2023_theorem_3_3._psi_inverse("logistic", 2.0) == 2.0
+
+
+def test_the_printed_form_of_3_23_with_strict_signs_fails_at_zeros() -> None:
+    """With f = 0 on the path the sum needs <=; the check covers these patterns."""
+    assert kim2023_theorem_3_3._violations(2) == 0
+    assert kim2023_theorem_3_3._violations(1, signs=(-1, 1)) == 0

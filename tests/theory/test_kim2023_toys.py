@@ -1,0 +1,418 @@
+"""The toys and theorem checks of kim2023, chapters 4 and 5: the numbers the specification worked out, and wrong formulas."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from robustscape import catalog
+from robustscape.theory import (
+    _diffusion,
+    _scene,
+    _toys,
+    kim2023_ascent_chain,
+    kim2023_beale,
+    kim2023_corollary_4_4,
+    kim2023_corollary_5_2,
+    kim2023_double_well,
+    kim2023_squared_activation,
+    kim2023_theorem_4_2,
+    kim2023_theorem_4_3,
+    kim2023_theorem_4_5,
+    kim2023_theorem_5_1,
+)
+
+Rows = list[dict[str, Any]]
+
+#: Check -> sizes that make it fast.
+CHECKS: dict[str, dict[str, Any]] = {
+    "kim2023_theorem_4_2": {"matrices": 4, "rhos": (0.3, 3.0)},
+    "kim2023_theorem_4_3": {},
+    "kim2023_corollary_4_4": {},
+    "kim2023_theorem_4_5": {},
+    "kim2023_theorem_5_1": {},
+    "kim2023_corollary_5_2": {},
+}
+#: Toy -> sizes that make it fast.
+TOYS: dict[str, dict[str, Any]] = {
+    "kim2023_beale": {"points": 5, "steps": 4000},
+    "kim2023_double_well": {"points": 5},
+    "kim2023_quadratic_saddle": {"points": 5},
+    "kim2023_attractor_map": {"points": 5},
+    "kim2023_squared_activation": {"points": 5, "draws": 20, "steps": 200},
+    "kim2023_diffusion": {"draws": 200, "momentum_draws": 100},
+    "kim2023_ascent_chain": {"points": 5},
+}
+
+
+def run(name: str, **parameters: Any) -> Rows:
+    rows: Rows = catalog.load("theory", name)(**parameters)
+    return rows
+
+
+def failing(rows: Rows) -> set[str]:
+    return {entry["check"] for entry in rows if not entry["holds"]}
+
+
+def number(rows: Rows, metric: str, **where: Any) -> float:
+    found = [r["value"] for r in rows if r["metric"] == metric and all(r.get(k) == v for k, v in where.items())]
+    assert len(found) == 1, (metric, where, found)
+    return float(found[0])
+
+
+# -- all of them -------------------------------------------------------------------------------------------------------
+
+
+def test_the_catalogue_finds_them() -> None:
+    kim = {name for name in catalog.entries("theory") if name.startswith("kim2023")}
+    assert set(CHECKS) | set(TOYS) <= kim
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("name", CHECKS)
+def test_every_row_of_a_check_holds(name: str, seed: int) -> None:
+    seeded = {"seed": seed} if "seed" in catalog.find("theory", name).parameters.model_fields else {}
+    rows = run(name, **CHECKS[name], **seeded)
+    assert rows and failing(rows) == set()
+    assert all(math.isfinite(entry["value"]) for entry in rows)
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_toys_give_rows_that_can_be_drawn(name: str) -> None:
+    rows = run(name, **TOYS[name])
+    assert rows == run(name, **TOYS[name])
+    assert all(math.isfinite(row["value"]) for row in rows if row["metric"] != "step_trapped")
+    shown = [row for row in rows if "layer" in row]
+    assert {"view", "panel", "layer", "method", "point", "x", "y", "metric", "unit"} <= set(shown[0])
+    places = [(row["view"], row["point"]) for row in shown]
+    assert len(places) == len(set(places))
+    assert all("point" not in row for row in rows if "layer" not in row)
+
+
+# -- Beale's function --------------------------------------------------------------------------------------------------
+
+
+def test_beale_in_numbers() -> None:
+    assert _toys.beale(*_toys.BEALE_SADDLE) == 14.203125
+    assert _toys.beale(*_toys.BEALE_MINIMUM) == 0
+    assert _toys.beale_gradient(*_toys.BEALE_SADDLE) == (0, 0) == _toys.beale_gradient(*_toys.BEALE_MINIMUM)
+    assert _toys.beale_hessian(*_toys.BEALE_SADDLE).tolist() == [[0, 27.75], [27.75, 0]]
+    eigenvalues = np.linalg.eigvalsh(_toys.beale_hessian(*_toys.BEALE_MINIMUM))
+    assert eigenvalues == pytest.approx([0.30, 48.98], abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("loss", "gradient"),
+    [
+        (_toys.beale, _toys.beale_gradient),
+        (_toys.quadratic, _toys.quadratic_gradient),
+        (_toys.double_well, _toys.double_well_gradient),
+    ],
+)
+def test_derivatives_are_those_of_the_function(loss: Any, gradient: Any) -> None:
+    for point in torch.randn(5, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64):
+        expected = torch.func.grad(lambda w: loss(w[0], w[1]))(point)
+        assert gradient(*point.tolist()) == pytest.approx(expected.tolist(), rel=1e-12)
+    if loss is _toys.beale:
+        expected = torch.func.hessian(lambda w: loss(w[0], w[1]))(point)
+        np.testing.assert_allclose(_toys.beale_hessian(*point.tolist()), expected.numpy(), rtol=1e-12)
+
+
+def test_beale_gradient_descent_arrives_and_sam_is_trapped() -> None:
+    rows = run("kim2023_beale", points=5)
+    assert number(rows, "final_loss", method="GD") < 0.03
+    assert number(rows, "distance_to_minimum", method="GD") < 0.5
+    assert number(rows, "step_trapped", method="SAM, normalised") == pytest.approx(845, abs=2)
+    assert number(rows, "step_trapped", method="SAM, constant") == pytest.approx(3130, abs=2)
+    assert number(rows, "distance_to_saddle", method="SAM, normalised") < 0.002
+    assert number(rows, "least_cosine_at_the_end", method="SAM, normalised") < -0.95
+    assert number(rows, "largest_cosine_at_the_end", method="SAM, normalised") > 0.95
+    assert number(rows, "largest_cosine_at_the_end", method="SAM, constant") == pytest.approx(-1, abs=1e-6)
+    assert number(rows, "sign_changes", method="SAM, normalised") > 1000
+
+
+@pytest.mark.parametrize(
+    ("rule", "radius", "trapped"),
+    [
+        *(("normalised", radius, radius >= 0.3) for radius in (0.1, 0.2, 0.3, 0.4)),
+        *(("constant", radius, radius >= 0.05) for radius in (0.03, 0.04, 0.05)),
+    ],
+)
+def test_which_radii_trap(rule: Any, radius: float, trapped: bool) -> None:
+    path = _toys.descend(_toys.beale_gradient, (-1.0, 0.2), eta=1e-4, steps=6000, radius=radius, rule=rule)
+    ends = math.dist(path.weights[-1], _toys.BEALE_SADDLE)
+    assert (ends < 0.05) == trapped
+
+
+def test_a_path_that_diverges_ends() -> None:
+    path = _toys.descend(_toys.beale_gradient, (1.0, 2.0), eta=1e-4, steps=5000, radius=0.05, rule="constant")
+    assert len(path.weights) < 100 and np.isfinite(path.weights).all()
+    assert len(path.weights) == len(path.perturbed)
+
+
+def test_the_basin_boundary_leaves_the_saddle_along_its_stable_direction() -> None:
+    line = _toys.flow_line(_toys.beale_gradient, (1e-4, 1 + 1e-4), backward=True, step=0.001, length=0.1)
+    assert line[-1] - _toys.BEALE_SADDLE == pytest.approx([0.0707, 0.0707], abs=0.006)
+    down = _toys.flow_line(_toys.beale_gradient, (1e-4, 1 - 1e-4), backward=False, length=3.0)
+    losses = _toys.beale(down[:, 0], down[:, 1])
+    assert np.diff(losses).max() < 1e-6 and losses[-1] < 1
+
+
+# -- saddles -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("rho", "least", "most"), [(0.3, 100, 1e9), (0.49, 1, 10), (0.51, 0.1, 1), (1.0, 0, 1e-15)])
+def test_the_threshold_of_the_quadratic_saddle(rho: float, least: float, most: float) -> None:
+    path = _toys.descend(_toys.quadratic_gradient, (-3, -0.01), eta=0.01, steps=2000, radius=rho, rule="constant")
+    assert least <= abs(path.weights[-1, 1]) / 0.01 <= most
+
+
+def test_the_quadratic_saddle_in_numbers() -> None:
+    rows = run("kim2023_quadratic_saddle", points=5)
+    assert number(rows, "attractor_threshold_rho") == pytest.approx(0.5, abs=1e-5)
+    assert number(rows, "lambda+rho*lambda^2 (eig 1)") == 6
+    assert number(rows, "lambda+rho*lambda^2 (eig 2)") == 2
+    assert number(rows, "distance_to_saddle", method="SAM") < 1e-19
+    assert number(rows, "largest_y", method="GD") > 1
+    assert number(rows, "distance_to_saddle", method="SAM, normalised") < 0.05
+
+
+def test_ascent_under_both_rules() -> None:
+    assert _toys.ascend(_toys.quadratic_gradient, (3.0, -2.0), 0.5, "constant") == (6.0, 0.0)
+    above = _toys.ascend(_toys.quadratic_gradient, (3.0, -2.0), 0.5, "normalised")
+    assert math.dist(above, (3.0, -2.0)) == pytest.approx(0.5)
+    assert _toys.ascend(_toys.quadratic_gradient, (0.0, 0.0), 0.5, "normalised") == (0, 0)
+
+
+def test_a_step_of_sam_on_a_quadratic_is_h_times_one_plus_rho_h() -> None:
+    path = _toys.descend(_toys.quadratic_gradient, (1.0, 1.0), eta=0.1, steps=1, radius=0.3, rule="constant")
+    assert path.weights[1] == pytest.approx([1 - 0.1 * 2 * (1 + 0.6), 1 + 0.1 * 2 * (1 - 0.6)])
+
+
+def test_both_values_are_positive_at_beales_saddle_from_the_threshold_on() -> None:
+    rows = run("kim2023_attractor_map", points=3, at_saddle=(0.99 / 27.75, 1.01 / 27.75))
+    values = {(r["number"], round(r["rho"] * 27.75, 2)): r["value"] for r in rows if r["metric"] == "at_the_saddle"}
+    assert values[1, 0.99] < 0 < values[1, 1.01]
+    assert min(values[2, 0.99], values[2, 1.01]) > 0
+
+
+@pytest.mark.parametrize("wanted", kim2023_double_well.STARTS)
+def test_the_double_well_shows_every_case(wanted: str) -> None:
+    assert kim2023_double_well.case(kim2023_double_well.STARTS[wanted], 0.7, 0.6) == wanted
+    rows = run("kim2023_double_well", points=5)
+    assert number(rows, "is_this_case", method=wanted) == 1
+    assert number(rows, "perturbed_weight_in_the_other_basin", method=wanted) == ("III" in wanted)
+    assert number(rows, "next_weight_in_the_other_basin", method=wanted) == ("(ii)" in wanted)
+    assert number(rows, "gradient_cosine", method="case I") > 0.99
+
+
+# -- the net of one squared unit ---------------------------------------------------------------------------------------
+
+RULES = [
+    (rule, rho) for rule, rhos in (("normalised", (0, 0.02, 0.05, 0.1, 0.3)), ("constant", (0.3, 0.9))) for rho in rhos
+]
+
+
+def train(settings: list[tuple[str, float]], **changes: Any) -> tuple[np.ndarray, np.ndarray]:
+    sizes: dict[str, Any] = {"eta": 0.01, "steps": 10_000, "batch": 64, "runs": 200, **changes}
+    return kim2023_squared_activation.train(settings, **sizes, generator=np.random.default_rng(1))
+
+
+def test_mean_loss_of_the_squared_unit() -> None:
+    """The specification's numbers, with 500 runs: 2.251, 2.304, 2.377, 2.498, 2.50; constant 2.256 and 2.412."""
+    w1, w2 = train(RULES)
+    losses = kim2023_squared_activation.expected_loss(w1, w2).mean(1)
+    assert losses == pytest.approx([2.251, 2.304, 2.377, 2.498, 2.50, 2.256, 2.412], abs=0.03)
+    stuck = (np.abs(w1) < kim2023_squared_activation.STUCK).mean(1)
+    assert stuck[:4] == pytest.approx([0, 0.21, 0.51, 0.99], abs=0.09)
+
+
+def test_single_samples_stick_sooner() -> None:
+    w1, w2 = train([("normalised", 0.0), ("normalised", 0.05)], batch=1, runs=100)
+    assert kim2023_squared_activation.expected_loss(w1, w2).mean(1) == pytest.approx([2.291, 2.50], abs=0.04)
+
+
+def test_one_step_of_the_squared_unit() -> None:
+    """The gradient of (w2 w1^2 - y)^2 at the point above, for the batch's mean label."""
+    generator = np.random.default_rng(3)
+    start = generator.uniform(-0.1, 0.1, 5), generator.uniform(0, 1, 5)
+    label = kim2023_squared_activation.label_means(64, 1, 5, generator)[0]
+    for rule in ("normalised", "constant"):
+        w = kim2023_squared_activation.train(
+            [(rule, 0.2)], eta=0.1, steps=1, batch=64, runs=5, generator=np.random.default_rng(3)
+        )
+        for i in range(5):
+            point = torch.tensor([start[0][i], start[1][i]], dtype=torch.float64)
+            gradient = torch.func.grad(lambda v, y=label[i]: (v[1] * v[0] ** 2 - y) ** 2)
+            above = point + 0.2 * gradient(point) / (gradient(point).norm() if rule == "normalised" else 1)
+            after = point - 0.1 * gradient(above)
+            assert [w[0][0, i], w[1][0, i]] == pytest.approx(after.tolist(), rel=1e-9)
+
+
+@pytest.mark.parametrize("batch", [1, 7, 64])
+def test_labels_are_binomial(batch: int) -> None:
+    means = kim2023_squared_activation.label_means(batch, 200, 500, np.random.default_rng(0))
+    assert means.mean() == pytest.approx(0.5, abs=0.02)
+    assert means.var() == pytest.approx(2.25 / batch, rel=0.03)
+    assert set(np.unique(means * batch + batch).round(9) % 3) == {0}
+
+
+def test_runs_that_diverge_are_counted_and_left_out() -> None:
+    sizes = {"points": 3, "draws": 200, "steps": 300, "batches": (1,), "radii": (0.0, 0.5)}
+    rows = run("kim2023_squared_activation", **sizes, eta=0.25)
+    diverged = {(r["method"], r["radius"]): r["value"] for r in rows if r["metric"] == "runs_not_finite"}
+    means = {(r["method"], r["radius"]): r["value"] for r in rows if r["metric"] == "mean_loss"}
+    assert 0 < diverged["normalised", 0.0] < 200
+    assert 2.25 <= means["normalised", 0.0] < 100
+    none_left = run("kim2023_squared_activation", **sizes, eta=100.0)
+    assert any(math.isnan(row["value"]) for row in none_left if row["metric"] == "mean_loss")
+
+
+# -- diffusion ---------------------------------------------------------------------------------------------------------
+
+
+def test_variances_in_numbers() -> None:
+    """lambda = -1, eta = 0.01, B = 10, rho = 0.1, t = 0.2."""
+    common = {"eta": 0.01, "batch": 10}
+    assert _diffusion.variance(-1.0, 0.2, **common) == pytest.approx(2.459e-4, rel=1e-3)
+    assert _diffusion.variance(-1.0, 0.2, rho=0.1, power=1, **common) == pytest.approx(2.407e-4, rel=1e-3)
+    assert _diffusion.variance(-1.0, 0.2, rho=0.1, power=2, **common) == pytest.approx(2.362e-4, rel=1e-3)
+    assert _diffusion.variance(-1.0, 0.5, rho=1.0, power=1, **common) == pytest.approx(2 * 0.01 / 20 * 0.5)
+
+
+def test_simulated_variances_are_within_three_percent() -> None:
+    """SAM's own step, the gradient at w^p, is power 1; 2e5 paths."""
+    generator = np.random.default_rng(0)
+    drifts = np.array([-1.0, -1.0 * (1 - 0.1), -1.0 * (1 - 0.5), 1.0 * (1 + 0.5)])
+    values = np.array([-1.0, -1.0, -1.0, 1.0])
+    early, late = _diffusion.simulate(
+        values, drifts, eta=0.01, batch=10, steps=[20, 50], paths=200_000, generator=generator
+    )
+    common = {"eta": 0.01, "batch": 10}
+    assert early[1] == pytest.approx(2.375e-4, rel=0.03)
+    for rho, column in ((0.0, 0), (0.1, 1), (0.5, 2)):
+        assert late[column] == pytest.approx(float(_diffusion.variance(-1.0, 0.5, rho=rho, **common)), rel=0.03)
+    assert late[3] == pytest.approx(float(_diffusion.variance(1.0, 0.5, rho=0.5, **common)), rel=0.03)
+    assert abs(late[2] / _diffusion.variance(-1.0, 0.5, rho=0.5, power=2, **common) - 1) > 0.1
+
+
+def test_the_pictures_say_how_far_they_are_off() -> None:
+    rows = run("kim2023_diffusion", draws=50_000, momentum_draws=2000)
+    off = {(r["panel"], r["method"]): r["value"] for r in rows if r["metric"] == "largest_relative_error"}
+    assert len(off) == 9 and max(off.values()) < 0.06 and min(off.values()) > 0
+    ends = {
+        r["method"][:6]: r["value"] for r in rows if r["metric"] == "last_variance" and r["panel"].startswith("(b)")
+    }
+    assert ends["SAM, a"] < 0.2 * ends["SGD"]
+
+
+def test_displacement_under_momentum() -> None:
+    """gamma = 0 and t far above eta: SGD's variance plus the inertial term; B counts once."""
+    common = {"rho": 0.3, "eta": 0.01}
+    plain = _diffusion.displacement(0.0, -1.0, 0.5, batch=4, **common)
+    variance = _diffusion.variance(-1.0, 0.5, power=2, batch=4, **common)
+    assert plain == pytest.approx(variance + 0.01**2 / 2 / 4)
+    assert _diffusion.displacement(0.5, -1.0, 0.5, batch=1, **common) == pytest.approx(
+        4 * _diffusion.displacement(0.5, -1.0, 0.5, batch=4, **common)
+    )
+    assert _diffusion.constants(1.0, 0.5, rho=0.0, eta=0.01)[1] == 50
+    assert _diffusion.constants(1.0, 0.5, rho=0.0, eta=0.01, printed=True)[1] == 0.02
+
+
+# -- chapter 5 ---------------------------------------------------------------------------------------------------------
+
+
+def test_chains_of_ascent_steps() -> None:
+    path = kim2023_ascent_chain.chain((0.2, 0.4), 1.2, 5)
+    assert np.hypot(*np.diff(path, axis=0).T) == pytest.approx([0.24] * 5)
+    gradient = np.array(kim2023_ascent_chain.toy_gradient(0.2, 0.4))
+    assert path[1] - path[0] == pytest.approx(0.24 * gradient / np.hypot(*gradient))
+    rows = run("kim2023_ascent_chain", points=3)
+    assert number(rows, "distance_reached", ascents=1) == pytest.approx(1)
+    assert number(rows, "distance_reached", ascents=5) < 1
+    assert number(rows, "loss_along_v", ascents=2) > number(rows, "loss_along_v", ascents=1)
+    point = torch.tensor([0.7, -0.3], dtype=torch.float64)
+
+    def toy(w: torch.Tensor) -> torch.Tensor:
+        return w[0] ** 2 / 20 + 3 * w[1] ** 2 / 5 + 2 * torch.exp(-2 * (w[0] - 1.4) ** 2 - 2 * (w[1] - 0.6) ** 2)
+
+    assert kim2023_ascent_chain.toy(*point.tolist()) == pytest.approx(toy(point).item())
+    assert kim2023_ascent_chain.toy_gradient(*point.tolist()) == pytest.approx(torch.func.grad(toy)(point).tolist())
+
+
+def test_divergence_and_bound_by_hand() -> None:
+    assert kim2023_theorem_5_1.kl(np.array([1.0, 2.0]), 1.0, 1.0) == pytest.approx(2.5)
+    assert kim2023_theorem_5_1.kl(np.zeros(3), 2.0, 2.0) == 0
+    assert kim2023_theorem_5_1.kl(np.zeros(1), 0.5, 1.0) == pytest.approx(math.log(2) - 0.375)
+    assert kim2023_theorem_5_1.bound(0.1, 2.0, 101, 0.05) == pytest.approx(0.1 + ((2 + math.log(2020)) / 200) ** 0.5)
+
+
+def test_the_worst_point_of_a_ball() -> None:
+    assert kim2023_corollary_5_2.worst_in_ball(np.eye(2), np.array([3.0, 4.0]), 1.0) == pytest.approx(18, rel=1e-5)
+    assert kim2023_corollary_5_2.worst_in_ball(np.diag([4.0, 1.0]), np.zeros(2), 0.5) == pytest.approx(0.5, rel=1e-5)
+
+
+# -- a wrong formula is noticed ----------------------------------------------------------------------------------------
+
+
+def power_2(eigenvalue: float, rho: float) -> float:
+    return float(eigenvalue * (1 + rho * eigenvalue) ** 2)
+
+
+@pytest.mark.parametrize(
+    ("module", "part", "wrong", "expected"),
+    [
+        (kim2023_theorem_4_2, "beale_hessian", lambda x, y: 1.1 * _toys.beale_hessian(x, y), {"Beale"}),
+        (kim2023_theorem_4_2, "quadratic_gradient", lambda x, y: (2 * x, 2 * y), {"x^2 - y^2"}),
+        (kim2023_theorem_4_3, "_sam_gradient", power_2, {"power 1", "SAM is not power 2"}),
+        (
+            kim2023_theorem_4_3,
+            "variance",
+            lambda *a, **k: 1.1 * _diffusion.variance(*a, **k),
+            {"SGD", "power 1", "power 2", "eigenbasis", "differential equation"},
+        ),
+        (
+            kim2023_corollary_4_4,
+            "variance",
+            lambda e, t, **k: _diffusion.variance(e, t, **{**k, "rho": -k.get("rho", 0.0)}),
+            {"SAM is slower", "approximation"},
+        ),
+        (kim2023_theorem_4_5, "inertia_slope", lambda u, c2: -_diffusion.inertia_slope(u, c2), {"derivative of h"}),
+        (
+            kim2023_theorem_4_5,
+            "displacement",
+            lambda g, *a, **k: _diffusion.displacement(0.99 - g, *a, **k),
+            {"rises with momentum", "limit"},
+        ),
+        (kim2023_theorem_4_5, "simulate_momentum", lambda *a, **k: np.ones(len(a[1])), {"simulation"}),
+        (kim2023_theorem_5_1, "kl", lambda *a: 1.2 * kim2023_theorem_5_1.__dict__["_kl"](*a), {"KL of Gaussians"}),
+        (kim2023_theorem_5_1, "bound", lambda loss, *a: loss, {"PAC-Bayes"}),
+        (kim2023_corollary_5_2, "worst_in_ball", lambda h, w, r: 1 / r, {"falls with lambda", "two radii"}),
+    ],
+)
+def test_a_wrong_formula_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, module: Any, part: str, wrong: Any, expected: set[str]
+) -> None:
+    name = module.__name__.rpartition(".")[2]
+    monkeypatch.setattr(module, "_kl", kim2023_theorem_5_1.kl, raising=False)
+    monkeypatch.setattr(module, part, wrong)
+    assert expected <= failing(run(name, **CHECKS[name]))
+
+
+# -- rows --------------------------------------------------------------------------------------------------------------
+
+
+def test_drawn_rows() -> None:
+    rows = _scene.drawn("v", "path", [1.0, 2.0], 0.1234567, [3.0, 4.0], method="m", eta=0.1)
+    assert [row["x"] for row in rows] == [1, 2] and {row["y"] for row in rows} == {0.123457}
+    assert rows[0]["eta"] == 0.1 and rows[1]["value"] == 4
+    assert _scene.drawn("v", "path", np.array([]), np.array([])) == []
+    both = _scene.numbered([*rows, *_scene.outcome("v", "loss", 1), *_scene.drawn("w", "point", 0, 0, text="t")])
+    assert [row.get("point") for row in both] == [0, 1, None, 0]
+    assert _scene.thinned(1000, 5).tolist() == [0, 250, 500, 749, 999]
+    assert _scene.thinned(0, 5).tolist() == []
+    assert kim2023_beale.END == 1000

@@ -1,0 +1,138 @@
+"""The epoch of a collapse, trained again: bit for bit, watched after every batch; a radius read from another run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from robustscape import checkpoints
+from robustscape.config.attacks import AttackSpec
+from robustscape.config.recipes import Recipe
+from robustscape.data import Split
+from robustscape.errors import UserError
+from robustscape.layout import FALL_FILES
+from robustscape.runs import TrainedRun
+from robustscape.training import loop
+from robustscape.training.replay import again, collapse_batch, replay
+from robustscape.training.replay_surfaces import replay_surfaces
+
+EPS = 0.3
+ATTACKS = {
+    "fast": AttackSpec(attack="fgsm", parameters={"random_start": True, "rel_step_size": 1.25}),
+    "pgd7": AttackSpec(attack="pgd", parameters={"steps": 7, "rel_step_size": 0.25}),
+}
+CONTENT: dict[str, Any] = {
+    "method": "adversarial",
+    "attack": "fast",
+    "optimizer": {"name": "sgd", "parameters": {"lr": 0.05, "momentum": 0.9}},
+    "epochs": 4,
+    "batch_size": 16,
+    "augmentation": {"crop": 1},
+    "probes": {"train_pgd7": {"name": "accuracy", "parameters": {"split": "train", "attack": "pgd7"}}},
+    "fall": {"probe": "train_pgd7"},
+}
+
+
+def make_model() -> nn.Module:
+    torch.manual_seed(1)
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Dropout(0.2), nn.Linear(128, 2)
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
+    folder = tmp_path_factory.mktemp("run")
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randint(0, 256, (64, 1, 6, 6), generator=draw, dtype=torch.uint8)
+    split = Split(x, (x.float().mean((1, 2, 3)) > 127).long(), 255.0)
+    recipe, state, model = Recipe.model_validate(CONTENT), folder / "state.safetensors", make_model()
+    result = loop.train(model, split, split, recipe, ATTACKS, EPS, 3, state=state, fingerprint="f", progress=False)
+    for file in FALL_FILES:
+        kept = state.with_suffix(f".{file.removesuffix('.safetensors')}")
+        (folder / file).write_bytes(kept.read_bytes())
+    config = {
+        "recipe": {"name": "r", **recipe.model_dump(mode="json", exclude={"about", "extends"})},
+        "attacks": {name: spec.model_dump(mode="json", exclude={"about"}) for name, spec in ATTACKS.items()},
+    }
+    assert len(result.history) == 4
+    return TrainedRun(model.eval(), split, split, torch.device("cpu"), EPS, 3, 2, folder, config, "checkpoint")
+
+
+def test_the_replayed_epoch_is_the_trained_one_bit_for_bit(run: TrainedRun) -> None:
+    seen: list[int] = []
+    models: list[dict[str, torch.Tensor]] = []
+
+    def look(batch: int, model: nn.Module) -> None:
+        assert not model.training
+        seen.append(batch)
+        models.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
+
+    epoch, identical = again(run, look)
+    assert identical and 2 <= epoch <= 4 and seen == [0, 1, 2, 3, 4]
+    start = checkpoints.load(run.path / FALL_FILES[0], "cpu")[0]
+    end = checkpoints.load(run.path / FALL_FILES[1], "cpu")[0]
+    assert all(torch.equal(models[0][name], start[f"model/{name}"]) for name in models[0])
+    assert all(torch.equal(models[-1][name], tensor) for name, tensor in end.items())
+    assert not torch.equal(models[0]["0.weight"], models[1]["0.weight"])
+
+
+def test_a_replay_that_differs_is_told(run: TrainedRun, tmp_path: Path) -> None:
+    for file in FALL_FILES:
+        (tmp_path / file).write_bytes((run.path / file).read_bytes())
+    other = TrainedRun(**{**run.__dict__, "path": tmp_path, "seed": 4})  # another batch order
+    assert again(other, lambda batch, model: None)[1] is False
+
+
+def test_rows_of_a_replay(run: TrainedRun) -> None:
+    rows = replay(run, attack=ATTACKS["pgd7"], points=5, samples=32)
+    single = {row["metric"]: row["value"] for row in rows if "batch" not in row}
+    assert single["replay_identical"] == 1.0
+    assert {row["batch"] for row in rows if "batch" in row} == {0, 1, 2, 3, 4}
+    robust = [row["value"] for row in rows if row["metric"] == "pgd_accuracy"]
+    assert single["catastrophic_overfitting_batch_in_epoch"] == collapse_batch(robust)
+    norms = [row["value"] for row in rows if row["metric"] == "input_grad_norm_l2"]
+    turn = collapse_batch(robust)
+    before = torch.tensor(norms[:turn], dtype=torch.float64).quantile(0.5).item()
+    assert single["gradient_norm_peak_over_before_ratio"] == pytest.approx(max(norms) / before)
+    assert replay(run, attack=ATTACKS["pgd7"], points=5, samples=32) == rows
+
+
+def test_the_batch_of_a_collapse() -> None:
+    assert collapse_batch([50.0, 60.0, 40.0, 17.0, 30.0, 0.0]) == 3
+    assert collapse_batch([50.0, 60.0, 40.0, 45.0]) == 2
+
+
+def test_surfaces_of_one_image_at_three_moments(run: TrainedRun) -> None:
+    rows = replay_surfaces(run, attack=ATTACKS["pgd7"], points=3, samples=32)
+    assert len({row["image"] for row in rows}) == 1
+    moments = list(dict.fromkeys(row["moment"] for row in rows))
+    assert moments[0] == "before" and moments[-1] in ("at the collapse", "end of the epoch")
+    at = {m: [r["value"] for r in rows if r["moment"] == m and r["metric"] == "loss"] for m in moments}
+    assert all(len(values) == 9 for values in at.values()) and at[moments[0]] != at[moments[-1]]
+
+
+def test_a_run_without_a_kept_epoch_says_so(run: TrainedRun, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="fall"):
+        again(TrainedRun(**{**run.__dict__, "path": tmp_path}), lambda batch, model: None)
+
+
+def test_what_the_checkpoint_method_logs_is_in_the_history_and_another_run_can_follow_it() -> None:
+    """Figure 2.5: fast AT whose radius in epoch e is the checkpoint method's mean perturbation there."""
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randint(0, 256, (48, 1, 6, 6), generator=draw, dtype=torch.uint8)
+    split = Split(x, (x.float().mean((1, 2, 3)) > 127).long(), 255.0)
+    plain = {**CONTENT, "probes": {}, "fall": None}
+    source = Recipe.model_validate({**plain, "method": "single_step_checkpoints", "parameters": {"checkpoints": 3}})
+    history = loop.train(make_model(), split, split, source, ATTACKS, EPS, 0, progress=False).history
+    recorded = history["mean_perturbation"]
+    assert recorded.between(0, EPS * (1 + 1e-6)).all() and recorded.nunique() > 1
+    schedule = {"kind": "recorded", "recipe": "source", "column": "mean_perturbation"}
+    schedule["values"] = [value / EPS for value in recorded]  # type: ignore[assignment]
+    follower = Recipe.model_validate({**plain, "eps_schedule": schedule})
+    followed = loop.train(make_model(), split, split, follower, ATTACKS, EPS, 0, progress=False).history
+    assert followed["eps"].tolist() == pytest.approx(recorded.tolist())
