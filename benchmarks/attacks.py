@@ -149,7 +149,7 @@ class _Told:
 
 
 def autoattack(model: nn.Module, eps: float, budget: dict[str, int]) -> dict[str, Candidate]:
-    """The standard version, as its authors run it, and the suite of the same attacks in the same order."""
+    """The standard version, as its authors run it, and the suite of the same attacks, in the order of config/suites.yaml."""
     import pyautoattack
 
     oracle = pyautoattack.AutoAttack(model, eps=eps, seed=0, version="standard")
@@ -168,8 +168,8 @@ def autoattack(model: nn.Module, eps: float, budget: dict[str, int]) -> dict[str
         attacks=(
             ("apgd_ce", spec("apgd", **shared)),
             ("apgd_t", spec("apgd", loss="dlr_targeted", **shared, **targets)),
-            ("fab_t", spec("fab", **shared, **targets)),
             ("square5000", spec("square", queries=budget["queries"], rescale_schedule=False)),
+            ("fab_t", spec("fab", **shared, **targets)),
         ),
     )
 

@@ -55,11 +55,11 @@ def test_the_configured_budgets_are_the_authors() -> None:
         assert [(spec.attack, spec.norm) for _, spec in attacks] == [
             ("apgd", norm),
             ("apgd", norm),
-            ("fab", norm),
             ("square", norm),
+            ("fab", norm),
         ]
         oracle = pyautoattack.AutoAttack(torch.nn.Identity(), norm=norm, eps=0.1, version="standard")
-        ce, targeted, boundary, search = (spec.parameters for _, spec in attacks)
+        ce, targeted, search, boundary = (spec.parameters for _, spec in attacks)
         for ours, theirs in ((ce, oracle.apgd), (targeted, oracle.apgd_targeted)):
             assert (ours["iterations"], ours["restarts"], ours["rho"]) == (
                 theirs.n_iter,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from robustscape import checkpoints
 from robustscape.attacks.craft import craft
 from robustscape.config.attacks import AttackSpec, Suite
 from robustscape.data import Split
 from robustscape.errors import ConfigError
 from robustscape.evaluation.dead_layers import dead_layers, largest_preactivations
 from robustscape.evaluation.errors_under_attacks import errors_under_attacks
+from robustscape.evaluation.softmax_ensemble import Ensemble, softmax_ensemble
 from robustscape.evaluation.training_curves import training_curves
 from robustscape.models import build
 from robustscape.runs import TrainedRun
@@ -127,7 +130,7 @@ def test_every_attack_has_all_samples() -> None:
     assert rows[1]["steps"] == 5
 
 
-# -- training curves ---------------------------------------------------------------------------------------------------------------
+# -- training curves --------------------------------------------------------------------------------------------
 
 
 def test_training_curves_are_the_history(tmp_path: Path) -> None:
@@ -160,3 +163,41 @@ def test_probe_of_the_loss(attack: AttackSpec | None) -> None:
     points = x if attack is None else craft(run.model, x, y, attack, 0.1, seed=5)
     expected = F.cross_entropy(run.model(points), y).item()
     assert loss_probe(context, attack=attack, samples=16) == pytest.approx(expected, abs=1e-5)
+
+
+# -- ensembles --------------------------------------------------------------------------------------------
+
+
+def test_an_ensemble_is_the_mean_probability() -> None:
+    members, (x, y) = [lenet(1), lenet(2)], data()
+    logits = Ensemble(members)(x)
+    mean = torch.stack([member(x).softmax(1) for member in members]).mean(0)
+    torch.testing.assert_close(logits.exp(), mean)
+    torch.testing.assert_close(F.cross_entropy(logits, y), -mean.gather(1, y[:, None]).log().mean())
+
+
+def test_ensembles_of_runs_and_of_the_ends_of_periods(tmp_path: Path) -> None:
+    runs = []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        model = build("lenet", {"width": 1}, (1, 8, 8), 4)
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        checkpoints.save(folder / "epoch4.safetensors", lenet(1).state_dict(), {})
+        recipe = {"name": "mine", "keep": [0.5], "epochs": 8}
+        run = run_of(model, path=folder)
+        runs.append(dataclasses.replace(run, seed=seed, config={"recipe": recipe}))
+    rows = softmax_ensemble(runs, attack=PGD, kept=[0.5], samples=20)
+    kinds = [(row["ensemble"], row["seed"], row["members"]) for row in rows if row["metric"] == "clean_test_error"]
+    assert kinds == [
+        ("one net", 0, 1),
+        ("period ends", 0, 2),
+        ("one net", 1, 1),
+        ("period ends", 1, 2),
+        ("runs", None, 2),
+    ]
+    x, y = runs[0].test.inputs(slice(20)), runs[0].test.y[:20]
+    net = Ensemble([run.model for run in runs]).eval()
+    attacked = craft(net, x, y, PGD, 0.1, seed=0)
+    wrong = 100 * (net(attacked).argmax(1) != y).float().mean().item()
+    assert rows[-1]["value"] == pytest.approx(wrong)

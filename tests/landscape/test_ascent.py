@@ -160,8 +160,9 @@ def test_loss_decrease_of_a_small_step_is_the_inner_product_of_gradients() -> No
     """loss(u) - loss(u - lr d) = lr <g(u), d> + O(lr^2)."""
     run = make_run()
     lr = 1e-3
-    rows = loss_decrease(run, lr=lr, points=3, batch=None)
-    found = {(r["gradient"], r["mu"]): r["value"] for r in rows}
+    rows = loss_decrease(run, rates=[lr, 5.0], points=3, batch=None)
+    assert len(rows) == 18
+    found = {(r["gradient"], r["mu"]): r["value"] for r in rows if r["lr"] == lr}
     x, y = run.train.inputs(), run.train.y
     model = ascent.measurable(run.model)
     slopes: dict[str, Tensor] = {}

@@ -29,7 +29,9 @@ def test_features_are_torchvisions() -> None:
 
 
 def test_width_scales_every_layer() -> None:
-    sizes = [[m.out_channels for m in vgg16((3, 32, 32), 10, width=w).modules() if isinstance(m, nn.Conv2d)] for w in (1, 8)]
+    sizes = [
+        [m.out_channels for m in vgg16((3, 32, 32), 10, width=w).modules() if isinstance(m, nn.Conv2d)] for w in (1, 8)
+    ]
     assert sizes[0] == [4, 4, 8, 8, 16, 16, 16, 32, 32, 32, 32, 32, 32]
     assert sizes[1] == [8 * size for size in sizes[0]]
 

@@ -140,4 +140,4 @@ def test_a_metric_that_is_not_there_is_refused() -> None:
     with pytest.raises(ConfigError, match="no row has a metric"):
         drawn(curve(), item("metric_curve", ["method", "beta"], ["x"], x="z", y="z", along="beta", hue="method"))
     with pytest.raises(ConfigError, match="no column"):
-        drawn(curve(), item("metric_curve", ["method"], ["x"], x="x", y="y", along="gamma", hue="method"))
+        drawn(curve(), item("metric_curve", ["method", "beta"], ["x"], x="x", y="y", along="gamma", hue="method"))

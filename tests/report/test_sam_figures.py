@@ -44,6 +44,9 @@ def test_the_curves_and_the_map_have_their_own_rows() -> None:
     values = np.asarray(mesh.get_array()).reshape(4, 4)
     assert values[3, 2] == pytest.approx(1 - 3 * 2 / 100) and values[0, 3] == 1
     assert style.render(figure) == style.render(curves_and_map(rows, item, **options))
+    final = rows[rows["epoch"] == 3].assign(metric="final", epoch=np.nan, paper_value=[np.nan, 0.6])
+    (mark,) = curves_and_map(pd.concat([rows, final]), item, **options, ends="final").axes[0].get_lines()[2:]
+    assert (list(mark.get_xdata()), list(mark.get_ydata()), mark.get_marker()) == ([3], [0.6], "D")
     with pytest.raises(ConfigError, match="no column"):
         curves_and_map(rows, item, **{**options, "across": "c"})
 

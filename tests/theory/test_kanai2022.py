@@ -26,6 +26,7 @@ Rows = list[dict[str, Any]]
 #: Check -> parameters that make it quick.
 CHECKS: dict[str, dict[str, Any]] = {
     "closed_form": {"samples": 50},
+    "lemma_1": {"draws": 2000},
     "lemma_2": {"draws": 2000},
     "lemma_3": {},
     "lemma_4": {"draws": 200},
@@ -52,7 +53,7 @@ def test_every_row_holds(name: str) -> None:
     assert all(isinstance(row["value"], int | float) and math.isfinite(row["value"]) for row in rows)
 
 
-@pytest.mark.parametrize("name", ["closed_form", "lemma_2", "lemma_3", "lemma_4", "lemma_5"])
+@pytest.mark.parametrize("name", ["closed_form", "lemma_1", "lemma_2", "lemma_3", "lemma_4", "lemma_5"])
 def test_other_problems_and_radii(name: str) -> None:
     changes = {"seed": 4} | ({"eps": 1.5} if name != "lemma_4" else {"curvatures": (0.5, 0.05)})
     assert failing(run(name, **CHECKS[name] | changes)) == []

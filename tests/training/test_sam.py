@@ -448,3 +448,8 @@ def test_the_cosine_probe_is_logged() -> None:
     assert found.history["cosine"].between(-1, 1).all() and len(found.history) == 2
     same = loop_run(spec("sam", rho=0.1)).last
     assert all(torch.equal(same[key], found.last[key]) for key in same)
+
+
+def test_esam_with_all_tensors_and_samples_is_sam() -> None:
+    whole = trained(lambda p, **k: ESAM(p, beta=1.0, gamma=1.0, **k), rho=0.2)
+    torch.testing.assert_close(weights(whole), weights(trained(SAM, rho=0.2)), rtol=1e-5, atol=1e-7)

@@ -16,7 +16,8 @@ that already has the signs drawn) is known to be no better, and costs no pass. A
 the next query.
 
 Of a model that searches in lower precision the changes it finds better are passed once more in fp32, and kept where
-that agrees: among thousands of candidates the luckiest rounding error would otherwise win.
+that agrees: among thousands of candidates the luckiest rounding error would otherwise win. Better means better than
+what the search itself says of the best point: its error there and a window away is much the same.
 """
 
 from __future__ import annotations
@@ -90,14 +91,15 @@ def square(
     active, best, images, y, threat, generator = select(~done, active, best, images, y, threat, generator)
     if len(active):
         best = start(images, threat, generator)
-        highest, done = ask(exact, best, y)
+        true, done = ask(exact, best, y)
+        highest = true if exact is model else ask(model, best, y)[0]
     for query in range(queries):
         if not len(active):
             return result.view(shape)
         if (not x.is_cuda or query % QUERIES_BETWEEN_LOOKS == 0) and done.any():
             result[active[done]] = best[done]
-            active, best, images, y, threat, generator, highest, done = select(
-                ~done, active, best, images, y, threat, generator, highest, done
+            active, best, images, y, threat, generator, highest, true, done = select(
+                ~done, active, best, images, y, threat, generator, highest, true, done
             )
             if not len(active):
                 return result.view(shape)
@@ -110,8 +112,9 @@ def square(
             value, wrong = ask_some(model, changed, highest, torch.zeros_like(done))
         better = ((value > highest) | wrong) & ~done
         if exact is not model:
-            value, wrong = ask_some(exact, better, highest, torch.zeros_like(done))
-            better = (value > highest) | wrong
+            truly, wrong = ask_some(exact, better, true, torch.zeros_like(done))
+            better = (truly > true) | wrong
+            true = torch.where(better, truly, true)
         highest = torch.where(better, value, highest)
         best = torch.where(per_sample(better, best), candidate, best)
         done = done | wrong

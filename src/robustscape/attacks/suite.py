@@ -2,7 +2,8 @@
 
 The worst case is taken per sample, and an attack runs only on samples that all attacks before it left standing. That
 is the protocol of AutoAttack (Croce & Hein 2020); with the suite ``autoattack`` of config/suites.yaml it is the same
-evaluation.
+evaluation. The order decides what an attack is tried on, and so the columns of each attack and the cost; a sample that
+stands has stood against all of them in any order.
 
 With a state folder nothing is lost: every batch is a file of its own, written atomically, and the same call picks up
 where it was killed. Batches of a resumed evaluation may have another size.

@@ -26,7 +26,7 @@ def collapse(
     share: Annotated[float, Field(gt=0, lt=1)] = 0.3,
     visible: Annotated[float, Field(gt=0)] = 1.0,
 ) -> list[dict[str, Any]]:
-    """Rows: what the history says of a collapse. An epoch that does not exist has no row.
+    """Rows: what the history says of a collapse. An epoch that does not exist is NaN.
 
     collapsed (1 or 0), catastrophic_overfitting_epoch and final_collapse_epoch (the first collapsed one, and the first from
     which on all are); first_distortion_epoch, distortion_vanishes_epoch (the first below ``visible`` after a visible one),
@@ -62,9 +62,8 @@ def collapse(
     }
     shared = {**method_columns(run), "robust": robust, "share": share, "visible": visible}
     return [
-        {"metric": name, "value": value, "unit": unit, **shared}
+        {"metric": name, "value": float("nan") if value is None else value, "unit": unit, **shared}
         for name, (value, unit) in found.items()
-        if value is not None
     ]
 
 

@@ -63,7 +63,7 @@ class Table:
 
     def markdown(self) -> str:
         """A pipe table whose columns are aligned in plain text as well."""
-        head = [*self.index, *(", ".join(column) for column in self.columns)]
+        head = [*self.index, *(", ".join(part for part in column if part) for column in self.columns)]
         lines = [[*levels, *(str(cell) for cell in cells)] for levels, cells in self.body]
         widths = [max(len(row[i]) for row in [head, *lines]) for i in range(len(head))]
         left = len(self.index)

@@ -25,6 +25,7 @@ def curves_and_map(
     across: str,
     up: str,
     surface: str,
+    ends: str | None = None,
     acknowledged: list[str] = [],  # noqa: B006  (read from the syntax tree as a schema; never changed)
 ) -> Figure:
     """Mean and band of one standard deviation against ``x``; colour and lines of equal value over ``across`` and ``up``.
@@ -38,6 +39,7 @@ def curves_and_map(
         across: numeric factor of the map's columns.
         up: numeric factor of its rows.
         surface: metric of the map.
+        ends: metric without ``x``, whose printed numbers are marked where the curves end.
         acknowledged: flags that the footer need not shout.
     """
     _parts.need(rows, item, x, hue, across, up)
@@ -47,32 +49,35 @@ def curves_and_map(
     _parts.refuse_doubled(plane, item, across, up)
 
     figure, grid = style.panels(1, 2, width=4.9, height=4.0)
-    handles = _curves(grid[0, 0], lines, x, hue)
+    final = rows[(rows["metric"] == ends) & rows[x].isna()]
+    _curves(grid[0, 0], lines, final, x, hue)
     grid[0, 0].set_xlabel(name(x))
     grid[0, 0].set_ylabel(_parts.axis_name(rows, curve))
     _map(figure, grid[0, 1], plane, across, up, _parts.axis_name(rows, surface))
-    figure.legend(
-        handles=handles, title=name(hue), loc="outside upper left", ncols=len(handles), alignment="left"
-    ).set_in_layout(True)
     style.dress(figure, item.title, notes.footer(pd.concat([lines, plane]), acknowledged))
     return figure
 
 
-def _curves(axes: Axes, rows: pd.DataFrame, x: str, hue: str) -> list[Line2D]:
+def _curves(axes: Axes, rows: pd.DataFrame, final: pd.DataFrame, x: str, hue: str) -> None:
     known = _parts.distinct(rows, hue)
     texts = levels(known)
     handles = []
     for level, colour in zip(known, style.colours(known), strict=True):
         own = _parts.at(rows, hue, level).sort_values(x)
+        printed = _parts.at(final, hue, level).dropna(subset=["paper_value"])
         axes.plot(own[x], own["value"], color=colour)
         if own["std"].notna().any():
-            axes.fill_between(
-                own[x], own["value"] - own["std"], own["value"] + own["std"], color=colour, alpha=0.16, linewidth=0
-            )
+            low, high = own["value"] - own["std"], own["value"] + own["std"]
+            axes.fill_between(own[x], low, high, color=colour, alpha=0.16, linewidth=0)
+        for value in printed["paper_value"]:
+            axes.plot([own[x].max()], [value], "D", clip_on=False, **_parts.hollow(colour))
         handles.append(Line2D([], [], color=colour, linewidth=2.6, label=texts[level]))
     if rows.empty:
         _parts.nothing(axes)
-    return handles
+        return
+    if final["paper_value"].notna().any():
+        handles.append(_parts.paper_mark())
+    axes.legend(handles=handles, title=name(hue), loc="best")
 
 
 def _map(figure: Figure, axes: Axes, rows: pd.DataFrame, across: str, up: str, label: str) -> None:
@@ -90,6 +95,7 @@ def _map(figure: Figure, axes: Axes, rows: pd.DataFrame, across: str, up: str, l
         contours = axes.contour(horizontal, vertical, values, levels=8, colors="white", linewidths=0.8, alpha=0.9)
         axes.clabel(contours, fontsize=8)
     axes.set_aspect("equal")
+    axes.locator_params(nbins=5)
     bar = figure.colorbar(mesh, ax=axes, shrink=0.9, pad=0.02)
     bar.set_label(label)
     bar.outline.set_visible(False)

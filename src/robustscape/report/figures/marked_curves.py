@@ -20,10 +20,11 @@ def marked_curves(
     x: str,
     hue: str,
     marks: dict[str, float],
+    panel: str | None = None,
     metrics: list[str] = [],  # noqa: B006  (read from the syntax tree as a schema; never changed)
     acknowledged: list[str] = [],  # noqa: B006
 ) -> Figure:
-    """Mean against ``x`` with a band of one standard deviation, one panel a metric, and a star on some of the lines.
+    """Mean against ``x`` with a band of one standard deviation, a row of panels a metric, and a star on some of the lines.
 
     Args:
         rows: the item's CSV.
@@ -31,29 +32,36 @@ def marked_curves(
         x: numeric factor on the horizontal axis.
         hue: factor of the lines.
         marks: level of ``hue`` -> the value of ``x`` at which its line has a star.
+        panel: factor of the columns of panels.
         metrics: what to draw; empty: the item's metrics.
         acknowledged: flags that the footer need not shout.
     """
-    _parts.need(rows, item, x, hue)
+    _parts.need(rows, item, x, hue, panel)
     drawn = _parts.metrics(rows, item, metrics)
     rows = rows[rows["metric"].isin(drawn) & rows[x].notna()]
-    _parts.refuse_doubled(rows, item, x, hue)
-    lines = _parts.distinct(rows, hue)
+    _parts.refuse_doubled(rows, item, x, hue, panel)
+    columns, lines = _parts.distinct(rows, panel), _parts.distinct(rows, hue)
     colour = dict(zip(lines, style.colours(lines), strict=True))
-    figure, grid = style.panels(1, len(drawn), width=6.0, height=4.0)
-    for axes, metric in zip(grid[0], drawn, strict=True):
-        part = rows[rows["metric"] == metric]
-        for line in lines:
-            own = _parts.at(part, hue, line).sort_values(x)
-            axes.plot(own[x], own["value"], color=colour[line])
-            if own["std"].notna().any():
-                low, high = own["value"] - own["std"], own["value"] + own["std"]
-                axes.fill_between(own[x], low, high, color=colour[line], alpha=0.14, linewidth=0)
-            if line in marks:
-                starred = _parts.at(own, x, float(marks[line]))
-                axes.plot(starred[x], starred["value"], "*", color=colour[line], markersize=15, clip_on=False, zorder=5)
-        axes.set_xlabel(name(x))
-        axes.set_ylabel(_parts.axis_name(rows, metric))
+    figure, grid = style.panels(len(drawn), len(columns), sharex=True)
+    for row, metric in enumerate(drawn):
+        for column, level in enumerate(columns):
+            axes, part = grid[row, column], _parts.at(rows[rows["metric"] == metric], panel, level)
+            for line in lines:
+                own = _parts.at(part, hue, line).sort_values(x)
+                axes.plot(own[x], own["value"], color=colour[line])
+                if own["std"].notna().any():
+                    low, high = own["value"] - own["std"], own["value"] + own["std"]
+                    axes.fill_between(own[x], low, high, color=colour[line], alpha=0.14, linewidth=0)
+                if line in marks:
+                    starred = _parts.at(own, x, float(marks[line]))
+                    star = {"markersize": 15, "clip_on": False, "zorder": 5}
+                    axes.plot(starred[x], starred["value"], "*", color=colour[line], **star)
+            if row == 0:
+                axes.set_title(_parts.panel_title(rows, panel, level))
+            if row == len(drawn) - 1:
+                axes.set_xlabel(name(x))
+            if column == 0:
+                axes.set_ylabel(_parts.axis_name(rows, metric))
     texts = levels(lines)
     handles = [Line2D([], [], color=colour[line], linewidth=2.6, label=texts[line]) for line in lines]
     style.legend(figure, handles, name(hue))

@@ -74,7 +74,13 @@ def panelled_curves(
                 own = _parts.at(_parts.at(part, hue, line), dash, kind).sort_values(x)
                 own = own[own["n"] > 0]
                 mark = style.MARKERS[lines.index(line) % len(style.MARKERS)] if marks else None
-                look = {"color": colour[line], "linestyle": stroke[kind], "linewidth": thin, "marker": mark, "markersize": 4}
+                look = {
+                    "color": colour[line],
+                    "linestyle": stroke[kind],
+                    "linewidth": thin,
+                    "marker": mark,
+                    "markersize": 4,
+                }
                 _draw(axes, own, x, steps, **look)
         if part.empty:
             _parts.nothing(axes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from robustscape.config.studies import Item
 from robustscape.report import notes, style
@@ -58,7 +59,9 @@ def progress(
                 axes.plot(across, points["value"], color=colour[line], **few)
                 if points["std"].notna().any():
                     low, high = points["value"] - points["std"], points["value"] + points["std"]
-                    axes.fill_between(across, low, high, color=colour[line], alpha=0.14, linewidth=0)
+                    axes.fill_between(across, low, high, color=colour[line], alpha=0.1, linewidth=0)
+            if effort == epoch:
+                axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
             if row == len(drawn) - 1:
                 axes.set_xlabel(name(epoch) if effort == epoch else _parts.axis_name(rows, effort))
             if column == 0:

@@ -1,0 +1,169 @@
+"""A curve of low adversarial loss between two minima (liu2020 section 3.3; Garipov et al. 2018; no figure in the slides).
+
+    theta(t) = sum_k B_k(t) P_k,    B_k(t) = binom(n, k) t^k (1 - t)^(n - k),    P_0 and P_n the two trained nets
+
+The inner points are trained adversarially: at each update t ~ U[0, 1], and the gradient of P_k is B_k(t) times the gradient at
+theta(t). Batch normalisation uses the batch while training and gets its statistics anew, over the training inputs, wherever
+the curve is evaluated. Cost of an update: that of an update of adversarial training.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Annotated, Any, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from robustscape.attacks.craft import craft
+from robustscape.attacks.generator import SampleGenerator
+from robustscape.config.attacks import AttackSpec
+from robustscape.data.batches import epoch_order
+from robustscape.errors import ConfigError
+from robustscape.landscape._protocol import columns, radius, rows, subset
+from robustscape.landscape.directions import flatten, parameters_of, unflatten
+from robustscape.landscape.surface import BATCH, evaluate
+from robustscape.runs import TrainedRun
+
+#: When the learning rate falls to a tenth: 100 and 150 of the work's 200 epochs.
+DROPS = (0.5, 0.75)
+
+
+def bernstein(degree: int, t: float) -> list[float]:
+    """B_0(t), ..., B_n(t); they sum to 1."""
+    return [math.comb(degree, k) * t**k * (1 - t) ** (degree - k) for k in range(degree + 1)]
+
+
+def place(model: nn.Module, points: list[Tensor], t: float) -> None:
+    """Put ``model`` at theta(t)."""
+    weights = torch.stack([share * point for share, point in zip(bernstein(len(points) - 1, t), points, strict=True)])
+    like = parameters_of(model)
+    for name, tensor in unflatten(weights.sum(0), like).items():
+        like[name].copy_(tensor)
+
+
+def refresh_statistics(model: nn.Module, x: Tensor) -> None:
+    """Batch normalisation's running statistics over ``x``; nothing to do in nets without."""
+    layers = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    if not layers:
+        return
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # cumulative means
+    model.train()
+    with torch.no_grad():
+        for part in x.split(BATCH):
+            model(part)
+    model.eval()
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+
+
+def bezier(
+    runs: list[TrainedRun],
+    *,
+    attack: AttackSpec,
+    inner: Annotated[int, Field(ge=0)] = 3,
+    draws: Annotated[int, Field(ge=1)] = 93_800,
+    batch_size: Annotated[int, Field(ge=1)] = 128,
+    lr: Annotated[float, Field(gt=0)] = 0.1,
+    points: Annotated[int, Field(ge=3)] = 21,
+    eps: float | Literal["run"] = "run",
+    samples: Annotated[int, Field(ge=1)] | None = None,
+    split: Literal["train", "test"] = "test",
+    seed: int = 0,
+) -> list[dict[str, Any]]:
+    """Rows adversarial_loss (nats) and robust_error (percent) at t along the curves "straight" and "bezier".
+
+    And for each curve its barrier: the largest loss along it minus the larger loss of the two ends (nats).
+
+    Args:
+        runs: two, of one architecture and data set.
+        attack: of the training of the curve and of its evaluation.
+        inner: control points between the ends.
+        draws: updates, each at a t of its own; the work's 200 epochs of 60,000 images are 93,800.
+        batch_size: samples of an update.
+        lr: of plain SGD; a tenth after half and again after three quarters of the updates.
+        points: values of t that are evaluated.
+        eps: radius; "run" for the first run's own.
+        samples: first samples of the evaluated split; None for all.
+        split: where the curve is evaluated.
+        seed: of t, batches and attacks.
+
+    Raises:
+        ConfigError: not two runs, or nets of different sizes.
+    """
+    if len(runs) != 2:
+        raise ConfigError(f"bezier: a curve has two ends, got {len(runs)} runs.")
+    ends = [flatten(parameters_of(run.model)).clone() for run in runs]
+    if ends[0].shape != ends[1].shape:
+        raise ConfigError("bezier: the two nets have different sizes; give it two runs of one architecture.")
+    size = radius(runs[0], eps)
+    model = copy.deepcopy(runs[0].model).eval()
+    straight = [torch.lerp(ends[0], ends[1], k / (inner + 1)) for k in range(inner + 2)]
+    bent = [point.clone() for point in straight]
+    _train(model, runs[0], bent, attack, size, draws, batch_size, lr, seed)
+
+    train_x, _ = subset(runs[0], "train", None)
+    x, y = subset(runs[0], split, samples)
+    ticks = torch.linspace(0, 1, points, dtype=torch.float64).tolist()
+    entries: list[dict[str, Any]] = []
+    for name, control in (("straight", straight), ("bezier", bent)):
+        losses = []
+        for t in ticks:
+            place(model, control, t)
+            refresh_statistics(model, train_x)
+            found, hits = evaluate(model, craft(model, x, y, attack, size, seed=seed), y)
+            losses.append(found.double().mean().item())
+            wrong = 100.0 * (~hits).double().mean().item()
+            entries += [
+                {"curve": name, "t": t, "metric": "adversarial_loss", "value": losses[-1], "unit": "nats"},
+                {"curve": name, "t": t, "metric": "robust_error", "value": wrong, "unit": "percent"},
+            ]
+        height = max(losses) - max(losses[0], losses[-1])
+        entries.append({"curve": name, "t": None, "metric": "barrier", "value": height, "unit": "nats"})
+    shared = {
+        **columns(attack, size, split, len(y)),
+        "inner_points": inner,
+        "updates": draws,
+        "ends": "; ".join(r.name for r in runs),
+    }
+    return rows(shared, entries)
+
+
+def _train(
+    model: nn.Module,
+    run: TrainedRun,
+    points: list[Tensor],
+    attack: AttackSpec,
+    eps: float,
+    draws: int,
+    batch_size: int,
+    lr: float,
+    seed: int,
+) -> None:
+    """Move the inner control points, in place."""
+    places = SampleGenerator.seeded(seed, torch.arange(draws)).uniform(())
+    steps = math.ceil(len(run.train.y) / batch_size)
+    order = torch.empty(0)
+    for update in range(draws if len(points) > 2 else 0):
+        epoch, step = divmod(update, steps)
+        if step == 0:
+            order = epoch_order(len(run.train.y), seed, epoch, run.train.y.device)
+        index = order[step * batch_size :][:batch_size]
+        x, y = run.train.inputs(index), run.train.y[index]
+        t = places[update].item()
+        place(model, points, t)
+        found = craft(model, x, y, attack, eps, seed=seed + 1 + epoch, index=index)
+        model.train()
+        parameters = list(model.parameters())
+        gradient = torch.autograd.grad(F.cross_entropy(model(found), y), parameters)
+        model.eval()
+        rate = lr * 0.1 ** sum(update >= drop * draws for drop in DROPS)
+        flat = torch.cat([piece.reshape(-1) for piece in gradient])
+        for share, point in list(zip(bernstein(len(points) - 1, t), points, strict=True))[1:-1]:
+            point.sub_(flat, alpha=rate * share)
