@@ -16,10 +16,10 @@ from robustscape.attacks.craft import craft
 from robustscape.config.attacks import AttackSpec, Suite
 from robustscape.data import Split
 from robustscape.errors import ConfigError
-from robustscape.evaluation.dead_layers import dead_layers, largest_preactivations
 from robustscape.evaluation.errors_under_attacks import errors_under_attacks
 from robustscape.evaluation.softmax_ensemble import Ensemble, softmax_ensemble
 from robustscape.evaluation.training_curves import training_curves
+from robustscape.landscape.dead_layers import dead_layers, largest_preactivations
 from robustscape.models import build
 from robustscape.runs import TrainedRun
 from robustscape.training.loop import ProbeContext

@@ -14,7 +14,7 @@ from robustscape.config.attacks import AttackSpec, Suite, SuiteSpec
 from robustscape.config.base import check_name, read, read_mapping, read_yaml, validate
 from robustscape.config.datasets import DatasetEntry
 from robustscape.config.numbers import label
-from robustscape.config.recipes import Recipe, RecipeSizes, TracedUpdates
+from robustscape.config.recipes import Probe, Recipe, RecipeSizes, TracedUpdates
 from robustscape.config.scales import Scale, StandIns
 from robustscape.config.studies import Comparison, Measurement, Part, Study, Theory
 from robustscape.errors import ConfigError, unknown
@@ -120,7 +120,7 @@ class Experiment:
             for eps in run_set.eps:
                 used = radii.get(eps, eps)
                 own = same and (dataset, architecture, used) == (run_set.dataset, run_set.architecture, eps)
-                for seed in run_set.seeds:
+                for seed in run_set.seeds[: self.scale.seeds]:
                     run = Run(dataset, architecture, run_set.recipe, used, seed)
                     found.append(Planned(run, run_set.dataset, run_set.architecture, eps, own))
         return found
@@ -253,10 +253,17 @@ def _read_studies(folder: Path) -> dict[str, Study]:
     return studies
 
 
+def _resize_probe(probe: Probe, sizes: dict[str, int | None]) -> Probe:
+    changes = {key: size for key, size in sizes.items() if size is not None and key in probe.parameters}
+    return probe.model_copy(update={"parameters": {**probe.parameters, **changes}})
+
+
 def _resize(name: str, recipe: Recipe, sizes: dict[str, RecipeSizes]) -> Recipe:
     for pattern, size in sizes.items():
         if fnmatchcase(name, pattern):
-            changes = size.model_dump(exclude_none=True, exclude={"probe_samples", "traced_updates", "augmentation"})
+            changes = size.model_dump(
+                exclude_none=True, exclude={"probe_samples", "probe_points", "traced_updates", "augmentation"}
+            )
             if size.augmentation is not None:
                 changes["augmentation"] = size.augmentation
             if size.traced_updates is not None:
@@ -265,14 +272,8 @@ def _resize(name: str, recipe: Recipe, sizes: dict[str, RecipeSizes]) -> Recipe:
                     first=None if first is None else min(first, size.traced_updates),
                     last=min(last, size.traced_updates),
                 )
-            if size.probe_samples is not None:
-                probes = {
-                    key: probe.model_copy(update={"parameters": {**probe.parameters, "samples": size.probe_samples}})
-                    if "samples" in probe.parameters
-                    else probe
-                    for key, probe in recipe.probes.items()
-                }
-                changes["probes"] = probes
+            fewer = {"samples": size.probe_samples, "points": size.probe_points}
+            changes["probes"] = {key: _resize_probe(probe, fewer) for key, probe in recipe.probes.items()}
             recipe = recipe.model_copy(update=changes)
     return recipe
 

@@ -12,17 +12,19 @@ from robustscape.config.base import Strict, catalog_parameters
 class Schedule(Strict):
     """A factor over the course of training, applied to the learning rate or to eps."""
 
-    kind: Literal["constant", "multistep", "linear", "cosine", "exponential", "recorded"] = "constant"
-    """constant: 1. multistep: times gamma at each milestone. linear, cosine, exponential: from `start` to `end`. recorded: what
+    kind: Literal["constant", "multistep", "linear", "cosine", "exponential", "triangle", "recorded"] = "constant"
+    """constant: 1. multistep: times gamma at each milestone. linear, cosine, exponential: from `start` to `end`. triangle: up to 1 and down again. recorded: what
     another run had."""
     milestones: list[float] = []
     """Fractions of training at which `multistep` multiplies by `gamma`."""
     gamma: float = Field(0.1, gt=0, le=1)
     """Factor of a `multistep` milestone."""
     start: float = Field(1.0, ge=0)
-    """Factor at the beginning (`linear`, `cosine`, `exponential`)."""
+    """Factor at the beginning (`linear`, `cosine`, `exponential`, `triangle`)."""
     end: float = Field(0.0, ge=0)
-    """Factor at the end (`linear`, `cosine`, `exponential`)."""
+    """Factor at the end (`linear`, `cosine`, `exponential`, `triangle`)."""
+    peak: float = Field(0.5, gt=0, lt=1)
+    """Fraction at which the factor of a `triangle` is 1."""
     clip: float | None = Field(None, gt=0)
     """The factor is never above this; null: no bound."""
     restarts: list[float] = []
@@ -177,6 +179,9 @@ class Recipe(Strict):
     """Samples of a step; null: the whole training set (full-batch descent)."""
     augmentation: Augmentation = Augmentation()
     """Random changes of training images."""
+    recalibrate: int = Field(0, ge=0)
+    """Batches from which BatchNorm's running statistics are estimated anew after every epoch, for weights that no pass has seen
+    (Entropy-SGD); 0: they are what training left."""
     probes: dict[str, Probe] = {}
     """Column of history.csv -> what is measured."""
     traces: dict[str, Trace] = {}
@@ -256,5 +261,7 @@ class RecipeSizes(Strict):
     """In the pixels of the stand-in; the works' are for images of 32 x 32."""
     traced_updates: int | None = Field(None, ge=1)
     """Upper bound of the updates recorded at the beginning and at the end."""
+    probe_points: int | None = Field(None, ge=1)
+    """Points of every probe that takes `points`."""
     probe_samples: int | None = Field(None, ge=1)
     """Samples of every probe that takes `samples`."""

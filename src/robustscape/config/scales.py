@@ -65,6 +65,8 @@ class Scale(Strict):
     """Recipe name, or pattern with *, -> its sizes."""
     measurements: dict[str, MeasurementSizes] = {}
     """`work/name`, or pattern with *, -> sizes of a measurement, comparison or theory check."""
+    seeds: int | None = Field(None, ge=1)
+    """At most so many seeds of every run set; null: all of them, as the work has."""
     runs_per_job: int = Field(1, ge=1)
     """Runs of one data set, architecture and recipe that share a process: starting one costs seconds."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -12,8 +12,7 @@ from pydantic import Field
 
 from robustscape.attacks.craft import accuracy as percent
 from robustscape.attacks.craft import craft, survives
-from robustscape.config.attacks import Suite
-from robustscape.landscape._protocol import columns, radius, subset
+from robustscape.config.attacks import AttackSpec, Suite
 from robustscape.runs import TrainedRun
 
 
@@ -36,16 +35,28 @@ def errors_under_attacks(
         samples: first samples of the split; None for all.
         split: which split.
     """
-    x, y = subset(run, split, samples)
-    size = radius(run, eps)
+    data = run.train if split == "train" else run.test
+    x, y = data.inputs(slice(samples)), data.y[:samples]
+    size = run.eps if eps == "run" else float(eps)
     clean = 100.0 - percent(survives(run.model, x, y))
-    shared = {"norm": None, "attack_eps": 0.0, "split": split, "samples": len(y), "unit": "percent"}
+    shared = {"split": split, "samples": len(y), "unit": "percent"}
     rows: list[dict[str, Any]] = [{**shared, "attack": "none", "metric": f"clean_{split}_error", "value": clean}]
     for name, attack in suite.attacks:
         found = craft(run.model, x, y, attack, size, seed=run.seed)
         error = 100.0 - percent(survives(run.model, found, y))
-        settings = columns(attack, size, split, len(y))
-        settings["steps"] = settings["steps"] or attack.parameters.get("iterations")
         measured = {"attack": names.get(name, name), "metric": f"robust_{split}_error", "value": error}
-        rows.append({**settings, **measured, "unit": "percent"})
+        rows.append({**shared, **protocol(attack, size), **measured})
     return rows
+
+
+def protocol(attack: AttackSpec, eps: float) -> dict[str, Any]:
+    """The columns of a row that say how it was attacked; Auto-PGD's iterations are its steps."""
+    settings = {key: attack.parameters.get(key) for key in ("steps", "restarts", "step_size", "rel_step_size")}
+    settings["steps"] = settings["steps"] or attack.parameters.get("iterations")
+    return {
+        "attack": attack.attack,
+        "norm": attack.norm,
+        "attack_eps": eps,
+        **settings,
+        "model_mode": attack.model_mode,
+    }

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from robustscape.attacks.craft import accuracy as percent
 from robustscape.attacks.craft import craft, survives
 from robustscape.config.attacks import AttackSpec
-from robustscape.landscape._protocol import columns, radius, subset
+from robustscape.evaluation.errors_under_attacks import protocol
 from robustscape.runs import TrainedRun
 
 
@@ -56,8 +56,8 @@ def softmax_ensemble(
         eps: radius; "run" for the first run's own.
         samples: first test samples; None for all.
     """
-    x, y = subset(runs[0], "test", samples)
-    size = radius(runs[0], eps)
+    x, y = runs[0].test.inputs(slice(samples)), runs[0].test.y[:samples]
+    size = runs[0].eps if eps == "run" else float(eps)
     groups: list[tuple[str, int | None, list[nn.Module]]] = []
     for run in runs:
         groups.append(("one net", run.seed, [run.model]))
@@ -68,7 +68,7 @@ def softmax_ensemble(
     for name, seed, members in groups:
         net = Ensemble(members).eval()
         attacked = craft(net, x, y, attack, size, seed=runs[0].seed)
-        shared = {**columns(attack, size, "test", len(y)), "ensemble": name, "seed": seed, "members": len(members)}
+        shared = {**protocol(attack, size), "samples": len(y), "ensemble": name, "seed": seed, "members": len(members)}
         for metric, points in (("clean_test_error", x), ("robust_test_error", attacked)):
             value = 100.0 - percent(survives(net, points, y))
             rows.append({**shared, "metric": metric, "value": value, "unit": "percent"})

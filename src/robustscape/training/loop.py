@@ -34,6 +34,7 @@ from robustscape.data.batches import augment, epoch_order
 from robustscape.errors import CorruptFile, UserError
 from robustscape.provenance import config_hash
 from robustscape.training.attack import TrainingAttack
+from robustscape.training.batchnorm import recalibrate
 from robustscape.training.closure import Closure
 from robustscape.training.recorder import Recorder
 from robustscape.training.schedules import factor
@@ -190,6 +191,9 @@ def train(
                 model.train()
         if hasattr(optimizer, "finish_epoch"):
             optimizer.finish_epoch()
+        if recipe.recalibrate:
+            parts = itertools.islice(order.split(size), recipe.recalibrate)
+            recalibrate(model, (train_split.inputs(index) for index in parts))
         progressed = epoch * steps / total
         row: dict[str, Any] = {
             "epoch": epoch + 1,

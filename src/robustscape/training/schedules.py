@@ -41,5 +41,9 @@ def _shape(schedule: Schedule, share: float) -> float:
             return schedule.start + (schedule.end - schedule.start) * (1 - math.cos(math.pi * share)) / 2
         case "exponential":
             return schedule.start * (schedule.end / schedule.start) ** share
+        case "triangle":
+            if share < schedule.peak:
+                return schedule.start + (1 - schedule.start) * share / schedule.peak
+            return 1 - (1 - schedule.end) * (share - schedule.peak) / (1 - schedule.peak)
         case _:
             return 1.0
