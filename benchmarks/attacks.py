@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from robustscape import checkpoints
 from robustscape.attacks import fab as fab_module
 from robustscape.attacks._boundary import project_on_hyperplane
-from robustscape.attacks._prepared import prepared
+from robustscape.attacks._prepared import Precision, prepared
 from robustscape.attacks.apgd import apgd
 from robustscape.attacks.craft import craft, survives
 from robustscape.attacks.curve import eps_curve
@@ -176,10 +176,15 @@ def autoattack(model: nn.Module, eps: float, budget: dict[str, int]) -> dict[str
     def told(name: str, done: int, total: int) -> None:
         print(f"  robustscape: {name} {done}/{total}", flush=True)
 
+    def ours(precision: Precision) -> Candidate:
+        return lambda x, y: run_suite(
+            model, x, y, suite, eps, seed=0, batch_size=THEIR_BATCH, precision=precision, progress=told
+        )
+
     return {
-        "robustscape, bf16": lambda x, y: run_suite(model, x, y, suite, eps, seed=0, precision="bf16", progress=told),
+        "robustscape, bf16": ours("bf16"),
         "pyautoattack": lambda x, y: oracle.run_standard_evaluation(x, y, batch_size=THEIR_BATCH)[0],
-        "robustscape": lambda x, y: run_suite(model, x, y, suite, eps, seed=0, progress=told),
+        "robustscape": ours("fp32"),
     }
 
 
@@ -423,7 +428,8 @@ def main() -> None:
         compare(f"PGD-{steps}", pgd_libraries(model, options.eps, steps), model, x, y, options.eps, keep, known)
     if wanted("autoattack"):
         eps = options.autoattack_eps
-        compare("AutoAttack standard", autoattack(model, eps, budget), model, x, y, eps, keep, known)
+        title = "AutoAttack standard, short budgets" if options.quick else "AutoAttack standard"
+        compare(title, autoattack(model, eps, budget), model, x, y, eps, keep, known)
     if wanted("ablation"):
         ablations(model, x, y, 0.2, 3 if options.quick else options.rounds, keep)
     if wanted("curve"):

@@ -19,6 +19,7 @@ from robustscape.errors import ConfigError
 from robustscape.evaluation.errors_under_attacks import errors_under_attacks
 from robustscape.evaluation.softmax_ensemble import Ensemble, softmax_ensemble
 from robustscape.evaluation.training_curves import training_curves
+from robustscape.evaluation.update_summary import update_summary
 from robustscape.landscape.dead_layers import dead_layers, largest_preactivations
 from robustscape.models import build
 from robustscape.runs import TrainedRun
@@ -201,3 +202,23 @@ def test_ensembles_of_runs_and_of_the_ends_of_periods(tmp_path: Path) -> None:
     attacked = craft(net, x, y, PGD, 0.1, seed=0)
     wrong = 100 * (net(attacked).argmax(1) != y).float().mean().item()
     assert rows[-1]["value"] == pytest.approx(wrong)
+
+
+def test_summary_of_the_updates(tmp_path: Path) -> None:
+    lines = [f"{update},1,{float(update)},{2.0 * update}" for update in (1, 2, 3, 8, 9)]
+    (tmp_path / "updates.csv").write_text("\n".join(["update,epoch,distance,error", *lines]) + "\n")
+    traced = {"traces": {"distance": {"name": "distance"}, "error": {"name": "error"}}}
+    recipe = {"probes": {}, **traced, "traced_updates": {"first": 3, "last": 2}}
+    run = dataclasses.replace(run_of(lenet(), path=tmp_path), config={"recipe": recipe})
+    told = {(row["metric"], row["window"]): row["value"] for row in update_summary(run)}
+    assert told == {
+        ("distance_mean", "first"): 2.0,
+        ("distance_end", "first"): 3.0,
+        ("distance_mean", "last"): 8.5,
+        ("distance_end", "last"): 9.0,
+        ("error_mean", "first"): 4.0,
+        ("error_end", "first"): 6.0,
+        ("error_mean", "last"): 17.0,
+        ("error_end", "last"): 18.0,
+    }
+    assert [row["updates"] for row in update_summary(run, columns=["error"])] == [3, 3, 2, 2]

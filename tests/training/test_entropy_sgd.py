@@ -390,7 +390,7 @@ SWITCH = {
 }
 
 
-@pytest.mark.parametrize("changes", [{}, SWITCH], ids=["entropy_sgd", "phases"])
+@pytest.mark.parametrize("changes", [{}, SWITCH, {"recalibrate": 2}], ids=["entropy_sgd", "phases", "recalibrate"])
 @pytest.mark.parametrize("stop", [1, 2])
 def test_a_killed_training_goes_on_bit_for_bit(changes: dict[str, Any], stop: int, tmp_path: Path) -> None:
     content, state = recipe(**changes), tmp_path / "state.safetensors"
@@ -399,6 +399,15 @@ def test_a_killed_training_goes_on_bit_for_bit(changes: dict[str, Any], stop: in
     whole = train(content)
     assert all(torch.equal(resumed.last[name], tensor) for name, tensor in whole.last.items())
     assert resumed.history.equals(whole.history)
+
+
+def test_recalibration_changes_statistics_and_nothing_else() -> None:
+    """The weights of training never see the running statistics, when the attack is in training mode."""
+    plain, again = train(recipe()).last, train(recipe(recalibrate=3)).last
+    statistics = {name for name in plain if "running" in name}
+    assert statistics and all(
+        torch.equal(plain[name], again[name]) != (name in statistics) for name in plain if "num" not in name
+    )
 
 
 def test_entropy_sgd_learns() -> None:

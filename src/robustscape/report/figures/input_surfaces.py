@@ -48,9 +48,11 @@ def input_surfaces(
     columns = _parts.distinct(points, panel)
     heights_of = points[points["metric"] == "loss"]
     highest = heights_of["value"].max()
-    figure = Figure(figsize=(max(7.2, 3.15 * len(columns) + 1.5), 6.9), layout="constrained")
+    alone = len(columns) == 1  # then the two views stand side by side
+    size = (9.2, 4.4) if alone else (max(7.2, 3.15 * len(columns) + 1.5), 6.9)
+    figure = Figure(figsize=size, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.05, h_pad=0.05)  # type: ignore[union-attr, call-arg]
-    grid = figure.add_gridspec(2, len(columns), height_ratios=[1.35, 1.0])
+    grid = figure.add_gridspec(1, 2) if alone else figure.add_gridspec(2, len(columns), height_ratios=[1.35, 1.0])
     for column, level in enumerate(columns):
         part = _parts.at(points, panel, level)
         loss, wrong = (_grid(part, metric) for metric in ("loss", "misclassified"))
@@ -60,7 +62,7 @@ def input_surfaces(
             above.set_zlim(0, highest)
         title = name(str(level)) if isinstance(level, str) else f"{name(panel)} {levels([level])[level]}"
         above.set_title(title, pad=0)
-        below = figure.add_subplot(grid[1, column])
+        below = figure.add_subplot(grid[0, 1] if alone else grid[1, column])
         _map(below, loss, wrong)
         below.set_xlabel("a (along v₁)")
         if column == 0:
