@@ -38,6 +38,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch-size", type=int, default=256, help="samples of a forward pass; does not change results"
     )
+    parser.add_argument(
+        "--precision",
+        choices=["fp32", "bf16"],
+        default="fp32",
+        help="of the search; whether a sample is fooled is always decided in fp32",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--state", type=Path, default=None, help="folder to resume from after an interruption")
     parser.add_argument(
@@ -137,6 +143,7 @@ def attack(options: argparse.Namespace, plan: Plan) -> None:
             plan.experiment.suite(options.suite),
             eps,
             seed=options.seed,
+            precision=options.precision,
             batch_size=options.batch_size,
             state_dir=options.state,
             progress=_progress(),

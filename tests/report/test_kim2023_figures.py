@@ -80,6 +80,32 @@ SCATTER = item(
 CURVE = item("metric_curve", ["method", "beta"], ["x", "y"], x="x", y="y", along="beta", hue="method")
 
 
+BOTH = item(
+    "curves_and_histogram",
+    ["method", "epoch", "index"],
+    ["accuracy", "gamma"],
+    x="epoch",
+    hue="method",
+    curves=["accuracy"],
+    examples="gamma",
+    bins=10,
+)
+
+
+def both() -> list[dict[str, Any]]:
+    random = np.random.default_rng(0)
+    rows = [
+        {"method": m, "epoch": e, "metric": "accuracy", "value": 10.0 * e, "unit": "percent"}
+        for m in ("a", "b")
+        for e in (1, 2)
+    ]
+    return rows + [
+        {"method": m, "index": i, "metric": "gamma", "value": v, "unit": "nats"}
+        for m in ("a", "b")
+        for i, v in enumerate(random.normal(size=30).tolist())
+    ]
+
+
 def curve() -> list[dict[str, Any]]:
     return [
         {"method": method, "beta": beta, "metric": metric, "value": beta * factor, "unit": "1"}
@@ -89,7 +115,7 @@ def curve() -> list[dict[str, Any]]:
     ]
 
 
-CASES = [(SURFACES, plane), (HISTOGRAMS, examples), (SCATTER, examples), (CURVE, curve)]
+CASES = [(SURFACES, plane), (HISTOGRAMS, examples), (SCATTER, examples), (CURVE, curve), (BOTH, both)]
 
 
 @pytest.mark.parametrize(("stanza", "rows"), CASES, ids=lambda v: getattr(v, "draw", ""))
@@ -110,6 +136,16 @@ def test_histograms_share_their_bins_and_mark_the_means() -> None:
     means = sorted(line.get_xdata()[0] for line in axes.lines)
     values = pd.DataFrame(rows).query("metric == 'margin'").groupby("method")["value"].mean()
     assert means == pytest.approx(sorted(values))
+
+
+def test_curves_on_the_left_examples_on_the_right() -> None:
+    curves, histogram = drawn(both(), BOTH).axes
+    assert [list(line.get_ydata()) for line in curves.lines] == [[10, 20], [10, 20]]
+    assert sum(patch.get_height() for patch in histogram.patches[:10]) == pytest.approx(100)
+    means = sorted(line.get_xdata()[0] for line in histogram.lines)
+    assert means == pytest.approx(
+        sorted(pd.DataFrame(both()).query("metric == 'gamma'").groupby("method")["value"].mean())
+    )
 
 
 def test_the_scatter_says_how_many_are_in_each_quadrant() -> None:

@@ -59,7 +59,7 @@ class MixedPrecision(nn.Module):
     def __init__(self, model: nn.Module, in_fp32: nn.Module | None = None) -> None:
         super().__init__()
         self.in_fp32 = model if in_fp32 is None else in_fp32
-        self.fast = copy.deepcopy(model) if model.training else _folded(model)
+        self.fast = copy.deepcopy(model) if model.training else fold_batchnorm(model)
         layers = [name for name, module in self.fast.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)]
         for name in layers[1:-1]:
             self.fast.get_submodule(name).to(torch.bfloat16)  # once, not in every pass
@@ -73,14 +73,6 @@ class MixedPrecision(nn.Module):
         highest = logits.detach().topk(2, dim=1).values
         close = (highest[:, 0] - highest[:, 1] < CLOSE * logits.detach().abs().amax(1)).nonzero().squeeze(1)
         return logits.index_copy(0, close, self.in_fp32(x[close])) if len(close) else logits
-
-
-def _folded(model: nn.Module) -> nn.Module:
-    """An eval-mode copy with fewer passes over memory, where its forward can be traced."""
-    try:
-        return fold_batchnorm(model)
-    except RuntimeError:  # torch.fx's answer to a forward that asks for the length of its input
-        return copy.deepcopy(model)
 
 
 class _Fp32(nn.Module):

@@ -55,8 +55,8 @@ class _Batch:
 def optimizer_cost(
     runs: list[TrainedRun],
     *,
-    rounds: Annotated[int, Field(ge=1)] = 20,
-    warm_up: Annotated[int, Field(ge=1)] = 3,
+    rounds: Annotated[int, Field(ge=1)] = 10,
+    warm_up: Annotated[int, Field(ge=1)] = 2,
 ) -> list[dict[str, Any]]:
     """Rows for each recipe, of its first run: passes of a step, seconds, and the seconds in units of its bare passes.
 

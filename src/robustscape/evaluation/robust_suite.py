@@ -18,6 +18,7 @@ def robust_suite(
     eps: Literal["run"] | float = "run",
     samples: Annotated[int, Field(ge=1)] | None = None,
     split: Literal["train", "test"] = "test",
+    precision: Literal["fp32", "bf16"] = "fp32",
 ) -> list[dict[str, Any]]:
     """Rows robust_accuracy (percent): "clean", after each attack of the suite in its order, and the "worst case" of all.
 
@@ -31,6 +32,7 @@ def robust_suite(
         eps: radius; "run" for the run's own.
         samples: first samples of the split; None for all.
         split: which split.
+        precision: of the search; whether a sample is fooled is always decided in fp32.
     """
     data = run.train if split == "train" else run.test
     result = run_suite(
@@ -40,6 +42,7 @@ def robust_suite(
         suite,
         run.eps if eps == "run" else float(eps),
         seed=run.seed,
+        precision=precision,
         state_dir=run.state,
     )
     rows = [row for row in result.rows() if row["metric"] not in ("seconds", "attempted", "fooled")]

@@ -105,7 +105,7 @@ def fold_batchnorm(model: nn.Module) -> nn.Module:
     model = copy.deepcopy(model).eval()
     try:
         traced = torch.fx.symbolic_trace(model)
-    except (torch.fx.proxy.TraceError, TypeError):
+    except (torch.fx.proxy.TraceError, TypeError, RuntimeError):
         return model
     modules = dict(traced.named_modules())
     for node in list(traced.graph.nodes):

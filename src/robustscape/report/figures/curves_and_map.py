@@ -77,7 +77,7 @@ def _curves(axes: Axes, rows: pd.DataFrame, final: pd.DataFrame, x: str, hue: st
         return
     if final["paper_value"].notna().any():
         handles.append(_parts.paper_mark())
-    axes.legend(handles=handles, title=name(hue), loc="best")
+    axes.legend(handles=handles, title=name(hue), loc="best", alignment="left")
 
 
 def _map(figure: Figure, axes: Axes, rows: pd.DataFrame, across: str, up: str, label: str) -> None:
