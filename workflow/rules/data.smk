@@ -12,6 +12,8 @@ for job in PLAN.stage("data"):
             f"{LOGS}/data/{job.name}.log",
         benchmark:
             f"{BENCHMARKS}/data/{job.name}.tsv"
+        # Training waits for it, and everything for training.
+        priority: 20
         conda:
             ENVIRONMENT
         threads: 1
