@@ -226,6 +226,6 @@ def test_the_examples_of_adding_are_a_study_that_runs(tmp_path: Path) -> None:
         "figure_1.png",
         "figure_1.svg",
     }
-    assert len(list(made.rglob("model.safetensors"))) == 6
+    assert len(list(made.rglob("model.safetensors"))) == 3, "one seed at the scale smoke"
     assert "M-1" in (made / "claims.csv").read_text()
     assert "halving_pgd" in next((made / "mywork/measurements").rglob("*.csv")).read_text()

@@ -130,7 +130,9 @@ def _entry(kind: str, path: Path, leading: tuple[str, ...]) -> Entry | None:
             positional = tuple(a.arg for a in [*node.args.posonlyargs, *node.args.args])
             if positional[: len(leading)] != leading:
                 return None
-            docstring = ast.get_docstring(tree) or ast.get_docstring(node) or ""
+            # A module says what it is about; a data set's function, how much there is of it.
+            of_module, of_function = ast.get_docstring(tree), ast.get_docstring(node)
+            docstring = (of_function if kind == "dataset" else of_module) or of_function or of_module or ""
             module = ".".join(("robustscape", *path.relative_to(PACKAGE).with_suffix("").parts))
             summary = docstring.split("\n")[0].strip()
             return Entry(kind, name, module, path, summary, _parameter_model(name, node), _references(node))

@@ -368,15 +368,15 @@ def item_rows(plan: Plan, work: str, name: str) -> pd.DataFrame:
 def _named(frame: pd.DataFrame, table: Table) -> pd.DataFrame:
     """A file's rows under the names the work uses, and what stood in for what."""
     named = {"dataset": table.common("dataset"), "architecture": table.common("architecture")}
-    eps = table.common("eps")
     if "eps" in frame:
+        radii = {planned.run.eps: planned.eps for planned in table.runs}
         frame = frame.rename(columns={"eps": "epsilon"})
-        if eps is not None:
-            named["epsilon"] = eps
-    # A comparison names the nets it speaks of in columns of its own.
+        frame["epsilon"] = [radii.get(value, value) for value in frame["epsilon"]]
+    # A comparison names the runs it speaks of in columns of its own.
     stand_ins = {planned.run.architecture: planned.architecture for planned in table.runs}
-    nets = frame.select_dtypes(include=["object", "string"]).columns.difference(["metric", "unit"])
-    frame = frame.assign(**{column: frame[column].replace(stand_ins) for column in nets})
+    stand_ins |= {planned.run.dataset: planned.dataset for planned in table.runs}
+    words = frame.select_dtypes(include=["object", "string"]).columns.difference(["metric", "unit"])
+    frame = frame.assign(**{column: frame[column].replace(stand_ins) for column in words})
     return frame.assign(
         **{column: value for column, value in named.items() if value is not None},
         stand_in="; ".join(dict.fromkeys(planned.stand_in for planned in table.runs if planned.stand_in)),

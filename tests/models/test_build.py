@@ -158,7 +158,10 @@ def test_every_configured_architecture_can_be_built() -> None:
 
 
 def test_defaults_are_filled_in() -> None:
-    assert validate(ArchitectureEntry, {"architecture": "resnet18"}, "here").parameters == {"width": 64}
+    assert validate(ArchitectureEntry, {"architecture": "resnet18"}, "here").parameters == {
+        "width": 64,
+        "norm": "batch",
+    }
 
 
 @pytest.mark.parametrize(

@@ -221,7 +221,7 @@ def test_surfaces_share_heights_unless_told_otherwise() -> None:
     assert shared.axes[0].get_zlim() == shared.axes[1].get_zlim()
     free, _ = drawn("surface_3d", share_z=False)
     assert free.axes[0].get_zlim() != free.axes[1].get_zlim()
-    assert shared.axes[0].get_zlabel() == "loss (nats)" and shared.axes[1].get_title() == "ε = 8/255"
+    assert "height: loss (nats)" in texts(shared) and shared.axes[1].get_title() == "ε = 8/255"
 
 
 @pytest.mark.parametrize("name", ["curves", "lines_with_printed", "bars"])

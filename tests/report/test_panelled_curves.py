@@ -59,7 +59,7 @@ def test_lines_are_the_rows_of_their_panel() -> None:
     np.testing.assert_allclose(first.lines[0].get_ydata(), [100.5 + u for u in range(1, 6)])
     assert first.get_title() == "A"
     assert "%" in first.get_ylabel()
-    assert second.get_ylabel() == "distance"
+    assert second.get_ylabel() == "distance from the start"
 
 
 def test_line_styles_are_the_levels_and_can_be_named() -> None:

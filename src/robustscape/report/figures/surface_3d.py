@@ -79,7 +79,8 @@ def surface_3d(
                 axis._axinfo["grid"].update(color="#D5DAE0", linewidth=0.6)
             axes.set_xlabel(name(x))
             axes.set_ylabel(name(y))
-            axes.set_zlabel(_parts.axis_name(rows, metric))
             axes.set_title(_parts.panel_title(rows, panel, level))
-    style.dress(figure, item.title, notes.footer(rows, acknowledged))
+    # Beside a rotated axis the name of the height does not fit.
+    heights_are = f"height: {', '.join(_parts.axis_name(rows, metric) for metric in drawn)}"
+    style.dress(figure, item.title, f"{heights_are} · {notes.footer(rows, acknowledged)}")
     return figure
