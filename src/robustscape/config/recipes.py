@@ -13,8 +13,8 @@ class Schedule(Strict):
     """A factor over the course of training, applied to the learning rate or to eps."""
 
     kind: Literal["constant", "multistep", "linear", "cosine", "exponential", "triangle", "recorded"] = "constant"
-    """constant: 1. multistep: times gamma at each milestone. linear, cosine, exponential: from `start` to `end`. triangle: up to 1
-    and down again. recorded: what another run had."""
+    """constant: 1. multistep: times gamma at each milestone. linear, cosine, exponential: from `start` to `end`. triangle: up
+    to 1 and down again. recorded: what another run had."""
     milestones: list[float] = []
     """Fractions of training at which `multistep` multiplies by `gamma`."""
     gamma: float = Field(0.1, gt=0, le=1)
