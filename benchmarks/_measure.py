@@ -44,5 +44,7 @@ def ratio(seconds: Mapping[str, list[float]], name: str, reference: str) -> floa
 def write(path: Path, results: list[dict[str, Any]]) -> None:
     """Figures with the command, device and versions that made them."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    command = " ".join(["python", Path(sys.argv[0]).name, *sys.argv[1:]])
+    # Folders of this machine mean nothing elsewhere.
+    arguments = [word if not Path(word).is_absolute() else Path(word).name for word in sys.argv[1:]]
+    command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *arguments])
     path.write_text(json.dumps({"command": command, "environment": environment(), "results": results}, indent=1) + "\n")

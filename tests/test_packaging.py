@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.metadata
+import json
 import os
 import re
 import shutil
@@ -228,3 +229,9 @@ def test_ci_runs_the_same_tests() -> None:
     assert os.access(script, os.X_OK)
     assert script.read_text().splitlines()[-1] == "make test"
     assert subprocess.run(["bash", "-n", str(script)], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks" / "results").glob("*.json")), ids=lambda path: path.stem)
+def test_a_figure_names_no_folder_of_the_machine_it_was_taken_on(path: Path) -> None:
+    command = json.loads(path.read_text())["command"]
+    assert not [word for word in command.split() if Path(word).is_absolute()]
