@@ -195,6 +195,16 @@ except* ValueError: pass
     assert version({"deep/bottom.py": source}, "pack.deep.bottom") == SPELLED
 
 
+@pytest.mark.parametrize(("module", "counts"), [("errors", False), ("catalog", False), ("config/recipes", True)])
+def test_wording_and_looking_up_train_nothing_again(tmp_path: Path, module: str, counts: bool) -> None:
+    copy = tmp_path / "robustscape"
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    file = copy / f"{module}.py"
+    file.write_text(file.read_text() + "\nREMARK = 1\n")
+    changed = code_version("robustscape.training.loop", root=copy) != code_version("robustscape.training.loop")
+    assert changed == counts
+
+
 def test_unknown_modules_are_refused(version: Any) -> None:
     for name in ("pack.nothing", "other.loop", "pack.deep.bottom.value"):
         with pytest.raises(ModuleNotFoundError, match=name.replace(".", r"\.")):

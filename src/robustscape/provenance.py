@@ -26,6 +26,10 @@ PACKAGE = Path(__file__).parent
 #: Packages whose version may change a number.
 _PACKAGES = ("torch", "torchvision", "torchaudio", "numpy", "scipy", "pandas", "scikit-learn", "safetensors")
 
+#: Modules that decide no number by themselves: what they find or validate is hashed as configuration or as the module found, and
+#: how a file is written or a sentence worded changes no result. Without this a word in an error would train everything again.
+_PLUMBING = {f"{PACKAGE.name}.{module}" for module in ("atomic", "catalog", "config.base", "errors")}
+
 # Set by git within hooks; they would point its commands to another checkout.
 _HOOK_VARIABLES = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"}
 
@@ -36,9 +40,9 @@ _HOOK_VARIABLES = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"}
 def code_version(*modules: str, root: Path = PACKAGE) -> str:
     """SHA-256 of the code that importing ``modules`` would load from the package in the folder ``root``.
 
-    Followed are import statements, inside functions too, but not those under ``if TYPE_CHECKING``, which never run.
-    Names loaded through the catalog are configuration: give their modules as well. A process sees every file as it was
-    when it first read it, so all jobs of a plan have the same code.
+    Followed are import statements, inside functions too, but not those under ``if TYPE_CHECKING``, which never run, nor into
+    ``_PLUMBING``. Names loaded through the catalog are configuration: give their modules as well. A process sees every file
+    as it was when it first read it, so all jobs of a plan have the same code.
 
     Args:
         modules: dotted names, such as "robustscape.training.loop".
@@ -56,6 +60,8 @@ def _code_version(modules: tuple[str, ...], root: Path) -> str:
             raise ModuleNotFoundError(f"there is no module '{name}' in {root.name}")
     while waiting:
         name = waiting.pop()
+        if name in _PLUMBING:
+            continue
         path = _file(root, name)
         if name not in reached and path is not None:
             reached[name], imported = _read(path, name)

@@ -148,6 +148,7 @@ def _train(plan: Plan, run: Run, device: torch.device) -> None:
             "fingerprint": fingerprint,
             "checkpoints": weights,
             "selected_epoch": result.epoch,
+            "diverged": result.diverged,
             "files": {name: file_hash(folder / name) for name in plan.run_files(run) if name != "run.json"},
             "epoch_seconds": [round(s, 4) for s in result.seconds],
             "seconds": round(time.perf_counter() - started, 3),
@@ -222,7 +223,8 @@ def _measure(plan: Plan, work: str, name: str, run: Run, device: torch.device) -
     entry = plan.studies[work].measurements[name]
     arguments, code = plan.arguments(work, name), plan.measurement_code(work, name, [run])
     file = WEIGHTS[entry.weights]
-    checkpoint = _recorded(folder / "run.json").get("checkpoints", {}).get(file)
+    trained_as = _recorded(folder / "run.json")
+    checkpoint = trained_as.get("checkpoints", {}).get(file)
     fingerprint = config_hash([entry.measure, _plain(arguments), code, checkpoint])
     if checkpoint and _is_current(csv, fingerprint):
         return
@@ -238,6 +240,7 @@ def _measure(plan: Plan, work: str, name: str, run: Run, device: torch.device) -
         "seed": run.seed,
         "weights": entry.weights,
         "checkpoint": trained.checkpoint[:12],
+        **_warnings(trained_as),
     }
     record = {
         "command": f"robustscape --scale {plan.experiment.scale_name} measure {work}/{name} {run.key}",
@@ -251,6 +254,11 @@ def _measure(plan: Plan, work: str, name: str, run: Run, device: torch.device) -
     }
     _write_rows(csv, pd.DataFrame([{**factors, **row} for row in rows]), record)
     shutil.rmtree(state, ignore_errors=True)
+
+
+def _warnings(*records: dict[str, Any]) -> dict[str, bool]:
+    """What every number of these runs must carry: a run that diverged was measured as it was before that epoch."""
+    return {"flag_diverged": True} if any(record.get("diverged") for record in records) else {}
 
 
 def _plain(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -297,7 +305,12 @@ def _compare(plan: Plan, work: str, name: str, group: Group, device: torch.devic
         "seconds": round(time.perf_counter() - started, 3),
         "device": device.type,
     }
-    factors = {**group.factors, "weights": entry.weights, "checkpoint": config_hash(checkpoints)[:12]}
+    factors = {
+        **group.factors,
+        "weights": entry.weights,
+        "checkpoint": config_hash(checkpoints)[:12],
+        **_warnings(*records),
+    }
     _write_rows(csv, pd.DataFrame([{**factors, **row} for row in rows]), record)
     shutil.rmtree(state, ignore_errors=True)
 

@@ -170,6 +170,18 @@ def test_a_diverging_run_says_so() -> None:
         train(recipe)
 
 
+def test_a_diverging_run_can_be_kept_as_it_was_before() -> None:
+    """Finite for two epochs, then a learning rate no net survives: the weights of the second epoch stand for the run."""
+    calm = {"method": "standard", "augmentation": {}, "probes": {}, "select": "last", "lr_schedule": {}}
+    wild = {"at": 0.5, "optimizer": {"name": "sgd", "parameters": {"lr": 1e30}}}
+    kept = train(make_recipe(**calm, phases=[wild], if_diverged="record", keep=[0.25, 0.75]))
+    short = train(make_recipe(**calm), until=2)
+    assert kept.diverged == 3 and short.diverged is None
+    assert same(kept.last, short.last) and same(kept.selected, short.last)
+    assert kept.history.equals(short.history)
+    assert same(kept.kept["epoch3.safetensors"], short.last) and not same(kept.kept["epoch1.safetensors"], short.last)
+
+
 def test_the_attack_costs_input_gradients_only() -> None:
     """2k + 3 forward-equivalents: no weight gradient is computed while attacking."""
     model = make_model()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import model_validator
-
-from robustscape.config.base import Strict, catalog_parameters
+from robustscape.config.base import FromCatalog
 
 
-class ArchitectureEntry(Strict):
+class ArchitectureEntry(FromCatalog):
     """A net: which one, how large, and whether it standardises its inputs."""
+
+    catalogue: ClassVar[tuple[str, str]] = ("architecture", "architecture")
 
     architecture: str
     """Name of an architecture (`robustscape list architectures`)."""
@@ -20,11 +20,3 @@ class ArchitectureEntry(Strict):
     """First layer of the model: `dataset` standardises by the training set's mean and std, `none` takes raw pixels."""
     about: str = ""
     """Which works use it, and what they left silent."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _check_parameters(cls, data: Any) -> Any:
-        if isinstance(data, dict) and isinstance(data.get("architecture"), str):
-            parameters = catalog_parameters("architecture", data["architecture"], data.get("parameters") or {})
-            return {**data, "parameters": parameters}
-        return data

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
-from robustscape.config.base import Strict, catalog_parameters
+from robustscape.config.base import FromCatalog, Strict
 
 
-class AttackSpec(Strict):
+class AttackSpec(FromCatalog):
     """An attack with everything that changes its result, eps aside."""
+
+    catalogue: ClassVar[tuple[str, str]] = ("attack", "attack")
 
     attack: str
     """Name of an attack (`robustscape list attacks`)."""
@@ -24,14 +26,6 @@ class AttackSpec(Strict):
     """Mode of the model, and so of batch normalisation, while it is attacked."""
     about: str = ""
     """Where the protocol comes from."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _check_parameters(cls, data: Any) -> Any:
-        if isinstance(data, dict) and isinstance(data.get("attack"), str):
-            parameters = catalog_parameters("attack", data["attack"], data.get("parameters") or {})
-            return {**data, "parameters": parameters}
-        return data
 
     @field_validator("bounds")
     @classmethod

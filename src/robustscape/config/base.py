@@ -9,10 +9,10 @@ import difflib
 import re
 import reprlib
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from robustscape.errors import ConfigError
 
@@ -21,6 +21,21 @@ class Strict(BaseModel):
     """A model that refuses keys it does not know and cannot be changed after it was read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class FromCatalog(Strict):
+    """A model that names a catalogue function and has its keyword arguments under `parameters`, checked and completed."""
+
+    catalogue: ClassVar[tuple[str, str]]
+    """Kind of the function, and the key under which its name stands."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_parameters(cls, data: Any) -> Any:
+        kind, key = cls.catalogue
+        if isinstance(data, dict) and isinstance(data.get(key), str):
+            return {**data, "parameters": catalog_parameters(kind, data[key], data.get("parameters") or {})}
+        return data
 
 
 #: Problems of a file that one error names.

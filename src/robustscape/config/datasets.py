@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from robustscape.config.base import Strict, catalog_parameters
+from robustscape.config.base import FromCatalog
 
 Count = Annotated[int, Field(ge=1, strict=True)]
 
 
-class DatasetEntry(Strict):
+class DatasetEntry(FromCatalog):
     """A data set: which one, how much of it, and at what resolution."""
+
+    catalogue: ClassVar[tuple[str, str]] = ("dataset", "dataset")
 
     dataset: str
     """Name of a data set (`robustscape list datasets`)."""
@@ -26,11 +28,3 @@ class DatasetEntry(Strict):
     """Factor by which images are made smaller, by means of pool x pool pixels; 1 leaves them."""
     about: str = ""
     """Which works use it, or what it stands in for."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _check_parameters(cls, data: Any) -> Any:
-        if isinstance(data, dict) and isinstance(data.get("dataset"), str):
-            parameters = catalog_parameters("dataset", data["dataset"], data.get("parameters") or {})
-            return {**data, "parameters": parameters}
-        return data

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from robustscape.config.base import Strict, catalog_parameters
+from robustscape.config.base import FromCatalog, Strict
 
 
 class Schedule(Strict):
@@ -52,7 +52,7 @@ class Schedule(Strict):
         return self
 
 
-class _Named(Strict):
+class _Named(FromCatalog):
     """A catalogue function and its keyword arguments."""
 
     name: str
@@ -64,40 +64,22 @@ class _Named(Strict):
 class Optimizer(_Named):
     """The optimizer and its hyper-parameters."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _check_parameters(cls, data: Any) -> Any:
-        if isinstance(data, dict) and isinstance(data.get("name"), str):
-            parameters = catalog_parameters("optimizer", data["name"], data.get("parameters") or {})
-            return {**data, "parameters": parameters}
-        return data
+    catalogue: ClassVar[tuple[str, str]] = ("optimizer", "name")
 
 
 class Probe(_Named):
     """Something measured after each epoch and written to history.csv."""
 
+    catalogue: ClassVar[tuple[str, str]] = ("probe", "name")
+
     every: int = Field(1, ge=1)
     """Epochs between two measurements; the last epoch is always measured."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _check_parameters(cls, data: Any) -> Any:
-        if isinstance(data, dict) and isinstance(data.get("name"), str):
-            parameters = catalog_parameters("probe", data["name"], data.get("parameters") or {})
-            return {**data, "parameters": parameters}
-        return data
 
 
 class Trace(_Named):
     """Something recorded at single updates and written to updates.csv."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _check_parameters(cls, data: Any) -> Any:
-        if isinstance(data, dict) and isinstance(data.get("name"), str):
-            parameters = catalog_parameters("trace", data["name"], data.get("parameters") or {})
-            return {**data, "parameters": parameters}
-        return data
+    catalogue: ClassVar[tuple[str, str]] = ("trace", "name")
 
 
 class TracedUpdates(Strict):
@@ -109,8 +91,10 @@ class TracedUpdates(Strict):
     """So many at the end."""
 
 
-class Phase(Strict):
+class Phase(FromCatalog):
     """Another way to train from some epoch on; keys that are not given stay as they are."""
+
+    catalogue: ClassVar[tuple[str, str]] = ("method", "method")
 
     at: float = Field(gt=0, lt=1)
     """Fraction of training, rounded to an epoch."""
@@ -122,14 +106,6 @@ class Phase(Strict):
     """The optimizer from here on."""
     keep_state: bool = False
     """Whether the new optimizer takes over the state of the old one (momentum)."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _check_parameters(cls, data: Any) -> Any:
-        if isinstance(data, dict) and isinstance(data.get("method"), str):
-            parameters = catalog_parameters("method", data["method"], data.get("parameters") or {})
-            return {**data, "parameters": parameters}
-        return data
 
 
 class Fall(Strict):
@@ -152,8 +128,10 @@ class Augmentation(Strict):
     """Side of a square of zeros at a random place, in pixels, cut off at the border; 0: none."""
 
 
-class Recipe(Strict):
+class Recipe(FromCatalog):
     """How a model is trained; data set, architecture, eps and seed are the study's."""
+
+    catalogue: ClassVar[tuple[str, str]] = ("method", "method")
 
     about: str = ""
     """Work, section, and what the work left silent."""
@@ -192,6 +170,9 @@ class Recipe(Strict):
     """Fractions of training after which the weights are kept, beside the selected and the last ones."""
     fall: Fall | None = None
     """Which collapse to keep the start of; null: none."""
+    if_diverged: Literal["fail", "record"] = "fail"
+    """When an epoch leaves a loss or weights that are not finite: stop everything, or end the run with the weights from before it
+    and flag all its numbers."""
     select: str = "last"
     """Which epoch becomes model.safetensors: `last`, or the probe whose highest value wins."""
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -199,20 +180,14 @@ class Recipe(Strict):
     memory_format: Literal["contiguous", "channels_last"] = "contiguous"
     """Layout of images and weights; changes speed, and the last bits of results."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _check_parameters(cls, data: Any) -> Any:
-        if isinstance(data, dict) and isinstance(data.get("method"), str):
-            parameters = catalog_parameters("method", data["method"], data.get("parameters") or {})
-            return {**data, "parameters": parameters}
-        return data
-
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
         if self.select != "last" and self.select not in self.probes:
             raise ValueError(f"select must be 'last' or one of the probes {sorted(self.probes)}, got '{self.select}'")
         if self.fall and (self.fall.probe not in self.probes or self.probes[self.fall.probe].every != 1):
             raise ValueError(f"fall needs a probe that is measured every epoch, got '{self.fall.probe}'")
+        if self.fall and self.if_diverged == "record":
+            raise ValueError("fall keeps an epoch to train it again, so if_diverged must be 'fail', got 'record'")
         if any(not 0 < fraction < 1 for fraction in self.keep):
             raise ValueError(f"keep takes fractions of training within (0, 1), got {self.keep}")
         starts = [phase.at for phase in self.phases]

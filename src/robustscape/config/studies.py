@@ -5,11 +5,11 @@ A long work is written in parts: ``config/studies/<work>/*.yaml`` hold more of t
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from robustscape.config.base import Strict, catalog_parameters
+from robustscape.config.base import FromCatalog, Strict, catalog_parameters
 from robustscape.config.numbers import Number
 
 ScaleName = str
@@ -37,8 +37,10 @@ class RunSet(Strict):
         return value
 
 
-class Measurement(Strict):
+class Measurement(FromCatalog):
     """Something measured on trained runs: one CSV of tidy rows a run."""
+
+    catalogue: ClassVar[tuple[str, str]] = ("measurement", "measure")
 
     measure: str
     """Name of a measurement (`robustscape list measurements`)."""
@@ -49,17 +51,11 @@ class Measurement(Strict):
     parameters: dict[str, Any] = {}
     """Keyword arguments of the measurement."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _check_parameters(cls, data: Any) -> Any:
-        if isinstance(data, dict) and isinstance(data.get("measure"), str):
-            parameters = catalog_parameters("measurement", data["measure"], data.get("parameters") or {})
-            return {**data, "parameters": parameters}
-        return data
 
-
-class Comparison(Strict):
+class Comparison(FromCatalog):
     """Something measured on several trained runs together: one CSV of tidy rows a group of runs."""
+
+    catalogue: ClassVar[tuple[str, str]] = ("comparison", "compare")
 
     compare: str
     """Name of a comparison (`robustscape list comparisons`)."""
@@ -72,30 +68,16 @@ class Comparison(Strict):
     parameters: dict[str, Any] = {}
     """Keyword arguments of the comparison."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _check_parameters(cls, data: Any) -> Any:
-        if isinstance(data, dict) and isinstance(data.get("compare"), str):
-            parameters = catalog_parameters("comparison", data["compare"], data.get("parameters") or {})
-            return {**data, "parameters": parameters}
-        return data
 
-
-class Theory(Strict):
+class Theory(FromCatalog):
     """A theorem's numeric check or a toy: one CSV of tidy rows, no trained runs."""
+
+    catalogue: ClassVar[tuple[str, str]] = ("theory", "check")
 
     check: str
     """Name of a check (`robustscape list theory`)."""
     parameters: dict[str, Any] = {}
     """Keyword arguments of the check."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _check_parameters(cls, data: Any) -> Any:
-        if isinstance(data, dict) and isinstance(data.get("check"), str):
-            parameters = catalog_parameters("theory", data["check"], data.get("parameters") or {})
-            return {**data, "parameters": parameters}
-        return data
 
 
 class Source(Strict):

@@ -67,6 +67,8 @@ class Trained:
     """A row a recorded update."""
     kept: dict[str, dict[str, Tensor]]
     """File name -> the weights that the recipe's ``keep`` asks for."""
+    diverged: int | None
+    """The epoch, counted from 1, that left no finite loss and weights; the others are then those at its start."""
 
 
 Observer = Callable[[int, int, nn.Module, Tensor, Tensor], None]
@@ -111,7 +113,7 @@ def train(
         observe: called after every update with (epoch, step, model in eval mode, x, y).
 
     Raises:
-        UserError: the loss is not finite.
+        UserError: the loss or a weight is not finite, and the recipe does not say to record that.
         CorruptFile: the state file is damaged.
     """
     device = train_split.y.device
@@ -126,7 +128,7 @@ def train(
     steps = math.ceil(len(train_split.y) / size)
     total = recipe.epochs * steps
 
-    log = Log()
+    log, diverged = Log(), None
     weights: dict[str, dict[str, Tensor]] = {}
     saved = checkpoints.load(state, device) if state is not None and state.exists() else None
     if saved is not None:
@@ -153,6 +155,7 @@ def train(
     )
     for epoch in bar:
         began = time.perf_counter()
+        before_epoch = _weights(model) if recipe.if_diverged == "record" else {}
         if recipe.in_force(epoch).phase != now.phase:
             before, now = now, recipe.in_force(epoch)
             method = partial(catalog.load("method", now.method), **now.parameters)
@@ -204,9 +207,14 @@ def train(
         }
         log.updates += recorder.rows(epoch + 1)
         log.seconds.append(time.perf_counter() - began)
-        if not math.isfinite(row["train_loss"]):
+        if not (math.isfinite(row["train_loss"]) and all(p.isfinite().all() for p in parameters)):
+            if recipe.if_diverged == "record":
+                model.load_state_dict(before_epoch)
+                diverged = epoch + 1
+                break
             raise UserError(
-                f"{label}: the training loss of epoch {epoch + 1} is {row['train_loss']}; lower the learning rate."
+                f"{label}: epoch {epoch + 1} diverged (training loss {row['train_loss']}); lower the learning rate, or say "
+                "'if_diverged: record' in the recipe."
             )
         model.eval()
         context = ProbeContext(model, train_split, test_split, eps, seed, epoch + 1)
@@ -229,6 +237,8 @@ def train(
                 checkpoints.save(state.with_suffix(".fall_end"), _weights(model), {"epoch": epoch + 1})
             _save(state, fingerprint, model, optimizer, log, weights)
     last = _weights(model)
+    if diverged:
+        weights |= {file: last for file in recipe.kept_files if file not in weights}
     selected, chosen = (last, len(log.rows)) if log.best is None else (weights["best"], int(log.best["epoch"]))
     return Trained(
         selected=selected,
@@ -238,6 +248,7 @@ def train(
         seconds=log.seconds,
         updates=_table(log.updates, ["update", "epoch"], list(recipe.traces)),
         kept={name: tensors for name, tensors in weights.items() if name.endswith(".safetensors")},
+        diverged=diverged,
     )
 
 
