@@ -54,7 +54,7 @@ def test_it_is_its_definition() -> None:
         for block in range(2):
             name, stride = f"block{stage + 1}.{block}", 2 if stage and not block else 1
             a = F.relu(bn(z, f"{name}.bn1"))
-            shortcut = F.conv2d(a, s[f"{name}.shortcut.weight"], stride=stride) if not block else z
+            shortcut = F.conv2d(a, s[f"{name}.shortcut.0.weight"], stride=stride) if not block else z
             a = F.relu(bn(F.conv2d(a, s[f"{name}.conv1.weight"], stride=stride, padding=1), f"{name}.bn2"))
             z = F.conv2d(a, s[f"{name}.conv2.weight"], padding=1) + shortcut
     z = F.relu(bn(z, "bn")).mean((2, 3)) @ s["linear.weight"].T + s["linear.bias"]

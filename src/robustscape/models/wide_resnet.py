@@ -15,25 +15,7 @@ from torch import Tensor, nn
 
 from robustscape.errors import ConfigError
 from robustscape.models._shapes import require_image
-
-
-class WideBlock(nn.Module):
-    """conv(relu(bn(conv(a)))) + shortcut, a = relu(bn(x)); the shortcut is x, or a 1x1 convolution of a."""
-
-    def __init__(self, channels: int, out: int, stride: int) -> None:
-        super().__init__()
-        self.bn1 = nn.BatchNorm2d(channels)
-        self.conv1 = nn.Conv2d(channels, out, 3, stride=stride, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(out)
-        self.conv2 = nn.Conv2d(out, out, 3, padding=1, bias=False)
-        self.shortcut: nn.Module | None = None
-        if stride != 1 or channels != out:
-            self.shortcut = nn.Conv2d(channels, out, 1, stride=stride, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        active = F.relu(self.bn1(x))
-        inner = F.relu(self.bn2(self.conv1(active)))
-        return self.conv2(inner) + (x if self.shortcut is None else self.shortcut(active))
+from robustscape.models.preactresnet18 import PreActBlock
 
 
 class WideResNet(nn.Module):
@@ -45,8 +27,8 @@ class WideResNet(nn.Module):
         stages, before = [], base
         for stage in range(3):
             out = width * base * 2**stage
-            first = WideBlock(before, out, 1 if stage == 0 else 2)
-            stages.append(nn.Sequential(first, *(WideBlock(out, out, 1) for _ in range(blocks - 1))))
+            first = PreActBlock(before, out, 1 if stage == 0 else 2)
+            stages.append(nn.Sequential(first, *(PreActBlock(out, out, 1) for _ in range(blocks - 1))))
             before = out
         self.block1, self.block2, self.block3 = stages
         self.bn = nn.BatchNorm2d(before)
