@@ -1,7 +1,8 @@
 """A training step of each adversarial-training method of kim2023 against the bare passes it must do.
 
 The floor of a method is the forward and backward passes that its docstring states, on batches of the same size, in the same
-round, with nothing between them: no projection, no random numbers, no loss but the cross-entropy, no optimizer. Run:
+round, with nothing between them: no projection, no random numbers, no loss but the cross-entropy, no optimizer. A turn of a
+round repeats short steps until they have taken a tenth of a second, longer than a hiccup of the machine. Run:
 ``python benchmarks/methods.py --threads 2``.
 """
 
@@ -47,6 +48,9 @@ CASES: dict[str, tuple[str, dict[str, Any], tuple[str, dict[str, Any]], tuple[in
     "BAT, m = 2, PGD-10": ("bat", {"beta": 5.0, "bridges": 2}, PGD10, (10, 0, [3], 0)),
 }
 
+#: Seconds of a turn, about.
+TURN = 0.1
+
 MODELS: dict[str, tuple[str, dict[str, Any], tuple[int, ...]]] = {
     "PreActResNet18(16)": ("preactresnet18", {"width": 16}, (3, 32, 32)),
     "small_cnn_bn(16)": ("small_cnn_bn", {"width": 16}, (1, 14, 14)),
@@ -82,13 +86,23 @@ def step(name: str, model: nn.Module, x: Tensor, y: Tensor) -> Callable[[], None
     function, made = catalog.load("method", method), catalog.load("attack", attack)
     optimizer, closure = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9), Closure(model)
     index = torch.arange(len(y), device=x.device)
+    model.train()
 
     def run() -> None:
         bound = TrainingAttack(made, settings, Threat("Linf", 8 / 255), SampleGenerator.seeded(0, index, x.device))
-        model.train()
         objective = function(model, x, y, bound, **parameters)
         model.train()
         optimizer.step(closure.begin(optimizer, objective))
+
+    return run
+
+
+def times(call: Callable[[], Any], repeats: int) -> Callable[[], None]:
+    """``call`` again and again."""
+
+    def run() -> None:
+        for _ in range(repeats):
+            call()
 
     return run
 
@@ -98,8 +112,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--models", nargs="*", default=list(MODELS))
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/methods_cpu.json"))
     options = parser.parse_args()
@@ -116,7 +130,10 @@ def main() -> None:
             y = torch.randint(10, (options.batch,), device=device)
             ours, passes = step(name, model, x, y), CASES[name][3]
             candidates = {"floor": lambda m=model, a=x, b=y, p=passes: bare(m, a, b, p), "ours": ours}
-            seconds = interleaved(candidates, rounds=options.rounds, device=device)
+            once = interleaved({"floor": candidates["floor"]}, rounds=1, device=device)["floor"][0]
+            repeats = max(1, round(TURN / once))
+            turns = {key: times(call, repeats) for key, call in candidates.items()}
+            seconds = interleaved(turns, rounds=options.rounds, device=device)
             row = {
                 "model": model_name,
                 "method": name,
@@ -126,8 +143,9 @@ def main() -> None:
                 "differentiated_input_gradients": passes[3],
                 "batch": options.batch,
                 "rounds": options.rounds,
+                "repeats": repeats,
                 "threads": torch.get_num_threads(),
-                "seconds": {key: min(values) for key, values in seconds.items()},
+                "seconds": {key: min(values) / repeats for key, values in seconds.items()},
                 "ratio_to_floor": round(ratio(seconds, "ours", "floor"), 3),
             }
             print(model_name, name, row["ratio_to_floor"], row["seconds"], flush=True)

@@ -1,22 +1,25 @@
-"""A trained run, loaded: what every measurement takes."""
+"""A trained run, loaded: what every measurement takes, and the columns by which a row says how it was attacked."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from robustscape import checkpoints
+from robustscape.config.attacks import AttackSpec
 from robustscape.data import Split
 from robustscape.data import load as load_data
 from robustscape.devices import memory_format
 from robustscape.errors import CorruptFile, MissingData, unknown
 from robustscape.layout import WEIGHTS
 from robustscape.models import build
+
+SPLITS: tuple[Literal["train"], Literal["test"]] = ("train", "test")
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,20 @@ class TrainedRun:
         """Its folder below ``models/``: data set, architecture, recipe, eps and seed."""
         return "/".join(self.path.parts[-5:])
 
+    @property
+    def names(self) -> dict[str, Any]:
+        """What a row of a comparison says of the run it speaks of."""
+        named = {key: self.config[key]["name"] for key in ("dataset", "architecture", "recipe")}
+        return {**named, "eps": self.eps, "seed": self.seed}
+
+    def radius(self, eps: float | Literal["run"]) -> float:
+        """An attack's radius: a number, or the run's own."""
+        return self.eps if eps == "run" else float(eps)
+
+    def subset(self, split: Literal["train", "test"], samples: int | None) -> tuple[Tensor, Tensor]:
+        """Inputs (n, ...) and labels (n,) of the first ``samples`` of a split, or of all of it."""
+        return (self.train if split == "train" else self.test).first(samples)
+
     def kept(self, fraction: float) -> dict[str, torch.Tensor]:
         """The state dict after a fraction of training, one of those that the recipe's ``keep`` names.
 
@@ -53,6 +70,26 @@ class TrainedRun:
             raise unknown(f"fraction kept by recipe {recipe['name']}", str(fraction), map(str, recipe["keep"]))
         file = f"epoch{max(1, round(fraction * recipe['epochs']))}.safetensors"
         return checkpoints.load(self.path / file, self.device)[0]
+
+
+def settings(attack: AttackSpec) -> dict[str, Any]:
+    """The parameters of an attack that every row should carry; Auto-PGD's iterations are its steps."""
+    found = {key: attack.parameters.get(key) for key in ("steps", "restarts", "step_size", "rel_step_size")}
+    return found | {"steps": found["steps"] or attack.parameters.get("iterations")}
+
+
+def columns(attack: AttackSpec, eps: float, split: str | None, samples: int | None) -> dict[str, Any]:
+    """The protocol columns of a row: attack, norm, radius, steps, range, mode of batch normalisation, samples."""
+    return {
+        "attack": attack.attack,
+        "norm": attack.norm,
+        "attack_eps": eps,
+        **settings(attack),
+        "clip": attack.bounds is not None,
+        "model_mode": attack.model_mode,
+        "split": split,
+        "samples": samples,
+    }
 
 
 def load_run(

@@ -26,9 +26,9 @@ from robustscape.evaluation.blackbox_accuracy import blackbox_accuracy
 from robustscape.evaluation.bridges import along, bridges
 from robustscape.evaluation.collapse import collapse, collapsed, final, rank_correlation
 from robustscape.evaluation.distortion import distortion
-from robustscape.evaluation.loss_projections import combined, loss_projections, projections, term_gradients
+from robustscape.evaluation.loss_projections import combined, projections, term_gradients
 from robustscape.evaluation.margins import margin, margins, of_examples, summary
-from robustscape.evaluation.monitor import input_gradient_norms, monitor
+from robustscape.evaluation.monitor import input_gradient_norms, watched
 from robustscape.evaluation.nonlinearity import gamma, nonlinearity
 from robustscape.evaluation.smoothness import divergence, log_ratios
 from robustscape.evaluation.training_time import training_time
@@ -286,8 +286,8 @@ def test_terms_agree_with_autograd_of_the_written_losses() -> None:
 
 def test_projections_of_a_run_and_probed() -> None:
     run = make_run(bent())
-    rows = loss_projections(run, attack=PGD, samples=40)
-    natural, smooth = (value(rows, "projection", term=t) for t in ("natural", "smoothness"))
+    found = projections(run.model, *run.subset("test", 40), PGD, run.eps, 0)
+    natural, smooth = (found[term][0] for term in ("natural", "smoothness"))
     assert natural > 0 > smooth, "the cross-entropy raises the margin, smoothness lowers it"
     context = ProbeContext(run.model, run.train, run.test, run.eps, 0, 1)
     probed = margin_projection.margin_projection(
@@ -316,19 +316,19 @@ def test_a_linear_classifier_of_two_classes_loses_its_class_monotonously() -> No
 
 def test_the_monitor_against_its_parts() -> None:
     run = make_run(bent(frequency=6.0))
-    rows = monitor(run, attack=PGD, points=9, samples=40)
-    x, y = run.train.inputs(slice(40)), run.train.y[:40]
+    x, y = run.subset("train", 40)
+    seen = watched(run.model, x, y, PGD, EPS, 9, run.seed)
     pgd = craft(run.model, x, y, PGD, EPS, seed=0)
-    assert value(rows, "pgd_accuracy") == pytest.approx(100 * (run.model(pgd).argmax(1) == y).float().mean().item())
-    assert value(rows, "clean_accuracy") == pytest.approx(80.0)
-    assert value(rows, "distortion") == value(distortion(run, points=9, samples=40, split="train"), "distortion")
-    assert 0 < value(rows, "mean_abs_delta_pgd") <= EPS
+    assert seen["pgd_accuracy"] == pytest.approx(100 * (run.model(pgd).argmax(1) == y).float().mean().item())
+    assert seen["clean_accuracy"] == pytest.approx(80.0)
+    assert seen["distortion"] == value(distortion(run, points=9, samples=40, split="train"), "distortion")
+    assert 0 < seen["mean_abs_delta_pgd"] <= EPS
     point = x.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(F.cross_entropy(run.model(point), y, reduction="sum"), point)
     norms = gradient.flatten(1).norm(dim=1)
     torch.testing.assert_close(input_gradient_norms(run.model, x, y), norms)
-    assert value(rows, "input_grad_norm_l2") == pytest.approx(norms.mean().item(), rel=1e-5)
-    assert value(rows, "input_grad_norm_l2_squared") == pytest.approx(norms.square().mean().item(), rel=1e-5)
+    assert seen["input_grad_norm_l2"] == pytest.approx(norms.mean().item(), rel=1e-5)
+    assert seen["input_grad_norm_l2_squared"] == pytest.approx(norms.square().mean().item(), rel=1e-5)
 
 
 def test_an_epoch_is_collapsed_below_a_share_of_the_highest_so_far() -> None:
@@ -386,6 +386,8 @@ def test_accuracies_of_a_table_row() -> None:
     assert clean == pytest.approx(80.0) and whole <= min(fgsm, pgd) < clean
     assert value(rows, "accuracy_on_correctly_classified_attack_only_if_correct", attack="fgsm") <= fgsm
     assert next(r for r in rows if r["attack"] == "autoattack")["suite"] == "lite"
+    without = attack_accuracies(run, attacks=Suite(name="s", attacks=(("pgd50", PGD),)))
+    assert {r["metric"] for r in without} == {"accuracy"}, "no single step, no row of what it leaves right"
 
 
 def test_blackbox_examples_are_made_on_the_source(tmp_path: Path) -> None:
@@ -454,8 +456,6 @@ def test_images_with_a_distorted_interval_come_first_if_wanted() -> None:
         lambda run: distortion(run, points=3),
         lambda run: nonlinearity(run),
         lambda run: margins(run, attack=PGD, examples=False),
-        lambda run: monitor(run, attack=PGD, points=3),
-        lambda run: loss_projections(run, attack=PGD),
         lambda run: input_surface(run, attack=FGSM, points=3, images=1),
     ],
 )

@@ -38,7 +38,10 @@ def data(samples: int = 40, classes: int = 4) -> tuple[Tensor, Tensor]:
 def run_of(model: nn.Module, eps: float = 0.1, path: Path = Path("nowhere")) -> TrainedRun:
     x, y = data()
     split = Split(x, y, 1.0)
-    return TrainedRun(model.eval(), split, split, torch.device("cpu"), eps, 0, 4, path=path, config={}, checkpoint="")
+    config = {"recipe": {}}
+    return TrainedRun(
+        model.eval(), split, split, torch.device("cpu"), eps, 0, 4, path=path, config=config, checkpoint=""
+    )
 
 
 def lenet(width: int = 1) -> nn.Module:

@@ -393,6 +393,21 @@ def test_gsam_against_pytorch_optimizer() -> None:
 
 
 @pytest.mark.parametrize("name", ["sam", "msam", "asam", "gsam", "esam"])
+def test_the_class_takes_what_the_catalogue_takes(name: str) -> None:
+    """Same settings and defaults; groups with rates of their own; no others."""
+    weights = [nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(3))]
+    named = catalog.load("optimizer", name)(weights, lr=0.1)
+    made = type(named)([{"params": weights[:1]}, {"params": weights[1:], "lr": 0.5}], 0.1)
+    assert made.defaults == named.defaults and set(catalog.find("optimizer", name).parameters.model_fields) <= set(
+        made.defaults
+    )
+    assert [group["lr"] for group in made.param_groups] == [0.1, 0.5]
+    assert made.param_groups[1]["rho"] == made.defaults["rho"] > 0
+    with pytest.raises(TypeError, match="radios"):
+        type(named)(weights, lr=0.1, radios=1.0)
+
+
+@pytest.mark.parametrize("name", ["sam", "msam", "asam", "gsam", "esam"])
 def test_the_catalogue_has_them(name: str) -> None:
     function = catalog.load("optimizer", name)
     model = make_model()

@@ -8,6 +8,7 @@ computed in vectorised int64 arithmetic. The same numbers come out on every devi
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -36,6 +37,12 @@ def _mix(z: Tensor) -> Tensor:
     return z ^ _shift(z, 31)
 
 
+@functools.lru_cache(maxsize=64)
+def _base(seed: int) -> int:
+    """The seed's part of the keys; remembered, for it costs more than the keys of a small batch."""
+    return int(_mix(torch.tensor(seed, dtype=torch.int64) * _GOLDEN))
+
+
 class SampleGenerator:
     """Independent random streams, one per sample.
 
@@ -52,8 +59,7 @@ class SampleGenerator:
     def seeded(cls, seed: int, samples: int | Tensor, device: torch.device | str = "cpu") -> SampleGenerator:
         """Keys for samples 0..n-1, or for the sample numbers given as an int64 tensor (B,)."""
         index = samples if isinstance(samples, Tensor) else torch.arange(samples)
-        base = _mix(torch.tensor(seed, dtype=torch.int64) * _GOLDEN)
-        return cls(_mix(index.to(device=device, dtype=torch.int64) * _GOLDEN + base.to(device)))
+        return cls(_mix(index.to(device=device, dtype=torch.int64) * _GOLDEN + _base(seed)))
 
     def __len__(self) -> int:
         return self.keys.shape[0]

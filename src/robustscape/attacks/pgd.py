@@ -133,6 +133,8 @@ def climb(
                         return result
             if not last:
                 point = threat.project(point + sign * step * threat.ascent(gradient), x)
+        if not (compare or early_release):
+            return point
         if not compare:
             result[active] = point
     return result

@@ -56,6 +56,13 @@ class Split:
         levels = (self.x if index is None else self.x[index]).float()
         return levels / levels.new_full((), self.scale)
 
+    def first(self, samples: int | None) -> tuple[Tensor, Tensor]:
+        """Inputs (n, ...) and labels (n,) of the first ``samples``, or of all.
+
+        Prepared data sets are stored in an order whose every beginning is a fair sample.
+        """
+        return self.inputs(slice(samples)), self.y[:samples]
+
     def select(self, index: Tensor | slice) -> Split:
         """Some of the samples."""
         return replace(self, x=self.x[index], y=self.y[index])

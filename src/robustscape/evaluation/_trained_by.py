@@ -19,15 +19,3 @@ def trained_by(run: TrainedRun) -> dict[str, Any]:
         "momentum": parameters.get("momentum"),
         "batch_size": recipe["batch_size"],
     }
-
-
-def names(run: TrainedRun) -> dict[str, Any]:
-    """What a row of a comparison says of the run it speaks of."""
-    config = run.config
-    return {
-        "dataset": config["dataset"]["name"],
-        "architecture": config["architecture"]["name"],
-        "recipe": config["recipe"]["name"],
-        "eps": run.eps,
-        "seed": run.seed,
-    }

@@ -15,7 +15,7 @@ from robustscape.attacks.craft import accuracy as percent
 from robustscape.attacks.craft import craft, survives
 from robustscape.attacks.gradients import Classifier
 from robustscape.config.attacks import AttackSpec
-from robustscape.runs import TrainedRun
+from robustscape.runs import SPLITS, TrainedRun, columns
 
 
 def accuracy_under_attack(
@@ -41,22 +41,12 @@ def accuracy(
         eps: radius; "run" for the run's own.
         samples: first samples of each split; None for all.
     """
-    radius = run.eps if eps == "run" else float(eps)
-    protocol = {"attack": attack.attack, "attack_eps": radius, "model_mode": attack.model_mode, **_short(attack)}
+    radius = run.radius(eps)
     rows: list[dict[str, Any]] = []
-    values = {}
-    for name, split in (("train", run.train), ("test", run.test)):
-        x, y = split.inputs(slice(samples)), split.y[:samples]
-        values[name] = accuracy_under_attack(run.model, x, y, attack, radius, run.seed)
-        metric = f"robust_{name}_accuracy"
-        rows.append({"metric": metric, "value": values[name], "unit": "percent", "samples": len(y), **protocol})
-    gap = values["train"] - values["test"]
-    rows.append(
-        {"metric": "generalization_gap", "value": gap, "unit": "percentage_points", "samples": None, **protocol}
-    )
-    return rows
-
-
-def _short(attack: AttackSpec) -> dict[str, Any]:
-    """The attack's parameters that every table should carry."""
-    return {key: attack.parameters.get(key) for key in ("steps", "restarts", "step_size", "rel_step_size")}
+    for split in SPLITS:
+        x, y = run.subset(split, samples)
+        value = accuracy_under_attack(run.model, x, y, attack, radius, run.seed)
+        shared = columns(attack, radius, split, len(y))
+        rows.append({"metric": f"robust_{split}_accuracy", "value": value, "unit": "percent", **shared})
+    gap = {"metric": "generalization_gap", "value": rows[0]["value"] - rows[1]["value"], "unit": "percentage_points"}
+    return [*rows, gap | columns(attack, radius, None, None)]

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from robustscape.attacks.craft import accuracy as percent
 from robustscape.attacks.craft import survives
-from robustscape.evaluation._trained_by import names, trained_by
+from robustscape.evaluation._trained_by import trained_by
 from robustscape.runs import TrainedRun
 
 
@@ -25,8 +25,8 @@ def accuracy_gap(runs: list[TrainedRun], *, samples: Annotated[int, Field(ge=1)]
     """
     found: dict[tuple[Any, ...], dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
-        of, how = names(run), trained_by(run)
-        value = percent(survives(run.model, run.test.inputs(slice(samples)), run.test.y[:samples]))
+        of, how = run.names, trained_by(run)
+        value = percent(survives(run.model, *run.subset("test", samples)))
         found[of["dataset"], of["architecture"], how["method"], how["rho"]][how["momentum"]].append(value)
     rows = []
     for (dataset, architecture, method, rho), accuracies in found.items():

@@ -1,7 +1,7 @@
 """Accuracy clean, under each of some attacks by itself, and under a suite taken together: a line of kim2023's tables.
 
 Every column of the work's tables 2.1, 2.2 and 3.5 to 3.9 is the accuracy under one attack, which ``robust_suite``, whose attacks
-see only what earlier ones left, does not give. All are measured on the same samples.
+see only what earlier ones left, does not give. All are measured on the same samples. Cost: those of the attacks.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from robustscape.attacks._between import FGSM
 from robustscape.attacks.craft import accuracy, craft, survives
 from robustscape.attacks.suite import run_suite
 from robustscape.config.attacks import Suite
 from robustscape.evaluation._adversarial_method import method_columns
-from robustscape.runs import TrainedRun
+from robustscape.runs import TrainedRun, columns
 
 #: As the printed numbers call it.
 ONLY_RIGHT = "accuracy_on_correctly_classified_attack_only_if_correct"
@@ -33,8 +32,9 @@ def attack_accuracies(
 ) -> list[dict[str, Any]]:
     """Rows accuracy (percent) with the attack's name as ``attack``: clean, each of ``attacks`` alone, ``suite`` together.
 
-    One more row, of the metric ``ONLY_RIGHT``: the single step is made only for what is classified correctly, and everything
-    else stays wrong; below the accuracy under the single step where that repairs mistakes (kim2023 section 2.4).
+    One more row, of the metric ``ONLY_RIGHT``, if FGSM is among ``attacks``: the single step is made only for what is classified
+    correctly, and everything else stays wrong; below the accuracy under the single step where that repairs mistakes (kim2023
+    section 2.4).
 
     Args:
         run: the trained model and its data.
@@ -45,27 +45,18 @@ def attack_accuracies(
         samples: first samples of the split; None for all.
         split: which split.
     """
-    data = run.train if split == "train" else run.test
-    radius = run.eps if eps == "run" else float(eps)
-    x, y = data.inputs(slice(samples)), data.y[:samples]
+    radius, (x, y) = run.radius(eps), run.subset(split, samples)
     right = survives(run.model, x, y)
     shared = {**method_columns(run), "attack_eps": radius, "split": split, "samples": len(y), "model_mode": "eval"}
     rows: list[dict[str, Any]] = [{"attack": "clean", "metric": "accuracy", "value": accuracy(right)}]
     for name, spec in attacks.attacks:
-        points = craft(run.model, x, y, spec, radius, seed=run.seed)
-        settings = {key: spec.parameters.get(key) for key in ("steps", "restarts", "step_size", "rel_step_size")}
-        value = accuracy(survives(run.model, points, y))
-        rows.append({"attack": name, "metric": "accuracy", "value": value, **settings})
-    single = survives(run.model, craft(run.model, x, y, FGSM, radius, seed=run.seed), y)
-    rows.append(
-        {
-            "attack": "fgsm",
-            "metric": ONLY_RIGHT,
-            "value": accuracy(single & right),
-        }
-    )
+        withstood = survives(run.model, craft(run.model, x, y, spec, radius, seed=run.seed), y)
+        how = columns(spec, radius, split, len(y)) | {"attack": name}
+        rows.append({**how, "metric": "accuracy", "value": accuracy(withstood)})
+        if spec.attack == "fgsm":
+            rows.append({**how, "metric": ONLY_RIGHT, "value": accuracy(withstood & right)})
     if suite is not None:
         result = run_suite(run.model, x, y, suite, radius, seed=run.seed, state_dir=run.state)
         whole = {"attack": suite_name, "metric": "accuracy", "value": result.robust_accuracy, "suite": suite.name}
         rows.append(whole | result.flags)
-    return [{**row, "unit": "percent", **shared} for row in rows]
+    return [{**shared, **row, "unit": "percent"} for row in rows]

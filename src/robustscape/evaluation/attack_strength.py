@@ -14,7 +14,7 @@ from robustscape.attacks import flags
 from robustscape.attacks.craft import craft, survives
 from robustscape.config.attacks import AttackSpec
 from robustscape.errors import ConfigError
-from robustscape.runs import TrainedRun
+from robustscape.runs import TrainedRun, columns
 
 
 def attack_strength(
@@ -41,14 +41,13 @@ def attack_strength(
         raise ConfigError("attack_strength: give either eps or steps.")
     if steps and "steps" not in attack.parameters:
         raise ConfigError(f"attack_strength: attack '{attack.attack}' has no parameter 'steps'.")
-    x, y = run.test.inputs(slice(samples)), run.test.y[:samples]
+    x, y = run.subset("test", samples)
     right = survives(run.model, x, y).nonzero().squeeze(1)
-    points = [(float(radius), None) for radius in eps or ()] + [(run.eps, count) for count in steps or ()]
+    points = [(float(radius), attack) for radius in eps or ()]
+    for count in steps or ():
+        points.append((run.eps, attack.model_copy(update={"parameters": {**attack.parameters, "steps": count}})))
     accuracies = []
-    for radius, count in points:
-        spec = attack
-        if count is not None:
-            spec = attack.model_copy(update={"parameters": {**attack.parameters, "steps": count}})
+    for radius, spec in points:
         survivors = len(right)
         if radius > 0 and len(right):
             found = craft(run.model, x[right], y[right], spec, radius, seed=run.seed, index=right.cpu())
@@ -57,14 +56,11 @@ def attack_strength(
     masked = flags.non_monotone(accuracies)
     return [
         {
-            "attack": attack.attack,
-            "attack_eps": radius,
-            "steps": attack.parameters.get("steps") if count is None else count,
-            "samples": len(y),
+            **columns(spec, radius, "test", len(y)),
             "flag_non_monotone": masked,
             "metric": "robust_accuracy",
             "value": accuracy,
             "unit": "percent",
         }
-        for (radius, count), accuracy in zip(points, accuracies, strict=True)
+        for (radius, spec), accuracy in zip(points, accuracies, strict=True)
     ]

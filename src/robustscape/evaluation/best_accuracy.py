@@ -10,7 +10,7 @@ from pydantic import Field
 
 from robustscape.attacks.craft import accuracy as percent
 from robustscape.attacks.craft import survives
-from robustscape.evaluation._trained_by import names, trained_by
+from robustscape.evaluation._trained_by import trained_by
 from robustscape.runs import TrainedRun
 
 
@@ -25,8 +25,8 @@ def best_accuracy(
     """
     found: dict[tuple[str, ...], dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
-        of, method = names(run), trained_by(run)["method"]
-        value = percent(survives(run.model, run.test.inputs(slice(samples)), run.test.y[:samples]))
+        of, method = run.names, trained_by(run)["method"]
+        value = percent(survives(run.model, *run.subset("test", samples)))
         row = {**of, "method": method, "metric": "test_accuracy", "value": value, "unit": "percent"}
         found[of["dataset"], of["architecture"], method][of["recipe"]].append(row)
     return [

@@ -14,7 +14,7 @@ from robustscape.attacks.craft import accuracy, craft, survives
 from robustscape.config.attacks import AttackSpec
 from robustscape.errors import UserError
 from robustscape.evaluation._adversarial_method import method_columns
-from robustscape.runs import TrainedRun
+from robustscape.runs import TrainedRun, columns
 
 
 def blackbox_accuracy(
@@ -41,26 +41,21 @@ def blackbox_accuracy(
     if not sources:
         raise UserError(f"no run of the comparison has the recipe '{source}', on which examples are to be made.")
     surrogate, rows = sources[0], []
-    x, y = surrogate.test.inputs(slice(samples)), surrogate.test.y[:samples]
+    x, y = surrogate.subset("test", samples)
     targets = [run for run in runs if run.config["recipe"]["name"] != source]
     made = {eps: craft(surrogate.model, x, y, attack, eps, seed=surrogate.seed) for eps in {run.eps for run in targets}}
     for run in targets:
         rows.append(
             {
-                "dataset": run.config["dataset"]["name"],
-                "architecture": run.config["architecture"]["name"],
-                "recipe": run.config["recipe"]["name"],
-                "eps": run.eps,
-                "seed": run.seed,
+                **run.names,
                 **method_columns(run),
+                **columns(attack, run.eps, "test", len(y)),
                 "attack": name,
                 "metric": "accuracy",
                 "value": accuracy(survives(run.model, made[run.eps], y)),
                 "unit": "percent",
                 "source_recipe": source,
                 "source_architecture": surrogate.config["architecture"]["name"],
-                "steps": attack.parameters.get("steps"),
-                "samples": len(y),
             }
         )
     return rows

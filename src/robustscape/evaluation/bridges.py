@@ -18,7 +18,7 @@ from robustscape.attacks.craft import craft
 from robustscape.attacks.gradients import Classifier, predict
 from robustscape.config.attacks import AttackSpec
 from robustscape.evaluation.smoothness import divergence
-from robustscape.runs import TrainedRun
+from robustscape.runs import TrainedRun, columns
 
 
 def bridges(
@@ -40,9 +40,7 @@ def bridges(
         samples: first samples of the split; None for all.
         split: which split.
     """
-    data = run.train if split == "train" else run.test
-    radius = run.eps if eps == "run" else float(eps)
-    x, y = data.inputs(slice(samples)), data.y[:samples]
+    radius, (x, y) = run.radius(eps), run.subset(split, samples)
     x_adv = craft(run.model, x, y, attack, radius, seed=run.seed)
     rows: list[dict[str, Any]] = []
     for count in segments:
@@ -54,8 +52,7 @@ def bridges(
         rows.append({"segments": count, "metric": "monotone_paths", "value": monotone, "unit": "percent"})
         ratio = parts / whole if whole else float("nan")
         rows.append({"segments": count, "metric": "bridged_kl_ratio", "value": ratio, "unit": "1"})
-    shared = {"attack": attack.attack, "steps": attack.parameters.get("steps"), "attack_eps": radius, "split": split}
-    return [{**row, "samples": len(y), "model_mode": "eval", **shared} for row in rows]
+    return [row | columns(attack, radius, split, len(y)) for row in rows]
 
 
 def along(model: Classifier, x: Tensor, x_adv: Tensor, segments: int, batch_size: int = 512) -> Tensor:

@@ -15,8 +15,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from robustscape.attacks._between import distorted, share
-from robustscape.runs import TrainedRun
+from robustscape.attacks._between import FGSM, distorted, share
+from robustscape.runs import TrainedRun, columns
 
 
 def distortion(
@@ -36,10 +36,7 @@ def distortion(
         samples: first samples of the split; None for all.
         split: which split.
     """
-    data = run.train if split == "train" else run.test
-    radius = run.eps if eps == "run" else float(eps)
-    x, y = data.inputs(slice(samples)), data.y[:samples]
+    radius, (x, y) = run.radius(eps), run.subset(split, samples)
     inside, counted = distorted(run.model, x, y, radius, points)
-    protocol = {"attack": "fgsm", "attack_eps": radius, "points": points, "split": split, "model_mode": "eval"}
-    counts = {"samples": len(y), "right_at_both_ends": int(counted.sum())}
-    return [{"metric": "distortion", "value": share(inside, counted), "unit": "percent", **counts, **protocol}]
+    shared = {"points": points, "right_at_both_ends": int(counted.sum()), **columns(FGSM, radius, split, len(y))}
+    return [{"metric": "distortion", "value": share(inside, counted), "unit": "percent", **shared}]

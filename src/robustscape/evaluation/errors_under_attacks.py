@@ -1,7 +1,6 @@
-"""Clean error and the error under each attack of a suite by itself (liu2020 table 4).
+"""Clean error and the error under each attack of a suite by itself: ``attack_accuracies`` as liu2020's tables 3 and 4 say it.
 
-Unlike in ``robust_suite``, where an attack only gets what the earlier ones have left, every attack has all samples, so that the
-errors can be compared. Cost: those of the attacks.
+A measurement of its own because a scale may exchange a ``suite``: here the attacks, there those taken together.
 """
 
 from __future__ import annotations
@@ -10,9 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from robustscape.attacks.craft import accuracy as percent
-from robustscape.attacks.craft import craft, survives
-from robustscape.config.attacks import AttackSpec, Suite
+from robustscape.config.attacks import Suite
+from robustscape.evaluation.attack_accuracies import attack_accuracies
 from robustscape.runs import TrainedRun
 
 
@@ -35,28 +33,11 @@ def errors_under_attacks(
         samples: first samples of the split; None for all.
         split: which split.
     """
-    data = run.train if split == "train" else run.test
-    x, y = data.inputs(slice(samples)), data.y[:samples]
-    size = run.eps if eps == "run" else float(eps)
-    clean = 100.0 - percent(survives(run.model, x, y))
-    shared = {"split": split, "samples": len(y), "unit": "percent"}
-    rows: list[dict[str, Any]] = [{**shared, "attack": "none", "metric": f"clean_{split}_error", "value": clean}]
-    for name, attack in suite.attacks:
-        found = craft(run.model, x, y, attack, size, seed=run.seed)
-        error = 100.0 - percent(survives(run.model, found, y))
-        measured = {"attack": names.get(name, name), "metric": f"robust_{split}_error", "value": error}
-        rows.append({**shared, **protocol(attack, size), **measured})
+    found = attack_accuracies(run, attacks=suite, eps=eps, samples=samples, split=split)
+    rows = []
+    for row in found:
+        if row["metric"] == "accuracy":
+            kind = "clean" if row["attack"] == "clean" else "robust"
+            called = {"clean": "none", **names}.get(row["attack"], row["attack"])
+            rows.append(row | {"attack": called, "metric": f"{kind}_{split}_error", "value": 100.0 - row["value"]})
     return rows
-
-
-def protocol(attack: AttackSpec, eps: float) -> dict[str, Any]:
-    """The columns of a row that say how it was attacked; Auto-PGD's iterations are its steps."""
-    settings = {key: attack.parameters.get(key) for key in ("steps", "restarts", "step_size", "rel_step_size")}
-    settings["steps"] = settings["steps"] or attack.parameters.get("iterations")
-    return {
-        "attack": attack.attack,
-        "norm": attack.norm,
-        "attack_eps": eps,
-        **settings,
-        "model_mode": attack.model_mode,
-    }

@@ -16,49 +16,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 
 from robustscape.attacks.craft import craft
 from robustscape.config.attacks import AttackSpec
 from robustscape.evaluation.margins import margin
 from robustscape.evaluation.smoothness import divergence
-from robustscape.runs import TrainedRun
-
-
-def loss_projections(
-    run: TrainedRun,
-    *,
-    attack: AttackSpec,
-    bridges: Annotated[int, Field(ge=1)] = 2,
-    eps: Literal["run"] | float = "run",
-    samples: Annotated[int, Field(ge=1)] | None = None,
-    split: Literal["train", "test"] = "test",
-) -> list[dict[str, Any]]:
-    """Rows projection and cosine, one a term: <-grad T, grad M>, and the same of unit gradients.
-
-    Args:
-        run: the trained model and its data.
-        attack: makes x*.
-        bridges: m of the bridged term.
-        eps: radius of the attack; "run" for the run's own.
-        samples: first samples of the split; None for all.
-        split: which split.
-    """
-    data = run.train if split == "train" else run.test
-    radius = run.eps if eps == "run" else float(eps)
-    x, y = data.inputs(slice(samples)), data.y[:samples]
-    found = projections(run.model, x, y, attack, radius, run.seed, bridges)
-    shared = {"attack": attack.attack, "steps": attack.parameters.get("steps"), "attack_eps": radius, "split": split}
-    return [
-        {"term": term, "metric": metric, "value": value, "unit": "1", "samples": len(y), "model_mode": "eval", **shared}
-        for term, values in found.items()
-        for metric, value in zip(("projection", "cosine"), values, strict=True)
-    ]
 
 
 def projections(

@@ -25,7 +25,7 @@ from robustscape.attacks.gradients import Classifier, predict
 from robustscape.config.attacks import AttackSpec
 from robustscape.evaluation._adversarial_method import method_columns
 from robustscape.evaluation.smoothness import divergence, log_ratios
-from robustscape.runs import TrainedRun
+from robustscape.runs import TrainedRun, columns
 
 
 @dataclass(frozen=True)
@@ -60,22 +60,10 @@ def margins(
         split: which split.
         examples: whether the samples get rows of their own, with their number as ``index``.
     """
-    data = run.train if split == "train" else run.test
-    radius = rel_eps * (run.eps if eps == "run" else float(eps))
-    x, y = data.inputs(slice(samples)), data.y[:samples]
+    radius, (x, y) = rel_eps * run.radius(eps), run.subset(split, samples)
     found = of_examples(run.model, x, craft(run.model, x, y, attack, radius, seed=run.seed), y)
-    settings = {key: attack.parameters.get(key) for key in ("steps", "restarts", "step_size", "rel_step_size")}
-    shared = {
-        **method_columns(run),
-        "attack": attack.attack,
-        "attack_eps": radius,
-        "rel_eps": rel_eps,
-        **settings,
-        "model_mode": "eval",
-        "split": split,
-        "samples": len(y),
-    }
-    columns = {
+    shared = {**method_columns(run), **columns(attack, radius, split, len(y)), "rel_eps": rel_eps}
+    measured = {
         "margin": found.clean,
         "margin_attacked": found.attacked,
         "kl_smoothness": found.kl,
@@ -84,7 +72,7 @@ def margins(
     }
     rows = [
         {"metric": f"mean_{name}", "value": v.double().mean().item(), "unit": _unit(name)}
-        for name, v in columns.items()
+        for name, v in measured.items()
     ]
     mean_kl = found.kl.double().mean().item()
     rows.append({"metric": "inverse_mean_kl", "value": 1 / mean_kl if mean_kl else float("inf"), "unit": "1"})
@@ -92,7 +80,7 @@ def margins(
     if examples:
         rows += [
             {"index": i, "metric": name, "value": value, "unit": _unit(name)}
-            for name, values in columns.items()
+            for name, values in measured.items()
             for i, value in enumerate(values.tolist())
         ]
     return [{**shared, **row} for row in rows]

@@ -7,10 +7,7 @@ passes.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
-
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from robustscape.attacks._between import FGSM, distorted, share
@@ -19,7 +16,6 @@ from robustscape.attacks.craft import accuracy, craft, survives
 from robustscape.attacks.gradients import Classifier, input_gradient
 from robustscape.attacks.losses import cross_entropy
 from robustscape.config.attacks import AttackSpec
-from robustscape.runs import TrainedRun
 
 #: Samples of a pass.
 BATCH = 512
@@ -33,33 +29,6 @@ UNITS = {
     "input_grad_norm_l2": "nats",
     "input_grad_norm_l2_squared": "nats squared",
 }
-
-
-def monitor(
-    run: TrainedRun,
-    *,
-    attack: AttackSpec,
-    points: Annotated[int, Field(ge=1)] = 100,
-    eps: Literal["run"] | float = "run",
-    samples: Annotated[int, Field(ge=1)] | None = 128,
-    split: Literal["train", "test"] = "train",
-) -> list[dict[str, Any]]:
-    """One row for each of the quantities above.
-
-    Args:
-        run: the trained model and its data.
-        attack: the multi-step attack.
-        points: interior points of the distortion's segment.
-        eps: radius; "run" for the run's own.
-        samples: first samples of the split; None for all.
-        split: which split.
-    """
-    data = run.train if split == "train" else run.test
-    radius = run.eps if eps == "run" else float(eps)
-    x, y = data.inputs(slice(samples)), data.y[:samples]
-    found = watched(run.model, x, y, attack, radius, points, run.seed)
-    shared = {"steps": attack.parameters.get("steps"), "attack_eps": radius, "split": split, "samples": len(y)}
-    return [{"metric": name, "value": value, "unit": UNITS[name], **shared} for name, value in found.items()]
 
 
 def watched(

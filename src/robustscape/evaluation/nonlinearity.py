@@ -41,9 +41,8 @@ def nonlinearity(
         samples: first samples of the split; None for all.
         split: which split.
     """
-    data = run.train if split == "train" else run.test
-    radius = run.eps if eps == "run" else float(eps)
-    values = gamma(run.model, data.inputs(slice(samples)), data.y[:samples], radius)
+    radius = run.radius(eps)
+    values = gamma(run.model, *run.subset(split, samples), radius)
     shared = {
         **method_columns(run),
         "attack_eps": radius,

@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from robustscape import catalog
-from robustscape.evaluation._trained_by import names, trained_by
+from robustscape.evaluation._trained_by import trained_by
 from robustscape.runs import TrainedRun
 
 
@@ -28,7 +28,7 @@ class _Batch:
         self.model = copy.deepcopy(run.model).train()
         for parameter in self.model.parameters():
             parameter.requires_grad_(True)
-        self.x, self.y = run.train.inputs(slice(size)), run.train.y[:size]
+        self.x, self.y = run.subset("train", size)
         self.forwards = self.backwards = 0.0
 
     def __call__(self) -> Tensor:
@@ -123,7 +123,7 @@ class _Compared:
             "time_over_sgd": (_ratio(seconds["step"], seconds["sgd"]), "1"),
             "time_over_passes": (_ratio(seconds["step"], seconds["passes"]) / passes, "1"),
         }
-        shared = {**names(self.run), **trained_by(self.run), "samples": len(batch.y)}
+        shared = {**self.run.names, **trained_by(self.run), "samples": len(batch.y)}
         return [{**shared, "metric": metric, "value": value, "unit": unit} for metric, (value, unit) in values.items()]
 
 

@@ -34,13 +34,11 @@ def robust_suite(
         split: which split.
         precision: of the search; whether a sample is fooled is always decided in fp32.
     """
-    data = run.train if split == "train" else run.test
     result = run_suite(
         run.model,
-        data.inputs(slice(samples)),
-        data.y[:samples],
+        *run.subset(split, samples),
         suite,
-        run.eps if eps == "run" else float(eps),
+        run.radius(eps),
         seed=run.seed,
         precision=precision,
         state_dir=run.state,

@@ -50,9 +50,7 @@ def sharpness(
         samples: first samples of the split; None for all.
         split: which split.
     """
-    data = run.train if split == "train" else run.test
-    x, y = data.inputs(slice(samples)), data.y[:samples]
-    radius = run.eps if eps == "run" else float(eps)
+    radius, (x, y) = run.radius(eps), run.subset(split, samples)
     model = copy.deepcopy(run.model).eval()
     parameters = list(model.parameters())
 

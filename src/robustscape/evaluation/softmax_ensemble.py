@@ -19,8 +19,7 @@ from torch import Tensor, nn
 from robustscape.attacks.craft import accuracy as percent
 from robustscape.attacks.craft import craft, survives
 from robustscape.config.attacks import AttackSpec
-from robustscape.evaluation.errors_under_attacks import protocol
-from robustscape.runs import TrainedRun
+from robustscape.runs import TrainedRun, columns
 
 
 class Ensemble(nn.Module):
@@ -56,8 +55,8 @@ def softmax_ensemble(
         eps: radius; "run" for the first run's own.
         samples: first test samples; None for all.
     """
-    x, y = runs[0].test.inputs(slice(samples)), runs[0].test.y[:samples]
-    size = runs[0].eps if eps == "run" else float(eps)
+    radius, (x, y) = runs[0].radius(eps), runs[0].subset("test", samples)
+    protocol = columns(attack, radius, "test", len(y))
     groups: list[tuple[str, int | None, list[nn.Module]]] = []
     for run in runs:
         groups.append(("one net", run.seed, [run.model]))
@@ -67,8 +66,8 @@ def softmax_ensemble(
     rows: list[dict[str, Any]] = []
     for name, seed, members in groups:
         net = Ensemble(members).eval()
-        attacked = craft(net, x, y, attack, size, seed=runs[0].seed)
-        shared = {**protocol(attack, size), "samples": len(y), "ensemble": name, "seed": seed, "members": len(members)}
+        attacked = craft(net, x, y, attack, radius, seed=runs[0].seed)
+        shared = {**protocol, "ensemble": name, "seed": seed, "members": len(members)}
         for metric, points in (("clean_test_error", x), ("robust_test_error", attacked)):
             value = 100.0 - percent(survives(net, points, y))
             rows.append({**shared, "metric": metric, "value": value, "unit": "percent"})

@@ -9,7 +9,7 @@ from pydantic import Field
 from robustscape.attacks.craft import accuracy as percent
 from robustscape.attacks.craft import survives
 from robustscape.evaluation._trained_by import trained_by
-from robustscape.runs import TrainedRun
+from robustscape.runs import SPLITS, TrainedRun
 
 
 def standard_accuracy(run: TrainedRun, *, samples: Annotated[int, Field(ge=1)] | None = None) -> list[dict[str, Any]]:
@@ -20,16 +20,8 @@ def standard_accuracy(run: TrainedRun, *, samples: Annotated[int, Field(ge=1)] |
         samples: first samples of each split; None for all.
     """
     rows = []
-    for name, split in (("train", run.train), ("test", run.test)):
-        x, y = split.inputs(slice(samples)), split.y[:samples]
-        value = percent(survives(run.model, x, y))
-        rows.append(
-            {
-                **trained_by(run),
-                "samples": len(y),
-                "metric": f"{name}_accuracy",
-                "value": value,
-                "unit": "percent",
-            }
-        )
+    for split in SPLITS:
+        x, y = run.subset(split, samples)
+        measured = {"metric": f"{split}_accuracy", "value": percent(survives(run.model, x, y)), "unit": "percent"}
+        rows.append({**trained_by(run), "samples": len(y), **measured})
     return rows

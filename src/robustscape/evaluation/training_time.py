@@ -41,23 +41,6 @@ def training_time(runs: list[TrainedRun], *, reference: str) -> list[dict[str, A
             "time_per_iteration": (epoch[id(run)] / updates, "second"),
             "time_ratio": (epoch[id(run)] / statistics.fmean(known), "1"),
         }
-        named = {
-            "dataset": run.config["dataset"]["name"],
-            "architecture": run.config["architecture"]["name"],
-            "recipe": recipe["name"],
-            "eps": run.eps,
-            "seed": run.seed,
-            **method_columns(run),
-        }
-        rows += [
-            {
-                **named,
-                "metric": metric,
-                "value": value,
-                "unit": unit,
-                "epochs": len(seconds[id(run)]),
-                "reference": reference,
-            }
-            for metric, (value, unit) in values.items()
-        ]
+        shared = {**run.names, **method_columns(run), "epochs": len(seconds[id(run)]), "reference": reference}
+        rows += [{**shared, "metric": metric, "value": value, "unit": unit} for metric, (value, unit) in values.items()]
     return rows

@@ -28,6 +28,7 @@ from robustscape.attacks.gradients import Classifier
 from robustscape.attacks.threat import Threat
 from robustscape.config.attacks import AttackSpec
 from robustscape.evaluation.noise_sensitivity import nullified_ratios, uniform_noise
+from robustscape.runs import settings
 
 #: In the order of the rows.
 DENOMINATORS = ("all", "all_models_right", "pair", "pair_parity")
@@ -164,7 +165,7 @@ def transfer_matrix(
         "attack_eps": float(torch.as_tensor(eps, dtype=torch.float64).mean()),
         "eps_per_sample": isinstance(eps, Tensor),
         "model_mode": attack.model_mode,
-        **{key: attack.parameters.get(key) for key in ("steps", "step_size", "rel_step_size")},
+        **settings(attack),
     }
     outcomes = transfer_outcomes(
         sources, targets, x, y, attack, eps, seed=seed, noise=noise, draws=draws, batch_size=batch_size

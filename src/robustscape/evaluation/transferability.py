@@ -47,7 +47,7 @@ def transferability(
     if len(sets) > 1:
         raise ConfigError(f"transferability: the runs must share a data set, got {', '.join(sets)}.")
     models = dict(zip(names(runs), (run.model for run in runs), strict=True))
-    x, y = runs[0].test.inputs(slice(samples)), runs[0].test.y[:samples]
+    x, y = runs[0].subset("test", samples)
     return transfer_matrix(
         models,
         models,

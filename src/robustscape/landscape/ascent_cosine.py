@@ -8,7 +8,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from robustscape.landscape import _ascent as ascent
-from robustscape.landscape._protocol import subset
 from robustscape.landscape.directions import movable
 from robustscape.runs import TrainedRun
 
@@ -45,7 +44,7 @@ def ascent_cosine(
         samples: first samples of the training data; None for all.
     """
     rho = ascent.radius(run, rho)
-    x, y = subset(run, "train", samples)
+    x, y = run.subset("train", samples)
     return [
         {
             **ascent.columns(run, rho, batch, "train", len(y)),

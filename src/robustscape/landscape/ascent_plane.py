@@ -8,7 +8,6 @@ import torch
 from pydantic import Field
 
 from robustscape.landscape import _ascent as ascent
-from robustscape.landscape._protocol import rows, subset
 from robustscape.landscape.directions import Direction, movable
 from robustscape.runs import TrainedRun
 
@@ -40,7 +39,7 @@ def ascent_plane(
     Cost: per batch points^2 forward passes, with backward passes for the cosine.
     """
     rho = ascent.radius(run, rho)
-    x, y = subset(run, split, samples)
+    x, y = run.subset(split, samples)
     model = ascent.measurable(run.model)
     axis = torch.linspace(0, 2 * rho, points, dtype=torch.float64).tolist()
     shares = [number / 10 for number in range(11)]
@@ -76,7 +75,7 @@ def ascent_plane(
             {"share_v2": share, "metric": "loss_on_arc", "value": value, "unit": unit}
             for share, value in zip(shares, arc.tolist(), strict=True)
         ]
-    return rows(shared, entries)
+    return [shared | entry for entry in entries]
 
 
 def _between(v_1: Direction, v_2: Direction, share: float) -> Direction:

@@ -8,7 +8,6 @@ import torch
 from pydantic import Field
 
 from robustscape.landscape import _ascent as ascent
-from robustscape.landscape._protocol import rows, subset
 from robustscape.landscape.directions import movable
 from robustscape.runs import TrainedRun
 
@@ -37,7 +36,7 @@ def ascent_profile(
     Cost: per batch and N, N gradients and ``points`` forward passes.
     """
     rho = ascent.radius(run, rho)
-    x, y = subset(run, split, samples)
+    x, y = run.subset(split, samples)
     model = ascent.measurable(run.model)
     radii = torch.linspace(0, 2 * rho, points, dtype=torch.float64).tolist()
     sums = {number: torch.zeros(points, dtype=torch.float64) for number in steps}
@@ -53,11 +52,8 @@ def ascent_profile(
                     losses.append(ascent.loss(model, part, labels))
                 sums[number] += share * torch.stack(losses).cpu()
     shared = ascent.columns(run, rho, batch, split, len(y))
-    return rows(
-        shared,
-        (
-            {"n_ascent_eval": number, "k": k, "metric": "perturbed_loss", "value": value, "unit": "nats"}
-            for number, line in sums.items()
-            for k, value in zip(radii, line.tolist(), strict=True)
-        ),
-    )
+    return [
+        shared | {"n_ascent_eval": number, "k": k, "metric": "perturbed_loss", "value": value, "unit": "nats"}
+        for number, line in sums.items()
+        for k, value in zip(radii, line.tolist(), strict=True)
+    ]

@@ -23,10 +23,9 @@ from robustscape.attacks.generator import SampleGenerator
 from robustscape.config.attacks import AttackSpec
 from robustscape.data.batches import epoch_order
 from robustscape.errors import ConfigError
-from robustscape.landscape._protocol import columns, radius, rows, subset
 from robustscape.landscape.directions import flatten, parameters_of, unflatten
 from robustscape.landscape.surface import BATCH, evaluate
-from robustscape.runs import TrainedRun
+from robustscape.runs import TrainedRun, columns
 
 #: When the learning rate falls to a tenth: 100 and 150 of the work's 200 epochs.
 DROPS = (0.5, 0.75)
@@ -102,14 +101,14 @@ def bezier(
     ends = [flatten(parameters_of(run.model)).clone() for run in runs]
     if ends[0].shape != ends[1].shape:
         raise ConfigError("bezier: the two nets have different sizes; give it two runs of one architecture.")
-    size = radius(runs[0], eps)
+    size = runs[0].radius(eps)
     model = copy.deepcopy(runs[0].model).eval()
     straight = [torch.lerp(ends[0], ends[1], k / (inner + 1)) for k in range(inner + 2)]
     bent = [point.clone() for point in straight]
     _train(model, runs[0], bent, attack, size, draws, batch_size, lr, seed)
 
-    train_x, _ = subset(runs[0], "train", None)
-    x, y = subset(runs[0], split, samples)
+    train_x, _ = runs[0].subset("train", None)
+    x, y = runs[0].subset(split, samples)
     ticks = torch.linspace(0, 1, points, dtype=torch.float64).tolist()
     entries: list[dict[str, Any]] = []
     for name, control in (("straight", straight), ("bezier", bent)):
@@ -132,7 +131,7 @@ def bezier(
         "updates": draws,
         "ends": "; ".join(r.name for r in runs),
     }
-    return rows(shared, entries)
+    return [shared | entry for entry in entries]
 
 
 def _train(

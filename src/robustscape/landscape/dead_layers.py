@@ -24,9 +24,8 @@ from robustscape.attacks.gradients import input_gradient
 from robustscape.attacks.losses import cross_entropy
 from robustscape.config.attacks import AttackSpec
 from robustscape.landscape import hessian
-from robustscape.landscape._protocol import columns, radius, rows, subset
 from robustscape.landscape.surface import BATCH
-from robustscape.runs import TrainedRun
+from robustscape.runs import TrainedRun, columns
 
 #: Logits closer than this for all inputs are a constant.
 CONSTANT = 1e-6
@@ -95,8 +94,8 @@ def dead_layers(
         eps: radius; "run" for the run's own.
         samples: first samples of each split; None for all.
     """
-    size = radius(run, eps)
-    x, y = subset(run, "train", samples)
+    size = run.radius(eps)
+    x, y = run.subset("train", samples)
     attacked = x if size == 0 else craft(run.model, x, y, attack, size, seed=run.seed)
     highest = largest_preactivations(run.model, attacked)
     dead = [layer for layer, values in enumerate(highest) if (values <= 0).all()]
@@ -107,7 +106,7 @@ def dead_layers(
             for part, labels in zip(attacked.split(BATCH), y.split(BATCH), strict=True)
         ]
     )
-    inputs, labels = subset(run, "test", samples)
+    inputs, labels = run.subset("test", samples)
     with torch.no_grad():
         logits = torch.cat([run.model(part) for part in inputs.split(BATCH)])
     spread = (logits.amax(0) - logits.amin(0)).max().item()
@@ -125,7 +124,7 @@ def dead_layers(
     if dead:
         values.append(("gradient_before_dead", _gradient_before(run.model, attacked, y, dead[-1]), "1"))
     shared = {**columns(attack, size, "train", len(y)), "relu_layers": len(highest), "answer": commonest}
-    return rows(shared, ({"metric": metric, "value": value, "unit": unit} for metric, value, unit in values))
+    return [shared | {"metric": metric, "value": value, "unit": unit} for metric, value, unit in values]
 
 
 def _gradient_before(model: nn.Module, x: Tensor, y: Tensor, layer: int) -> float:

@@ -9,10 +9,9 @@ from pydantic import Field
 
 from robustscape.config.attacks import AttackSpec
 from robustscape.landscape import hessian
-from robustscape.landscape._protocol import columns, radius, rows, subset
 from robustscape.landscape.directions import flatten, parameters_of
 from robustscape.landscape.lanczos import density, quadrature
-from robustscape.runs import TrainedRun
+from robustscape.runs import TrainedRun, columns
 
 
 def hessian_density(
@@ -44,8 +43,8 @@ def hessian_density(
         split: which split.
         seed: of attack and start vectors.
     """
-    eps = radius(run, eps)
-    x, y = subset(run, split, samples)
+    eps = run.radius(eps)
+    x, y = run.subset(split, samples)
     operator, how = hessian.adversarial(run.model, x, y, attack, eps, convention="fixed", seed=seed)
     size, like = hessian.size(run.model), flatten(parameters_of(run.model))
     nodes, weights = quadrature(operator, size, steps, draws, like, seed)
@@ -60,10 +59,7 @@ def hessian_density(
         "draws": draws,
         "width": sigma,
     }
-    return rows(
-        shared,
-        (
-            {"eigenvalue": at, "metric": "spectral_density", "value": value, "unit": "1"}
-            for at, value in zip(grid.tolist(), values.tolist(), strict=True)
-        ),
-    )
+    return [
+        shared | {"eigenvalue": at, "metric": "spectral_density", "value": value, "unit": "1"}
+        for at, value in zip(grid.tolist(), values.tolist(), strict=True)
+    ]

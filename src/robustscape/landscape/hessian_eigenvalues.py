@@ -8,10 +8,9 @@ from pydantic import Field
 
 from robustscape.config.attacks import AttackSpec
 from robustscape.landscape import hessian
-from robustscape.landscape._protocol import columns, radius, rows, subset
 from robustscape.landscape.directions import flatten, parameters_of
 from robustscape.landscape.lanczos import dense_eigenpairs, top_eigenpairs
-from robustscape.runs import TrainedRun
+from robustscape.runs import TrainedRun, columns
 
 #: Up to so many parameters the full matrix is cheaper than Lanczos is uncertain.
 DENSE = 1024
@@ -52,8 +51,8 @@ def hessian_eigenvalues(
         split: which split.
         seed: of attack and start vector.
     """
-    eps = radius(run, eps)
-    x, y = subset(run, split, samples)
+    eps = run.radius(eps)
+    x, y = run.subset(split, samples)
     operator, how = hessian.adversarial(
         run.model, x, y, attack, eps, convention=convention, seed=seed, step=difference_step
     )
@@ -68,18 +67,16 @@ def hessian_eigenvalues(
         )
     shared = {**columns(attack, eps, split, len(y)), **how, "solver": solver, "which": which, "tolerance": tolerance}
     found = zip(pairs.values.tolist(), pairs.residuals.tolist(), pairs.converged.tolist(), strict=True)
-    return rows(
-        shared,
-        (
-            {
-                "rank": rank,
-                "residual": residual,
-                "converged": converged,
-                "products": pairs.products,
-                "metric": "hessian_eigenvalue",
-                "value": value,
-                "unit": "1",
-            }
-            for rank, (value, residual, converged) in enumerate(found, start=1)
-        ),
-    )
+    return [
+        shared
+        | {
+            "rank": rank,
+            "residual": residual,
+            "converged": converged,
+            "products": pairs.products,
+            "metric": "hessian_eigenvalue",
+            "value": value,
+            "unit": "1",
+        }
+        for rank, (value, residual, converged) in enumerate(found, start=1)
+    ]

@@ -8,10 +8,9 @@ from pydantic import Field
 
 from robustscape.config.attacks import AttackSpec
 from robustscape.landscape import hessian
-from robustscape.landscape._protocol import columns, radius, rows, subset
 from robustscape.landscape.directions import flatten, parameters_of
 from robustscape.landscape.lanczos import hutchinson
-from robustscape.runs import TrainedRun
+from robustscape.runs import TrainedRun, columns
 
 
 def hessian_trace(
@@ -35,11 +34,11 @@ def hessian_trace(
         split: which split.
         seed: of attack and vectors.
     """
-    eps = radius(run, eps)
-    x, y = subset(run, split, samples)
+    eps = run.radius(eps)
+    x, y = run.subset(split, samples)
     operator, how = hessian.adversarial(run.model, x, y, attack, eps, convention="fixed", seed=seed)
     estimates = hutchinson(operator, hessian.size(run.model), draws, flatten(parameters_of(run.model)), seed)
     error = (estimates.std() / draws**0.5).item()
     shared = {**columns(attack, eps, split, len(y)), **how, "solver": "hutchinson", "draws": draws}
-    entry = {"metric": "hessian_trace", "value": estimates.mean().item(), "unit": "1", "standard_error": error}
-    return rows(shared, [entry])
+    value = estimates.mean().item()
+    return [shared | {"metric": "hessian_trace", "value": value, "unit": "1", "standard_error": error}]

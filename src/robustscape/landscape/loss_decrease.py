@@ -8,7 +8,6 @@ import torch
 from pydantic import Field
 
 from robustscape.landscape import _ascent as ascent
-from robustscape.landscape._protocol import rows, subset
 from robustscape.landscape.directions import movable
 from robustscape.runs import TrainedRun
 
@@ -39,7 +38,7 @@ def loss_decrease(
     Cost: per batch 3 gradients and, for each of ``points``, 1 forward pass and 3 for each rate.
     """
     rho = ascent.radius(run, rho)
-    x, y = subset(run, split, samples)
+    x, y = run.subset(split, samples)
     model = ascent.measurable(run.model)
     mixes = torch.linspace(0, 1, points, dtype=torch.float64).tolist()
     names = ("at w", "at one step", "at two steps")
@@ -60,11 +59,8 @@ def loss_decrease(
                         move([*offsets, slope], [mu, 1 - mu, -lr])
                         sums[name, lr][i] += share * (before - ascent.loss(model, part, labels)).cpu()
     shared = ascent.columns(run, rho, batch, split, len(y))
-    return rows(
-        shared,
-        (
-            {"gradient": name, "lr": lr, "mu": mu, "metric": "loss_decrease", "value": value, "unit": "nats"}
-            for (name, lr), line in sums.items()
-            for mu, value in zip(mixes, line.tolist(), strict=True)
-        ),
-    )
+    return [
+        shared | {"gradient": name, "lr": lr, "mu": mu, "metric": "loss_decrease", "value": value, "unit": "nats"}
+        for (name, lr), line in sums.items()
+        for mu, value in zip(mixes, line.tolist(), strict=True)
+    ]

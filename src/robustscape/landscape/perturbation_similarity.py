@@ -16,11 +16,10 @@ from torch import Tensor
 
 from robustscape.attacks.craft import craft
 from robustscape.config.attacks import AttackSpec
-from robustscape.landscape._protocol import columns, radius, rows, subset
 from robustscape.landscape.directions import Direction, movable, unit_random
 from robustscape.landscape.eigenvector_surface import top_directions
 from robustscape.landscape.surface import evaluate
-from robustscape.runs import TrainedRun
+from robustscape.runs import TrainedRun, columns
 
 
 def cosines(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
@@ -56,10 +55,10 @@ def perturbation_similarity(
         hessian_samples: first training samples of the Hessian; None: as many as ``samples``.
         seed: of starts and directions.
     """
-    size = radius(run, eps)
-    x, y = subset(run, "train", samples)
-    inputs, labels = subset(run, "test", samples)
-    points = subset(run, "train", hessian_samples or samples)
+    size = run.radius(eps)
+    x, y = run.subset("train", samples)
+    inputs, labels = run.subset("test", samples)
+    points = run.subset("train", hessian_samples or samples)
     named: list[tuple[str, int, Direction]] = [
         ("eigenvector", 0, top_directions(run.model, *points, attack, size, 1, seed=seed)[0])
     ]
@@ -103,4 +102,4 @@ def perturbation_similarity(
                     for metric, value, unit in measured
                 ]
     shared = {**columns(attack, size, "train", len(y)), "hessian_samples": len(points[1])}
-    return rows(shared, entries)
+    return [shared | entry for entry in entries]

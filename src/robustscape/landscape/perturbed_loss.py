@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from robustscape.landscape import _ascent as ascent
-from robustscape.landscape._protocol import subset
 from robustscape.landscape.directions import movable
 from robustscape.runs import TrainedRun
 
@@ -38,7 +37,7 @@ def perturbed_loss(
     rows = []
     splits: list[tuple[str, Literal["train", "test"]]] = [("perturbed_loss", "train"), ("perturbed_test_loss", "test")]
     for metric, split in splits:
-        x, y = subset(run, split, samples)
+        x, y = run.subset(split, samples)
         sums = dict.fromkeys(steps, 0.0)
         with movable(model) as move:
             for part, labels, share in ascent.batches(x, y, batch):

@@ -8,13 +8,14 @@ these.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from robustscape.attacks.threat import Norm
+from robustscape.theory._rows import row
 
 
 class Problem(NamedTuple):
@@ -84,3 +85,10 @@ def hessian(function: Callable[[Tensor], Tensor], w: Tensor) -> Tensor:
 def farthest(a: Tensor, b: Tensor | float = 0.0) -> float:
     """Largest absolute difference of two tensors."""
     return (a - b).abs().max().item()
+
+
+def same(
+    check: str, quantity: str, a: Tensor, b: Tensor | float, *, tolerance: float, **parameters: Any
+) -> dict[str, Any]:
+    """The row that says that two tensors are nowhere further apart than ``tolerance``."""
+    return row(check, quantity, farthest(a, b), "==", 0.0, tolerance=tolerance, **parameters)

@@ -12,7 +12,7 @@ from torch import Tensor
 from robustscape.attacks.generator import SampleGenerator
 from robustscape.attacks.pgd import pgd
 from robustscape.attacks.threat import Threat
-from robustscape.theory._logistic import classes, farthest, losses, random_problem, worst_input, worst_losses
+from robustscape.theory._logistic import classes, losses, random_problem, same, worst_input, worst_losses
 from robustscape.theory._rows import row
 
 
@@ -57,16 +57,8 @@ def kanai2022_closed_form(
             found = F.cross_entropy(model(attacked), classes(y), reduction="none")
             at_worst = losses(w, worst_input(w, x, y, eps, norm), y)
             rows += [
-                row(
-                    norm,
-                    "largest |formula - loss at x'|",
-                    farthest(exact, at_worst),
-                    "==",
-                    0.0,
-                    tolerance=1e-12,
-                    **protocol,
-                ),
-                row(norm, "largest |formula - PGD|", farthest(exact, found), "==", 0.0, tolerance=1e-4, **protocol),
+                same(norm, "largest |formula - loss at x'|", exact, at_worst, tolerance=1e-12, **protocol),
+                same(norm, "largest |formula - PGD|", exact, found, tolerance=1e-4, **protocol),
                 row(norm, "PGD's largest excess", (found - exact).max().item(), "<=", 0.0, tolerance=1e-6, **protocol),
             ]
     return rows

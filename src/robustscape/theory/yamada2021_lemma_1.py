@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 
-from robustscape.theory._logistic import farthest, losses, random_problem, unit, worst_losses
+from robustscape.theory._logistic import losses, random_problem, same, unit, worst_losses
 from robustscape.theory._rows import row
 
 
@@ -58,7 +58,7 @@ def yamada2021_lemma_1(
             "seed": seed,
         }
         rows += [
-            row("eq 7", "largest |loss - formula|", farthest(curve, formula), "==", 0.0, tolerance=1e-12, **protocol),
+            same("eq 7", "largest |loss - formula|", curve, formula, tolerance=1e-12, **protocol),
             row("lemma 1", "smallest slope of y loss along cos t", slope.min().item(), ">", 0.0, **protocol),
             row(
                 "lemma 1",
@@ -69,14 +69,6 @@ def yamada2021_lemma_1(
                 tolerance=1e-12,
                 **protocol,
             ),
-            row(
-                "worst case",
-                "largest |closed form - grid|",
-                farthest(bound, curve.amax(0)),
-                "==",
-                0.0,
-                tolerance=1e-12,
-                **protocol,
-            ),
+            same("worst case", "largest |closed form - grid|", bound, curve.amax(0), tolerance=1e-12, **protocol),
         ]
     return rows

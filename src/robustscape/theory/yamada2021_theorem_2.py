@@ -12,7 +12,7 @@ from torch import Tensor
 from robustscape.attacks.generator import SampleGenerator
 from robustscape.attacks.threat import Threat
 from robustscape.landscape.logistic import fixed_hessian
-from robustscape.theory._logistic import classes, farthest, hessian, losses, random_problem, unit
+from robustscape.theory._logistic import classes, farthest, hessian, losses, random_problem, same, unit
 from robustscape.theory._rows import row
 
 
@@ -64,9 +64,9 @@ def _derivatives(dimension: int, samples: int, eps: float, seed: int, protocol: 
     equation_14 = fixed_hessian(w, points, classes(y))
     quantity = "largest |formula - autodiff|"
     return [
-        row("eq 13 corrected", quantity, farthest(corrected, gradient), "==", 0.0, tolerance=1e-12, **protocol),
+        same("eq 13 corrected", quantity, corrected, gradient, tolerance=1e-12, **protocol),
         row("eq 13 printed", quantity, farthest(printed, gradient), "!=", 0.0, tolerance=1e-6, **protocol),
-        row("eq 14", quantity, farthest(equation_14, autodiff), "==", 0.0, tolerance=1e-12, **protocol),
+        same("eq 14", quantity, equation_14, autodiff, tolerance=1e-12, **protocol),
     ]
 
 
@@ -77,16 +77,8 @@ def _second_moment(dimension: int, eps: float, draws: int, seed: int, protocol: 
     expected = eps**2 / 3 * torch.eye(dimension, dtype=torch.float64)
     error, mean_error = 6 * eps**2 / 3 / draws**0.5, 6 * eps / (3 * draws) ** 0.5
     return [
-        row("noise", "largest |E eta|", farthest(eta.mean(0)), "==", 0.0, tolerance=mean_error, **protocol),
-        row(
-            "noise",
-            "largest |E eta eta^T - eps^2/3 I|",
-            farthest(moment, expected),
-            "==",
-            0.0,
-            tolerance=error,
-            **protocol,
-        ),
+        same("noise", "largest |E eta|", eta.mean(0), 0.0, tolerance=mean_error, **protocol),
+        same("noise", "largest |E eta eta^T - eps^2/3 I|", moment, expected, tolerance=error, **protocol),
     ]
 
 
@@ -142,9 +134,7 @@ def _constant_margin(
         formula = factor * (x.T @ x / samples + variance * torch.eye(dimension, dtype=x.dtype))
         rise = torch.linalg.eigvalsh(noisy) - torch.linalg.eigvalsh(clean)
         rows += [
-            row(
-                check, "largest |formula - autodiff|", farthest(formula, noisy), "==", 0.0, tolerance=1e-12, **protocol
-            ),
+            same(check, "largest |formula - autodiff|", formula, noisy, tolerance=1e-12, **protocol),
             row(
                 check,
                 "smallest rise of an eigenvalue",

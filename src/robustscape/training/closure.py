@@ -37,12 +37,12 @@ class Closure:
         self._optimizer: torch.optim.Optimizer
         self._objective: Objective
         self._calls = 0
-        self._generator_state: Tensor | None = None
+        self._generator_states: list[Tensor] = []
 
     def begin(self, optimizer: torch.optim.Optimizer, objective: Objective) -> Callable[[], Tensor]:
         """Take up a new batch."""
         self._optimizer, self._objective, self._calls = optimizer, objective, 0
-        self._generator_state = torch.get_rng_state() if self._random else None
+        self._generator_states = _generator_states() if self._random else []
         return self
 
     def __call__(self) -> Tensor:
@@ -69,8 +69,10 @@ class Closure:
     def _pass(self) -> Iterator[None]:
         """One call of the step: the dropout of the first, statistics only in the wanted one."""
         wanted = self._calls == getattr(self._optimizer, "statistics_pass", 0)
-        if self._calls and self._generator_state is not None:
-            torch.set_rng_state(self._generator_state)
+        if self._calls and self._generator_states:
+            torch.set_rng_state(self._generator_states[0])
+            if len(self._generator_states) > 1:
+                torch.cuda.set_rng_state_all(self._generator_states[1:])
         self._calls += 1
         with nullcontext() if wanted else self._frozen_statistics():
             yield
@@ -84,3 +86,8 @@ class Closure:
         finally:
             for norm in self._norms:
                 norm.track_running_stats = True
+
+
+def _generator_states() -> list[Tensor]:
+    """Of the CPU's generator and those of the GPUs that are in use."""
+    return [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [])]

@@ -16,7 +16,7 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import torch
@@ -50,6 +50,10 @@ class ProbeContext:
     eps: float
     seed: int
     epoch: int
+
+    def subset(self, split: Literal["train", "test"], samples: int | None) -> tuple[Tensor, Tensor]:
+        """Inputs (n, ...) and labels (n,) of the first ``samples`` of a split, or of all of it."""
+        return (self.train if split == "train" else self.test).first(samples)
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def replay(
         points: interior points of the distortion's segment.
         samples: the monitor looks at the first so many training samples.
     """
-    x, y = run.train.inputs(slice(samples)), run.train.y[:samples]
+    x, y = run.subset("train", samples)
     found: list[dict[str, float]] = []
 
     def look(batch: int, model: nn.Module) -> None:

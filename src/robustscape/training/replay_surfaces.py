@@ -39,7 +39,7 @@ def replay_surfaces(
         samples: the monitor looks at the first so many training samples; the image is one of them.
         seed: of v2.
     """
-    x, y = run.train.inputs(slice(samples)), run.train.y[:samples]
+    x, y = run.subset("train", samples)
     robust: list[float] = []
 
     def look(batch: int, model: nn.Module) -> None:

@@ -19,17 +19,48 @@ Tensors = list[Tensor] | tuple[Tensor, ...]
 Radius = Literal["normalised", "constant"]
 
 
-def register(optimizer: torch.optim.Optimizer, **settings: Any) -> None:
-    """Hyper-parameters beside the optimizer's own: in ``param_groups``, and so in ``state_dict``."""
-    optimizer.defaults.update(settings)
-    for group in optimizer.param_groups:
-        for name, value in settings.items():
-            group.setdefault(name, value)
+class PerturbedSGD(torch.optim.SGD):
+    """PyTorch's SGD with another gradient, for which ``step`` needs a closure.
 
+    The closure clears the gradients, computes the loss of one batch, calls ``backward`` and returns the loss; a step calls it
+    as often as it needs to. Normalisation layers must learn their running statistics from call number ``statistics_pass``
+    only.
 
-def settings(optimizer: torch.optim.Optimizer, *names: str) -> list[Any]:
-    """Hyper-parameters that belong to all weights together: those of the first group."""
-    return [optimizer.param_groups[0][name] for name in names]
+    A subclass says which gradient: ``gradient(closure, **settings)`` leaves it in ``.grad``, the weights as they were, and
+    returns the loss. Its keyword-only arguments are hyper-parameters, in ``param_groups`` and so in ``state_dict``; those
+    of the first group hold for all weights together.
+
+    Args:
+        params: as in ``torch.optim.SGD``.
+        lr: learning rate.
+        settings: those of ``gradient``, and SGD's.
+    """
+
+    statistics_pass = 0
+    gradient: Callable[..., Tensor]
+
+    def __init__(self, params: Any, lr: float = 1e-3, **settings: Any) -> None:
+        own = {name: settings.pop(name, default) for name, default in self._own().items()}
+        super().__init__(params, lr, **settings)
+        self.register(**own)
+
+    @classmethod
+    def _own(cls) -> dict[str, Any]:
+        """The hyper-parameters beside SGD's, with their defaults."""
+        return cls.gradient.__kwdefaults__ or {}
+
+    def register(self, **settings: Any) -> None:
+        self.defaults.update(settings)
+        for group in self.param_groups:
+            for name, value in settings.items():
+                group.setdefault(name, value)
+
+    @torch.no_grad()
+    def step(self, closure: Closure) -> Tensor:  # type: ignore[override]
+        """One update; returns the loss before it."""
+        loss = self.gradient(closure, **{name: self.param_groups[0][name] for name in self._own()})
+        descend(self)
+        return loss
 
 
 def run(closure: Closure) -> Tensor:
@@ -81,8 +112,10 @@ def move(weights: Tensors, offsets: Tensors) -> None:
     """Go on by ``offsets``; only inside ``elsewhere``."""
     if not weights:
         return
-    for weight, moved in zip(weights, torch._foreach_add([w.data for w in weights], offsets), strict=True):
-        weight.data = moved
+    moved = [weight.detach().clone() for weight in weights]  # keeps the layout, and so the last bit of a pass
+    torch._foreach_add_(moved, offsets)
+    for weight, tensor in zip(weights, moved, strict=True):
+        weight.data = tensor
 
 
 @contextmanager

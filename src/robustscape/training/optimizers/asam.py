@@ -12,7 +12,7 @@ Cost: 2 forward and backward passes; one more set of weights in memory.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -21,37 +21,11 @@ from torch import Tensor
 from robustscape.training.optimizers import _perturb as perturb
 
 
-class ASAM(torch.optim.SGD):
-    """PyTorch's SGD with the gradient at adaptively perturbed weights; ``step`` needs a closure, see ``SAM``.
+class ASAM(perturb.PerturbedSGD):
+    """PyTorch's SGD with the gradient at adaptively perturbed weights."""
 
-    Args:
-        params: as in ``torch.optim.SGD``.
-        lr: learning rate.
-        rho: radius, relative to the weights.
-        eta: added to the weights' sizes.
-        momentum: of the SGD step.
-        weight_decay: of the SGD step, coupled.
-    """
-
-    statistics_pass = 0
-
-    def __init__(
-        self,
-        params: Any,
-        lr: float = 1e-3,
-        *,
-        rho: float = 0.5,
-        eta: float = 0.01,
-        momentum: float = 0.0,
-        weight_decay: float = 0.0,
-    ) -> None:
-        super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay)
-        perturb.register(self, rho=rho, eta=eta)
-
-    @torch.no_grad()
-    def step(self, closure: perturb.Closure) -> Tensor:  # type: ignore[override]
-        """One update; returns the loss before it."""
-        rho, eta = perturb.settings(self, "rho", "eta")
+    def gradient(self, closure: perturb.Closure, *, rho: float = 0.5, eta: float = 0.01) -> Tensor:
+        """The gradient at w^p."""
         loss = perturb.run(closure)
         weights = perturb.reached(self)
         with perturb.elsewhere(weights):
@@ -64,7 +38,6 @@ class ASAM(torch.optim.SGD):
                 torch._foreach_mul_(offsets, sizes)
                 perturb.move(weights, offsets)
             perturb.run(closure)
-        perturb.descend(self)
         return loss
 
 

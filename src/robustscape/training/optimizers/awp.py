@@ -4,20 +4,22 @@
 
 Per batch, with the inputs attacked at theta: one ascent step makes v, of the bound's length along the gradient of every
 weight tensor of at least two dimensions (biases and batch normalisation do not move); SGD takes its step at theta + v,
-where momentum and weight decay see theta + v too; the same v is taken away again. Cost: two closure calls. Batch
-statistics are updated by the second.
+where momentum and weight decay see theta + v too; the same v is taken away again, by subtraction, which rounds. Cost: two
+closure calls. Batch statistics are updated by the second.
 
 The authors' code moves a copy by SGD and normalises the difference; its learning rate cancels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Annotated
+from collections.abc import Iterable
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
 from torch import Tensor
+
+from robustscape.training.optimizers import _perturb as perturb
 
 
 def awp(
@@ -45,49 +47,36 @@ class AWP(torch.optim.SGD):
 
     statistics_pass = 1
 
-    def __init__(self, parameters: Iterable[torch.nn.Parameter], *, gamma: float, **settings: float) -> None:
-        super().__init__(parameters, **settings)  # type: ignore[arg-type]
+    def __init__(self, params: Any, lr: float = 1e-3, *, gamma: float = 0.01, **settings: Any) -> None:
+        super().__init__(params, lr, **settings)
         self.gamma = gamma
 
-    def step(self, closure: Callable[[], Tensor]) -> Tensor:  # type: ignore[override]
+    @torch.no_grad()
+    def step(self, closure: perturb.Closure) -> Tensor:  # type: ignore[override]
         """One update; the loss at theta, before the perturbation."""
         parameters = [p for group in self.param_groups for p in group["params"]]
-        loss = closure()
-        moves = perturb(parameters, self.gamma)
-        closure()
-        super().step()
-        restore(parameters, moves)
+        loss, moved = gradient_at_worst_weights(closure, parameters, self.gamma)
+        for weight, v in moved:
+            weight.add_(v)
+        perturb.descend(self)
+        for weight, v in moved:
+            weight.sub_(v)
         return loss
 
 
 @torch.no_grad()
-def perturb(parameters: Sequence[Tensor], gamma: float) -> list[Tensor | None]:
-    """Move every weight tensor by gamma ||w|| g / ||g|| along its gradient; the moves, None where there is none."""
-    moves: list[Tensor | None] = []
-    for p in parameters:
-        move = None
-        if p.grad is not None and p.dim() >= 2:
-            move = p.grad * (gamma * p.norm() / (p.grad.norm() + 1e-20))
-            p.add_(move)
-        moves.append(move)
-    return moves
-
-
-@torch.no_grad()
-def restore(parameters: Sequence[Tensor], moves: Sequence[Tensor | None]) -> None:
-    """Take the moves away again."""
-    for p, move in zip(parameters, moves, strict=True):
-        if move is not None:
-            p.sub_(move)
-
-
-def gradient_at_worst_weights(closure: Callable[[], Tensor], parameters: Sequence[Tensor], *, gamma: float) -> Tensor:
-    """Leave the gradient at theta + v in ``.grad`` and the weights at theta, bit for bit; the loss at theta."""
-    loss = closure()
-    kept = [p.detach().clone() for p in parameters]
-    perturb(parameters, gamma)
-    closure()
-    with torch.no_grad():
-        for p, before in zip(parameters, kept, strict=True):
-            p.copy_(before)
-    return loss
+def gradient_at_worst_weights(
+    closure: perturb.Closure, parameters: Iterable[Tensor], gamma: float
+) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+    """Leave the gradient at theta + v in ``.grad`` and the weights at theta, bit for bit; the loss there, and (theta_l, v_l)."""
+    loss = perturb.run(closure)
+    moved = [
+        (p, p.grad * (gamma * p.norm() / (p.grad.norm() + 1e-20)))
+        for p in parameters
+        if p.grad is not None and p.dim() >= 2
+    ]
+    with perturb.elsewhere([weight for weight, _ in moved]):
+        for weight, v in moved:
+            weight.data = weight.clone().add_(v)
+        perturb.run(closure)
+    return loss, moved

@@ -14,6 +14,10 @@ and the last makes the outer update theta <- theta - lr (theta - mu), in which g
 The parameters hold t while the inner steps last. ``finish_epoch`` makes the outer update early, of the steps done so far,
 so that what is evaluated and saved after an epoch is theta. Memory: 2 copies of the weights and 2 momentum buffers (3 and
 2 for second order). Cost of a step: one closure call, as SGD's.
+
+With adversarial weight perturbation (appendix D) g is the gradient at t + v, where v is found at t as ``awp`` finds it, the
+inputs being attacked at t. The pull, noise, weight decay and averages see t, not t + v. Cost of a step: two closure calls, of
+which the second updates batch statistics.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ from pydantic import Field
 from torch import Tensor
 
 from robustscape.errors import ConfigError
+from robustscape.training.optimizers.awp import gradient_at_worst_weights
 
 Order = Literal["first", "second"]
 Protocol = Literal["algorithm", "release"]
@@ -48,6 +53,7 @@ def entropy_sgd(
     averaging: Annotated[float, Field(ge=0, lt=1)] = 0.75,
     order: Literal["first", "second"] = "first",
     protocol: Literal["algorithm", "release"] = "release",
+    awp_gamma: Annotated[float, Field(ge=0)] = 0.0,
 ) -> torch.optim.Optimizer:
     """Entropy-SGD over ``parameters``; an epoch stays one pass over the data, however many inner steps there are.
 
@@ -66,6 +72,7 @@ def entropy_sgd(
             "release": what the authors' public code does: Nesterov momentum on g (its buffer starts anew with every
             outer update and holds neither pull nor noise) and on the outer step, weight decay in both, noise of standard
             deviation sqrt(2 eta') eps.
+        awp_gamma: length of the adversarial perturbation of a layer, relative to the layer's norm; 0: none.
     """
     return EntropySGD(
         parameters,
@@ -79,6 +86,7 @@ def entropy_sgd(
         averaging=averaging,
         order=order,
         protocol=protocol,
+        awp_gamma=awp_gamma,
     )
 
 
@@ -87,19 +95,10 @@ class EntropySGD(torch.optim.Optimizer):
 
     Args:
         parameters: what is trained.
-        gradient: leaves the gradient of a batch in ``.grad`` and returns its loss; None: calls the closure once.
-        statistics_pass: which of the closure's calls updates batch statistics.
         settings: those of ``entropy_sgd``.
     """
 
-    def __init__(
-        self,
-        parameters: Iterable[torch.nn.Parameter],
-        *,
-        gradient: Callable[[Closure, list[Tensor]], Tensor] | None = None,
-        statistics_pass: int = 0,
-        **settings: Any,
-    ) -> None:
+    def __init__(self, parameters: Iterable[torch.nn.Parameter], **settings: Any) -> None:
         if settings["protocol"] == "algorithm" and settings["momentum"]:
             raise ConfigError(
                 f"entropy_sgd: the protocol 'algorithm' has no momentum, got {settings['momentum']}; "
@@ -107,16 +106,22 @@ class EntropySGD(torch.optim.Optimizer):
             )
         # "done" counts the inner steps since the last outer update, "draws" all of them; "seed" is set by the first.
         super().__init__(parameters, {**settings, "done": 0, "draws": 0, "seed": None})
-        self.gradient = gradient
-        self.statistics_pass = statistics_pass
+
+    @property
+    def statistics_pass(self) -> int:
+        """Which of the closure's calls updates batch statistics."""
+        return 1 if self.param_groups[0]["awp_gamma"] else 0
 
     def step(self, closure: Closure) -> Tensor:  # type: ignore[override]
         """One inner step, and the outer update if it is the last; the loss at t before it."""
         for group in self.param_groups:
             if group["done"] == 0:
                 self._depart(group)
-        parameters = [p for group in self.param_groups for p in group["params"]]
-        loss = closure() if self.gradient is None else self.gradient(closure, parameters)
+        if gamma := self.param_groups[0]["awp_gamma"]:
+            parameters = [p for group in self.param_groups for p in group["params"]]
+            loss, _ = gradient_at_worst_weights(closure, parameters, gamma)
+        else:
+            loss = closure()
         with torch.no_grad():
             for group in self.param_groups:
                 self._inner(group)

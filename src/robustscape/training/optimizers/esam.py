@@ -32,7 +32,7 @@ class SampleClosure(Protocol):
         ...
 
 
-class ESAM(torch.optim.SGD):
+class ESAM(perturb.PerturbedSGD):
     """PyTorch's SGD with ESAM's gradient; ``step`` needs a closure with ``per_sample``.
 
     Which tensors take part is a function of ``seed`` and of the number of steps done, both in ``state_dict``.
@@ -40,39 +40,19 @@ class ESAM(torch.optim.SGD):
     Args:
         params: as in ``torch.optim.SGD``.
         lr: learning rate.
-        rho: radius, normalised.
-        beta: probability of a tensor to take part in the ascent.
-        gamma: share of the batch in the descent.
         seed: of the choice of tensors; None: the one torch was seeded with.
-        momentum: of the SGD step.
-        weight_decay: of the SGD step, coupled.
+        settings: those of ``gradient``, and SGD's.
     """
 
-    statistics_pass = 0
+    def __init__(self, params: Any, lr: float = 1e-3, *, seed: int | None = None, **settings: Any) -> None:
+        super().__init__(params, lr, **settings)
+        self.register(seed=torch.initial_seed() % 2**63 if seed is None else seed, steps_done=0)
 
-    def __init__(
-        self,
-        params: Any,
-        lr: float = 1e-3,
-        *,
-        rho: float = 0.05,
-        beta: float = 0.5,
-        gamma: float = 0.5,
-        seed: int | None = None,
-        momentum: float = 0.0,
-        weight_decay: float = 0.0,
-    ) -> None:
-        super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay)
-        seed = torch.initial_seed() % 2**63 if seed is None else seed
-        perturb.register(self, rho=rho, beta=beta, gamma=gamma, seed=seed, steps_done=0)
-
-    @torch.no_grad()
-    def step(self, closure: SampleClosure) -> Tensor:  # type: ignore[override]
-        """One update; returns the mean loss before it."""
+    def gradient(self, closure: SampleClosure, *, rho: float = 0.05, beta: float = 0.5, gamma: float = 0.5) -> Tensor:
+        """The gradient at w^p of the samples chosen."""
         if not hasattr(closure, "per_sample"):
             raise TypeError("ESAM chooses among the samples of a batch: its closure must offer per_sample(index).")
-        rho, beta, gamma = perturb.settings(self, "rho", "beta", "gamma")
-        before = self._first_pass(closure)
+        before = self._first_pass(closure, beta)
         climbing = perturb.reached(self)
         offsets = perturb.ascent(perturb.take(climbing), rho / beta, "normalised")
         with perturb.elsewhere(climbing):
@@ -85,17 +65,16 @@ class ESAM(torch.optim.SGD):
             with torch.enable_grad():
                 self.zero_grad()
                 closure.per_sample(index).mean().backward()
-        perturb.descend(self)
         return before.mean()
 
-    def _first_pass(self, closure: SampleClosure) -> Tensor:
+    def _first_pass(self, closure: SampleClosure, beta: float) -> Tensor:
         """Losses (n,) at the weights; the tensors drawn for the ascent have their gradients."""
         group = self.param_groups[0]
         weights = [p for g in self.param_groups for p in g["params"] if p.requires_grad]
         # PCG64's raw stream is guaranteed not to change; the upper 53 bits make a uniform number.
         raw = np.random.PCG64([group["seed"], group["steps_done"]]).random_raw(len(weights))
         group["steps_done"] += 1
-        resting = [w for w, drawn in zip(weights, (raw >> 11) / 2.0**53 < group["beta"], strict=True) if not drawn]
+        resting = [w for w, drawn in zip(weights, (raw >> 11) / 2.0**53 < beta, strict=True) if not drawn]
         try:
             for weight in resting:
                 weight.requires_grad_(False)

@@ -10,7 +10,7 @@ Cost: 2 forward and backward passes; one more set of weights and one of gradient
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -19,37 +19,11 @@ from torch import Tensor
 from robustscape.training.optimizers import _perturb as perturb
 
 
-class GSAM(torch.optim.SGD):
-    """PyTorch's SGD with the surrogate gap's gradient; ``step`` needs a closure, see ``SAM``.
+class GSAM(perturb.PerturbedSGD):
+    """PyTorch's SGD with the surrogate gap's gradient."""
 
-    Args:
-        params: as in ``torch.optim.SGD``.
-        lr: learning rate.
-        rho: radius, normalised.
-        alpha: weight of the orthogonal part.
-        momentum: of the SGD step.
-        weight_decay: of the SGD step, coupled.
-    """
-
-    statistics_pass = 0
-
-    def __init__(
-        self,
-        params: Any,
-        lr: float = 1e-3,
-        *,
-        rho: float = 0.05,
-        alpha: float = 0.1,
-        momentum: float = 0.0,
-        weight_decay: float = 0.0,
-    ) -> None:
-        super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay)
-        perturb.register(self, rho=rho, alpha=alpha)
-
-    @torch.no_grad()
-    def step(self, closure: perturb.Closure) -> Tensor:  # type: ignore[override]
-        """One update; returns the loss before it."""
-        rho, alpha = perturb.settings(self, "rho", "alpha")
+    def gradient(self, closure: perturb.Closure, *, rho: float = 0.05, alpha: float = 0.1) -> Tensor:
+        """g_p - alpha g_o."""
         loss = perturb.run(closure)
         weights = perturb.reached(self)
         plain = perturb.take(weights)
@@ -64,7 +38,6 @@ class GSAM(torch.optim.SGD):
             orthogonal = torch._foreach_sub(plain, torch._foreach_mul(perturbed, along))
             torch._foreach_sub_(perturbed, orthogonal, alpha=alpha)
             perturb.give(weights, perturbed)
-        perturb.descend(self)
         return loss
 
 

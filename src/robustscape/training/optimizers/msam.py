@@ -12,7 +12,7 @@ Cost: N + 1 forward and backward passes, as SAM-N; one more set of weights and, 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -21,39 +21,13 @@ from torch import Tensor
 from robustscape.training.optimizers import _perturb as perturb
 
 
-class MSAM(torch.optim.SGD):
-    """PyTorch's SGD with the mean gradient at the perturbed weights; ``step`` needs a closure, see ``SAM``.
+class MSAM(perturb.PerturbedSGD):
+    """PyTorch's SGD with the mean gradient at the perturbed weights."""
 
-    Args:
-        params: as in ``torch.optim.SGD``.
-        lr: learning rate.
-        rho: radius of the whole ascent.
-        steps: N, ascent steps of length rho / N.
-        radius: "normalised" or "constant".
-        momentum: of the SGD step.
-        weight_decay: of the SGD step, coupled.
-    """
-
-    statistics_pass = 0
-
-    def __init__(
-        self,
-        params: Any,
-        lr: float = 1e-3,
-        *,
-        rho: float = 0.05,
-        steps: int = 2,
-        radius: perturb.Radius = "normalised",
-        momentum: float = 0.0,
-        weight_decay: float = 0.0,
-    ) -> None:
-        super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay)
-        perturb.register(self, rho=rho, steps=steps, radius=radius)
-
-    @torch.no_grad()
-    def step(self, closure: perturb.Closure) -> Tensor:  # type: ignore[override]
-        """One update; returns the loss before it."""
-        rho, steps, radius = perturb.settings(self, "rho", "steps", "radius")
+    def gradient(
+        self, closure: perturb.Closure, *, rho: float = 0.05, steps: int = 2, radius: perturb.Radius = "normalised"
+    ) -> Tensor:
+        """The mean of the gradients along the ascent."""
         loss = perturb.run(closure)
         weights = perturb.reached(self)
         mean: list[Tensor] = []
@@ -64,11 +38,10 @@ class MSAM(torch.optim.SGD):
                 perturb.run(closure)
                 gradients = perturb.take(weights)
                 if number == 1:
-                    mean = [g.clone() for g in gradients] if steps > 1 else gradients
+                    mean = gradients
                 elif weights:
                     torch._foreach_lerp_(mean, gradients, 1 / number)  # exact where all gradients are equal (rho = 0)
         perturb.give(weights, mean)
-        perturb.descend(self)
         return loss
 
 

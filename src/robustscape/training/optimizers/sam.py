@@ -18,7 +18,7 @@ Cost: N + 1 forward and backward passes on the same batch, and one more set of w
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -27,49 +27,19 @@ from torch import Tensor
 from robustscape.training.optimizers import _perturb as perturb
 
 
-class SAM(torch.optim.SGD):
-    """PyTorch's SGD with the gradient at the perturbed weights; ``step`` needs a closure.
+class SAM(perturb.PerturbedSGD):
+    """PyTorch's SGD with the gradient at the perturbed weights."""
 
-    The closure clears the gradients, computes the loss of one batch, calls ``backward`` and returns the loss; a step calls it
-    N + 1 times. Normalisation layers must learn their running statistics from call number ``statistics_pass`` only.
-
-    Args:
-        params: as in ``torch.optim.SGD``.
-        lr: learning rate.
-        rho: radius of the whole ascent.
-        steps: N, ascent steps of length rho / N.
-        radius: "normalised" or "constant".
-        momentum: of the SGD step.
-        weight_decay: of the SGD step, coupled.
-    """
-
-    statistics_pass = 0
-
-    def __init__(
-        self,
-        params: Any,
-        lr: float = 1e-3,
-        *,
-        rho: float = 0.05,
-        steps: int = 1,
-        radius: perturb.Radius = "normalised",
-        momentum: float = 0.0,
-        weight_decay: float = 0.0,
-    ) -> None:
-        super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay)
-        perturb.register(self, rho=rho, steps=steps, radius=radius)
-
-    @torch.no_grad()
-    def step(self, closure: perturb.Closure) -> Tensor:  # type: ignore[override]
-        """One update; returns the loss before it."""
-        rho, steps, radius = perturb.settings(self, "rho", "steps", "radius")
+    def gradient(
+        self, closure: perturb.Closure, *, rho: float = 0.05, steps: int = 1, radius: perturb.Radius = "normalised"
+    ) -> Tensor:
+        """The gradient at the end of the ascent."""
         loss = perturb.run(closure)
         weights = perturb.reached(self)
         with perturb.elsewhere(weights):
             for _ in range(steps):
                 perturb.move(weights, perturb.ascent(perturb.take(weights), rho / steps, radius))
                 perturb.run(closure)
-        perturb.descend(self)
         return loss
 
 

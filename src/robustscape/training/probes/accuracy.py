@@ -25,7 +25,5 @@ def accuracy(
     The attack's random streams are the run's seed and the samples' numbers, the same after every epoch, so that two epochs
     differ by their weights only.
     """
-    data = context.train if split == "train" else context.test
-    return accuracy_under_attack(
-        context.model, data.inputs(slice(samples)), data.y[:samples], attack, context.eps, context.seed
-    )
+    x, y = context.subset(split, samples)
+    return accuracy_under_attack(context.model, x, y, attack, context.eps, context.seed)

@@ -27,6 +27,5 @@ def distortion(
         points: interior points of the segment.
         samples: first samples of the split; None for all.
     """
-    data = context.train if split == "train" else context.test
-    x, y = data.inputs(slice(samples)), data.y[:samples]
+    x, y = context.subset(split, samples)
     return share(*distorted(context.model, x, y, context.eps, points))

@@ -23,5 +23,5 @@ def gradient_cosine(
 
     Batch normalisation is in eval mode; the ascents have radius ``rho``. Cost: 4 gradients a batch.
     """
-    x, y = context.train.inputs(slice(samples)), context.train.y[:samples]
+    x, y = context.train.first(samples)
     return cosine_of_ascents(context.model, x, y, rho, batch)

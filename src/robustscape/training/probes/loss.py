@@ -25,8 +25,7 @@ def loss(
 
     The attack's random streams are those of the probe ``accuracy``, so the two speak of the same attacked inputs.
     """
-    data = context.train if split == "train" else context.test
-    x, y = data.inputs(slice(samples)), data.y[:samples]
+    x, y = context.subset(split, samples)
     if attack is not None and context.eps > 0:
         x = craft(context.model, x, y, attack, context.eps, seed=context.seed)
     return evaluate(context.model, x, y)[0].double().mean().item()

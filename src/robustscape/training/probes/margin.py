@@ -31,8 +31,7 @@ def margin(
         split: which split.
         samples: first samples of the split; None for all.
     """
-    data = context.train if split == "train" else context.test
-    x, y = data.inputs(slice(samples)), data.y[:samples]
+    x, y = context.subset(split, samples)
     if attack is not None:
         x = craft(context.model, x, y, attack, context.eps, seed=context.seed)
     logits = torch.cat([predict(context.model, part) for part in x.split(512)])

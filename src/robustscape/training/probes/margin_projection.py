@@ -32,7 +32,6 @@ def margin_projection(
         split: which split.
         samples: first samples of the split; None for all.
     """
-    data = context.train if split == "train" else context.test
-    x, y = data.inputs(slice(samples)), data.y[:samples]
+    x, y = context.subset(split, samples)
     found = projections(context.model, x, y, attack, context.eps, context.seed, bridges)
     return combined(found, weights)

@@ -25,5 +25,5 @@ def nonlinearity(
         split: which split.
         samples: first samples of the split; None for all.
     """
-    data = context.train if split == "train" else context.test
-    return gamma(context.model, data.inputs(slice(samples)), data.y[:samples], context.eps).mean().item()
+    x, y = context.subset(split, samples)
+    return gamma(context.model, x, y, context.eps).mean().item()
