@@ -23,15 +23,19 @@ from made_up import (
     surface_rows,
     transfer_rows,
 )
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from robustscape import catalog
+from robustscape.config.experiment import load
 from robustscape.config.studies import Item
 from robustscape.errors import ConfigError
 from robustscape.report import style
+from robustscape.report.figures import _parts
 from robustscape.report.items import aggregate, derive
 
 FACTORS = ["dataset", "architecture", "noise", "norm", "epsilon"]
+CONFIG = Path(__file__).parents[2] / "config"
 
 
 def case(name: str) -> tuple[Item, pd.DataFrame]:
@@ -56,16 +60,14 @@ def case(name: str) -> tuple[Item, pd.DataFrame]:
         )
     elif name == "planes":
         rows, factors, options = plane_rows(), ["panel", "layer", "method", "point"], {"labels": {"(b)": ["t", "loss"]}}
-    elif name == "surface_panels":
-        rows, factors = surface_rows(7), ["epsilon", "alpha", "beta"]
-        options = {"x": "alpha", "y": "beta", "panel": "epsilon", "metric": "loss", "wrap": 1}
     elif name == "paths":
         rows, factors, options = path_rows(), ["panel", "shape", "place"], {"grey": ["ball"], "wrap": 2}
     elif name == "progress":
         rows, factors, metrics = progress_rows(), ["method", "epoch"], ["train_accuracy", "test_accuracy", "seconds"]
         options = {"hue": "method", "against": ["epoch", "seconds"]}
     else:
-        rows, factors, options = surface_rows(7), ["epsilon", "alpha", "beta"], {"panel": "epsilon"}
+        rows, factors = surface_rows(7), ["epsilon", "alpha", "beta"]
+        options = {"metric": "loss", "panel": "epsilon", "wrap": 4, "share_z": True}
     item = make_item(kind="figure", draw=name, title="A title", factors=factors, metrics=metrics, options=options)
     return item, aggregate(derive(rows, factors, metrics), factors, printed).assign(scale="small")
 
@@ -76,7 +78,6 @@ def drawn(name: str, **changes) -> tuple[Figure, pd.DataFrame]:
 
 
 NAMES = [
-    "surface_panels",
     "paths",
     "progress",
     "curves",
@@ -250,3 +251,53 @@ def test_colours_are_distinct_and_ordered_for_numbers() -> None:
     light = [np.dot(c[:3], (0.299, 0.587, 0.114)) for c in style.colours([0.0, 0.1, 0.2, 0.3])]
     assert light == sorted(light) and light[-1] < 0.85
     assert style.colours(["PGD", "RANDOM"]) == list(style.OKABE_ITO[:2])
+
+
+def test_a_method_has_one_colour_whatever_stands_beside_it() -> None:
+    assert style.colours(["bat", "trades"]) == style.colours(["at", "trades", "bat"])[:0:-1]
+    assert style.colours(["new", "fast_at"])[1] == style.colours(["fast_at"])[0]
+    assert len(set(style.colours(["at", "fast_at", "x", "y", "trades"]))) == 5
+
+
+def test_titles_fit_the_narrowest_figure() -> None:
+    figure = style.panels(1, 1)[0]
+    titles = [item.title for study in load(CONFIG, "small").studies.values() for item in study.items.values()]
+    assert len(titles) > 90
+    for title in titles:
+        style.dress(figure, title, "")
+        box = figure._suptitle.get_window_extent(FigureCanvasAgg(figure).get_renderer())
+        assert box.x1 <= figure.bbox.x1, title
+        assert " ".join(figure.get_suptitle().split()) == title
+
+
+def test_lines_are_wrapped_evenly() -> None:
+    assert style.wrap("", 10) == ""
+    assert style.wrap("one two three four five six", 24) == "one two three\nfour five six"
+    assert style.wrap("short", 24) == "short"
+
+
+def test_a_lone_column_lies_on_its_side_and_epochs_are_whole() -> None:
+    rows = pd.concat([progress_rows(), progress_rows().assign(method="at")])
+    rows = aggregate(rows[rows["metric"] != "seconds"].drop_duplicates(), ["method", "epoch"])
+    item = make_item(kind="figure", draw="curves", options={"x": "epoch", "hue": "method"}, factors=["method", "epoch"])
+    figure = catalog.load("figure", "curves")(rows, item, **item.options)
+    figure.draw_without_rendering()
+    assert len(figure.axes) == 2 and len({axes.get_position().y0 for axes in figure.axes}) == 1
+    for axes in figure.axes:
+        assert axes.get_xlabel() == "epoch" and axes.get_ylabel()
+        assert all(tick % 1 == 0 for tick in axes.get_xticks())
+
+
+def test_narrow_logarithmic_axes_have_plain_numbers() -> None:
+    figure, grid = style.panels(1, 1)
+    grid[0, 0].plot([1, 2], [0.4, 4.5])
+    _parts.log_y(grid[0, 0])
+    figure.draw_without_rendering()
+    said = [label.get_text() for label in grid[0, 0].get_yticklabels()]
+    assert {"0.5", "1", "2"} <= set(said)
+
+
+def test_a_panel_of_missing_numbers_says_so() -> None:
+    item, rows = case("curves")
+    figure = catalog.load("figure", "curves")(rows.assign(value=np.nan, paper_value=np.nan), item, **item.options)
+    assert "not measured" in [text.get_text() for axes in figure.axes for text in axes.texts]

@@ -30,18 +30,16 @@ SURFACE = {"x": "alpha", "y": "beta", "panel": "epsilon", "metric": "loss"}
 
 def test_surfaces_have_their_own_heights_and_wrap() -> None:
     rows = surface_rows(9)
-    figure = drawn("surface_panels", rows, ["epsilon", "alpha", "beta"], wrap=1, **SURFACE)
+    figure = drawn("surface_3d", rows, ["epsilon", "alpha", "beta"], wrap=1, **SURFACE)
     assert len(figure.axes) == rows["epsilon"].nunique()
     for axes, (_, part) in zip(figure.axes, rows[rows["metric"] == "loss"].groupby("epsilon"), strict=True):
         assert axes.get_zlim()[1] == pytest.approx(part["value"].max())
         assert axes.get_zlim()[0] < part["value"].min() and len(axes.collections) == 2  # surface and contours
-    flat = drawn("surface_panels", rows, ["epsilon", "alpha", "beta"], contours=0, **SURFACE)
-    assert all(len(axes.collections) == 1 for axes in flat.axes)
 
 
 def test_places_without_a_panel_are_empty_and_large_grids_thinned() -> None:
     rows = pd.concat([surface_rows(91).query("epsilon == 0").assign(epsilon=e) for e in (1.0, 2.0, 3.0)])
-    figure = drawn("surface_panels", rows, ["epsilon", "alpha", "beta"], wrap=2, **SURFACE)
+    figure = drawn("surface_3d", rows, ["epsilon", "alpha", "beta"], wrap=2, **SURFACE)
     assert len(figure.axes) == 3
     assert len(figure.axes[0].collections[0].get_paths()) <= 61**2
 
@@ -49,9 +47,9 @@ def test_places_without_a_panel_are_empty_and_large_grids_thinned() -> None:
 def test_a_factor_on_no_axis_is_refused() -> None:
     rows = pd.concat([surface_rows(5).assign(norm=norm) for norm in ("L2", "Linf")])
     with pytest.raises(ConfigError, match="norm"):
-        drawn("surface_panels", rows, ["norm", "epsilon", "alpha", "beta"], **SURFACE)
+        drawn("surface_3d", rows, ["norm", "epsilon", "alpha", "beta"], **SURFACE)
     with pytest.raises(ConfigError, match="no column"):
-        drawn("surface_panels", surface_rows(5), ["epsilon", "alpha", "beta"], **SURFACE | {"panel": "norm"})
+        drawn("surface_3d", surface_rows(5), ["epsilon", "alpha", "beta"], **SURFACE | {"panel": "norm"})
 
 
 def test_paths_are_joined_in_their_order_and_single_points_marked() -> None:
@@ -80,7 +78,7 @@ def test_progress_is_shown_against_epochs_and_seconds() -> None:
     np.testing.assert_allclose(train[0][1].get_xdata(), [1, 2, 3, 4, 5])
     np.testing.assert_allclose(train[1][1].get_xdata(), [2.5, 5, 7.5, 10, 12.5])
     np.testing.assert_allclose(train[1][1].get_ydata(), [46, 51, 56, 61, 66])
-    assert [axes.get_xlabel() for axes in figure.axes[2:]] == ["epoch", "seconds (s)"]
+    assert [axes.get_xlabel() for axes in figure.axes[2:]] == ["epoch", "time (s)"]
     assert [figure.axes[i].get_ylabel() for i in (0, 2)] == ["train accuracy (%)", "test accuracy (%)"]
     alone = drawn("progress", rows, ["method", "epoch"], metrics, hue="method")
     assert len(alone.axes) == 3

@@ -79,7 +79,10 @@ def made_once(tmp_path_factory) -> tuple[dict[str, Study], Path]:
         kind="figure", draw="curves", title="Curves", factors=[*FACTORS, "alpha"], metrics=["loss"], options=options
     )
     surface = make_item(
-        kind="figure", draw="surface_3d", factors=["epsilon", "alpha", "beta"], options={"panel": "epsilon"}
+        kind="figure",
+        draw="surface_3d",
+        factors=["epsilon", "alpha", "beta"],
+        options={"metric": "loss", "panel": "epsilon"},
     )
     first = make_study("yamada2021", table_1=table, table_2=own, table_3=missing, figure_1=curves)
     second = make_study("kim2023", figure_4_1=surface)

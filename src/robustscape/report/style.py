@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar
@@ -20,6 +21,21 @@ from robustscape.report.words import is_number
 
 #: Okabe & Ito (2008), distinct under every common colour vision; its yellow is too light for lines and comes last.
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+#: The same method has the same colour in every picture of a work: its place in ``OKABE_ITO``.
+METHODS = {
+    method: place
+    for place, methods in enumerate(
+        (
+            ("at", "AT", "fast_at"),
+            ("AT+EnSGD", "pgd2_at"),
+            ("AWP", "bat", "single_step_checkpoints"),
+            ("AWP+EnSGD", "gradalign"),
+            ("AWP (small γ)", "trades"),
+            ("fast_at_eps_schedule",),
+        )
+    )
+    for method in methods
+}
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 GREY = "#6B7280"
 INK = "#1F2933"
@@ -88,10 +104,13 @@ def render(figure: Figure) -> dict[str, bytes]:
 
 
 def colours(levels: Sequence[Any]) -> list[Any]:
-    """One colour a level: viridis in order for three and more numbers, Okabe-Ito for everything else."""
+    """One colour a level: viridis in order for three and more numbers, else Okabe-Ito: ``METHODS``, then what is left."""
     if len(levels) > 2 and all(is_number(level) for level in levels):
         return list(matplotlib.colormaps[SEQUENTIAL](np.linspace(0.0, 0.88, len(levels))))
-    return [OKABE_ITO[i % len(OKABE_ITO)] for i in range(len(levels))]
+    places = {METHODS[level]: level for level in reversed(levels) if level in METHODS}
+    rest = itertools.cycle([i for i in range(len(OKABE_ITO)) if i not in places])
+    known = {level: place for place, level in places.items()}
+    return [OKABE_ITO[known[level] if level in known else next(rest)] for level in levels]
 
 
 def darker(colour: Any, share: float) -> tuple[float, float, float]:
@@ -107,12 +126,19 @@ def panels(rows: int, columns: int, *, width: float = 4.3, height: float = 3.3, 
     return figure, figure.subplots(rows, columns, squeeze=False, **subplots)
 
 
+def wrap(text: str, width: int) -> str:
+    """``text`` in as few lines as ``width`` letters allow, none much shorter than the others."""
+    ways = [textwrap.wrap(text, even, break_on_hyphens=False) for even in range(width // 2, width + 1)]
+    best = min(ways, key=len)
+    return "\n".join(best)
+
+
 def dress(figure: Figure, title: str, footer: str) -> None:
     """Title and footer, both flush left and broken to the figure's width."""
     inches = figure.get_figwidth()
     figure.align_ylabels()
-    figure.suptitle(textwrap.fill(title, int(inches * 9.5)), x=0.012, ha="left", fontsize=13.5, fontweight="bold")
-    text = textwrap.fill(footer, int(inches * 15.5))
+    figure.suptitle(wrap(title, int(inches * 8)), x=0.012, ha="left", fontsize=13.5, fontweight="bold")
+    text = wrap(footer, int(inches * 15.5))
     figure.supxlabel(text, x=0.012, ha="left", fontsize=8.5, color=GREY)
 
 

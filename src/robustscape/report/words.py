@@ -53,6 +53,9 @@ NAMES = {
     "time_over_sgd": "time over SGD",
     "mu": "μ",
     "lr": "learning rate",
+    "attack_eps": "ε of the attack",
+    "seconds": "time",
+    "bezier": "Bézier",
     "theta": "θ",
     "eps_scheduler": "budget",
     "periodic_lr": "periodic rate",
@@ -113,6 +116,7 @@ UNITS = {
     "percentage_points": ("", "points"),
     "nats": ("", "nats"),
     "seconds": (" s", "s"),
+    "second": (" s", "s"),
     "1": ("", ""),
     "cosine": ("", ""),
     "": ("", ""),
@@ -130,7 +134,8 @@ def name(identifier: str) -> str:
     """
     if identifier.endswith(CENTRED):
         return f"rise in {name(identifier.removesuffix(CENTRED))}"
-    return NAMES.get(identifier, identifier.replace("_", " "))
+    method, setting, value = identifier.partition(" β = ")
+    return NAMES.get(identifier) or NAMES.get(method, method.replace("_", " ")) + (f", β = {value}" if setting else "")
 
 
 def quantity(metric: str, unit: str) -> str:

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from robustscape.config.studies import Item
 from robustscape.errors import ConfigError
-from robustscape.report import notes
+from robustscape.report import notes, style
 from robustscape.report.items import same_level
 from robustscape.report.style import GREY, INK
 from robustscape.report.words import is_number, levels, name, quantity
@@ -74,8 +76,26 @@ def panel_title(rows: pd.DataFrame, column: str | None, level: Any) -> str:
     return f"{text}\n({stood_in[0].partition(' for ')[0]} stands in)" if stood_in else text
 
 
+def panels(down: int, across: int, sharey: bool | str, sharex: bool | str = True) -> tuple[Figure, Any]:
+    """A figure and its axes (down, across); a lone column of two or three lies on its side."""
+    if across == 1 and down in (2, 3):
+        figure, grid = style.panels(1, down, sharex=sharex is True)
+        return figure, grid.T
+    return style.panels(down, across, sharex=sharex, sharey=sharey)
+
+
+def log_y(axes: Axes) -> None:
+    """A logarithmic vertical axis; plain numbers at 1, 2 and 5 where it spans less than two powers of ten."""
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    if low > 1e-3 and high < 100 * low:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+
+
 def ticks(axes: Axes, values: Sequence[float], column: str) -> None:
-    """Ticks at the levels themselves where they are few and apart, as at 0, 4/255, 8/255; else matplotlib's."""
+    """Ticks at the levels where they are few and apart, as at 0, 4/255, 8/255; else matplotlib's, whole for whole levels."""
     known = sorted({float(value) for value in values})
     span = known[-1] - known[0]
     if 1 < len(known) <= 8 and span > 0 and min(np.diff(known)) >= 0.09 * span:
@@ -85,6 +105,10 @@ def ticks(axes: Axes, values: Sequence[float], column: str) -> None:
         step = next((s for s in (4, 8, 16, 32, 64) if span * 255 / s <= 6.5), 64)
         at_255 = np.arange(0, known[-1] * 255 + 0.5, step)
         axes.set_xticks(at_255 / 255, ["0" if k == 0 else f"{k:g}/255" for k in at_255])
+    else:
+        axes.xaxis.set_major_locator(
+            MaxNLocator(5, steps=[1, 2, 3, 5, 10], integer=all(value % 1 == 0 for value in known))
+        )
     axes.set_xlabel(name(column))
 
 
@@ -101,6 +125,11 @@ def paper_mark() -> Line2D:
 def hollow(colour: Any) -> dict[str, Any]:
     """A printed number is an open diamond in the colour of the line it belongs to."""
     return {"markerfacecolor": "white", "markeredgecolor": colour, "markeredgewidth": 1.6}
+
+
+def blank(part: pd.DataFrame) -> bool:
+    """Whether a panel would stay empty: no row, or none with a number of ours or of the paper."""
+    return not part[["value", "paper_value"]].notna().any(axis=None)
 
 
 def nothing(axes: Axes) -> None:

@@ -46,7 +46,7 @@ def curves(
     columns, lines = _parts.distinct(rows, panel), _parts.distinct(rows, hue)
     colour = dict(zip(lines, style.colours(lines), strict=True))
 
-    figure, grid = style.panels(len(drawn), len(columns), sharex=True, sharey="row" if share_y else False)
+    figure, grid = _parts.panels(len(drawn), len(columns), "row" if share_y else False)
     for row, metric in enumerate(drawn):
         for column, level in enumerate(columns):
             axes, part = grid[row, column], _parts.at(rows[rows["metric"] == metric], panel, level)
@@ -59,15 +59,14 @@ def curves(
                     axes.fill_between(own[x], low, high, color=colour[line], alpha=0.16, linewidth=0)
                 printed = _parts.at(part, hue, line).dropna(subset=["paper_value"])
                 axes.plot(printed[x], printed["paper_value"], "D", **_parts.hollow(colour[line]))
-            if part.empty:
+            if _parts.blank(part):
                 _parts.nothing(axes)
             if log_y:
-                axes.set_yscale("log")
-            axes.locator_params(axis="x", nbins=5)
-            if row == 0:
+                _parts.log_y(axes)
+            if axes.get_subplotspec().is_first_row():
                 axes.set_title(_parts.panel_title(rows, panel, level))
-            if row == len(drawn) - 1:
-                axes.set_xlabel(name(x))
+            if axes.get_subplotspec().is_last_row():
+                _parts.ticks(axes, list(rows[x]), x)
             if column == 0:
                 axes.set_ylabel(_parts.axis_name(rows, metric))
     handles = []

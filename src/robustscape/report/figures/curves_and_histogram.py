@@ -62,6 +62,7 @@ def curves_and_histogram(
             own = _parts.at(lines[lines["metric"] == metric], hue, kind).sort_values(x)
             axes.plot(own[x], own["value"], color=colour[kind])
         axes.set_ylabel(_parts.axis_name(rows, metric))
+        _parts.ticks(axes, list(lines[x]), x)
         axes.set_xlabel(name(x) if number == len(curves) - 1 else "")
 
     axes = figure.add_subplot(places[:, 1])

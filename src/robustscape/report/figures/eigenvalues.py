@@ -75,7 +75,7 @@ def eigenvalues(
                 printed = own.dropna(subset=["paper_value"])
                 axes.plot(printed[x], printed["paper_value"], "D", **_parts.hollow(colour[which]))
         if log_y:
-            axes.set_yscale("log")
+            _parts.log_y(axes)
         axes.set_title(_parts.panel_title(rows, panel, level))
         _parts.ticks(axes, list(part[x]), x)
     grid[0, 0].set_ylabel(_parts.axis_name(rows, drawn[0]))

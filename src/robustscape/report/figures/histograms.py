@@ -49,7 +49,7 @@ def histograms(
     bands = [drawn] if hue == "metric" else [[metric] for metric in drawn]
     columns, kinds = _parts.distinct(rows, panel), drawn if hue == "metric" else _parts.distinct(rows, hue)
     colour = dict(zip(kinds, style.colours([str(kind) for kind in kinds]), strict=True))
-    figure, grid = style.panels(len(bands), len(columns), sharex="row", sharey="row")
+    figure, grid = _parts.panels(len(bands), len(columns), "row", "row")
     for row, together in enumerate(bands):
         band = rows[rows["metric"].isin(together)]
         low, high = band["value"].quantile([clip, 1 - clip])
@@ -67,7 +67,7 @@ def histograms(
                 axes.axvline(
                     values.mean(), color=style.darker(colour[kind], 0.75), linewidth=1.8, linestyle=(0, (4, 1.5))
                 )
-            if part.empty:
+            if _parts.blank(part):
                 _parts.nothing(axes)
             if row == 0:
                 axes.set_title(_parts.panel_title(rows, panel, level))

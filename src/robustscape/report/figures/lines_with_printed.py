@@ -44,10 +44,11 @@ def lines_with_printed(
     columns = _parts.distinct(rows, panel)
     lines = drawn if hue == "metric" else _parts.distinct(rows, hue)
     colour = dict(zip(lines, style.colours(lines), strict=True))
-    marker = {line: style.MARKERS[i % len(style.MARKERS)] for i, line in enumerate(lines)}
+    marks = style.MARKERS if rows[x].nunique() <= 20 else (None,)
+    marker = {line: marks[i % len(marks)] for i, line in enumerate(lines)}
     bands = _by_unit(rows, drawn) if hue == "metric" else [[metric] for metric in drawn]
 
-    figure, grid = style.panels(len(bands), len(columns), sharex=True, sharey="row")
+    figure, grid = _parts.panels(len(bands), len(columns), "row")
     for row, together in enumerate(bands):
         for column, level in enumerate(columns):
             axes = grid[row, column]
@@ -65,15 +66,15 @@ def lines_with_printed(
                     capsize=2.5,
                 )
                 axes.plot(printed[x], printed["paper_value"], "D", **_parts.hollow(colour[line]))
-            if part.empty:
+            if _parts.blank(part):
                 _parts.nothing(axes)
             if log_y:
-                axes.set_yscale("log")
-            if row == 0:
+                _parts.log_y(axes)
+            if axes.get_subplotspec().is_first_row():
                 axes.set_title(_parts.panel_title(rows, panel, level))
             if not part.empty:
                 _parts.ticks(axes, list(part[x]), x)
-            if row < len(bands) - 1:
+            if not axes.get_subplotspec().is_last_row():
                 axes.set_xlabel("")
             if column == 0:
                 axes.set_ylabel(_axis(rows, together))

@@ -64,6 +64,9 @@ def marked_curves(
                 axes.set_ylabel(_parts.axis_name(rows, metric))
     texts = levels(lines)
     handles = [Line2D([], [], color=colour[line], linewidth=2.6, label=texts[line]) for line in lines]
+    handles.append(
+        Line2D([], [], color=style.GREY, linestyle="none", marker="*", markersize=13, label="at its own point")
+    )
     style.legend(figure, handles, name(hue))
     style.dress(figure, item.title, notes.footer(rows, acknowledged))
     return figure

@@ -82,10 +82,10 @@ def panelled_curves(
                     "markersize": 4,
                 }
                 _draw(axes, own, x, steps, **look)
-        if part.empty:
+        if _parts.blank(part):
             _parts.nothing(axes)
         if panel.get("log_y"):
-            axes.set_yscale("log")
+            _parts.log_y(axes)
         axes.set_title(panel.get("title", ""))
         axes.set_xlabel(name(x))
         axes.set_ylabel(_parts.axis_name(rows, panel["metric"]))

@@ -1,4 +1,4 @@
-"""Loss surfaces over two directions, in perspective."""
+"""Loss surfaces over two directions side by side, in perspective, with lines of equal value on the floor."""
 
 from __future__ import annotations
 
@@ -12,75 +12,82 @@ from robustscape.report import notes, style
 from robustscape.report.figures import _parts
 from robustscape.report.words import name
 
+#: Cells of a side that are drawn; finer grids are thinned, so that the vector file stays small.
+_DRAWN = 61
+
 
 @style.styled
 def surface_3d(
     rows: pd.DataFrame,
     item: Item,
     *,
+    metric: str,
     x: str = "alpha",
     y: str = "beta",
-    panel: str | None = None,
-    metrics: list[str] = [],  # noqa: B006  (read from the syntax tree as a schema; never changed)
-    share_z: bool = True,
-    elevation: float = 28.0,
-    azimuth: float = -58.0,
-    acknowledged: list[str] = [],  # noqa: B006
+    panel: str,
+    wrap: int = 3,
+    share_z: bool = False,
+    acknowledged: list[str] = [],  # noqa: B006  (read from the syntax tree as a schema; never changed)
 ) -> Figure:
-    """Height and colour are the value; a row of panels a metric.
+    """Height and colour are the value; below the surface, twelve lines of equal value.
 
     Args:
         rows: the item's CSV.
         item: its stanza.
+        metric: the height.
         x: first coordinate.
         y: second coordinate.
         panel: factor of the panels.
-        metrics: what to draw, one row of panels each; empty: the item's metrics.
-        share_z: one height scale for the panels of a row, so that they can be compared.
-        elevation: degrees above the plane from which one looks.
-        azimuth: degrees around the vertical axis.
+        wrap: panels in a row.
+        share_z: one scale of heights, colours and lines for all panels, so that they can be compared.
         acknowledged: flags that the footer need not shout.
     """
     _parts.need(rows, item, x, y, panel)
-    rows = rows[rows[x].notna() & rows[y].notna()]
-    drawn = _parts.metrics(rows, item, metrics)
-    rows = rows[rows["metric"].isin(drawn)]
+    rows = rows[(rows["metric"] == metric) & rows[x].notna() & rows[y].notna()]
     _parts.refuse_doubled(rows, item, x, y, panel)
-    columns = _parts.distinct(rows, panel)
-    figure, grid = style.panels(len(drawn), len(columns), height=3.7, subplot_kw={"projection": "3d"})
-    for row, metric in enumerate(drawn):
-        values = rows[rows["metric"] == metric]
-        low, high = values["value"].min(), values["value"].max()
-        for column, level in enumerate(columns):
-            axes = grid[row, column]
-            heights = _parts.at(values, panel, level).pivot(index=y, columns=x, values="value")
-            across, down = np.meshgrid(heights.columns.to_numpy(float), heights.index.to_numpy(float))
-            axes.plot_surface(
-                across,
-                down,
-                heights.to_numpy(float),
-                cmap=style.SEQUENTIAL,
-                vmin=low if share_z else None,
-                vmax=high if share_z else None,
-                rcount=heights.shape[0],
-                ccount=heights.shape[1],
-                linewidth=0.2,
-                edgecolor=(1, 1, 1, 0.25),
-                antialiased=True,
-            )
-            if share_z:
-                axes.set_zlim(low, high)
-            axes.view_init(elev=elevation, azim=azimuth)
-            axes.set_box_aspect((4, 4, 3.2), zoom=1.12)
-            for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
-                axis.set_pane_color((1, 1, 1, 0))
-                axis.set_tick_params(pad=1, labelsize=8.5)
-                axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-                axis._axinfo["grid"].update(color="#D5DAE0", linewidth=0.6)
-            axes.set_xlabel(name(x))
-            axes.set_ylabel(name(y))
-            axes.set_title(_parts.panel_title(rows, panel, level))
+    panels = _parts.distinct(rows, panel)
+    across = min(wrap, len(panels))
+    figure, grid = style.panels(
+        -(-len(panels) // across), across, width=3.7, height=3.7, subplot_kw={"projection": "3d"}
+    )
+    for axes, level in zip(grid.flat, panels, strict=False):
+        heights = _parts.at(rows, panel, level).pivot(index=y, columns=x, values="value")
+        every = [max(1, -(-side // _DRAWN)) for side in heights.shape]
+        heights = heights.iloc[:: every[0], :: every[1]]
+        values = heights.to_numpy(float)
+        one, two = np.meshgrid(heights.columns.to_numpy(float), heights.index.to_numpy(float))
+        scale = rows["value"] if share_z else values
+        low, high = float(scale.min()), float(scale.max())
+        floor = low - 0.45 * (high - low)
+        colours = {"cmap": style.SEQUENTIAL, "vmin": low, "vmax": high}
+        axes.plot_surface(
+            one,
+            two,
+            values,
+            rcount=values.shape[0],
+            ccount=values.shape[1],
+            linewidth=0.1,
+            edgecolor=(1, 1, 1, 0.2),
+            antialiased=True,
+            **colours,
+        )
+        lines = MaxNLocator(13).tick_values(low, high)
+        axes.contour(one, two, values, levels=lines, zdir="z", offset=floor, linewidths=0.9, **colours)
+        axes.set_zlim(floor, high)
+        axes.view_init(elev=32, azim=-58)
+        axes.set_box_aspect((4, 4, 3.3), zoom=1.08)
+        for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
+            axis.set_pane_color((1, 1, 1, 0))
+            axis.set_tick_params(pad=0, labelsize=8)
+            axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+            axis._axinfo["grid"].update(color="#D5DAE0", linewidth=0.5)
+        ticks = MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+        axes.set_zticks([tick for tick in ticks if low <= tick <= high])
+        axes.set_xlabel(name(x), labelpad=0)
+        axes.set_ylabel(name(y), labelpad=0)
+        axes.set_title(_parts.panel_title(rows, panel, level), pad=0)
+    for axes in list(grid.flat)[len(panels) :]:
+        figure.delaxes(axes)
     # Beside a rotated axis the name of the height does not fit.
-    heights_are = f"height: {', '.join(_parts.axis_name(rows, metric) for metric in drawn)}"
-    style.dress(figure, item.title, f"{heights_are} · {notes.footer(rows, acknowledged)}")
+    style.dress(figure, item.title, f"height: {_parts.axis_name(rows, metric)} · {notes.footer(rows, acknowledged)}")
     return figure

@@ -10,7 +10,7 @@ from robustscape.config.studies import Item
 from robustscape.errors import ConfigError
 from robustscape.report import notes
 from robustscape.report.table import Cell, Table
-from robustscape.report.words import levels, name, number, quantity, spread
+from robustscape.report.words import is_number, levels, name, number, quantity, spread
 
 
 def grid(
@@ -47,6 +47,9 @@ def grid(
         )
 
     texts = {column: _texts(rows, column) for column in used}
+    for column in columns:
+        said = {level: f"{name(column)} = {text}" for level, text in texts[column].items() if is_number(level)}
+        texts[column] |= said
     down, across = _places(rows, index, item), _places(rows, columns, item)
     cells = {
         (tuple(_key(record[c]) for c in index), tuple(_key(record[c]) for c in columns)): _cell(record)
