@@ -1,4 +1,4 @@
-"""What landscapes and curvature cost: python benchmarks/landscape.py [--quick] [--threads N] [--rounds N].
+"""What landscapes and curvature cost: python benchmarks/landscape.py [--only ROW ...] [--quick] [--threads N] [--rounds N].
 
 Ratios within one process (medians over rounds in which the variants take turns), against what the mathematics needs:
 
@@ -7,7 +7,8 @@ Ratios within one process (medians over rounds in which the variants take turns)
     surface_point     a point of the surface; floor: its attack called bare and two forward passes for the losses;
                       "passes" counts only the k forward and input-backward passes and those two
     stacked_points    many points of logistic regression in one batch; floor: one point at a time
-    stacked_weights   the same for convolutional nets, which are therefore not stacked
+    stacked_weights   the same for convolutional nets: only narrow ones on few, small inputs gain
+    surface_41x41     seconds of a whole adversarial surface as liu2020's figures 8 and 10 have it, in one process
     folded            forward, or forward and input gradient, with batch normalisation folded in; floor: without
 
 Rows go to benchmarks/results/landscape_cpu.json as they are measured.
@@ -16,6 +17,7 @@ Rows go to benchmarks/results/landscape_cpu.json as they are measured.
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,9 @@ LOGISTIC_14: Case = ("logistic_regression", {}, (1, 14, 14), 2)
 LOGISTIC_28: Case = ("logistic_regression", {}, (1, 28, 28), 2)
 CNN: Case = ("small_cnn", {"width": 16}, (1, 8, 8), 10)
 LENET: Case = ("lenet", {"width": 4}, (1, 28, 28), 10)
+LENET_8: Case = ("lenet", {"width": 16}, (1, 8, 8), 10)
+RESNET_7: Case = ("resnet18", {"width": 8}, (1, 7, 7), 10)
+NARROW_CNN: Case = ("small_cnn_bn", {"width": 8}, (1, 7, 7), 10)
 PREACT: Case = ("preactresnet18", {"width": 16}, (1, 28, 28), 10)
 RESNET: Case = ("resnet18", {"width": 16}, (3, 32, 32), 10)
 
@@ -137,6 +142,14 @@ def stacked(case: Case, samples: int, points: int, together: int) -> Variants:
     }
 
 
+def surface_41x41(case: Case, samples: int, steps: int) -> Variants:
+    model, x, y = make(case, samples)
+    inner = surfaces.Inner(AttackSpec(attack="pgd", parameters={"steps": steps, "rel_step_size": 0.1}), 0.1)
+    ticks = torch.linspace(-1, 1, 41)
+    case_at = (model, x, y, [filter_normalised(model, number) for number in range(2)])
+    return {"ours": lambda: surfaces.surface(*case_at, torch.cartesian_prod(ticks, ticks), inner)}
+
+
 def folded(case: Case, samples: int, gradient: bool) -> Variants:
     model, x, y = make(case, samples)
     nets = {"floor": surfaces.prepared(model), "ours": surfaces.prepared(fold_batchnorm(model))}
@@ -160,6 +173,7 @@ def main() -> None:
     arguments.add_argument("--threads", type=int, default=1)
     arguments.add_argument("--rounds", type=int, default=7)
     arguments.add_argument("--quick", action="store_true", help="two rounds of the small cases, results only printed")
+    arguments.add_argument("--only", nargs="+", help="rows of these names; the others stay as they are in the file")
     options = arguments.parse_args()
     torch.set_num_threads(options.threads)
     table: list[tuple[str, Case, int, Callable[..., Variants], dict[str, Any]]] = [
@@ -178,18 +192,26 @@ def main() -> None:
         ("stacked_points", LOGISTIC_14, 800, stacked, {"points": 20, "together": 2}),
         ("stacked_weights", CNN, 300, stacked, {"points": 8, "together": 4}),
         ("stacked_weights", PREACT, 64, stacked, {"points": 4, "together": 4}),
+        ("stacked_weights", NARROW_CNN, 64, stacked, {"points": 16, "together": 8}),
+        ("stacked_weights", RESNET_7, 48, stacked, {"points": 13, "together": 13}),
+        ("stacked_weights", RESNET_7, 96, stacked, {"points": 12, "together": 6}),
+        ("stacked_weights", LENET_8, 8, stacked, {"points": 16, "together": 16}),
+        ("surface_41x41", RESNET_7, 32, surface_41x41, {"steps": 10}),
+        ("surface_41x41", LENET_8, 6, surface_41x41, {"steps": 50}),
         ("folded_forward", RESNET, 128, folded, {"gradient": False}),
         ("folded_gradient", RESNET, 128, folded, {"gradient": True}),
         ("folded_forward", PREACT, 128, folded, {"gradient": False}),
         ("folded_gradient", PREACT, 128, folded, {"gradient": True}),
     ]
-    rows: list[dict[str, Any]] = []
+    kept = json.loads(RESULTS.read_text())["results"] if options.only else []
+    rows: list[dict[str, Any]] = [row for row in kept if row["what"] not in options.only]
     for what, case, samples, measure, settings in table:
-        if options.quick and case in (PREACT, RESNET):
+        whole = what == "surface_41x41"
+        if (options.quick and (whole or case in (PREACT, RESNET))) or (options.only and what not in options.only):
             continue
         variants = measure(case, samples, **settings)
-        rounds = 2 if options.quick else options.rounds
-        seconds = interleaved(variants, rounds=rounds, device=torch.device("cpu"))
+        rounds = 1 if whole else 2 if options.quick else options.rounds
+        seconds = interleaved(variants, rounds=rounds, device=torch.device("cpu"), warm_up=0 if whole else 1)
         rows.append(
             {
                 "what": what,
@@ -199,10 +221,14 @@ def main() -> None:
                 "threads": options.threads,
                 "rounds": rounds,
                 "fastest_seconds": {key: round(min(values), 6) for key, values in seconds.items()},
-                "ratio_to_floor": {key: round(ratio(seconds, key, "floor"), 3) for key in seconds if key != "floor"},
+                "ratio_to_floor": {
+                    key: round(ratio(seconds, key, "floor"), 3)
+                    for key in seconds
+                    if "floor" in seconds and key != "floor"
+                },
             }
         )
-        print(f"{what:16} {name(case):34} n={samples:<5} over floor: {rows[-1]['ratio_to_floor']}", flush=True)
+        print(f"{what:16} {name(case):34} n={samples:<5} {list(rows[-1].values())[-2:]}", flush=True)
         if not options.quick:
             write(RESULTS, rows)
 

@@ -13,7 +13,8 @@ from robustscape.attacks.craft import craft
 from robustscape.config.attacks import AttackSpec
 from robustscape.landscape import hessian
 from robustscape.landscape.directions import flatten, parameters_of, unit_random
-from robustscape.landscape.eigenvector_surface import eigenvector_surface, fitted_curvature, top_directions
+from robustscape.landscape.eigenvector_surface import eigenvector_surface, fitted_curvature
+from robustscape.landscape.hessian import top_directions
 from robustscape.landscape.hessian_eigenvalues import hessian_eigenvalues
 from robustscape.landscape.lanczos import dense
 from robustscape.landscape.perturbation_similarity import cosines, perturbation_similarity

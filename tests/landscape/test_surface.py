@@ -89,7 +89,7 @@ def test_the_attack_is_recomputed_at_every_point(small_net: Case, pgd_linf: Atta
     direction = filter_normalised(model, 0)
     recomputed = surface(model, x, y, [direction], LINE, Inner(pgd_linf, 0.1))
     frozen = surface(model, x, y, [direction], LINE, Inner(pgd_linf, 0.1, "frozen"))
-    assert recomputed.loss[2] == frozen.loss[2]
+    assert recomputed.loss[2].item() == pytest.approx(frozen.loss[2].item(), rel=1e-6)
     assert (recomputed.loss[[0, 1, 3, 4]] > frozen.loss[[0, 1, 3, 4]]).all()
     with movable(model) as move:
         move([direction], [-1.0])
@@ -109,10 +109,13 @@ def test_noise_is_redrawn_at_every_point(small_net: Case, noise: AttackSpec) -> 
 
 @pytest.mark.parametrize("inside", ["recomputed", "redrawn"])
 @pytest.mark.parametrize("attack", ["pgd_l2", "pgd_linf", "noise"])
+@pytest.mark.parametrize("net", ["logistic", "small_net", "conv_net"])
 def test_points_evaluated_together_agree_with_one_at_a_time(
-    logistic: Case, attack: str, inside: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    net: str, attack: str, inside: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, x, y = logistic
+    model, x, y = request.getfixturevalue(net)
+    # In float64: an attack on a net with kinks can carry a float32 rounding as far as the third digit of a loss.
+    model, x = model.double(), x.double()
     spec = request.getfixturevalue(attack)
     directions = [filter_normalised(model, 0, number) for number in range(2)]
     coordinates = torch.cartesian_prod(LINE[:, 0], LINE[:, 0])
@@ -120,13 +123,14 @@ def test_points_evaluated_together_agree_with_one_at_a_time(
     calls = []
     together = surface_module._stacked
     monkeypatch.setattr(surface_module, "_stacked", lambda *a, **k: calls.append(k["together"]) or together(*a, **k))
-    monkeypatch.setattr(surface_module, "STACKED", 4 * x.numel())
+    first_layer = x.numel() * next(model.parameters()).shape[0]
+    monkeypatch.setattr(surface_module, "STACKED", 4 * first_layer)
     many = surface(model, x, y, directions, coordinates, inner)
-    monkeypatch.setattr(surface_module, "STACKED", x.numel())
+    monkeypatch.setattr(surface_module, "NARROW", 0)
     one = surface(model, x, y, directions, coordinates, inner)
     assert calls == [4]
-    torch.testing.assert_close(many.loss, one.loss, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(many.clean_loss, one.clean_loss, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(many.loss, one.loss, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(many.clean_loss, one.clean_loss, rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(many.error, one.error)
 
 

@@ -10,27 +10,11 @@ from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from robustscape.config.attacks import AttackSpec
-from robustscape.landscape import hessian
-from robustscape.landscape.directions import Direction, flatten, parameters_of, unflatten
-from robustscape.landscape.lanczos import top_eigenpairs
 from robustscape.landscape.loss_surface_2d import loss_surface_2d
 from robustscape.runs import TrainedRun
-
-
-def top_directions(
-    model: nn.Module, x: Tensor, y: Tensor, attack: AttackSpec, eps: float, number: int, *, seed: int
-) -> list[Direction]:
-    """The eigenvectors of the ``number`` largest eigenvalues of the adversarial Hessian (attack held fixed), unit norm.
-
-    Their signs are arbitrary; the largest entry is made positive, so that the same model always gives the same vectors.
-    """
-    operator, _ = hessian.adversarial(model, x, y, attack, eps, convention="fixed", seed=seed)
-    like = parameters_of(model)
-    pairs = top_eigenpairs(operator, hessian.size(model), number, flatten(like), seed=seed)
-    return [unflatten(v * torch.sign(v[v.abs().argmax()]), like) for v in pairs.vectors]
 
 
 def fitted_curvature(alpha: Tensor, beta: Tensor, values: Tensor) -> float:

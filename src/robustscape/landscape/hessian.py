@@ -26,8 +26,8 @@ from robustscape.attacks.losses import cross_entropy
 from robustscape.attacks.threat import Threat
 from robustscape.config.attacks import AttackSpec
 from robustscape.landscape import logistic
-from robustscape.landscape.directions import flatten, movable, parameters_of, unflatten
-from robustscape.landscape.lanczos import Operator
+from robustscape.landscape.directions import Direction, flatten, movable, parameters_of, unflatten
+from robustscape.landscape.lanczos import Operator, top_eigenpairs
 from robustscape.models.logistic_regression import LogisticRegression
 
 #: Samples of a gradient or product; a batch's graph is what has to fit into the caches.
@@ -199,3 +199,16 @@ def adversarial(
         return operator, {"convention": convention, "derivative": derivative, "difference_step": relative}
     x_adv = x if eps == 0 else craft(model, x, y, spec, eps, seed=seed)
     return fixed(model, x_adv, y), {"convention": convention, "derivative": "double backward", "difference_step": None}
+
+
+def top_directions(
+    model: nn.Module, x: Tensor, y: Tensor, attack: AttackSpec, eps: float, number: int, *, seed: int
+) -> list[Direction]:
+    """The eigenvectors of the ``number`` largest eigenvalues of the adversarial Hessian (attack held fixed), unit norm.
+
+    Their signs are arbitrary; the largest entry is made positive, so that the same model always gives the same vectors.
+    """
+    operator, _ = adversarial(model, x, y, attack, eps, convention="fixed", seed=seed)
+    like = parameters_of(model)
+    pairs = top_eigenpairs(operator, size(model), number, flatten(like), seed=seed)
+    return [unflatten(v * torch.sign(v[v.abs().argmax()]), like) for v in pairs.vectors]

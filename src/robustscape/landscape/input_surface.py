@@ -61,9 +61,7 @@ def input_surface(
     if after is not None:
         model = copy.deepcopy(run.model)
         model.load_state_dict(run.kept(after))
-    data = run.train if split == "train" else run.test
-    radius = run.eps if eps == "run" else float(eps)
-    x, y = data.inputs(slice(samples)), data.y[:samples]
+    radius, (x, y) = run.radius(eps), run.subset(split, samples)
     index = torch.arange(len(y))
     if choose == "distorted":
         inside, _ = distorted(model, x, y, radius, points - 2)

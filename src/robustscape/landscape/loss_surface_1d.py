@@ -9,10 +9,9 @@ from pydantic import Field
 
 from robustscape.config.attacks import AttackSpec
 from robustscape.errors import ConfigError
-from robustscape.landscape._protocol import columns, radius, rows, subset
 from robustscape.landscape.directions import filter_normalised
 from robustscape.landscape.surface import Inner, surface
-from robustscape.runs import TrainedRun
+from robustscape.runs import TrainedRun, columns
 
 
 def loss_surface_1d(
@@ -50,8 +49,7 @@ def loss_surface_1d(
     """
     if points % 2 == 0:
         raise ConfigError(f"loss_surface_1d: points must be odd, so that alpha = 0 is one of them; got {points}.")
-    eps = radius(run, eps)
-    x, y = subset(run, split, samples)
+    eps, (x, y) = run.radius(eps), run.subset(split, samples)
     lines = [filter_normalised(run.model, seed, number) for number in range(directions)]
     alphas = torch.linspace(-span, span, points, dtype=torch.float64)
     alphas[points // 2] = 0.0
@@ -67,14 +65,9 @@ def loss_surface_1d(
         "direction_seed": seed,
         "span": span,
     }
-    measured = (
-        ("adversarial_loss", found.loss, 1.0, "nats"),
-        ("robust_error", found.error, 100.0, "percent"),
-        ("clean_loss", found.clean_loss, 1.0, "nats"),
-    )
     entries = [
-        {"direction": direction, "alpha": alpha, "metric": metric, "value": factor * value, "unit": unit}
-        for metric, values, factor, unit in measured
+        {"direction": direction, "alpha": alpha, "metric": metric, "value": value, "unit": unit}
+        for metric, values, unit in found.measured()
         for direction, line in enumerate(values.view(directions, points).tolist())
         for alpha, value in zip(alphas.tolist(), line, strict=True)
     ]
@@ -86,4 +79,4 @@ def loss_surface_1d(
     ]
     mean = sharpness.mean().item()
     entries.append({"direction": None, "alpha": None, "metric": "sharpness_mean", "value": mean, "unit": "nats"})
-    return rows(shared, entries)
+    return [shared | entry for entry in entries]

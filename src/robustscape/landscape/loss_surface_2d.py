@@ -10,18 +10,13 @@ from torch import Tensor
 
 from robustscape.config.attacks import AttackSpec
 from robustscape.landscape import hessian
-from robustscape.landscape._protocol import columns, radius, rows, subset
 from robustscape.landscape.directions import (
     Direction,
     filter_normalised,
-    flatten,
-    parameters_of,
-    unflatten,
     unit_random,
 )
-from robustscape.landscape.lanczos import top_eigenpairs
 from robustscape.landscape.surface import Inner, surface
-from robustscape.runs import TrainedRun
+from robustscape.runs import TrainedRun, columns
 
 
 def loss_surface_2d(
@@ -54,8 +49,7 @@ def loss_surface_2d(
         inside: "recomputed", "redrawn" or "frozen", as in loss_surface_1d.
         seed: of directions and attack.
     """
-    eps = radius(run, eps)
-    x, y = subset(run, split, samples)
+    eps, (x, y) = run.radius(eps), run.subset(split, samples)
     plane = _axes(run, axes, x, y, attack, eps, seed)
     ticks = torch.linspace(-span, span, points, dtype=torch.float64)
     coordinates = torch.cartesian_prod(ticks, ticks)
@@ -68,19 +62,11 @@ def loss_surface_2d(
         "direction_seed": seed,
         "span": span,
     }
-    measured = (
-        ("adversarial_loss", found.loss, 1.0, "nats"),
-        ("robust_error", found.error, 100.0, "percent"),
-        ("clean_loss", found.clean_loss, 1.0, "nats"),
-    )
-    return rows(
-        shared,
-        (
-            {"alpha": alpha, "beta": beta, "metric": metric, "value": factor * value, "unit": unit}
-            for metric, values, factor, unit in measured
-            for (alpha, beta), value in zip(coordinates.tolist(), values.tolist(), strict=True)
-        ),
-    )
+    return [
+        {**shared, "alpha": alpha, "beta": beta, "metric": metric, "value": value, "unit": unit}
+        for metric, values, unit in found.measured()
+        for (alpha, beta), value in zip(coordinates.tolist(), values.tolist(), strict=True)
+    ]
 
 
 def _axes(
@@ -91,9 +77,4 @@ def _axes(
         return [filter_normalised(run.model, seed, number) for number in range(2)]
     if axes == "random":
         return [unit_random(run.model, seed, number) for number in range(2)]
-    operator, _ = hessian.adversarial(run.model, x, y, attack, eps, convention="fixed", seed=seed)
-    like = parameters_of(run.model)
-    pairs = top_eigenpairs(operator, hessian.size(run.model), 2, flatten(like), seed=seed)
-    # An eigenvector's sign is arbitrary; fix it so that the same model always gives the same picture.
-    vectors = [v * torch.sign(v[v.abs().argmax()]) for v in pairs.vectors]
-    return [unflatten(vector, like) for vector in vectors]
+    return hessian.top_directions(run.model, x, y, attack, eps, 2, seed=seed)

@@ -17,7 +17,7 @@ from torch import Tensor
 from robustscape.attacks.craft import craft
 from robustscape.config.attacks import AttackSpec
 from robustscape.landscape.directions import Direction, movable, unit_random
-from robustscape.landscape.eigenvector_surface import top_directions
+from robustscape.landscape.hessian import top_directions
 from robustscape.landscape.surface import evaluate
 from robustscape.runs import TrainedRun, columns
 

@@ -31,15 +31,17 @@ from robustscape.attacks.losses import cross_entropy
 from robustscape.config.attacks import AttackSpec
 from robustscape.errors import ConfigError
 from robustscape.landscape.directions import Direction, movable, parameters_of
-from robustscape.models.logistic_regression import LogisticRegression
 
 Inside = Literal["recomputed", "redrawn", "frozen"]
 
 #: Samples of a forward pass.
 BATCH = 512
 
-#: Input numbers in flight when many points are evaluated at once: what stays in a CPU core's cache.
+#: Numbers of the first layer in flight when many points are evaluated at once: what stays in a CPU core's cache.
 STACKED = 2**18
+
+#: Points are evaluated at once up to this product of the numbers of an input batch and the mean size of a layer's weights.
+NARROW = 5e7
 
 #: Attacks whose every step takes the whole batch, so that the batch may hold the same samples at several points.
 LOCKSTEP = {"pgd", "fgsm", "bim", "random_noise"}
@@ -86,6 +88,14 @@ class Points:
     """Share of attacked inputs that are misclassified, in [0, 1]."""
     clean_loss: Tensor
     """Mean loss at the inputs themselves, nats."""
+
+    def measured(self) -> list[tuple[str, Tensor, str]]:
+        """Metric, values (K,) and unit of each, the error in percent."""
+        return [
+            ("adversarial_loss", self.loss, "nats"),
+            ("robust_error", 100.0 * self.error, "percent"),
+            ("clean_loss", self.clean_loss, "nats"),
+        ]
 
 
 def evaluate(model: Classifier, x: Tensor, y: Tensor, batch_size: int = BATCH) -> tuple[Tensor, Tensor]:
@@ -159,15 +169,18 @@ class _Record:
 def _points_together(model: nn.Module, x: Tensor, inner: Inner) -> int:
     """How many points to evaluate in one batch.
 
-    Stacking pays where the arithmetic of a step is smaller than the overhead of starting it: measured, only for
-    logistic regression on small inputs on a CPU (benchmarks/landscape.py); convolutions with stacked weights are
-    slower from a width of 16 on.
+    Stacking pays where the arithmetic of a layer is smaller than the overhead of starting it: narrow nets and few, small
+    inputs on a CPU (benchmarks/landscape.py). Wide convolutions lose, for with stacked weights they run in groups.
     """
-    small = isinstance(getattr(model, "net", model), LogisticRegression) and x.device.type == "cpu"
+    weights = [parameter for parameter in model.parameters() if parameter.dim() > 1]
     parameters = inner.attack.parameters
-    if not small or inner.attack.attack not in LOCKSTEP or parameters.get("early_release") or inner.inside == "frozen":
+    if x.device.type != "cpu" or inner.attack.attack not in LOCKSTEP or not weights:
         return 1
-    return max(1, STACKED // max(1, x.numel()))
+    if parameters.get("early_release") or inner.inside == "frozen":
+        return 1
+    if x.numel() * sum(weight.numel() for weight in weights) / len(weights) > NARROW:
+        return 1
+    return max(1, STACKED // max(1, x.numel() * weights[0].shape[0]))
 
 
 def _one_by_one(
