@@ -138,8 +138,7 @@ def attack(options: argparse.Namespace, plan: Plan) -> None:
             )
         result = run_suite(
             model,
-            test.inputs(slice(options.samples)),
-            test.y[: options.samples],
+            *test.first(options.samples),
             plan.experiment.suite(options.suite),
             eps,
             seed=options.seed,

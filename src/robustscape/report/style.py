@@ -19,8 +19,8 @@ from matplotlib.figure import Figure
 
 from robustscape.report.words import is_number
 
-#: Okabe & Ito (2008), distinct under every common colour vision; its yellow is too light for lines and comes last.
-OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+#: Okabe & Ito (2008), distinct under every common colour vision; its yellow is too light for lines, so Tol's wine stands in.
+OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#882255")
 #: The same method has the same colour in every picture of a work: its place in ``OKABE_ITO``.
 METHODS = {
     method: place

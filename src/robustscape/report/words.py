@@ -54,6 +54,7 @@ NAMES = {
     "mu": "μ",
     "lr": "learning rate",
     "attack_eps": "ε of the attack",
+    "attack_radius": "ε of the attack",
     "seconds": "time",
     "bezier": "Bézier",
     "theta": "θ",

@@ -70,7 +70,7 @@ def panel_title(rows: pd.DataFrame, column: str | None, level: Any) -> str:
     if column is None:
         return ""
     text = levels([level])[level]
-    if is_number(level):
+    if is_number(level) or text.endswith("/255"):
         return f"{name(column)} = {text}"
     stood_in = notes.stand_ins(at(rows, column, level)) if column == "dataset" else []
     return f"{text}\n({stood_in[0].partition(' for ')[0]} stands in)" if stood_in else text

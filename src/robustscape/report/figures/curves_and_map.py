@@ -77,6 +77,7 @@ def _curves(axes: Axes, rows: pd.DataFrame, final: pd.DataFrame, x: str, hue: st
         return
     if final["paper_value"].notna().any():
         handles.append(_parts.paper_mark())
+    axes.margins(y=0.2)  # room for the legend, which does not see the bands
     axes.legend(handles=handles, title=name(hue), loc="best", alignment="left")
 
 
@@ -93,7 +94,8 @@ def _map(figure: Figure, axes: Axes, rows: pd.DataFrame, across: str, up: str, l
     mesh = axes.pcolormesh(horizontal, vertical, np.ma.masked_invalid(values), cmap=style.SEQUENTIAL, shading="gouraud")
     if values.max() > values.min():
         contours = axes.contour(horizontal, vertical, values, levels=8, colors="white", linewidths=0.8, alpha=0.9)
-        axes.clabel(contours, fontsize=8)
+        for text in axes.clabel(contours, fontsize=8):
+            text.set_clip_on(False)
     axes.set_aspect("equal")
     axes.locator_params(nbins=5)
     bar = figure.colorbar(mesh, ax=axes, shrink=0.9, pad=0.02)
