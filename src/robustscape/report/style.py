@@ -128,14 +128,20 @@ def panels(rows: int, columns: int, *, width: float = 4.3, height: float = 3.3, 
 
 def wrap(text: str, width: int) -> str:
     """``text`` in as few lines as ``width`` letters allow, none much shorter than the others."""
-    ways = [textwrap.wrap(text, even, break_on_hyphens=False) for even in range(width // 2, width + 1)]
+    ways = [
+        textwrap.wrap(text, even, break_on_hyphens=False, break_long_words=False)
+        for even in range(width // 2, width + 1)
+    ]
     best = min(ways, key=len)
     return "\n".join(best)
 
 
 def dress(figure: Figure, title: str, footer: str) -> None:
-    """Title and footer, both flush left and broken to the figure's width."""
+    """Title and footer, both flush left and broken to the figure's width; names of vertical axes to the axes' height."""
     inches = figure.get_figwidth()
+    for axes in figure.axes:
+        height = axes.get_position().height * figure.get_figheight()
+        axes.set_ylabel(wrap(axes.get_ylabel(), max(12, int(height * 11))))
     figure.align_ylabels()
     figure.suptitle(wrap(title, int(inches * 8)), x=0.012, ha="left", fontsize=13.5, fontweight="bold")
     text = wrap(footer, int(inches * 15.5))
