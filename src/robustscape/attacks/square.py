@@ -15,9 +15,10 @@ passes at most, plus 2 for the clean input and the start. A query that proposes 
 that already has the signs drawn) is known to be no better, and costs no pass. A fooled sample leaves the batch before
 the next query.
 
-Of a model that searches in lower precision the changes it finds better are passed once more in fp32, and kept where
-that agrees: among thousands of candidates the luckiest rounding error would otherwise win. Better means better than
-what the search itself says of the best point: its error there and a window away is much the same.
+Of a model that searches in lower precision, the point a sample has come to is passed in fp32 every few queries, and
+where that finds it no better than the last point it confirmed, the sample goes back there: among thousands of
+candidates the luckiest rounding error would otherwise win. Within these queries better means better than what the
+search itself says of the best point: its error there and a window away is much the same.
 """
 
 from __future__ import annotations
@@ -40,6 +41,9 @@ SCHEDULE = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 
 #: On a GPU every look at who is fooled waits for the device, so it is taken now and then. Results are the same.
 QUERIES_BETWEEN_LOOKS = 16
+
+#: So many queries share a pass in fp32, which is then one large batch and not many small ones.
+QUERIES_BETWEEN_CHECKS = 16
 
 
 def square(
@@ -74,12 +78,14 @@ def square(
         logits = predict(judge, images.reshape(-1, *shape[1:]))
         return margin(logits, y), fooled(logits, y)
 
-    def ask_some(judge: Classifier, some: Tensor, value: Tensor, wrong: Tensor) -> tuple[Tensor, Tensor]:
-        """``value`` and ``wrong`` with new answers about the candidates of the mask ``some``."""
+    def ask_some(
+        judge: Classifier, points: Tensor, some: Tensor, value: Tensor, wrong: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """``value`` and ``wrong`` with new answers about the points of the mask ``some``."""
         rows = some.nonzero().squeeze(1)
         if not len(rows):
             return value, wrong
-        answers = ask(judge, candidate[rows], y[rows])
+        answers = ask(judge, points[rows], y[rows])
         return value.index_copy(0, rows, answers[0]), wrong.index_copy(0, rows, answers[1])
 
     exact = in_fp32(model)
@@ -93,13 +99,15 @@ def square(
         best = start(images, threat, generator)
         true, done = ask(exact, best, y)
         highest = true if exact is model else ask(model, best, y)[0]
+        # The last point confirmed in fp32, its margins there (true) and in the search, and who has moved since.
+        kept, kept_highest, moved = best, highest, torch.zeros_like(done)
     for query in range(queries):
         if not len(active):
             return result.view(shape)
         if (not x.is_cuda or query % QUERIES_BETWEEN_LOOKS == 0) and done.any():
             result[active[done]] = best[done]
-            active, best, images, y, threat, generator, highest, true, done = select(
-                ~done, active, best, images, y, threat, generator, highest, true, done
+            active, best, images, y, threat, generator, highest, true, done, kept, kept_highest, moved = select(
+                ~done, active, best, images, y, threat, generator, highest, true, done, kept, kept_highest, moved
             )
             if not len(active):
                 return result.view(shape)
@@ -109,14 +117,22 @@ def square(
             value, wrong = ask(model, candidate, y)
         else:
             changed = (candidate != best).flatten(1).any(1)
-            value, wrong = ask_some(model, changed, highest, torch.zeros_like(done))
+            value, wrong = ask_some(model, candidate, changed, highest, torch.zeros_like(done))
         better = ((value > highest) | wrong) & ~done
-        if exact is not model:
-            truly, wrong = ask_some(exact, better, true, torch.zeros_like(done))
-            better = (truly > true) | wrong
-            true = torch.where(better, truly, true)
         highest = torch.where(better, value, highest)
         best = torch.where(per_sample(better, best), candidate, best)
+        if exact is not model:
+            moved = moved | better
+            due = (query + 1) % QUERIES_BETWEEN_CHECKS == 0 or query + 1 == queries
+            checked = moved if due else moved & wrong
+            truly, wrong = ask_some(exact, best, checked, true, torch.zeros_like(done))
+            good, back = (truly > true) | wrong, checked & ~((truly > true) | wrong)
+            best, highest = torch.where(per_sample(back, best), kept, best), torch.where(back, kept_highest, highest)
+            kept, kept_highest = (
+                torch.where(per_sample(good, best), best, kept),
+                torch.where(good, highest, kept_highest),
+            )
+            true, moved = torch.where(good, truly, true), moved & ~checked
         done = done | wrong
     result[active] = best
     return result.view(shape)

@@ -166,7 +166,7 @@ def run_suite(
         precision: of the attacks; "bf16" is faster, and computes what is near a decision boundary in fp32. Who is fooled
             is always decided in fp32.
         state_dir: where finished batches are kept; None: nowhere.
-        progress: called with (attack, samples done, samples to do) after each batch.
+        progress: called with (attack, samples done, samples to do) at an attack's start and after each batch.
 
     Raises:
         AttackError: an attack returned an illegal batch, or the model NaN.
@@ -193,7 +193,10 @@ def run_suite(
     stages: list[tuple[str, AttackSpec | None]] = [(CLEAN, None), *suite.attacks]
     for order, (name, spec) in enumerate(stages):
         record = _Record(state, f"{order:02d}-{name}", x_adv)
-        for batch in batches((standing & ~record.attempted).nonzero().squeeze(1), batch_size):
+        pieces = batches((standing & ~record.attempted).nonzero().squeeze(1), batch_size)
+        if progress is not None and pieces:
+            progress(name, int((record.attempted & standing).sum()), int(standing.sum()))
+        for batch in pieces:
             for counter in counters:
                 counter.reset()
             started = time.perf_counter()
