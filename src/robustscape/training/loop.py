@@ -211,7 +211,7 @@ def train(
         }
         log.updates += recorder.rows(epoch + 1)
         log.seconds.append(time.perf_counter() - began)
-        if not (math.isfinite(row["train_loss"]) and all(p.isfinite().all() for p in parameters)):
+        if not (math.isfinite(row["train_loss"]) and _finite(parameters)):
             if recipe.if_diverged == "record":
                 model.load_state_dict(before_epoch)
                 diverged = epoch + 1
@@ -312,6 +312,11 @@ def _probe(name: str, parameters: dict[str, Any], attacks: dict[str, AttackSpec]
         for key, value in parameters.items()
     }
     return partial(entry.load(), **arguments)
+
+
+def _finite(tensors: list[nn.Parameter]) -> bool:
+    """Whether no entry is NaN or infinite; waits for the device once."""
+    return bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all())
 
 
 def _weights(model: nn.Module) -> dict[str, Tensor]:

@@ -7,7 +7,6 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 from matplotlib.cm import ScalarMappable
-from matplotlib.ticker import MaxNLocator
 
 from robustscape.report import style
 from robustscape.report.figures import _layers
@@ -40,10 +39,5 @@ def draw(axes: Any, rows: pd.DataFrame, look: _layers.Look, colours: ScalarMappa
         axes.plot(*([c] for c in place), linestyle="none", markeredgecolor=style.INK, zorder=6, **mark)
         text = axes.text(*place[:2], place[2] + 2 * lift, f"  {row.text}", fontsize=10.5, fontweight="bold", zorder=7)
         text.set_path_effects(_layers.HALO)
-    axes.view_init(elev=32, azim=-58)
+    style.perspective(axes)
     axes.set_box_aspect((4, 4, 3), zoom=0.92)
-    for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
-        axis.set_pane_color((1, 1, 1, 0))
-        axis.set_tick_params(pad=1, labelsize=8.5)
-        axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-        axis._axinfo["grid"].update(color="#D5DAE0", linewidth=0.6)

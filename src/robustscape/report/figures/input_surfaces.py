@@ -9,7 +9,6 @@ import pandas as pd
 from matplotlib.colors import ListedColormap, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
 
 from robustscape.config.studies import Item
 from robustscape.report import notes, style
@@ -93,13 +92,8 @@ def _perspective(axes: Any, loss: pd.DataFrame, wrong: pd.DataFrame, elevation: 
         antialiased=True,
         shade=True,
     )
-    axes.view_init(elev=elevation, azim=azimuth)
+    style.perspective(axes, elevation, azimuth)
     axes.set_box_aspect((4, 4, 3), zoom=1.0)
-    for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
-        axis.set_pane_color((1, 1, 1, 0))
-        axis.set_tick_params(pad=0, labelsize=8)
-        axis.set_major_locator(MaxNLocator(3))
-        axis._axinfo["grid"].update(color="#D5DAE0", linewidth=0.6)
     axes.set_xlabel("a", labelpad=-2)
     axes.set_ylabel("b", labelpad=-2)
 
