@@ -130,7 +130,7 @@ def test_latex_is_well_formed() -> None:
 def test_latex_compiles(tmp_path) -> None:
     body = wide().latex("a:b") + made(printed=printed_accuracies()).latex("a:c")
     (tmp_path / "t.tex").write_text(
-        "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n" + body + "\\end{document}\n"
+        "\\documentclass{article}\\usepackage{booktabs,graphicx}\\begin{document}\n" + body + "\\end{document}\n"
     )
     done = subprocess.run(
         ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"],

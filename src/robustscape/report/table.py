@@ -80,7 +80,7 @@ class Table:
         return f"### {self.title}\n\n{table}\n" + (f"\n{notes}\n" if notes else "")
 
     def latex(self, label: str) -> str:
-        """A ``table`` float; needs ``\\usepackage{booktabs}``."""
+        """A ``table`` float, shrunk to the text's width if it is wider; needs the packages booktabs and graphicx."""
         spans = self.heads()
         left = len(self.index)
         lines = []
@@ -102,9 +102,10 @@ class Table:
         return (
             "\\begin{table}\n\\centering\n"
             f"\\caption{{{latex(self.title)}}}\n\\label{{tab:{label}}}\n"
+            "\\resizebox{\\ifdim\\width>\\textwidth\\textwidth\\else\\width\\fi}{!}{%\n"
             f"\\begin{{tabular}}{{{'l' * left}{'r' * len(self.columns)}}}\n\\toprule\n"
             + "\n".join(lines)
-            + "\n\\bottomrule\n\\end{tabular}"
+            + "\n\\bottomrule\n\\end{tabular}}"
             + notes
             + "\n\\end{table}\n"
         )
