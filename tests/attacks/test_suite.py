@@ -21,10 +21,11 @@ from torch import Tensor, nn
 from robustscape import catalog
 from robustscape.attacks import flags
 from robustscape.attacks import square as square_module
-from robustscape.attacks._prepared import prepared
+from robustscape.attacks._prepared import Bfloat16, MixedPrecision, prepared
 from robustscape.attacks.counting import CountedModel
 from robustscape.attacks.craft import craft, survives
 from robustscape.attacks.curve import eps_curve
+from robustscape.attacks.fab import fab
 from robustscape.attacks.generator import SampleGenerator
 from robustscape.attacks.gradients import input_gradient, predict
 from robustscape.attacks.losses import cross_entropy, margin
@@ -322,6 +323,21 @@ def test_nobody_is_released_whom_fp32_does_not_misclassify(name: str) -> None:
     assert (model(x + 0.01).argmax(1) != y).all()
     assert model.forwards >= 6 * {"apgd": 8, "apgd_t": 15, "fab": 8, "square": 20}[name]  # nobody left early
     assert model.in_fp32.forwards >= 6 * 4  # type: ignore[attr-defined]
+
+
+def test_fab_in_bf16_finds_what_it_finds_in_fp32_and_asks_fp32_about_little_else(digits: Any) -> None:
+    x, y, threat = digits.x[:150], digits.y[:150], Threat("Linf", 0.12)
+    exact = CountedModel(prepared(digits.model))
+    rough = CountedModel(Bfloat16(prepared(digits.model)))  # type: ignore[arg-type]
+    budget = {"iterations": 20, "n_target_classes": 3}
+    found = fab(MixedPrecision(rough, exact), x, y, threat, SampleGenerator.seeded(0, 150), **budget)
+    asked = exact.forwards
+    alone = fab(exact, x, y, threat, SampleGenerator.seeded(0, 150), **budget)
+    fooled, fooled_alone = (predict(exact, points).argmax(1) != y for points in (found, alone))
+    assert torch.equal(fooled, (found != x).flatten(1).any(1) | (predict(exact, x).argmax(1) != y))
+    assert 30 < int(fooled_alone.sum()) < 120
+    assert int((fooled != fooled_alone).sum()) <= 3
+    assert asked < 0.25 * rough.forwards, (asked, rough.forwards)
 
 
 def test_square_keeps_only_what_fp32_finds_better(digits: Any) -> None:

@@ -8,16 +8,13 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from robustscape.attacks.gradients import Classifier
+from robustscape.attacks.gradients import Classifier, undecided
 from robustscape.attacks.gradients import in_fp32 as form_in_fp32
+from robustscape.attacks.gradients import rough as rough_form
 from robustscape.errors import AttackError
 from robustscape.models import fold_batchnorm
 
 Precision = Literal["fp32", "bf16"]
-
-#: In bf16, samples whose two highest logits are nearer than this share of the largest logit are computed again in fp32:
-#: four units of bf16's last place, about twice the largest error seen on ResNets.
-CLOSE = 2.0**-6
 
 
 def prepared(model: Classifier, *, train: bool = False, precision: Precision = "fp32") -> Classifier:
@@ -39,39 +36,56 @@ def prepared(model: Classifier, *, train: bool = False, precision: Precision = "
         for module in model.modules():
             if isinstance(module, nn.Conv2d):
                 module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return model if precision == "fp32" else MixedPrecision(model)
+    return model if precision == "fp32" else MixedPrecision(Bfloat16(model), model)
 
 
-class MixedPrecision(nn.Module):
-    """``model`` in bfloat16 where a sample is far from a decision boundary, in fp32 where it is near one.
+class Bfloat16(nn.Module):
+    """``model`` in bfloat16, but for its first and last layer, where rounding does most harm.
 
-    bfloat16 halves the time of a convolution, and errs in the third digit of a logit. That would not matter to a gradient,
-    but an attack would release samples that only bfloat16 misclassifies, and at a boundary it compares losses smaller than
-    the error. So every sample whose two highest logits are close is passed again in fp32, and its logits and gradient are
-    those of the fp32 model; and before a sample is given up as fooled, ``in_fp32`` is asked (``gradients.confirmed``). The
-    first and the last layer, where rounding does most harm, stay in fp32.
+    It halves the time of a convolution, and errs in the third digit of a logit.
 
     Args:
         model: logits (B, C) from inputs (B, ...), frozen.
-        in_fp32: the fp32 form, if passes through it are to be counted; None: ``model``.
     """
 
-    def __init__(self, model: nn.Module, in_fp32: nn.Module | None = None) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.in_fp32 = model if in_fp32 is None else in_fp32
-        self.fast = copy.deepcopy(model) if model.training else fold_batchnorm(model)
-        layers = [name for name, module in self.fast.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+        self.net = copy.deepcopy(model) if model.training else fold_batchnorm(model)
+        layers = [name for name, module in self.net.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)]
         for name in layers[1:-1]:
-            self.fast.get_submodule(name).to(torch.bfloat16)  # once, not in every pass
+            self.net.get_submodule(name).to(torch.bfloat16)  # once, not in every pass
         for name in {*layers[:1], *layers[-1:]}:
-            self.fast.set_submodule(name, _Fp32(self.fast.get_submodule(name)))
+            self.net.set_submodule(name, _Fp32(self.net.get_submodule(name)))
         self.training = model.training
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, torch.bfloat16, cache_enabled=False):
-            logits: Tensor = self.fast(x).to(x.dtype)
-        highest = logits.detach().topk(2, dim=1).values
-        close = (highest[:, 0] - highest[:, 1] < CLOSE * logits.detach().abs().amax(1)).nonzero().squeeze(1)
+            logits: Tensor = self.net(x)
+        return logits.to(x.dtype)
+
+
+class MixedPrecision(nn.Module):
+    """A model in bfloat16 where a sample is far from a decision boundary, in fp32 where it is near one.
+
+    The error of bfloat16 would not matter to a gradient, but an attack would release samples that only bfloat16
+    misclassifies, and at a boundary it compares losses smaller than the error. So every sample whose two highest logits
+    are close is passed again in fp32, and its logits and gradient are those of the fp32 model; and before a sample is
+    given up as fooled, ``in_fp32`` is asked (``gradients.confirmed``). An attack that needs no more than the rough
+    answer takes it (``gradients.rough``).
+
+    Args:
+        rough: the bfloat16 form.
+        in_fp32: the fp32 form.
+    """
+
+    def __init__(self, rough: nn.Module, in_fp32: nn.Module) -> None:
+        super().__init__()
+        self.rough, self.in_fp32 = rough, in_fp32
+        self.training = rough.training
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.rough(x)
+        close = undecided(logits.detach()).nonzero().squeeze(1)
         return logits.index_copy(0, close, self.in_fp32(x[close])) if len(close) else logits
 
 
@@ -106,6 +120,12 @@ class Watched(nn.Module):
         """See ``gradients.in_fp32``. What it answers decides nothing that the attack's last check does not see again."""
         exact = form_in_fp32(self.model)
         return self if exact is self.model else exact
+
+    @property
+    def rough(self) -> Classifier:
+        """See ``gradients.rough``. What it answers decides who is fooled no more than ``in_fp32`` does."""
+        rough = rough_form(self.model)
+        return self if rough is self.model else rough
 
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.model(x)

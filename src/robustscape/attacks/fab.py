@@ -10,6 +10,9 @@ target. With P the projection on hyperplane and range,
 and after a misclassified x_{t+1}, kept if it is the nearest so far, x_{t+1} <- x + beta (x_{t+1} - x). The attack
 looks for the nearest adversarial point whatever eps; here a sample is finished as soon as one within eps is known.
 
+Half of its points lie at a boundary. A model that searches in lower precision answers there as it can (``rough``), and
+fp32 is asked about the points within eps that it calls misclassified or cannot tell: no others can end the search.
+
 Cost: an iteration is 2 forward and 1 input-backward passes, with ``targeted=False`` C backward passes; runs: one a
 restart and target class.
 """
@@ -25,7 +28,7 @@ from torch import Tensor
 from robustscape.attacks._active import select
 from robustscape.attacks._boundary import project_on_hyperplane
 from robustscape.attacks.generator import SampleGenerator
-from robustscape.attacks.gradients import Classifier, confirmed, fooled, predict
+from robustscape.attacks.gradients import Classifier, confirmed, fooled, predict, rough, undecided
 from robustscape.attacks.threat import TOLERANCE, Threat, l2_norm, per_sample
 
 
@@ -90,10 +93,11 @@ def _run(
     beta: float,
 ) -> tuple[Tensor, Tensor]:
     """One run: points (B, ...) and which of them are misclassified within eps (B,)."""
+    search = rough(model)
     result, done = x.clone(), torch.zeros(x.shape[0], dtype=torch.bool, device=x.device)
     active, point = torch.arange(x.shape[0], device=x.device), start
     for _ in range(iterations):
-        gap, normal = _nearest_boundary(model, point, y, threat.norm, target)
+        gap, normal = _nearest_boundary(search, point, y, threat.norm, target)
         # Both projections are on the same hyperplane, seen from x_t and from x.
         here = project_on_hyperplane(point, normal, -gap, threat)
         offset = (normal * (x - point)).flatten(1).sum(1)
@@ -102,8 +106,12 @@ def _run(
         alpha = per_sample((near / (near + far)).clamp(max=alpha_max), x)
         point = threat.clip((1 - alpha) * (point + eta * here) + alpha * (x + eta * home))
 
-        wrong = fooled(predict(model, point), y)
-        inside = confirmed(model, point, y, wrong & (threat.distance(point, x) <= _limit(threat, x)))
+        logits = predict(search, point)
+        wrong = fooled(logits, y)
+        claimed = wrong if search is model else wrong | undecided(logits)
+        claimed = claimed & (threat.distance(point, x) <= _limit(threat, x))
+        inside = confirmed(model, point, y, claimed)
+        wrong = torch.where(claimed, inside, wrong)
         if inside.any():
             rows = active[inside]
             result[rows], done[rows] = threat.select(inside).project(point[inside], x[inside]), True

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from robustscape import atomic, checkpoints
 from robustscape.attacks import flags
-from robustscape.attacks._prepared import MixedPrecision, Precision, Watched, device_of, prepared
+from robustscape.attacks._prepared import Bfloat16, MixedPrecision, Precision, Watched, device_of, prepared
 from robustscape.attacks.counting import CountedModel
 from robustscape.attacks.craft import accuracy, batches, craft_batch, default_batch_size
 from robustscape.attacks.gradients import Classifier, fooled, predict
@@ -176,13 +176,13 @@ def run_suite(
     state.claim(lambda: _fingerprint(model, x, y, suite, eps, seed, precision))
     exact = prepared(model)
     judging = CountedModel(exact)
-    counted = {"eval": judging}
+    counters, attacked = [judging], {"eval": Watched(judging)}
     if precision == "bf16" and isinstance(exact, nn.Module):
-        counted["eval"] = CountedModel(MixedPrecision(exact, judging))
+        counters.append(CountedModel(Bfloat16(exact)))
+        attacked["eval"] = Watched(MixedPrecision(counters[-1], judging))
     if any(spec.model_mode == "train" for _, spec in suite.attacks):
-        counted["train"] = CountedModel(prepared(model, train=True, precision=precision))
-    watched = {mode: Watched(counter) for mode, counter in counted.items()}
-    counters = {judging, *counted.values()}
+        counters.append(CountedModel(prepared(model, train=True, precision=precision)))
+        attacked["train"] = Watched(counters[-1])
     judge = Watched(judging)
     batch_size = batch_size or default_batch_size(model, x)
     device = device_of(judge, x)
@@ -203,7 +203,7 @@ def run_suite(
             found, labels = x[batch], y[batch]
             if spec is not None:
                 threat = Threat(spec.norm, eps, spec.bounds).select(batch)
-                found = craft_batch(watched[spec.model_mode], found, labels, spec, threat, seed, batch).to(x)
+                found = craft_batch(attacked[spec.model_mode], found, labels, spec, threat, seed, batch).to(x)
             wrong = fooled(predict(judge, found.to(device)), labels.to(device)).cpu()
             judge.refuse(name)
             record.add(
