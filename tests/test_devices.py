@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -293,3 +294,20 @@ def test_memory_format() -> None:
     x = torch.zeros(2, 3, 4, 4)
     assert x.contiguous(memory_format=devices.memory_format("channels_last")).stride() == (48, 1, 12, 3)
     assert x.contiguous(memory_format=devices.memory_format("contiguous")).stride() == (48, 16, 4, 1)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is another")
+def test_freed_memory_is_kept() -> None:
+    """A large tensor comes from the heap, and what it leaves there is not handed back."""
+    code = """
+import torch
+from robustscape.devices import configure
+configure(1)
+def resident():
+    return int(open("/proc/self/statm").read().split()[1])
+before = resident()
+torch.ones(64 << 20)
+print((resident() - before) * 4096 >> 20)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 200
