@@ -10,7 +10,7 @@ target. With P the projection on hyperplane and range,
 and after a misclassified x_{t+1}, kept if it is the nearest so far, x_{t+1} <- x + beta (x_{t+1} - x). The attack
 looks for the nearest adversarial point whatever eps; here a sample is finished as soon as one within eps is known.
 
-Half of its points lie at a boundary. A model that searches in lower precision answers there as it can (``rough``), and
+Its points lie along a boundary. A model that searches in lower precision answers there as it can (``rough``), and
 fp32 is asked about the points within eps that it calls misclassified or cannot tell: no others can end the search.
 
 Cost: an iteration is 2 forward and 1 input-backward passes, with ``targeted=False`` C backward passes; runs: one a
