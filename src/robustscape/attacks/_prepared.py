@@ -8,11 +8,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from robustscape.attacks._bfloat16 import Bfloat16
+from robustscape.attacks._nearby import Nearby, nearby
 from robustscape.attacks.gradients import Classifier, undecided
 from robustscape.attacks.gradients import in_fp32 as form_in_fp32
 from robustscape.attacks.gradients import rough as rough_form
 from robustscape.errors import AttackError
-from robustscape.models import fold_batchnorm
 
 Precision = Literal["fp32", "bf16"]
 
@@ -39,31 +40,6 @@ def prepared(model: Classifier, *, train: bool = False, precision: Precision = "
     return model if precision == "fp32" else MixedPrecision(Bfloat16(model), model)
 
 
-class Bfloat16(nn.Module):
-    """``model`` in bfloat16, but for its first and last layer, where rounding does most harm.
-
-    It halves the time of a convolution, and errs in the third digit of a logit.
-
-    Args:
-        model: logits (B, C) from inputs (B, ...), frozen.
-    """
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.net = copy.deepcopy(model) if model.training else fold_batchnorm(model)
-        layers = [name for name, module in self.net.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)]
-        for name in layers[1:-1]:
-            self.net.get_submodule(name).to(torch.bfloat16)  # once, not in every pass
-        for name in {*layers[:1], *layers[-1:]}:
-            self.net.set_submodule(name, _Fp32(self.net.get_submodule(name)))
-        self.training = model.training
-
-    def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, torch.bfloat16, cache_enabled=False):
-            logits: Tensor = self.net(x)
-        return logits.to(x.dtype)
-
-
 class MixedPrecision(nn.Module):
     """A model in bfloat16 where a sample is far from a decision boundary, in fp32 where it is near one.
 
@@ -84,22 +60,16 @@ class MixedPrecision(nn.Module):
         self.training = rough.training
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.rough(x)
+        return self._decided(x, self.rough(x))
+
+    def nearby(self) -> Nearby:
+        """See ``_nearby``."""
+        return nearby(self.rough).then(self._decided)
+
+    def _decided(self, x: Tensor, logits: Tensor) -> Tensor:
+        """``logits``, of fp32 where bfloat16 cannot tell."""
         close = undecided(logits.detach()).nonzero().squeeze(1)
         return logits.index_copy(0, close, self.in_fp32(x[close])) if len(close) else logits
-
-
-class _Fp32(nn.Module):
-    """A layer that autocast leaves alone; what it hands on is bfloat16 again if it is not the last."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
-            result: Tensor = self.layer(x.float())
-        return result.to(torch.bfloat16) if isinstance(self.layer, nn.Conv2d) else result
 
 
 class Watched(nn.Module):
@@ -127,8 +97,14 @@ class Watched(nn.Module):
         rough = rough_form(self.model)
         return self if rough is self.model else rough
 
+    def nearby(self) -> Nearby:
+        """See ``_nearby``."""
+        return nearby(self.model).then(self._seen)
+
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.model(x)
+        return self._seen(x, self.model(x))
+
+    def _seen(self, x: Tensor, logits: Tensor) -> Tensor:
         finite = torch.isfinite(logits.detach()).all()
         self._finite = finite if self._finite is None else self._finite & finite
         return logits

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from robustscape.attacks._nearby import Nearby, nearby
 from robustscape.attacks.gradients import Classifier
 
 
@@ -37,6 +38,14 @@ class CountedModel(nn.Module):
         """See ``gradients.in_fp32``; a model that searches in lower precision counts its fp32 passes itself."""
         exact: Classifier = getattr(self.model, "in_fp32", self)
         return exact
+
+    def nearby(self) -> Nearby:
+        """See ``_nearby``. A pass over a window is a pass."""
+        return nearby(self.model).then(self._count_forward)
+
+    def _count_forward(self, x: Tensor, logits: Tensor) -> Tensor:
+        self.forwards += x.shape[0]
+        return logits
 
     def forward(self, x: Tensor) -> Tensor:
         self.forwards += x.shape[0]

@@ -37,10 +37,15 @@ def _mix(z: Tensor) -> Tensor:
     return z ^ _shift(z, 31)
 
 
+def _mixed(value: int) -> int:
+    """``_mix`` of a Python integer."""
+    return int(_mix(torch.tensor(_wrapped(value), dtype=torch.int64)))
+
+
 @functools.lru_cache(maxsize=64)
 def _base(seed: int) -> int:
     """The seed's part of the keys; remembered, for it costs more than the keys of a small batch."""
-    return int(_mix(torch.tensor(seed, dtype=torch.int64) * _GOLDEN))
+    return _mixed(seed * _GOLDEN)
 
 
 class SampleGenerator:
@@ -49,28 +54,32 @@ class SampleGenerator:
     Args:
         keys: int64 tensor of shape (B,); on the device where the numbers are wanted.
         draws: how many draws were made before.
+        common: the key of what all samples share.
     """
 
-    def __init__(self, keys: Tensor, draws: int = 0) -> None:
+    def __init__(self, keys: Tensor, draws: int = 0, common: int = 0) -> None:
         self.keys = keys
         self.draws = draws
+        self.common = common
 
     @classmethod
     def seeded(cls, seed: int, samples: int | Tensor, device: torch.device | str = "cpu") -> SampleGenerator:
         """Keys for samples 0..n-1, or for the sample numbers given as an int64 tensor (B,)."""
         index = samples if isinstance(samples, Tensor) else torch.arange(samples)
-        return cls(_mix(index.to(device=device, dtype=torch.int64) * _GOLDEN + _base(seed)))
+        base = _base(seed)
+        return cls(_mix(index.to(device=device, dtype=torch.int64) * _GOLDEN + base), common=base)
 
     def __len__(self) -> int:
         return self.keys.shape[0]
 
     def select(self, index: Tensor | slice) -> SampleGenerator:
         """The generator of some of the samples; they go on drawing what they would have drawn."""
-        return SampleGenerator(self.keys[index], self.draws)
+        return SampleGenerator(self.keys[index], self.draws, self.common)
 
     def fork(self, stream: int) -> SampleGenerator:
         """A generator independent of this one, for a part of an attack (a restart, a target class)."""
-        return SampleGenerator(_mix(self.keys + _wrapped((stream + 1) * _MIX1)))
+        step = _wrapped((stream + 1) * _MIX1)
+        return SampleGenerator(_mix(self.keys + step), common=_mixed(self.common + step))
 
     def _bits(self, shape: Sequence[int]) -> Tensor:
         """Fresh 64-bit integers, (B, *shape)."""
@@ -92,6 +101,11 @@ class SampleGenerator:
     def integers(self, high: int, shape: Sequence[int] = ()) -> Tensor:
         """Uniform integers in [0, high), (B, *shape); the bias is below high / 2^63."""
         return _shift(self._bits(shape), 1) % high
+
+    def shared_integer(self, high: int) -> int:
+        """An integer in [0, high), the same for every sample of a seed, whichever of them are in the batch."""
+        self.draws += 1
+        return (_mixed(self.common + _wrapped(self.draws * _MIX2)) >> 1) % 2**63 % high
 
     def signs(self, shape: Sequence[int]) -> Tensor:
         """-1 or +1 with equal probability, float32, (B, *shape)."""

@@ -10,10 +10,11 @@ falls:
 The window's area is a share p of the image, from ``p_init`` down to ``p_init`` / 512 over the queries. Waveforms and
 vectors are images one pixel high: windows are intervals.
 
-Windows and signs are drawn for each sample; the authors draw a window for a whole batch. Cost: ``queries`` forward
-passes at most, plus 2 for the clean input and the start. A query that proposes the very point it starts from (a window
-that already has the signs drawn) is known to be no better, and costs no pass. A fooled sample leaves the batch before
-the next query.
+In the ball of Linf all samples change the same window in a query, as the authors' do, and draw signs of their own; in
+that of L2 windows are their own as well. Cost: ``queries`` forward passes at most, plus 2 for the clean input and the
+start. A query that proposes the very point it starts from (a window that already has the signs drawn) is known to be no
+better, and costs no pass. A model in bf16 computes only what a window can change (``_nearby``). A fooled sample leaves
+the batch before the next query.
 
 Of a model that searches in lower precision, the point a sample has come to is passed in fp32 every few queries, and
 where that finds it no better than the last point it confirmed, the sample goes back there: among thousands of
@@ -31,6 +32,7 @@ from pydantic import Field
 from torch import Tensor
 
 from robustscape.attacks._active import select
+from robustscape.attacks._nearby import Nearby, Window, nearby
 from robustscape.attacks.generator import SampleGenerator
 from robustscape.attacks.gradients import Classifier, fooled, in_fp32, predict
 from robustscape.attacks.losses import margin
@@ -73,32 +75,27 @@ def square(
     shape = x.shape
     images = x if x.dim() == 4 else x.view(len(x), math.prod(shape[1:-1]), 1, shape[-1])
 
-    def ask(judge: Classifier, images: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Margin losses (B,), and who is misclassified (B,)."""
-        logits = predict(judge, images.reshape(-1, *shape[1:]))
-        return margin(logits, y), fooled(logits, y)
+    def shaped(images: Tensor) -> Tensor:
+        return images.reshape(-1, *shape[1:])
 
-    def ask_some(
-        judge: Classifier, points: Tensor, some: Tensor, value: Tensor, wrong: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """``value`` and ``wrong`` with new answers about the points of the mask ``some``."""
-        rows = some.nonzero().squeeze(1)
-        if not len(rows):
-            return value, wrong
-        answers = ask(judge, points[rows], y[rows])
-        return value.index_copy(0, rows, answers[0]), wrong.index_copy(0, rows, answers[1])
+    def updated(rows: Tensor, logits: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """``value`` (B,) with the margin losses of ``rows``, and which of these are misclassified, bool (B,)."""
+        wrong = torch.zeros_like(value, dtype=torch.bool)
+        return value.index_copy(0, rows, margin(logits, y[rows])), wrong.index_copy(0, rows, fooled(logits, y[rows]))
 
     exact = in_fp32(model)
     start, change = (_stripes, _window) if threat.norm == "Linf" else (_bumps, _moved_bump)
+    search = nearby(model) if threat.norm == "Linf" else Nearby(model)  # bumps change the whole image
     best = images.clone()
-    _, done = ask(exact, images, y)
+    done = fooled(predict(exact, x), y)
     result = best.clone()
     active = torch.arange(len(x), device=x.device)
     active, best, images, y, threat, generator = select(~done, active, best, images, y, threat, generator)
     if len(active):
         best = start(images, threat, generator)
-        true, done = ask(exact, best, y)
-        highest = true if exact is model else ask(model, best, y)[0]
+        logits = search.remember(shaped(best))
+        truly = logits if exact is model else predict(exact, shaped(best))
+        highest, true, done = margin(logits, y), margin(truly, y), fooled(truly, y)
         # The last point confirmed in fp32, its margins there (true) and in the search, and who has moved since.
         kept, kept_highest, moved = best, highest, torch.zeros_like(done)
     for query in range(queries):
@@ -106,33 +103,42 @@ def square(
             return result.view(shape)
         if (not x.is_cuda or query % QUERIES_BETWEEN_LOOKS == 0) and done.any():
             result[active[done]] = best[done]
+            search.keep(~done)
             active, best, images, y, threat, generator, highest, true, done, kept, kept_highest, moved = select(
                 ~done, active, best, images, y, threat, generator, highest, true, done, kept, kept_highest, moved
             )
             if not len(active):
                 return result.view(shape)
         share = _share(query, queries if rescale_schedule else 10_000, p_init)
-        candidate = change(best, images, share, threat, generator)
-        if x.is_cuda:  # to find out who is the same would be another wait
-            value, wrong = ask(model, candidate, y)
-        else:
-            changed = (candidate != best).flatten(1).any(1)
-            value, wrong = ask_some(model, candidate, changed, highest, torch.zeros_like(done))
+        candidate, window = change(best, images, share, threat, generator)
+        rows = torch.arange(len(active), device=x.device)
+        if not x.is_cuda:  # to find out who is the same would be another wait
+            rows = (candidate != best).flatten(1).any(1).nonzero().squeeze(1)
+        value, wrong = highest, torch.zeros_like(done)
+        if len(rows):
+            value, wrong = updated(rows, search.change(rows, shaped(candidate[rows]), window), highest)
         better = ((value > highest) | wrong) & ~done
+        if len(rows):
+            search.accept(better[rows])
         highest = torch.where(better, value, highest)
         best = torch.where(per_sample(better, best), candidate, best)
         if exact is not model:
             moved = moved | better
             due = (query + 1) % QUERIES_BETWEEN_CHECKS == 0 or query + 1 == queries
             checked = moved if due else moved & wrong
-            truly, wrong = ask_some(exact, best, checked, true, torch.zeros_like(done))
-            good, back = (truly > true) | wrong, checked & ~((truly > true) | wrong)
-            best, highest = torch.where(per_sample(back, best), kept, best), torch.where(back, kept_highest, highest)
-            kept, kept_highest = (
-                torch.where(per_sample(good, best), best, kept),
-                torch.where(good, highest, kept_highest),
-            )
-            true, moved = torch.where(good, truly, true), moved & ~checked
+            rows, wrong = checked.nonzero().squeeze(1), torch.zeros_like(done)
+            if len(rows):
+                truly, wrong = updated(rows, predict(exact, shaped(best[rows])), true)
+                good = (truly > true) | wrong
+                kept = torch.where(per_sample(good, best), best, kept)
+                kept_highest, true = torch.where(good, highest, kept_highest), torch.where(good, truly, true)
+                back = checked & ~good
+                best, highest = (
+                    torch.where(per_sample(back, best), kept, best),
+                    torch.where(back, kept_highest, highest),
+                )
+                search.replace(back.nonzero().squeeze(1), shaped(kept[back]))
+                moved = moved & ~checked
         done = done | wrong
     result[active] = best
     return result.view(shape)
@@ -154,31 +160,23 @@ def _side(share: float, images: Tensor, least: int) -> tuple[int, int]:
     return side, side
 
 
-def _place(length: int, window: int, generator: SampleGenerator) -> Tensor:
-    """Where windows begin, int64 (B,)."""
-    return generator.integers(length - window + 1)
-
-
 def _stripes(images: Tensor, threat: Threat, generator: SampleGenerator) -> Tensor:
     """+-eps, one sign for each channel and column."""
     signs = generator.signs((images.shape[1], 1, images.shape[3]))
     return threat.project(images + threat.radius(images) * signs, images)
 
 
-def _window(best: Tensor, images: Tensor, share: float, threat: Threat, generator: SampleGenerator) -> Tensor:
-    """``best`` with one window set to +-eps, one sign for each channel."""
+def _window(
+    best: Tensor, images: Tensor, share: float, threat: Threat, generator: SampleGenerator
+) -> tuple[Tensor, Window]:
+    """``best`` with one window set to +-eps, one sign for each channel; and where that is, the same for all samples."""
     height, width = _side(share, images, least=1)
-    rows, columns = (
-        _place(length, window, generator)[:, None]
-        for length, window in zip(images.shape[2:], (height, width), strict=True)
-    )
+    top, left = (generator.shared_integer(n - m + 1) for n, m in zip(images.shape[2:], (height, width), strict=True))
+    rows, columns = slice(top, top + height), slice(left, left + width)
     signs = generator.signs((images.shape[1], 1, 1))
-    down = torch.arange(images.shape[2], device=images.device)
-    across = torch.arange(images.shape[3], device=images.device)
-    inside = ((down >= rows) & (down < rows + height))[:, None, :, None] & (
-        (across >= columns) & (across < columns + width)
-    )[:, None, None, :]
-    return torch.where(inside, threat.clip(images + threat.radius(images) * signs), best)
+    candidate = best.clone()
+    candidate[:, :, rows, columns] = threat.clip(images[:, :, rows, columns] + threat.radius(images) * signs)
+    return candidate, Window(top, top + height, left, left + width)
 
 
 def _bump(height: int, width: int, like: Tensor) -> Tensor:
@@ -228,7 +226,9 @@ def _bumps(images: Tensor, threat: Threat, generator: SampleGenerator) -> Tensor
     return _on_sphere(offset, images, threat)
 
 
-def _moved_bump(best: Tensor, images: Tensor, share: float, threat: Threat, generator: SampleGenerator) -> Tensor:
+def _moved_bump(
+    best: Tensor, images: Tensor, share: float, threat: Threat, generator: SampleGenerator
+) -> tuple[Tensor, None]:
     """``best`` with the second window's energy, and what the ball has left, moved to the first (algorithm 3)."""
     batch, channels, height, width = images.shape
     window = _side(share, images, least=3)
@@ -238,7 +238,7 @@ def _moved_bump(best: Tensor, images: Tensor, share: float, threat: Threat, gene
 
     def pixels() -> Tensor:
         """Flat positions of a window of each sample, (B, channels, h * w)."""
-        top, left = _place(height, window[0], generator), _place(width, window[1], generator)
+        top, left = (generator.integers(n - m + 1) for n, m in zip((height, width), window, strict=True))
         down = top[:, None, None] + torch.arange(window[0], device=images.device)[:, None]
         across = left[:, None, None] + torch.arange(window[1], device=images.device)
         return (down * width + across).flatten(1)[:, None].expand(-1, channels, -1)
@@ -255,4 +255,4 @@ def _moved_bump(best: Tensor, images: Tensor, share: float, threat: Threat, gene
     spare = (radius**2 - delta.square().sum((1, 2), keepdim=True)).clamp_min(0) / channels
     fresh = shape / (shape.norm(dim=2, keepdim=True) + 1e-12) * (spare + energy).sqrt()
     offset = emptied.scatter(2, first, fresh).view_as(images)
-    return _on_sphere(offset, images, threat)
+    return _on_sphere(offset, images, threat), None
