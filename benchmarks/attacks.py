@@ -6,8 +6,10 @@ project's Fashion-MNIST subset at the radius of training, where gradients are no
 finds 40 points more than APGD, and every seed another number.
 
 Images are attacked in chunks, and on every chunk all candidates take their turn, so that a slow minute of a shared machine
-hits all alike. Both the wall clock and the process's CPU time are kept; on a busy machine the ratio of CPU times is the
-steadier one, and only with one thread: threads that wait for each other burn CPU time.
+hits all alike. Each does so in a process of its own, set up as its users have it: ours by ``devices.configure``, as the
+``robustscape`` command does, the others with nothing but the number of threads. Starting a process is not counted. Both the
+wall clock and the process's CPU time are kept; on a busy machine the ratio of CPU times is the steadier one, and only with
+one thread: threads that wait for each other burn CPU time.
 
 Every candidate's part of a chunk is written as soon as it is done; ``--resume`` goes on after the last one. The authors'
 AutoAttack takes seconds for each image that holds to the end.
@@ -25,6 +27,9 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -202,32 +207,57 @@ def autoattack(model: nn.Module, eps: float, budget: dict[str, int]) -> dict[str
     }
 
 
+#: A model and the images it is attacked on with their labels.
+Subject = tuple[nn.Module, Tensor, Tensor]
+
+
+def subject(data: Callable[[], tuple[Tensor, Tensor]], eps: float, images: int) -> Subject:
+    """A model trained at radius ``eps``, and images; the last 1,000 are for testing."""
+    x, y = data()
+    return robust_net(x[:-1000], y[:-1000], eps), x[-1000:][:images], y[-1000:][:images]
+
+
 def compare(
     name: str,
-    candidates: dict[str, Candidate],
-    model: nn.Module,
-    x: Tensor,
-    y: Tensor,
+    make: Callable[[nn.Module], dict[str, Candidate]],
+    prepare: Callable[[], Subject],
+    threads: int,
     eps: float,
     keep: Callable[[dict[str, Any]], None],
     known: Callable[[dict[str, Any]], dict[str, Any] | None],
 ) -> None:
     """Every candidate on every chunk; each part is kept when it is done, and the sums of the chunks all have finished."""
+    model, x, _ = prepare()
+    keys = list(make(model))
     parts: list[dict[str, dict[str, Any]]] = []
     for chunk in torch.arange(len(x)).split(THEIR_BATCH):
         parts.append({})
-        for key, candidate in candidates.items():
+        for key in keys:
             about = {"comparison": name, "eps": eps, "candidate": key, "first": int(chunk[0]), "images": len(chunk)}
             row = known(about)
             if row is None:
-                row = about | _part(candidate, model, x[chunk], y[chunk])
+                with ProcessPoolExecutor(1, get_context("spawn")) as alone:
+                    row = about | alone.submit(_part, make, key, prepare, chunk.tolist(), threads).result()
                 keep(row)
             parts[-1][key] = row
-        keep(_sums(name, eps, parts, list(candidates)))
+        keep(_sums(name, eps, parts, keys))
 
 
-def _part(candidate: Candidate, model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Any]:
+def _part(
+    make: Callable[[nn.Module], dict[str, Candidate]],
+    key: str,
+    prepare: Callable[[], Subject],
+    chunk: list[int],
+    threads: int,
+) -> dict[str, Any]:
     """Time and robust samples of one candidate on one chunk; of a suite, the same of its attacks."""
+    if key.startswith("robustscape"):
+        configure(threads)
+    else:
+        torch.set_num_threads(threads)
+    model, x, y = prepare()
+    x, y = x[chunk], y[chunk]
+    candidate = make(model)[key]
     found, wall, cpu = clocked(lambda: candidate(x, y))
     stages = {}
     if isinstance(found, SuiteResult):
@@ -405,11 +435,6 @@ def main() -> None:
     configure(options.threads)
     images = 100 if options.quick else options.images
 
-    def subject(data: tuple[Tensor, Tensor], eps: float) -> tuple[nn.Module, Tensor, Tensor]:
-        """A model and the images it is attacked on; the last 1,000 are for testing."""
-        x, y = data
-        return robust_net(x[:-1000], y[:-1000], eps), x[-1000:][:images], y[-1000:][:images]
-
     budget = {"iterations": 100, "queries": 5000, "n_target_classes": 9}
     if options.quick:
         budget = {"iterations": 10, "queries": 100, "n_target_classes": 3}
@@ -439,15 +464,19 @@ def main() -> None:
         return options.only in (None, part)
 
     if wanted("autoattack"):
-        model, x, y = subject(fashion(), FASHION_EPS)
         title = "AutoAttack standard, short budgets" if options.quick else "AutoAttack standard"
-        compare(title, autoattack(model, FASHION_EPS, budget), model, x, y, FASHION_EPS, keep, known)
+        suites = partial(autoattack, eps=FASHION_EPS, budget=budget)
+        compare(
+            title, suites, partial(subject, fashion, FASHION_EPS, images), options.threads, FASHION_EPS, keep, known
+        )
     if options.only == "autoattack":
         return
-    model, x, y = subject(mnist(), MNIST_EPS)
+    prepare = partial(subject, mnist, MNIST_EPS, images)
     if wanted("pgd"):
         steps = 10 if options.quick else 50
-        compare(f"PGD-{steps}", pgd_libraries(model, options.eps, steps), model, x, y, options.eps, keep, known)
+        libraries = partial(pgd_libraries, eps=options.eps, steps=steps)
+        compare(f"PGD-{steps}", libraries, prepare, options.threads, options.eps, keep, known)
+    model, x, y = prepare()
     if wanted("ablation"):
         ablations(model, x, y, 0.2, 3 if options.quick else options.rounds, keep)
     if wanted("curve"):

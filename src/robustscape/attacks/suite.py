@@ -23,9 +23,11 @@ from torch import Tensor, nn
 
 from robustscape import atomic, checkpoints
 from robustscape.attacks import flags
-from robustscape.attacks._prepared import Bfloat16, MixedPrecision, Precision, Watched, device_of, prepared
+from robustscape.attacks._bfloat16 import Bfloat16
+from robustscape.attacks._prepared import MixedPrecision, Precision, Watched, device_of, prepared
+from robustscape.attacks._threads import Crew
 from robustscape.attacks.counting import CountedModel
-from robustscape.attacks.craft import accuracy, batches, craft_batch, default_batch_size
+from robustscape.attacks.craft import accuracy, batches, default_batch_size
 from robustscape.attacks.gradients import Classifier, fooled, predict
 from robustscape.attacks.threat import Threat
 from robustscape.config.attacks import AttackSpec, Suite
@@ -152,8 +154,8 @@ def run_suite(
     """Evaluate ``model`` under every attack of ``suite``, worst case per sample.
 
     Whether a sample is fooled is decided by passing the finished adversarial input through the model once more, in eval
-    mode, after it was checked (ball, range, finite). Deterministic; batch size and state folder change nothing beyond
-    float rounding.
+    mode, after it was checked (ball, range, finite). Deterministic; batch size, threads and state folder change nothing
+    beyond float rounding.
 
     Args:
         model: logits (B, C) from inputs (B, ...).
@@ -176,13 +178,13 @@ def run_suite(
     state.claim(lambda: _fingerprint(model, x, y, suite, eps, seed, precision))
     exact = prepared(model)
     judging = CountedModel(exact)
-    counters, attacked = [judging], {"eval": Watched(judging)}
+    attacked = {"eval": Watched(judging)}
     if precision == "bf16" and isinstance(exact, nn.Module):
-        counters.append(CountedModel(Bfloat16(exact)))
-        attacked["eval"] = Watched(MixedPrecision(counters[-1], judging))
+        attacked["eval"] = Watched(MixedPrecision(CountedModel(Bfloat16(exact)), judging))
     if any(spec.model_mode == "train" for _, spec in suite.attacks):
-        counters.append(CountedModel(prepared(model, train=True, precision=precision)))
-        attacked["train"] = Watched(counters[-1])
+        attacked["train"] = Watched(CountedModel(prepared(model, train=True, precision=precision)))
+    crews = {mode: Crew(watched) for mode, watched in attacked.items()}
+    counters = [counter for crew in crews.values() for counter in crew.counters]
     judge = Watched(judging)
     batch_size = batch_size or default_batch_size(model, x)
     device = device_of(judge, x)
@@ -203,7 +205,7 @@ def run_suite(
             found, labels = x[batch], y[batch]
             if spec is not None:
                 threat = Threat(spec.norm, eps, spec.bounds).select(batch)
-                found = craft_batch(attacked[spec.model_mode], found, labels, spec, threat, seed, batch).to(x)
+                found = crews[spec.model_mode].craft(found, labels, spec, threat, seed, batch).to(x)
             wrong = fooled(predict(judge, found.to(device)), labels.to(device)).cpu()
             judge.refuse(name)
             record.add(
