@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import pytest
@@ -77,7 +78,8 @@ def test_a_pass_over_a_window_is_a_whole_pass(name: str) -> None:
         changed[:, :, top : top + height, left : left + width] = torch.rand(len(rows), shape[0], height, width).double()
         window = Window(top, top + height, left, left + width)
         torch.testing.assert_close(search.change(rows, changed, window), model(changed))
-        spared += sum(2 * where.area < known.shape[2] * known.shape[3] for (where, _), known in pairs(search))
+        sizes = search.layers.sizes
+        spared += sum(2 * where.area < math.prod(sizes[node]) for node, (where, _) in search.layers.changed.items())
         taken = torch.rand(len(rows)) < 0.5
         search.accept(taken)
         x[rows[taken]] = changed[taken]
@@ -87,12 +89,6 @@ def test_a_pass_over_a_window_is_a_whole_pass(name: str) -> None:
             x[1] = torch.rand(*shape)
             search.replace(torch.tensor([1]), x[1:2])
     assert spared > 100
-
-
-def pairs(search: Nearby) -> list[tuple[tuple[Window, Tensor], Tensor]]:
-    """What changed last, and what was known of the same layer."""
-    assert search.layers is not None
-    return [(change, search.layers.known[node]) for node, change in search.layers.changed.items()]
 
 
 def test_all_that_wraps_a_model_has_its_say() -> None:

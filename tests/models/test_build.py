@@ -110,7 +110,10 @@ def test_folding_keeps_the_function(architecture: str, before: int, after: int) 
         assert (plain.grad - quick.grad).abs().max() <= 1e-5 * plain.grad.abs().max()
 
 
-def test_a_normalisation_after_a_shared_convolution_stays() -> None:
+@pytest.mark.parametrize("twice", [False, True])
+def test_a_normalisation_after_a_shared_convolution_stays(twice: bool) -> None:
+    """Shared are its result, or the layer itself."""
+
     class Shared(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -118,7 +121,7 @@ def test_a_normalisation_after_a_shared_convolution_stays() -> None:
 
         def forward(self, x: Tensor) -> Tensor:
             z = self.conv(x)
-            return self.bn(z) + z
+            return self.bn(z) + (self.conv(x) if twice else z)
 
     model, x = Shared(), torch.rand(4, 1, 3, 3)
     model(x)

@@ -161,68 +161,85 @@ class _Sliding:
         return (first, first + count), (first * s - p, (first + count - 1) * s - p + (k - 1) * d + 1)
 
 
-class _Layers(fx.Interpreter):
-    """The layers of a traced network, run one by one. Activations lie in memory as (B, H, W, C)."""
+class _Layers:
+    """The layers of a traced network. Activations lie in memory as (B, H, W, C)."""
 
     def __init__(self, net: fx.GraphModule) -> None:
-        super().__init__(net)
-        self.sliding = {node: found for node in net.graph.nodes if (found := self._sliding(node)) is not None}
-        self.elementwise = {node for node in net.graph.nodes if self._elementwise(node)}
-        self.known: dict[fx.Node, Tensor] = {}
-        """What the first layers answered, as far as a change of one pixel leaves most of it the same."""
+        self.net, self.nodes = net, list(net.graph.nodes)
+        self.functions = {node: _function(net, node) for node in self.nodes}
+        self.sliding = {node: found for node in self.nodes if (found := self._sliding(node)) is not None}
+        self.elementwise = {node for node in self.nodes if self._elementwise(node)}
+        self.in_place = {node for node in self.nodes if _in_place(node, self.functions[node])}
+        last_user = {source: node for node in self.nodes for source in node.all_input_nodes}
+        self.done_with = {node: [source for source, last in last_user.items() if last is node] for node in self.nodes}
         self.spread: dict[fx.Node, Window] = {}
-        """Where that change would be."""
+        """Of the first layers, where a change of one pixel leaves most as it was: what it changes."""
+        self.sizes: dict[fx.Node, Pair] = {}
+        """Height and width of their answers."""
+        self.known: dict[fx.Node, Tensor] = {}
+        """Those answers, as far as more is asked for than has changed."""
         self.changed: dict[fx.Node, tuple[Window, Tensor]] = {}
         """The last change, layer by layer: where, and to what (b, C, h, w)."""
         self.rows = torch.empty(0, dtype=torch.int64)
-        self.window: Window | None = None
-        self.noting = False
 
     def remember(self, x: Tensor) -> Tensor:
         """See ``Nearby``."""
-        self.known, self.spread, self.changed, self.noting = {}, {}, {}, True
-        logits: Tensor = self.run(x, enable_io_processing=False)
-        return logits
+        self.spread, self.sizes, self.known, self.changed = {}, {}, {}, {}
+        values: dict[fx.Node, Any] = {}
+        for node in self.nodes:
+            values[node] = self._call(node, x, values.__getitem__)
+            self._note(node, values[node])
+            self._forget(node, values)
+        return self._logits(values)
 
     def change(self, rows: Tensor, x: Tensor, window: Window | None) -> Tensor:
         """See ``Nearby``."""
-        self.changed, self.noting, self.rows, self.window = {}, False, rows, window
-        logits: Tensor = self.run(x, enable_io_processing=False)
-        return logits
+        self.changed, self.rows = {}, rows
+        values: dict[fx.Node, Any] = {}
+        for node in self.nodes:
+            if node in self.spread:
+                self.changed[node] = self._change(node, x, window, values)
+            else:
+                values[node] = self._call(node, x, functools.partial(self._value, node, values))
+            self._forget(node, values)
+        return self._logits(values)
 
     def accept(self, picked: Tensor) -> None:
         """See ``Nearby``; ``picked`` are positions among the rows of the last change."""
+        if not len(picked):
+            return
         rows = self.rows[picked]
         with torch.inference_mode():  # as all that is remembered
-            for node, (window, new) in self.changed.items():
-                accepted = new.permute(0, 2, 3, 1).index_select(0, picked)
-                _inside(self.known[node], window).index_copy_(0, rows, accepted)
+            for node, known in self.known.items():
+                window, new = self.changed[node]
+                _inside(known, window).index_copy_(0, rows, new.permute(0, 2, 3, 1).index_select(0, picked))
 
     def keep(self, rows: Tensor) -> None:
         """See ``Nearby``."""
         with torch.inference_mode():
-            self.known = {node: _crop(known, rows, _whole(known)) for node, known in self.known.items()}
+            self.known = {node: _crop(known, rows, _whole(_size(known))) for node, known in self.known.items()}
         self.changed = {}
 
-    # -- how a node is run ----------------------------------------------------------------------------------------------
+    # -- how a node is computed -----------------------------------------------------------------------------------------
 
-    def run_node(self, n: fx.Node) -> Any:
-        """The node's answer. Of a layer that is computed in a window ``changed`` holds it."""
-        if self.noting:
-            answer = super().run_node(n)
-            self._note(n, answer)
-            return answer
-        if n in self.known:
-            self.changed[n] = self._change(n)
-            return None
-        return super().run_node(n)
+    def _call(self, node: fx.Node, x: Tensor, value: Callable[[fx.Node], Any]) -> Any:
+        """The answer of a node to the values of others."""
+        if node.op == "placeholder":
+            return x
+        args = fx.node.map_arg(node.args, value)
+        return self.functions[node](*args, **(fx.node.map_arg(node.kwargs, value) if node.kwargs else {}))
 
-    def map_nodes_to_values(self, args: Any, n: fx.Node) -> Any:
-        """The arguments of a node that is computed whole."""
-        return self._arguments(n, args, None)
+    def _forget(self, node: fx.Node, values: dict[fx.Node, Any]) -> None:
+        """Free what no later node asks for: memory that is soon used again is in the cache."""
+        for source in self.done_with[node]:
+            values.pop(source, None)
+
+    def _logits(self, values: dict[fx.Node, Any]) -> Tensor:
+        logits: Tensor = values[self.nodes[-1]]
+        return logits
 
     def _note(self, node: fx.Node, answer: Any) -> None:
-        """Remember the answer to a whole pass, if it may be of use."""
+        """Remember the answer of a whole pass, if it may be of use."""
         sources = _sources(node)
         if node.op == "placeholder":
             row, column = answer.shape[2] // 2, answer.shape[3] // 2
@@ -235,48 +252,47 @@ class _Layers(fx.Interpreter):
             window = functools.reduce(Window.around, [self.spread[source] for source in sources])
         else:
             return
-        if window.area <= WORTHWHILE * _whole(answer).area:
-            self.spread[node] = window
+        if window.area > WORTHWHILE * _whole(_size(answer)).area:
+            return
+        self.spread[node], self.sizes[node] = window, _size(answer)
+        if any(user not in self.elementwise or len(_sources(user)) > 1 for user in node.users):
             self.known[node] = answer.clone(memory_format=torch.channels_last)
 
-    def _change(self, node: fx.Node) -> tuple[Window, Tensor]:
+    def _change(
+        self, node: fx.Node, x: Tensor, window: Window | None, values: dict[fx.Node, Any]
+    ) -> tuple[Window, Tensor]:
         """Where a node's answer changes, and to what."""
-        whole = _whole(self.known[node])
+        whole = _whole(self.sizes[node])
         if node.op == "placeholder":
-            window = self.window or whole
-            return window, _inside(super().run_node(node), window).permute(0, 3, 1, 2)
+            where = window or whole
+            return where, _inside(x, where).permute(0, 3, 1, 2)
         sources = _sources(node)
         if node in self.sliding:
-            window, needed = self.sliding[node].reach(self.changed[sources[0]][0], _size(self.known[node]))
-            if window.area <= WORTHWHILE * whole.area:
-                return window, self.sliding[node].unpadded(self._part(sources[0], needed))
-            return whole, super().run_node(node)
-        window = functools.reduce(Window.around, [self.changed[source][0] for source in sources])
-        args, kwargs = (self._arguments(node, given, window) for given in (node.args, node.kwargs))
-        return window, getattr(self, node.op)(node.target, args, kwargs)
+            where, needed = self.sliding[node].reach(self.changed[sources[0]][0], self.sizes[node])
+            if where.area <= WORTHWHILE * whole.area:
+                return where, self.sliding[node].unpadded(self._part(sources[0], needed))
+            return whole, self._call(node, x, functools.partial(self._value, node, values))
+        where = functools.reduce(Window.around, [self.changed[source][0] for source in sources])
+        return where, self._call(node, x, functools.partial(self._value, node, values, window=where))
 
-    def _arguments(self, node: fx.Node, given: Any, window: Window | None) -> Any:
-        """``node.args`` or ``node.kwargs``, with values for nodes: in a window, or whole."""
-
-        def value(source: fx.Node) -> Any:
-            if self.noting or source not in self.changed:
-                return self.env[source]
-            part = self._part(source, window or _whole(self.known[source]))
-            return part.clone() if self._in_place(node) else part
-
-        return fx.node.map_arg(given, value)
+    def _value(self, user: fx.Node, values: dict[fx.Node, Any], source: fx.Node, window: Window | None = None) -> Any:
+        """What the node ``user`` is given as the answer of ``source``: that, or a window of it."""
+        if source not in self.changed:
+            return values[source]
+        part = self._part(source, window or _whole(self.sizes[source]))
+        return part.clone() if user in self.in_place else part
 
     def _part(self, node: fx.Node, window: Window) -> Tensor:
         """A window of the changed answer of a node, (b, C, h, w); beyond the image it is 0."""
-        (where, new), known = self.changed[node], self.known[node]
+        where, new = self.changed[node]
         if where == window:
             return new
-        seen = window.overlap(_whole(known))
+        seen = window.overlap(_whole(self.sizes[node]))
         fresh = seen.overlap(where)
         if fresh == seen:
             part = _inside(new, seen.seen_from(where)).permute(0, 3, 1, 2)
         else:
-            part = _crop(known, self.rows, seen)
+            part = _crop(self.known[node], self.rows, seen)
             _inside(part, fresh.seen_from(seen)).copy_(_inside(new, fresh.seen_from(where)))
         beyond = (
             seen.left - window.left,
@@ -290,15 +306,15 @@ class _Layers(fx.Interpreter):
 
     def _elementwise(self, node: fx.Node) -> bool:
         if node.op == "call_module":
-            return isinstance(self.fetch_attr(str(node.target)), _ELEMENTWISE_MODULES)
-        constants = [self.fetch_attr(str(source.target)) for source in node.all_input_nodes if source.op == "get_attr"]
+            return isinstance(self.functions[node], _ELEMENTWISE_MODULES)
+        constants = [self.functions[source]() for source in node.all_input_nodes if source.op == "get_attr"]
         same_everywhere = all(constant.dim() == 0 or constant.shape[-2:] == (1, 1) for constant in constants)
         return node.op == "call_function" and node.target in _ELEMENTWISE and same_everywhere
 
     def _sliding(self, node: fx.Node) -> _Sliding | None:
         if node.op != "call_module":
             return None
-        module = self.fetch_attr(str(node.target))
+        module = self.net.get_submodule(str(node.target))
         layers = [m for m in module.modules() if isinstance(m, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d)]
         if len(layers) != 1 or isinstance(layers[0].padding, str):
             return None
@@ -314,12 +330,26 @@ class _Layers(fx.Interpreter):
         next(m for m in module.modules() if isinstance(m, nn.Conv2d)).padding = (0, 0)
         return _Sliding(kernel, stride, padding, dilation, module)
 
-    def _in_place(self, node: fx.Node) -> bool:
-        """Whether a node overwrites its first argument."""
-        inplace = node.kwargs.get("inplace", node.target in _IN_PLACE)
-        if node.op == "call_module":
-            inplace = getattr(self.fetch_attr(str(node.target)), "inplace", False)
-        return bool(inplace)
+
+def _function(net: fx.GraphModule, node: fx.Node) -> Callable[..., Any]:
+    """What a node calls with its arguments."""
+    target = node.target
+    if callable(target):
+        return target
+    if node.op == "call_module":
+        return net.get_submodule(target)
+    if node.op == "call_method":
+        return lambda of, *args, **kwargs: getattr(of, target)(*args, **kwargs)
+    if node.op == "get_attr":
+        constant = operator.attrgetter(target)(net)
+        return lambda: constant
+    return lambda answer: answer  # of the last node
+
+
+def _in_place(node: fx.Node, function: Callable[..., Any]) -> bool:
+    """Whether a node may overwrite an argument."""
+    inplace = node.kwargs.get("inplace", function in _IN_PLACE)
+    return bool(getattr(function, "inplace", inplace))
 
 
 def _pair(value: int | Pair) -> Pair:
@@ -336,8 +366,8 @@ def _size(x: Tensor) -> Pair:
     return x.shape[-2], x.shape[-1]
 
 
-def _whole(x: Tensor) -> Window:
-    return Window(0, x.shape[-2], 0, x.shape[-1])
+def _whole(size: Pair) -> Window:
+    return Window(0, size[0], 0, size[1])
 
 
 def _inside(x: Tensor, window: Window) -> Tensor:

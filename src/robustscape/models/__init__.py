@@ -7,6 +7,7 @@ attack's eps, step and clipping are in pixels and its gradients flow through the
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -108,11 +109,14 @@ def fold_batchnorm(model: nn.Module) -> nn.Module:
     except (torch.fx.proxy.TraceError, TypeError, RuntimeError):
         return model
     modules = dict(traced.named_modules())
+    calls = Counter(node.target for node in traced.graph.nodes)
     for node in list(traced.graph.nodes):
         if node.op != "call_module" or not isinstance(modules[node.target], nn.BatchNorm2d):
             continue
         before = node.args[0]
         if before.op != "call_module" or len(before.users) > 1 or not isinstance(modules[before.target], nn.Conv2d):
+            continue
+        if calls[before.target] > 1:  # elsewhere it is not followed by this normalisation
             continue
         traced.set_submodule(before.target, fuse_conv_bn_eval(modules[before.target], modules[node.target]))
         node.replace_all_uses_with(before)
