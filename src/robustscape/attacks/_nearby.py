@@ -49,14 +49,14 @@ class Window(NamedTuple):
 
     def around(self, other: Window) -> Window:
         """The smallest window that holds both."""
-        lows, highs = zip(self[::2], other[::2], strict=True), zip(self[1::2], other[1::2], strict=True)
-        (top, left), (bottom, right) = map(min, lows), map(max, highs)
-        return Window(top, bottom, left, right)
+        top, left = min(self.top, other.top), min(self.left, other.left)
+        return Window(top, max(self.bottom, other.bottom), left, max(self.right, other.right))
 
     def overlap(self, other: Window) -> Window:
-        lows, highs = zip(self[::2], other[::2], strict=True), zip(self[1::2], other[1::2], strict=True)
-        (top, left), (bottom, right) = map(max, lows), map(min, highs)
-        return Window(top, bottom, left, right)
+        """What both hold, perhaps nothing."""
+        top, left = max(self.top, other.top), max(self.left, other.left)
+        bottom, right = min(self.bottom, other.bottom), min(self.right, other.right)
+        return Window(top, max(top, bottom), left, max(left, right))
 
     def seen_from(self, origin: Window) -> Window:
         """The same in coordinates that begin where ``origin`` does."""
@@ -72,7 +72,9 @@ def nearby(model: Classifier) -> Nearby:
 
 
 class Nearby:
-    """A model that remembers what its first layers answered. One that was not traced forgets, and makes whole passes.
+    """A model that remembers what its first layers answered, as a backward pass would need it.
+
+    One that was not traced, or is not on a CPU, forgets and makes whole passes.
 
     Args:
         model: logits (B, C) from inputs (B, ...), frozen and in eval mode.
@@ -92,7 +94,7 @@ class Nearby:
 
     def remember(self, x: Tensor) -> Tensor:
         """Logits (B, C) of inputs (B, ...), which are remembered from now on instead of any others. 1 forward."""
-        if x.dim() != 4 or x.is_cuda:  # on a GPU a small kernel takes as long to start as a large one
+        if x.dim() != 4 or x.device.type != "cpu":  # on a GPU a small kernel takes as long to start as a large one
             self.layers = None
         return self._answer(x, self.model if self.layers is None else self.layers.remember)
 
