@@ -63,10 +63,11 @@ class Crew:
         pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
         try:
             return torch.cat(list(pool.map(attack, self.models, torch.arange(len(x)).tensor_split(threads))))
-        finally:
+        except BaseException:
             self._over = True
+            raise
+        finally:
             pool.shutdown()
-            self._over = False
             torch.set_num_threads(threads)  # some of what an initializer sets is the whole process's
 
     def _go_on(self, *_: Any) -> None:
