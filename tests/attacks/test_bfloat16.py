@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from robustscape.attacks import _bfloat16
 from robustscape.attacks._bfloat16 import Bfloat16, _Fp32, absorb_batchnorm, input_gradient
 from robustscape.attacks._prepared import prepared
+from robustscape.attacks._relu import relu
 from robustscape.models import build, fold_batchnorm
 
 
@@ -49,6 +50,27 @@ def assert_close(model: nn.Module, reference: nn.Module, x: Tensor, tolerance: f
     """Both return the same, with the same gradient, up to a share of the largest entry."""
     for found, expected in zip(gradient(model, x), gradient(reference, x), strict=True):
         assert (found - expected).abs().max() <= tolerance * expected.abs().max()
+
+
+# -- ReLU --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_relu_on_bits_is_relu(layout: torch.memory_format) -> None:
+    """To the bit, over all numbers of bfloat16, and for gradients in another layout."""
+    every = torch.arange(-(2**15), 2**15, dtype=torch.int16).view(torch.bfloat16)
+    x = every[~every.isnan()].repeat(2)[: 32 * 4 * 30 * 33].view(-1, 4, 30, 33).contiguous(memory_format=layout)
+    assert len(x.unique()) > 65_000
+    for given in (x, x.flatten(), x.float()):
+        given = given.clone().requires_grad_()
+        come_back = torch.randn(given.shape).to(given.dtype)
+        found, expected = relu(given), F.relu(given)
+        assert torch.equal(found, expected) and found.dtype == given.dtype
+        gradients = [torch.autograd.grad(result, given, come_back)[0] for result in (found, expected)]
+        assert torch.equal(*gradients)
+        with torch.inference_mode():
+            assert torch.equal(relu(given), expected)
+    assert relu(torch.tensor([torch.nan], dtype=torch.bfloat16)).isnan()
 
 
 # -- batch normalisation -----------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from concurrent.futures import CancelledError
 
 import pytest
 import torch
@@ -13,9 +14,10 @@ from robustscape.attacks._nearby import Nearby, Window, nearby
 from robustscape.attacks._prepared import MixedPrecision, Watched, prepared
 from robustscape.attacks.counting import CountedModel
 from robustscape.attacks.generator import SampleGenerator
-from robustscape.attacks.gradients import predict, undecided
+from robustscape.attacks.gradients import predict, rough
 from robustscape.attacks.square import square
 from robustscape.attacks.threat import Threat
+from robustscape.errors import AttackError
 from robustscape.models import build
 
 
@@ -92,29 +94,30 @@ def test_a_pass_over_a_window_is_a_whole_pass(name: str) -> None:
 
 
 def test_all_that_wraps_a_model_has_its_say() -> None:
-    """Passes are counted, close calls are decided in fp32, NaN is seen: over a window as over the whole."""
+    """Passes are counted and can be forbidden, NaN is seen: over a window as over the whole."""
     model, shape = model_of("preactresnet18")
-    x, rows = torch.rand(64, *shape) * torch.rand(64, 3, 1, 1), torch.arange(64)
-    likely, last = model(x.double()).argmax(1).mode().values, model.get_submodule("net.linear")
-    last.weight[likely - 1], last.bias[likely - 1] = last.weight[likely], last.bias[likely]  # two of the same
+    x, rows = torch.rand(64, *shape), torch.arange(64)
     mixed = prepared(model.float(), precision="bf16")
-    counters = CountedModel(mixed.rough), CountedModel(mixed.in_fp32)
-    watched = Watched(MixedPrecision(*counters))
-    search = nearby(watched)
+    counter = CountedModel(mixed.rough)
+    watched = Watched(MixedPrecision(counter, mixed.in_fp32))
+    search = nearby(rough(watched))
     assert search.layers is not None
-    torch.testing.assert_close(search.remember(x), predict(watched, x), rtol=0, atol=0)
+    torch.testing.assert_close(search.remember(x), predict(mixed.rough, x), rtol=0, atol=0)
     x[:, :, 3:5, 6:8] = 1.0
-    close = int(undecided(predict(mixed.rough, x)).sum())
-    for counter in counters:
-        counter.reset()
+    counter.reset()
     answer = search.change(rows, x, Window(3, 5, 6, 8))
-    assert [counter.forwards for counter in counters] == [64, close]
-    assert close
-    torch.testing.assert_close(answer, predict(watched, x), rtol=0.02, atol=0.02)
-    x[0, 0, 4, 7] = torch.nan
+    assert counter.forwards == 64
+    torch.testing.assert_close(answer, predict(mixed.rough, x), rtol=0.02, atol=0.02)
+    watched.refuse("square")
+    mixed.rough.get_submodule("net.net.linear.layer").bias[0] = torch.nan
     search.change(rows, x, Window(3, 5, 6, 8))
-    with pytest.raises(Exception, match="NaN"):
+    with pytest.raises(AttackError, match=r"NaN.*'square'"):
         watched.refuse("square")
+    counter.halted = True
+    with pytest.raises(CancelledError):
+        search.change(rows, x, Window(3, 5, 6, 8))
+    with pytest.raises(CancelledError):
+        counter(x)
 
 
 def test_square_finds_the_same_with_and_without_a_memory() -> None:
@@ -135,7 +138,7 @@ class Whole(nn.Module):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.model, self.in_fp32 = model, model.in_fp32
+        self.model, self.in_fp32 = model.rough, model.in_fp32
 
     def forward(self, x: Tensor) -> Tensor:
         result: Tensor = self.model(x)

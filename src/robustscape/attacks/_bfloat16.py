@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.autograd.function import once_differentiable
 
+from robustscape.attacks import _relu
 from robustscape.attacks._nearby import Nearby
 from robustscape.models import fold_batchnorm
 
@@ -37,7 +38,7 @@ class Bfloat16(nn.Module):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.net = copy.deepcopy(model) if model.training else absorb_batchnorm(fold_batchnorm(model))
+        self.net = copy.deepcopy(model) if model.training else quick_relu(absorb_batchnorm(fold_batchnorm(model)))
         layers = [name for name, module in self.net.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)]
         for name in layers[1:-1]:
             self.net.get_submodule(name).to(torch.bfloat16)  # once, not in every pass
@@ -169,6 +170,19 @@ def _add_bias(convolution: nn.Conv2d, extra: Tensor) -> None:
     """Add ``extra`` (C,) to what a convolution returns."""
     bias = extra if convolution.bias is None else convolution.bias + extra
     convolution.bias = nn.Parameter(bias, requires_grad=False)
+
+
+def quick_relu(model: nn.Module) -> nn.Module:
+    """``model``, if it was traced with all its ReLUs by ``_relu``; changed in place."""
+    if isinstance(model, fx.GraphModule):
+        for node in list(model.graph.nodes):
+            if _is_relu(model, node):
+                with model.graph.inserting_before(node):
+                    node.replace_all_uses_with(model.graph.call_function(_relu.relu, (node.all_input_nodes[0],)))
+                model.graph.erase_node(node)
+        model.delete_all_unused_submodules()
+        model.recompile()
+    return model
 
 
 # -- the first layer's input gradient ----------------------------------------------------------------------------------

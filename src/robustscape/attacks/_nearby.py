@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
+from robustscape.attacks._relu import relu
 from robustscape.attacks.gradients import Classifier
 
 Pair = tuple[int, int]
@@ -32,7 +33,17 @@ WORTHWHILE = 0.75
 
 _ELEMENTWISE_MODULES = (nn.Identity, nn.ReLU, nn.BatchNorm2d, nn.Dropout)
 _IN_PLACE = (operator.iadd, operator.isub, operator.imul)
-_ELEMENTWISE = (F.relu, torch.relu, operator.add, operator.sub, operator.mul, operator.truediv, torch.add, *_IN_PLACE)
+_ELEMENTWISE = (
+    relu,
+    F.relu,
+    torch.relu,
+    operator.add,
+    operator.sub,
+    operator.mul,
+    operator.truediv,
+    torch.add,
+    *_IN_PLACE,
+)
 
 
 class Window(NamedTuple):

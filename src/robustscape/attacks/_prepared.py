@@ -60,14 +60,7 @@ class MixedPrecision(nn.Module):
         self.training = rough.training
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._decided(x, self.rough(x))
-
-    def nearby(self) -> Nearby:
-        """See ``_nearby``."""
-        return nearby(self.rough).then(self._decided)
-
-    def _decided(self, x: Tensor, logits: Tensor) -> Tensor:
-        """``logits``, of fp32 where bfloat16 cannot tell."""
+        logits: Tensor = self.rough(x)
         close = undecided(logits.detach()).nonzero().squeeze(1)
         return logits.index_copy(0, close, self.in_fp32(x[close])) if len(close) else logits
 
@@ -84,18 +77,18 @@ class Watched(nn.Module):
         self.model = model
         self.training = isinstance(model, nn.Module) and model.training
         self._finite: Tensor | None = None
+        forms = {"in_fp32": form_in_fp32(model), "rough": rough_form(model)}
+        self._forms = {name: Watched(form) for name, form in forms.items() if form is not model}
 
     @property
     def in_fp32(self) -> Classifier:
-        """See ``gradients.in_fp32``. What it answers decides nothing that the attack's last check does not see again."""
-        exact = form_in_fp32(self.model)
-        return self if exact is self.model else exact
+        """See ``gradients.in_fp32``."""
+        return self._forms.get("in_fp32", self)
 
     @property
     def rough(self) -> Classifier:
-        """See ``gradients.rough``. What it answers decides who is fooled no more than ``in_fp32`` does."""
-        rough = rough_form(self.model)
-        return self if rough is self.model else rough
+        """See ``gradients.rough``."""
+        return self._forms.get("rough", self)
 
     def nearby(self) -> Nearby:
         """See ``_nearby``."""
@@ -115,11 +108,12 @@ class Watched(nn.Module):
         Raises:
             AttackError: naming the attack.
         """
-        if self._finite is not None and not self._finite:
-            raise AttackError(
-                f"the model returns NaN or infinite logits under attack '{attack}', so it cannot be attacked or "
-                "evaluated."
-            )
+        for watched in (self, *self._forms.values()):
+            if watched._finite is not None and not watched._finite:
+                raise AttackError(
+                    f"the model returns NaN or infinite logits under attack '{attack}', so it cannot be attacked or "
+                    "evaluated."
+                )
 
 
 def device_of(model: Classifier, x: Tensor) -> torch.device:

@@ -7,11 +7,10 @@ is made, one works alone. Randomness belongs to samples, so parts change nothing
 from __future__ import annotations
 
 import copy
-from concurrent.futures import CancelledError, ThreadPoolExecutor
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from robustscape.attacks._prepared import Watched
 from robustscape.attacks.counting import CountedModel
@@ -37,10 +36,6 @@ class Crew:
         parameter = next(model.parameters(), None)
         alone = model.training or parameter is None or parameter.device.type != "cpu"
         self.models = [model, *(copy.deepcopy(model) for _ in range(0 if alone else torch.get_num_threads() - 1))]
-        self._over = False
-        for counter in self.counters:
-            if isinstance(counter.model, nn.Module):
-                counter.model.register_forward_pre_hook(self._go_on)
 
     @property
     def counters(self) -> list[CountedModel]:
@@ -64,13 +59,9 @@ class Crew:
         try:
             return torch.cat(list(pool.map(attack, self.models, torch.arange(len(x)).tensor_split(threads))))
         except BaseException:
-            self._over = True
+            for counter in self.counters:  # an error or Ctrl-C reaches one thread only, and the others need not finish
+                counter.halted = True
             raise
         finally:
             pool.shutdown()
             torch.set_num_threads(threads)  # some of what an initializer sets is the whole process's
-
-    def _go_on(self, *_: Any) -> None:
-        """Before every pass: after an error or Ctrl-C, which reach one thread only, the others need not finish."""
-        if self._over:
-            raise CancelledError

@@ -16,15 +16,17 @@ start. A query that proposes the very point it starts from (a window that alread
 better, and costs no pass. A model in bf16 computes only what a window can change (``_nearby``). A fooled sample leaves
 the batch before the next query.
 
-Of a model that searches in lower precision, the point a sample has come to is passed in fp32 every few queries, and
-where that finds it no better than the last point it confirmed, the sample goes back there: among thousands of
-candidates the luckiest rounding error would otherwise win. Within these queries better means better than what the
-search itself says of the best point: its error there and a window away is much the same.
+Of a model that searches in lower precision only the rough answers count, those near a boundary too: the point a sample
+has come to is passed in fp32 where they call it misclassified, and otherwise every few queries. Where fp32 finds it no
+better than the last point it confirmed, the sample goes back there: among thousands of candidates the luckiest rounding
+error would otherwise win. Within these queries better means better than what the search itself says of the best point:
+its error there and a window away is much the same.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Annotated
 
 import torch
@@ -34,7 +36,7 @@ from torch import Tensor
 from robustscape.attacks._active import select
 from robustscape.attacks._nearby import Nearby, Window, nearby
 from robustscape.attacks.generator import SampleGenerator
-from robustscape.attacks.gradients import Classifier, fooled, in_fp32, predict
+from robustscape.attacks.gradients import Classifier, fooled, in_fp32, predict, rough
 from robustscape.attacks.losses import margin
 from robustscape.attacks.threat import Threat, l2_norm, per_sample
 
@@ -78,34 +80,27 @@ def square(
     def shaped(images: Tensor) -> Tensor:
         return images.reshape(-1, *shape[1:])
 
-    def updated(rows: Tensor, logits: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """``value`` (B,) with the margin losses of ``rows``, and which of these are misclassified, bool (B,)."""
-        wrong = torch.zeros_like(value, dtype=torch.bool)
-        return value.index_copy(0, rows, margin(logits, y[rows])), wrong.index_copy(0, rows, fooled(logits, y[rows]))
-
     exact = in_fp32(model)
     start, change = (_stripes, _window) if threat.norm == "Linf" else (_bumps, _moved_bump)
-    search = nearby(model) if threat.norm == "Linf" else Nearby(model)  # bumps change the whole image
-    best = images.clone()
-    done = fooled(predict(exact, x), y)
-    result = best.clone()
-    active = torch.arange(len(x), device=x.device)
-    active, best, images, y, threat, generator = select(~done, active, best, images, y, threat, generator)
-    if len(active):
-        best = start(images, threat, generator)
-        logits = search.remember(shaped(best))
-        truly = logits if exact is model else predict(exact, shaped(best))
-        highest, true, done = margin(logits, y), margin(truly, y), fooled(truly, y)
-        # The last point confirmed in fp32, its margins there (true) and in the search, and who has moved since.
-        kept, kept_highest, moved = best, highest, torch.zeros_like(done)
+    form = rough(model)
+    search = nearby(form) if threat.norm == "Linf" else Nearby(form)  # bumps change the whole image
+    result = images.clone()
+    active, standing = torch.arange(len(x), device=x.device), ~fooled(predict(exact, x), y)
+    active, images, y, threat, generator = select(standing, active, images, y, threat, generator)
+    if not len(active):
+        return result.view(shape)
+    best = start(images, threat, generator)
+    logits = search.remember(shaped(best))
+    truly = logits if exact is model else predict(exact, shaped(best))
+    highest, done = margin(logits, y), fooled(truly, y)
+    last = _Confirmed(best, highest, margin(truly, y), torch.zeros_like(done))
     for query in range(queries):
-        if not len(active):
-            return result.view(shape)
         if (not x.is_cuda or query % QUERIES_BETWEEN_LOOKS == 0) and done.any():
             result[active[done]] = best[done]
             search.keep(~done)
-            active, best, images, y, threat, generator, highest, true, done, kept, kept_highest, moved = select(
-                ~done, active, best, images, y, threat, generator, highest, true, done, kept, kept_highest, moved
+            last = last.select(~done)
+            active, best, images, y, threat, generator, highest, done = select(
+                ~done, active, best, images, y, threat, generator, highest, done
             )
             if not len(active):
                 return result.view(shape)
@@ -116,32 +111,69 @@ def square(
             rows = (candidate != best).flatten(1).any(1).nonzero().squeeze(1)
         value, wrong = highest, torch.zeros_like(done)
         if len(rows):
-            value, wrong = updated(rows, search.change(rows, shaped(candidate[rows]), window), highest)
+            logits = search.change(rows, shaped(candidate[rows]), window)
+            value, wrong = _with_rows(highest, rows, logits, y)
         better = ((value > highest) | wrong) & ~done
         if len(rows):
             search.accept(better[rows])
         highest = torch.where(better, value, highest)
         best = torch.where(per_sample(better, best), candidate, best)
         if exact is not model:
-            moved = moved | better
+            last.moved |= better
             due = (query + 1) % QUERIES_BETWEEN_CHECKS == 0 or query + 1 == queries
-            checked = moved if due else moved & wrong
-            rows, wrong = checked.nonzero().squeeze(1), torch.zeros_like(done)
+            rows = (last.moved if due else last.moved & wrong).nonzero().squeeze(1)
+            wrong = torch.zeros_like(done)
             if len(rows):
-                truly, wrong = updated(rows, predict(exact, shaped(best[rows])), true)
-                good = (truly > true) | wrong
-                kept = torch.where(per_sample(good, best), best, kept)
-                kept_highest, true = torch.where(good, highest, kept_highest), torch.where(good, truly, true)
-                back = checked & ~good
+                wrong, back = last.confirm(rows, predict(exact, shaped(best[rows])), y, best, highest)
                 best, highest = (
-                    torch.where(per_sample(back, best), kept, best),
-                    torch.where(back, kept_highest, highest),
+                    torch.where(per_sample(back, best), last.point, best),
+                    torch.where(back, last.highest, highest),
                 )
-                search.replace(back.nonzero().squeeze(1), shaped(kept[back]))
-                moved = moved & ~checked
+                search.replace(back.nonzero().squeeze(1), shaped(best[back]))
         done = done | wrong
     result[active] = best
     return result.view(shape)
+
+
+def _with_rows(value: Tensor, rows: Tensor, logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """``value`` (B,) with the margin losses of ``rows`` (b,), and which of these are misclassified, bool (B,)."""
+    wrong = torch.zeros_like(value, dtype=torch.bool)
+    return value.index_copy(0, rows, margin(logits, y[rows])), wrong.index_copy(0, rows, fooled(logits, y[rows]))
+
+
+@dataclass
+class _Confirmed:
+    """Of a search in lower precision: the last point of every sample that fp32 found better than the one before it."""
+
+    point: Tensor
+    """(B, C, H, W)."""
+    highest: Tensor
+    """Its margin loss to the search (B,)."""
+    true: Tensor
+    """Its margin loss in fp32 (B,)."""
+    moved: Tensor
+    """Who has gone on since, bool (B,)."""
+
+    def select(self, kept: Tensor) -> _Confirmed:
+        return _Confirmed(*select(kept, self.point, self.highest, self.true, self.moved))
+
+    def confirm(self, rows: Tensor, logits: Tensor, y: Tensor, best: Tensor, highest: Tensor) -> tuple[Tensor, Tensor]:
+        """Which samples are misclassified, and which of the others must come back to ``point``, bool (B,).
+
+        Args:
+            rows: samples that have moved, (b,).
+            logits: of fp32 where these have come to, (b, classes).
+            y: labels (B,).
+            best: where all samples have come to.
+            highest: the search's margin losses there.
+        """
+        true, wrong = _with_rows(self.true, rows, logits, y)
+        good = (true > self.true) | wrong
+        back = torch.zeros_like(good).index_fill(0, rows, True) & ~good
+        self.point = torch.where(per_sample(good, best), best, self.point)
+        self.highest, self.true = torch.where(good, highest, self.highest), torch.where(good, true, self.true)
+        self.moved = self.moved.index_fill(0, rows, False)
+        return wrong, back
 
 
 def _share(query: int, queries: int, p_init: float) -> float:

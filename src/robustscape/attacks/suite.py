@@ -176,14 +176,15 @@ def run_suite(
     """
     state = _State(state_dir)
     state.claim(lambda: _fingerprint(model, x, y, suite, eps, seed, precision))
-    exact = prepared(model)
-    judging = CountedModel(exact)
-    attacked = {"eval": Watched(judging)}
-    if precision == "bf16" and isinstance(exact, nn.Module):
-        attacked["eval"] = Watched(MixedPrecision(CountedModel(Bfloat16(exact)), judging))
-    if any(spec.model_mode == "train" for _, spec in suite.attacks):
-        attacked["train"] = Watched(CountedModel(prepared(model, train=True, precision=precision)))
-    crews = {mode: Crew(watched) for mode, watched in attacked.items()}
+    crews: dict[str, Crew] = {}
+    judging = CountedModel(prepared(model))
+    for mode in sorted({"eval", *(spec.model_mode for _, spec in suite.attacks)}):
+        counted = judging if mode == "eval" else CountedModel(prepared(model, train=True))
+        attacked: nn.Module = counted
+        exact = counted.model
+        if precision == "bf16" and isinstance(exact, nn.Module):
+            attacked = MixedPrecision(CountedModel(Bfloat16(exact)), counted)
+        crews[mode] = Crew(Watched(attacked))
     counters = [counter for crew in crews.values() for counter in crew.counters]
     judge = Watched(judging)
     batch_size = batch_size or default_batch_size(model, x)
