@@ -345,6 +345,7 @@ def ablations(
         Bfloat16(attacked),
         _with(bfloat16_module, "absorb_batchnorm", copy.deepcopy, Bfloat16, attacked),
     )
+    with_plain_relu = _with(bfloat16_module, "quick_relu", lambda net: net, Bfloat16, attacked)
     search, rows, window = nearby(rough), torch.arange(64), Window(10, 13, 12, 15)
     search.remember(small)
 
@@ -375,6 +376,8 @@ def ablations(
             lambda: _with(bfloat16_module, "_block", lambda layer: 0, gradient(rough, small)),
             gradient(rough, small),
         ),
+        "bf16: ReLU on bits, forward": (forward(with_plain_relu, small), forward(rough, small)),
+        "bf16: ReLU on bits, gradient": (gradient(with_plain_relu, small), gradient(rough, small)),
         "bf16: only what a window of 3 x 3 pixels reaches, forward": (
             forward(rough, small),
             lambda: search.change(rows, small, window),

@@ -47,7 +47,7 @@ SCHEDULE = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 QUERIES_BETWEEN_LOOKS = 16
 
 #: So many queries share a pass in fp32, which is then one large batch and not many small ones.
-QUERIES_BETWEEN_CHECKS = 16
+QUERIES_BETWEEN_CHECKS = 64
 
 
 def square(
