@@ -89,8 +89,8 @@ def in_fp32(model: Classifier) -> Classifier:
 def rough(model: Classifier) -> Classifier:
     """The form of a model that searches in lower precision which never passes anything again; any other model itself.
 
-    It is for attacks that spend their time at a boundary and have a verdict of their own: whoever relies on it asks
-    ``in_fp32`` about what is ``undecided``.
+    It is for attacks that spend their time at a boundary, or compare rough answers with each other, and have a verdict of
+    their own: they ask ``in_fp32`` before they give a sample up as fooled.
     """
     form: Classifier = getattr(model, "rough", model)
     return form
