@@ -3,7 +3,7 @@
 The model is the adversarially trained PreActResNet18(16) of ``attacks.py``, the images are the 1,000 test images of the project's
 Fashion-MNIST subset. Budgets are short, so that a weaker step shows: with long ones all attacks end at the same number.
 Random starts and searches draw other numbers in every library, which moves a result by two or three images. TI-FGSM has a
-namesake in torchattacks for colour images only, and is compared step by step in the tests.
+namesake in torchattacks for colour images only.
 
 Run: ``python benchmarks/parity.py``; half an hour on two cores.
 """
