@@ -11,6 +11,7 @@ Run: ``python benchmarks/parity.py``; half an hour on two cores.
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -208,12 +209,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--resume", action="store_true", help="keep the rows that --output already holds")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "parity_cpu.json")
     options = parser.parse_args()
     configure(options.threads)
     model, x, y = subject(fashion, FASHION_EPS, options.images)
-    rows: list[dict[str, Any]] = []
-    for pair in pairs(model):
+    rows: list[dict[str, Any]] = json.loads(options.output.read_text())["results"] if options.resume else []
+    known = {(row["attack"], row["norm"]) for row in rows}
+    for pair in sorted(pairs(model), key=lambda pair: pair.attack in ("fab", "square")):  # the longest last
+        if (pair.name, pair.norm) in known:
+            continue
         chosen, eps = spec(pair.attack, **pair.parameters).model_copy(update={"norm": pair.norm}), RADII[pair.norm]
 
         def ours(images: Tensor, labels: Tensor, chosen: Any = chosen, eps: float = eps) -> Tensor:
