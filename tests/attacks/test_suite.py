@@ -349,7 +349,7 @@ def test_square_keeps_only_what_fp32_finds_better(digits: Any) -> None:
         return digits.model(points) + noise
 
     reached = []
-    for queries in (64, 128, 192):  # the truth is asked every 64 queries
+    for queries in (64, 128, 320, 640):  # the truth is asked every 64 queries
         with torch.no_grad():
             x_adv = square(
                 Rounding(digits.model, noisy), x, y, Threat("Linf", 0.1), SampleGenerator.seeded(0, 40), queries=queries,
@@ -358,7 +358,7 @@ def test_square_keeps_only_what_fp32_finds_better(digits: Any) -> None:
             reached.append(margin(digits.model(x_adv), y))
     for fewer, more in itertools.pairwise(reached):
         assert ((more >= fewer - 1e-5) | (more > 0)).all()
-    assert (reached[-1] > reached[0] + 0.5).float().mean() > 0.2
+    assert (reached[-1] > reached[0] + 0.5).float().mean() > 0.5
 
 
 def test_square_asks_no_question_twice_and_misses_nothing(digits: Any) -> None:
