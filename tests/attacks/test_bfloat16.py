@@ -74,7 +74,7 @@ def test_relu_on_bits_is_relu(layout: torch.memory_format) -> None:
 
 
 def test_all_relus_of_a_traced_model_are_on_bits() -> None:
-    model, x = residual("preactresnet18")
+    model, _ = residual("preactresnet18")
     net = Bfloat16(prepared(model)).net  # type: ignore[arg-type]
     assert sum(node.target is relu for node in net.graph.nodes) == 17
     assert not any(node.target in (F.relu, torch.relu) for node in net.graph.nodes)
