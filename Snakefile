@@ -1,5 +1,5 @@
 # robustscape: every table and figure of five works on adversarial robustness, from source.
-# The plan (src/robustscape/plan.py) derives all jobs from config/; the rules below hand them to Snakemake, by stage.
+# The plan (src/robustscape/pipeline/plan.py) derives all jobs from config/; the rules below hand them to Snakemake, by stage.
 from snakemake.utils import min_version
 
 min_version("9.0")

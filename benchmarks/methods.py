@@ -19,9 +19,9 @@ from _measure import interleaved, ratio, write
 from torch import Tensor, nn
 
 from robustscape import catalog
-from robustscape.attacks.generator import SampleGenerator
-from robustscape.attacks.gradients import frozen
-from robustscape.attacks.threat import Threat
+from robustscape.attacks.base.generator import SampleGenerator
+from robustscape.attacks.base.gradients import frozen
+from robustscape.attacks.base.threat import ThreatModel
 from robustscape.devices import configure
 from robustscape.models import build
 from robustscape.training.attack import TrainingAttack
@@ -89,7 +89,7 @@ def step(name: str, model: nn.Module, x: Tensor, y: Tensor) -> Callable[[], None
     model.train()
 
     def run() -> None:
-        bound = TrainingAttack(made, settings, Threat("Linf", 8 / 255), SampleGenerator.seeded(0, index, x.device))
+        bound = TrainingAttack(made, settings, ThreatModel("Linf", 8 / 255), SampleGenerator.seeded(0, index, x.device))
         objective = function(model, x, y, bound, **parameters)
         model.train()
         optimizer.step(closure.begin(optimizer, objective))

@@ -31,8 +31,8 @@ from pyautoattack.fab_pt import FABAttack_PT
 from pyautoattack.square import SquareAttack
 from torch import Tensor, nn
 
-from robustscape.attacks.craft import craft, survives
 from robustscape.devices import configure
+from robustscape.evaluation.harness.craft import correctly_classified, craft
 
 STEPS, TARGETS, QUERIES = 10, 3, 300
 BATCH = 250
@@ -200,7 +200,7 @@ def robust_accuracy(model: nn.Module, x: Tensor, y: Tensor, attack: Library, nor
         if length.max() > radius * (1 + 1e-4) or found.min() < -1e-6 or found.max() > 1 + 1e-6:
             offset = offset * (radius / length).clamp(max=1)[:, None]
             found = (images + offset.view_as(images)).clamp(0, 1)
-        standing += int(survives(model, found, labels).sum())
+        standing += int(correctly_classified(model, found, labels).sum())
     return round(100 * standing / len(x), 2)
 
 

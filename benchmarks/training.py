@@ -16,10 +16,10 @@ import torch.nn.functional as F
 from _measure import interleaved, ratio, write
 from torch import nn
 
-from robustscape.attacks.generator import SampleGenerator
-from robustscape.attacks.gradients import frozen
+from robustscape.attacks.base.generator import SampleGenerator
+from robustscape.attacks.base.gradients import frozen
+from robustscape.attacks.base.threat import ThreatModel
 from robustscape.attacks.pgd import pgd
-from robustscape.attacks.threat import Threat
 from robustscape.devices import configure
 from robustscape.models import build
 from robustscape.training.attack import TrainingAttack
@@ -44,7 +44,7 @@ def compare(
     if channels_last:
         model, x = model.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-    threat = Threat("Linf", 8 / 255)
+    threat = ThreatModel("Linf", 8 / 255)
     index = torch.arange(batch, device=device)
 
     def floor() -> None:

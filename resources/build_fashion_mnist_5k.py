@@ -15,10 +15,10 @@ import hashlib
 import sys
 from pathlib import Path
 
-from robustscape import atomic
 from robustscape.data.sets import _idx
 from robustscape.data.sets.fashion_mnist import FILES, fashion_mnist
 from robustscape.data.splits import RawSplits, subset
+from robustscape.storage import atomic
 
 SIZES = {"train": 5000, "test": 1000}
 

@@ -17,16 +17,16 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from robustscape import devices, slots
+from robustscape import devices, gpu_locks
 from robustscape.errors import ConfigError
 
 HOLDER = """
 import pathlib, sys, time
-from robustscape import slots
-slots.PATIENCE = 0.01
+from robustscape import gpu_locks
+gpu_locks.PATIENCE = 0.01
 folder, gpus, per_gpu = pathlib.Path(sys.argv[1]), sys.argv[2].split(","), int(sys.argv[3])
 print("started", flush=True)
-with slots.take(gpus, per_gpu=per_gpu, folder=folder) as position:
+with gpu_locks.take(gpus, per_gpu=per_gpu, folder=folder) as position:
     print(gpus[position], flush=True)
     sys.stdin.read()
 """
@@ -52,7 +52,7 @@ class Job:
     def __init__(self, folder: Path, gpus: str, per_gpu: int = 1) -> None:
         pipe = subprocess.PIPE
         command = [sys.executable, "-c", HOLDER, str(folder), gpus, str(per_gpu)]
-        source = Path(slots.__file__).parents[1]  # python -c imports from its folder
+        source = Path(gpu_locks.__file__).parents[1]  # python -c imports from its folder
         self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, cwd=source)
         assert self.process.stdout
         assert self.process.stdout.readline() == "started\n"
@@ -127,15 +127,15 @@ def test_sharing_fills_every_gpu_once_before_any_twice(jobs: SimpleNamespace) ->
 
 def test_an_exception_frees_the_slot(tmp_path: Path) -> None:
     for _ in range(3):
-        with pytest.raises(RuntimeError, match="mine"), slots.take(["GPU-a"], folder=tmp_path):
+        with pytest.raises(RuntimeError, match="mine"), gpu_locks.take(["GPU-a"], folder=tmp_path):
             raise RuntimeError("mine")
 
 
 def test_a_child_process_does_not_keep_the_slot(tmp_path: Path) -> None:
     """Programs that a job starts and leaves behind do not inherit the lock."""
-    with slots.take(["GPU-a"], folder=tmp_path):
+    with gpu_locks.take(["GPU-a"], folder=tmp_path):
         child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False)
-    with slots.take(["GPU-a"], folder=tmp_path):
+    with gpu_locks.take(["GPU-a"], folder=tmp_path):
         child.communicate(b"\n")
 
 
@@ -143,7 +143,7 @@ def test_waiting_is_said_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     holder = contextlib.ExitStack()
-    holder.enter_context(slots.take(["GPU-a"], folder=tmp_path))
+    holder.enter_context(gpu_locks.take(["GPU-a"], folder=tmp_path))
     naps: list[float] = []
 
     def nap(seconds: float) -> None:
@@ -152,22 +152,22 @@ def test_waiting_is_said_once(
             holder.close()
 
     monkeypatch.setattr(time, "sleep", nap)
-    with slots.take(["GPU-a"], folder=tmp_path):
+    with gpu_locks.take(["GPU-a"], folder=tmp_path):
         assert len(naps) == 3
     assert [record.message for record in caplog.records] == ["all 1 GPU slots are taken; waiting for one."]
 
 
 def test_strange_names_stay_in_the_folder(tmp_path: Path) -> None:
-    with slots.take(["MIG-../../a b"], folder=tmp_path):
+    with gpu_locks.take(["MIG-../../a b"], folder=tmp_path):
         assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_link_in_a_shared_folder_is_not_followed(tmp_path: Path) -> None:
-    with slots.take(["GPU-a"], folder=tmp_path):
+    with gpu_locks.take(["GPU-a"], folder=tmp_path):
         (name,) = (path.name for path in tmp_path.iterdir())
     (tmp_path / name).unlink()
     (tmp_path / name).symlink_to(tmp_path / "victim")
-    with pytest.raises(OSError, match="symbolic"), slots.take(["GPU-a"], folder=tmp_path):
+    with pytest.raises(OSError, match="symbolic"), gpu_locks.take(["GPU-a"], folder=tmp_path):
         pass
     assert not (tmp_path / "victim").exists()
 

@@ -19,8 +19,8 @@ import pytest
 import yaml
 
 import robustscape
+from robustscape.cli.doctor import pins
 from robustscape.config.studies import Study
-from robustscape.doctor import pins
 
 ROOT = Path(__file__).parents[1]
 REQUIREMENTS = ROOT / "requirements"

@@ -2,7 +2,7 @@
 
 import sys
 
-from robustscape.cli import main
+from robustscape.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -2,7 +2,8 @@
 
 A module registers itself by defining a function of its own name: ``attacks/pgd.py`` defines ``pgd``, so ``pgd`` is an
 attack; its keyword-only arguments are its parameters, their annotations and defaults the schema, its docstring the
-documentation. Adding a method is therefore adding one file.
+documentation. Adding a method is therefore adding one file. Theory checks are kept by work, and named so:
+``theory/kim2023/theorem_5_1.py`` is ``kim2023/theorem_5_1``.
 
 Signatures are read from the syntax tree, not by importing: the configuration is validated, and Snakemake plans its jobs,
 without loading torch (2 s on a small machine).
@@ -20,8 +21,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from robustscape.config.numbers import Number
 from robustscape.errors import ConfigError, unknown
+from robustscape.numbers import Number
 
 PACKAGE = Path(__file__).parent
 
@@ -34,9 +35,9 @@ KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "optimizer": (("training/optimizers",), ("parameters",)),
     "probe": (("training/probes",), ("context",)),
     "trace": (("training/traces",), ("context",)),
-    "measurement": (("evaluation", "landscape", "training"), ("run",)),
-    "comparison": (("evaluation", "landscape"), ("runs",)),
-    "theory": (("theory",), ()),
+    "measurement": (("evaluation", "evaluation/logs", "landscape", "training"), ("run",)),
+    "comparison": (("evaluation", "evaluation/logs", "landscape"), ("runs",)),
+    "theory": (("theory/*",), ()),
     "table": (("report/tables",), ("rows", "item")),
     "figure": (("report/figures",), ("rows", "item")),
 }
@@ -77,7 +78,7 @@ class Entry:
 
     def load(self) -> Callable[..., Any]:
         """Import the module and return its function."""
-        function: Callable[..., Any] = getattr(importlib.import_module(self.module), self.name)
+        function: Callable[..., Any] = getattr(importlib.import_module(self.module), self.path.stem)
         return function
 
 
@@ -135,6 +136,7 @@ def _entry(kind: str, path: Path, leading: tuple[str, ...]) -> Entry | None:
             docstring = (of_function if kind == "dataset" else of_module) or of_function or of_module or ""
             module = ".".join(("robustscape", *path.relative_to(PACKAGE).with_suffix("").parts))
             summary = docstring.split("\n")[0].strip()
+            name = f"{path.parent.name}/{name}" if kind == "theory" else name
             return Entry(kind, name, module, path, summary, _parameter_model(name, node), _references(node))
     return None
 
@@ -146,7 +148,7 @@ def entries(kind: str) -> dict[str, Entry]:
     found = (
         _entry(kind, path, leading)
         for folder in folders
-        for path in sorted((PACKAGE / folder).glob("*.py"))
+        for path in sorted(PACKAGE.glob(f"{folder}/*.py"))
         if not path.stem.startswith("_")
     )
     return {entry.name: entry for entry in found if entry is not None}

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import torch
 
-from robustscape import slots
+from robustscape import gpu_locks
 from robustscape.errors import ConfigError
 
 
@@ -34,7 +34,7 @@ def choose(spec: str = "auto", *, per_gpu: int = 1) -> Iterator[torch.device]:
     if spec not in allowed:
         raise ConfigError(f"there is no device '{spec}' here. Allowed: {', '.join(sorted(allowed))}.")
     first, wanted = (int(spec[5:]), 1) if spec.startswith("cuda:") else (0, len(gpus))
-    with slots.take(gpus[first : first + wanted], per_gpu=per_gpu) as position:
+    with gpu_locks.take(gpus[first : first + wanted], per_gpu=per_gpu) as position:
         device = torch.device("cuda", first + position)
         with _current(device):
             yield device

@@ -9,9 +9,9 @@ import pyautoattack
 import pytest
 import torch
 
-from robustscape.attacks.suite import run_suite
 from robustscape.config.attacks import AttackSpec, Suite, SuiteSpec
 from robustscape.config.base import read_mapping
+from robustscape.evaluation.harness.suite import run_suite
 
 CONFIG = Path(__file__).parents[2] / "config"
 STANDARD = {"Linf": "autoattack", "L2": "autoattack_l2"}

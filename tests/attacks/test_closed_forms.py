@@ -13,19 +13,19 @@ from torch import Tensor, nn
 
 from robustscape.attacks._boundary import project_on_hyperplane
 from robustscape.attacks.apgd import apgd
+from robustscape.attacks.base.generator import SampleGenerator
+from robustscape.attacks.base.gradients import misclassified, predict
+from robustscape.attacks.base.losses import cross_entropy, dlr, dlr_targeted, margin
+from robustscape.attacks.base.threat import ThreatModel
 from robustscape.attacks.bim import bim
 from robustscape.attacks.cw_linf import cw_linf
 from robustscape.attacks.fab import fab
 from robustscape.attacks.fgsm import fgsm
 from robustscape.attacks.gaussian_noise import gaussian_noise
-from robustscape.attacks.generator import SampleGenerator
-from robustscape.attacks.gradients import fooled, predict
-from robustscape.attacks.losses import cross_entropy, dlr, dlr_targeted, margin
 from robustscape.attacks.pgd import pgd
 from robustscape.attacks.random_noise import random_noise
 from robustscape.attacks.simba import simba
 from robustscape.attacks.square import SCHEDULE, _bump, _share, square
-from robustscape.attacks.threat import Threat
 
 DIMENSIONS, SAMPLES, EPS = 12, 64, 0.3
 
@@ -70,7 +70,7 @@ def worst_loss(model: Logistic, x: Tensor, y: Tensor, norm: str, eps: float) -> 
         (pgd, {"steps": 40}),
         (pgd, {"steps": 40, "restarts": 3, "keep_best": True}),
         (pgd, {"steps": 40, "loss": "margin"}),
-        (apgd, {"iterations": 60, "early_release": False}),
+        (apgd, {"iterations": 60, "early_stopping": False}),
         (cw_linf, {"steps": 20, "kappa": 1e9}),
     ],
 )
@@ -78,7 +78,7 @@ def test_gradient_attacks_reach_the_worst_case_of_a_linear_model(
     linear: tuple[Logistic, Tensor, Tensor], norm: Any, attack: Any, parameters: dict[str, Any]
 ) -> None:
     model, x, y = linear
-    x_adv = attack(model, x, y, Threat(norm, EPS, None), streams(), **parameters)
+    x_adv = attack(model, x, y, ThreatModel(norm, EPS, None), streams(), **parameters)
     torch.testing.assert_close(cross_entropy(model(x_adv), y), worst_loss(model, x, y, norm, EPS), rtol=1e-6, atol=1e-6)
 
 
@@ -90,9 +90,9 @@ def test_fab_fools_a_linear_model_exactly_when_the_boundary_is_within_eps(
     model, x, y = linear
     distance = model(x)[:, 1].abs() / model.weight.norm(p=1 if norm == "Linf" else 2)
     for factor, expected in ((1.01, True), (0.99, False)):
-        threat = Threat(norm, distance * factor, None)
+        threat = ThreatModel(norm, distance * factor, None)
         x_adv = fab(model, x, y, threat, streams(), targeted=targeted, iterations=30)
-        assert (fooled(predict(model, x_adv), y) == expected).all()
+        assert (misclassified(predict(model, x_adv), y) == expected).all()
         threat.check(x_adv, x)
         if not expected:
             assert torch.equal(x_adv, x)
@@ -108,13 +108,13 @@ def test_random_searches_fool_a_linear_model_only_beyond_the_boundary(
     parameters: dict[str, Any] = (
         {"queries": 300} if attack is square else {"rel_step_size": 1.0 if norm == "Linf" else 0.3}
     )
-    inside = attack(model, x, y, Threat(norm, distance * 0.99, None), streams(), **parameters)
-    assert not fooled(predict(model, inside), y).any()
+    inside = attack(model, x, y, ThreatModel(norm, distance * 0.99, None), streams(), **parameters)
+    assert not misclassified(predict(model, inside), y).any()
     assert (cross_entropy(model(inside), y) > cross_entropy(model(x), y)).all()
     beyond = attack(
-        model, x, y, Threat(norm, distance * (1.05 if norm == "Linf" else 2.0), None), streams(), **parameters
+        model, x, y, ThreatModel(norm, distance * (1.05 if norm == "Linf" else 2.0), None), streams(), **parameters
     )
-    assert fooled(predict(model, beyond), y).float().mean() > (0.99 if norm == "Linf" else 0.8)
+    assert misclassified(predict(model, beyond), y).float().mean() > (0.99 if norm == "Linf" else 0.8)
 
 
 @pytest.mark.parametrize("norm", ["Linf", "L2"])
@@ -122,7 +122,7 @@ def test_fgsm_is_pgd_with_one_full_step_bitwise(norm: Any) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(48, 20), nn.Tanh(), nn.Linear(20, 5))
     x, y = torch.rand(30, 3, 4, 4), torch.randint(5, (30,))
-    threat = Threat(norm, EPS)
+    threat = ThreatModel(norm, EPS)
     one_step = pgd(model, x, y, threat, streams(30), steps=1, rel_step_size=1.0, random_start=False)
     assert torch.equal(fgsm(model, x, y, threat, streams(30)), one_step)
     assert torch.equal(bim(model, x, y, threat, streams(30), steps=1, rel_step_size=1.0), one_step)
@@ -137,20 +137,22 @@ def test_targeted_attacks_descend_towards_their_class() -> None:
     model = nn.Linear(20, 6).double()
     x, target = torch.rand(40, 20).double(), torch.randint(6, (40,))
     for attack, parameters in ((pgd, {"steps": 10}), (bim, {"steps": 10}), (fgsm, {}), (cw_linf, {"steps": 10})):
-        x_adv = attack(model, x, target, Threat("Linf", 0.2), streams(40), targeted=True, **parameters)
+        x_adv = attack(model, x, target, ThreatModel("Linf", 0.2), streams(40), targeted=True, **parameters)
         before, after = cross_entropy(model(x), target), cross_entropy(model(x_adv), target)
         assert (after <= before + 1e-12).all()
         assert after.mean() < before.mean() - 0.05
-        away = attack(model, x, target, Threat("Linf", 0.2), streams(40), **parameters)
+        away = attack(model, x, target, ThreatModel("Linf", 0.2), streams(40), **parameters)
         assert cross_entropy(model(away), target).mean() > before.mean()
-    released = pgd(model, x, target, Threat("Linf", 0.6), streams(40), targeted=True, early_release=True, steps=30)
+    released = pgd(
+        model, x, target, ThreatModel("Linf", 0.6), streams(40), targeted=True, early_stopping=True, steps=30
+    )
     reached = model(released).argmax(1) == target
     assert reached.float().mean() > 0.9
 
 
 def test_cw_stops_just_behind_the_boundary(linear: tuple[Logistic, Tensor, Tensor]) -> None:
     model, x, y = linear
-    threat = Threat("Linf", 1.0, None)
+    threat = ThreatModel("Linf", 1.0, None)
     step_gain = 2.0 / 20 * model.weight.abs().sum()
     for kappa in (0.0, 0.7):
         reached = margin(model(cw_linf(model, x, y, threat, streams(), steps=20, kappa=kappa)), y)
@@ -164,7 +166,7 @@ def test_keep_best_never_returns_less_than_the_last_iterate() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(10, 30), nn.ReLU(), nn.Linear(30, 4))
     x, y = torch.rand(50, 10), torch.randint(4, (50,))
-    threat = Threat("Linf", 0.5)
+    threat = ThreatModel("Linf", 0.5)
     last, best = (
         pgd(model, x, y, threat, streams(50), steps=7, rel_step_size=0.9, keep_best=keep) for keep in (False, True)
     )
@@ -177,16 +179,16 @@ def test_noise_has_the_moments_it_claims() -> None:
     x = torch.zeros(400, 50)
     y = torch.zeros(400, dtype=torch.int64)
     model = nn.Identity()
-    cube = random_noise(model, x, y, Threat("Linf", 0.4, None), streams(400))
+    cube = random_noise(model, x, y, ThreatModel("Linf", 0.4, None), streams(400))
     assert cube.abs().max() <= 0.4
     assert cube.var().item() == pytest.approx(0.4**2 / 3, rel=0.03)
-    radius = random_noise(model, x, y, Threat("L2", 0.4, None), streams(400)).norm(dim=1)
+    radius = random_noise(model, x, y, ThreatModel("L2", 0.4, None), streams(400)).norm(dim=1)
     assert radius.max() <= 0.4 + 1e-6
     assert radius.mean().item() == pytest.approx(0.4 * 50 / 51, rel=0.01)
-    white = gaussian_noise(model, x, y, Threat("L2", math.inf, None), streams(400), variance=0.05)
+    white = gaussian_noise(model, x, y, ThreatModel("L2", math.inf, None), streams(400), variance=0.05)
     assert white.var().item() == pytest.approx(0.05, rel=0.03)
     assert white.mean().item() == pytest.approx(0.0, abs=0.01)
-    clipped = gaussian_noise(model, x + 0.5, y, Threat("Linf", math.inf), streams(400), variance=0.25)
+    clipped = gaussian_noise(model, x + 0.5, y, ThreatModel("Linf", math.inf), streams(400), variance=0.25)
     assert clipped.min() == 0 and clipped.max() == 1
 
 
@@ -207,7 +209,7 @@ def test_projection_on_a_hyperplane_is_that_of_the_authors(norm: Any, oracle: An
     normal = torch.randn(200, 40).double()
     normal[torch.rand(200, 40) < 0.1] = 0
     level = torch.randn(200).double() * torch.logspace(-3, 1.2, 200)
-    ours = project_on_hyperplane(point, normal, level, Threat(norm, 1.0))
+    ours = project_on_hyperplane(point, normal, level, ThreatModel(norm, 1.0))
     reachable = (normal * ours).sum(1) - level
     # Where the box ends before the hyperplane, the authors' solution is not defined; ours is the nearest corner.
     inside = reachable.abs() < 1e-9
@@ -225,7 +227,7 @@ def test_dlr_losses_are_scale_free_and_positive_when_fooled() -> None:
     logits, y, target = torch.randn(100, 7), torch.randint(7, (100,)), torch.randint(7, (100,))
     torch.testing.assert_close(dlr(logits, y), dlr(3 * logits + 2, y))
     torch.testing.assert_close(dlr_targeted(logits, y, target), dlr_targeted(3 * logits + 2, y, target))
-    assert ((dlr(logits, y) > 0) == fooled(logits, y)).all()
+    assert ((dlr(logits, y) > 0) == misclassified(logits, y)).all()
 
 
 def test_square_halves_its_windows_on_schedule() -> None:

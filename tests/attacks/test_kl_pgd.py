@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustscape.attacks.craft import craft
 from robustscape.attacks.kl_pgd import divergence
 from robustscape.config.attacks import AttackSpec
+from robustscape.evaluation.harness.craft import craft
 
 
 def net() -> nn.Module:

@@ -19,20 +19,20 @@ from torch import Tensor, nn
 
 from robustscape.attacks import apgd as apgd_module
 from robustscape.attacks.apgd import apgd
+from robustscape.attacks.base.generator import SampleGenerator
+from robustscape.attacks.base.gradients import frozen, misclassified, predict
+from robustscape.attacks.base.losses import dlr, dlr_targeted
+from robustscape.attacks.base.threat import ThreatModel
 from robustscape.attacks.bim import bim
 from robustscape.attacks.fab import fab
 from robustscape.attacks.fgsm import fgsm
-from robustscape.attacks.generator import SampleGenerator
-from robustscape.attacks.gradients import fooled, frozen, predict
-from robustscape.attacks.losses import dlr, dlr_targeted
 from robustscape.attacks.pgd import pgd
 from robustscape.attacks.square import square
-from robustscape.attacks.threat import Threat
 
 STEPS = 7
 
 
-def attack(function: Any, digits: Any, threat: Threat, **parameters: Any) -> Tensor:
+def attack(function: Any, digits: Any, threat: ThreatModel, **parameters: Any) -> Tensor:
     with frozen(digits.model):
         generator = SampleGenerator.seeded(0, len(digits.x))
         result: Tensor = function(digits.model, digits.x, digits.y, threat, generator, **parameters)
@@ -50,8 +50,8 @@ def agree(ours: Tensor, theirs: Tensor) -> None:
 def test_pgd_is_that_of_three_libraries(digits: Any, norm: Any) -> None:
     digits = digits.first(100)
     eps, step = (0.1, 0.03) if norm == "Linf" else (0.7, 0.2)
-    ours = attack(pgd, digits, Threat(norm, eps), steps=STEPS, step_size=step, random_start=False)
-    assert torch.equal(ours, attack(bim, digits, Threat(norm, eps), steps=STEPS, step_size=step))
+    ours = attack(pgd, digits, ThreatModel(norm, eps), steps=STEPS, step_size=step, random_start=False)
+    assert torch.equal(ours, attack(bim, digits, ThreatModel(norm, eps), steps=STEPS, step_size=step))
 
     theirs = torchattacks.PGD if norm == "Linf" else torchattacks.PGDL2
     agree(ours, theirs(digits.model, eps=eps, alpha=step, steps=STEPS, random_start=False)(digits.x, digits.y))
@@ -74,12 +74,12 @@ def test_pgd_is_that_of_three_libraries(digits: Any, norm: Any) -> None:
         batch_size=100,
         verbose=False,
     )
-    ours = attack(pgd, digits, Threat(norm, eps, bounds), steps=STEPS, step_size=step, random_start=False)
+    ours = attack(pgd, digits, ThreatModel(norm, eps, bounds), steps=STEPS, step_size=step, random_start=False)
     agree(ours, torch.from_numpy(art.generate(digits.x.numpy(), np.eye(10)[digits.y.numpy()])))
 
 
 def test_fgsm_is_that_of_torchattacks(digits: Any) -> None:
-    agree(attack(fgsm, digits, Threat("Linf", 0.1)), torchattacks.FGSM(digits.model, eps=0.1)(digits.x, digits.y))
+    agree(attack(fgsm, digits, ThreatModel("Linf", 0.1)), torchattacks.FGSM(digits.model, eps=0.1)(digits.x, digits.y))
 
 
 def test_targeted_pgd_is_that_of_torchattacks(digits: Any) -> None:
@@ -92,7 +92,7 @@ def test_targeted_pgd_is_that_of_torchattacks(digits: Any) -> None:
             digits.model,
             digits.x,
             targets,
-            Threat("Linf", 0.1),
+            ThreatModel("Linf", 0.1),
             generator,
             steps=STEPS,
             step_size=0.03,
@@ -116,7 +116,7 @@ def test_dlr_losses_are_the_authors(digits: Any) -> None:
 @pytest.mark.parametrize(("loss", "their_loss"), [("cross_entropy", "ce"), ("dlr", "dlr")])
 def test_apgd_takes_the_authors_steps(digits: Any, norm: Any, loss: str, their_loss: str) -> None:
     """From the clean input both reach the same highest loss, through step halvings and returns to the best point."""
-    correct = ~fooled(predict(digits.model, digits.x), digits.y)
+    correct = ~misclassified(predict(digits.model, digits.x), digits.y)
     x, y = digits.x[correct].double(), digits.y[correct]
     model = _double(digits.model)
     eps, iterations = (0.1 if norm == "Linf" else 0.7), 40
@@ -125,16 +125,16 @@ def test_apgd_takes_the_authors_steps(digits: Any, norm: Any, loss: str, their_l
     )
     oracle.init_hyperparam(x)
     _, their_accuracy, their_loss_best, _ = oracle.attack_single_run(x, y, x_init=x.clone())
-    threat, generator = Threat(norm, eps), SampleGenerator.seeded(0, len(x))
+    threat, generator = ThreatModel(norm, eps), SampleGenerator.seeded(0, len(x))
     parameters: dict[str, Any] = {"loss": loss, "iterations": iterations, "random_start": False}
-    ours = apgd(model, x, y, threat, generator, early_release=False, **parameters)
+    ours = apgd(model, x, y, threat, generator, early_stopping=False, **parameters)
     objective = apgd_module.LOSSES[loss]
     reached = objective(model(ours), y)
     # A few samples may part: the code compares the first step's loss with 0, the paper and we with the start's loss.
     assert ((reached - their_loss_best).abs() < 1e-6).double().mean() > (0.97 if loss == "cross_entropy" else 0.8)
     assert ((reached - their_loss_best).abs() < 2e-3).double().mean() > 0.94
     released = apgd(model, x, y, threat, generator, **parameters)
-    assert (fooled(model(released), y) == ~their_accuracy).double().mean() > 0.99
+    assert (misclassified(model(released), y) == ~their_accuracy).double().mean() > 0.99
 
 
 @pytest.mark.parametrize("norm", ["Linf", "L2"])
@@ -145,9 +145,9 @@ def test_fab_fools_what_the_authors_fab_fools(digits: Any, norm: Any, targeted: 
     oracle = FABAttack_PT(
         digits.model, norm=norm, n_restarts=1, n_iter=15, eps=eps, targeted=targeted, device="cpu", n_target_classes=3
     )
-    theirs = fooled(predict(digits.model, oracle.perturb(digits.x, digits.y)), digits.y)
-    x_adv = attack(fab, digits, Threat(norm, eps), targeted=targeted, iterations=15, n_target_classes=3)
-    ours = fooled(predict(digits.model, x_adv), digits.y)
+    theirs = misclassified(predict(digits.model, oracle.perturb(digits.x, digits.y)), digits.y)
+    x_adv = attack(fab, digits, ThreatModel(norm, eps), targeted=targeted, iterations=15, n_target_classes=3)
+    ours = misclassified(predict(digits.model, x_adv), digits.y)
     assert (ours == theirs).float().mean() > 0.98
     assert 0.2 < ours.float().mean() < 0.9
 
@@ -161,20 +161,20 @@ def test_square_is_as_strong_as_the_authors(digits: Any, norm: Any) -> None:
         oracle = SquareAttack(
             digits.model, norm=norm, n_queries=queries, eps=eps, seed=seed, resc_schedule=True, device="cpu"
         )
-        theirs.append(fooled(predict(digits.model, oracle.perturb(digits.x, digits.y)), digits.y).float().mean())
+        theirs.append(misclassified(predict(digits.model, oracle.perturb(digits.x, digits.y)), digits.y).float().mean())
         with frozen(digits.model):
             generator = SampleGenerator.seeded(seed, len(digits.x))
-            x_adv = square(digits.model, digits.x, digits.y, Threat(norm, eps), generator, queries=queries)
-        ours.append(fooled(predict(digits.model, x_adv), digits.y).float().mean())
+            x_adv = square(digits.model, digits.x, digits.y, ThreatModel(norm, eps), generator, queries=queries)
+        ours.append(misclassified(predict(digits.model, x_adv), digits.y).float().mean())
     assert -0.02 < torch.stack(ours).mean() - torch.stack(theirs).mean() < 0.06
-    clean = fooled(predict(digits.model, digits.x), digits.y).float().mean()
+    clean = misclassified(predict(digits.model, digits.x), digits.y).float().mean()
     assert torch.stack(ours).mean() > clean + 0.05
 
 
 def test_torchattacks_versions_agree_on_accuracy(digits: Any) -> None:
     """torchattacks' own APGD, FAB and Square, to within two samples in a hundred."""
     digits = digits.first(150)
-    threat = Threat("Linf", 0.12)
+    threat = ThreatModel("Linf", 0.12)
     pairs = [
         (attack(apgd, digits, threat, iterations=20), torchattacks.APGD(digits.model, eps=0.12, steps=20)),
         (
@@ -188,7 +188,7 @@ def test_torchattacks_versions_agree_on_accuracy(digits: Any) -> None:
     ]
     for ours, library in pairs:
         theirs = library(digits.x, digits.y)
-        a, b = (fooled(predict(digits.model, x), digits.y).float().mean() for x in (ours, theirs))
+        a, b = (misclassified(predict(digits.model, x), digits.y).float().mean() for x in (ours, theirs))
         assert a >= b - 0.021, type(library).__name__
         assert a <= b + 0.05, type(library).__name__
 

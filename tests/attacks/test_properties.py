@@ -14,21 +14,21 @@ from torch import Tensor, nn
 
 from robustscape import catalog
 from robustscape.attacks.apgd import apgd
-from robustscape.attacks.craft import craft, survives
+from robustscape.attacks.base.generator import SampleGenerator
+from robustscape.attacks.base.gradients import frozen, misclassified, predict
+from robustscape.attacks.base.threat import ThreatModel
 from robustscape.attacks.fgsm import fgsm
-from robustscape.attacks.generator import SampleGenerator
-from robustscape.attacks.gradients import fooled, frozen, predict
 from robustscape.attacks.pgd import pgd
-from robustscape.attacks.threat import Threat
 from robustscape.config.attacks import AttackSpec
 from robustscape.errors import AttackError
+from robustscape.evaluation.harness.craft import correctly_classified, craft
 
 #: Every attack of this family, with budgets small enough for thousands of examples.
 ATTACKS: dict[str, dict[str, Any]] = {
     "fgsm": {},
     "bim": {"steps": 3},
     "pgd": {"steps": 3},
-    "pgd_restarts": {"steps": 2, "restarts": 2, "early_release": True, "keep_best": True},
+    "pgd_restarts": {"steps": 2, "restarts": 2, "early_stopping": True, "keep_best": True},
     "cw_linf": {"steps": 3},
     "apgd": {"iterations": 6},
     "apgd_targeted": {"iterations": 4, "loss": "dlr_targeted", "n_target_classes": 2},
@@ -69,15 +69,15 @@ SHAPES = [(7,), (1, 16), (20,), (1, 5, 5), (3, 4, 4), (2, 8, 6)]
     shape=st.sampled_from(SHAPES),
     norm=st.sampled_from(["Linf", "L2"]),
     bounds=st.sampled_from([(0.0, 1.0), (-1.0, 1.0), None]),
-    epsilons=st.lists(st.sampled_from([0.0, 1e-4, 0.03, 0.3, 1.0, 4.0]), min_size=1, max_size=4),
+    eps_values=st.lists(st.sampled_from([0.0, 1e-4, 0.03, 0.3, 1.0, 4.0]), min_size=1, max_size=4),
     shared=st.booleans(),
     seed=st.integers(0, 2**31),
 )
 def test_result_is_in_the_ball_and_in_the_range(
-    name: str, shape: tuple[int, ...], norm: Any, bounds: Any, epsilons: list[float], shared: bool, seed: int
+    name: str, shape: tuple[int, ...], norm: Any, bounds: Any, eps_values: list[float], shared: bool, seed: int
 ) -> None:
-    count = len(epsilons)
-    eps: float | Tensor = epsilons[0] if shared else torch.tensor(epsilons)
+    count = len(eps_values)
+    eps: float | Tensor = eps_values[0] if shared else torch.tensor(eps_values)
     low, high = bounds or (-3.0, 3.0)
     stream = torch.Generator().manual_seed(seed)
     x = torch.rand(count, *shape, generator=stream) * (high - low) + low
@@ -85,7 +85,7 @@ def test_result_is_in_the_ball_and_in_the_range(
     x = x.clamp(low, high)
     y = torch.randint(5, (count,), generator=stream)
     model = Net(x[0].numel(), seed=seed % 7)
-    threat = Threat(norm, eps, bounds)
+    threat = ThreatModel(norm, eps, bounds)
     parameters = catalog.find("attack", NAMES.get(name, name)).parameters.model_validate(ATTACKS[name]).model_dump()
     attack = catalog.load("attack", NAMES.get(name, name))
     x_before = x.clone()
@@ -93,7 +93,7 @@ def test_result_is_in_the_ball_and_in_the_range(
     threat.check(x_adv, x)
     assert torch.equal(x, x_before)
     assert x_adv.dtype == x.dtype
-    still = torch.tensor([e == 0 for e in epsilons]) if not shared else torch.full((count,), epsilons[0] == 0)
+    still = torch.tensor([e == 0 for e in eps_values]) if not shared else torch.full((count,), eps_values[0] == 0)
     torch.testing.assert_close(x_adv[still], x[still], rtol=0, atol=1e-6)
 
 
@@ -170,31 +170,31 @@ def test_model_that_answers_nan_is_refused_by_name(name: str) -> None:
     with pytest.raises(AttackError, match=rf"NaN.*'{NAMES.get(name, name)}'"):
         craft(Broken(7), x, y, spec(name), 0.1, seed=0)
     with pytest.raises(AttackError, match="NaN"):
-        survives(Broken(7), x, y)
+        correctly_classified(Broken(7), x, y)
 
 
 def test_illegal_batches_are_refused() -> None:
     x = torch.rand(3, 4)
-    threat = Threat("Linf", 0.1)
+    threat = ThreatModel("Linf", 0.1)
     for bad, reason in ((x + 0.2, "ball"), (x * torch.nan, "NaN"), (x[:2], "shape"), (x.new_full((3, 4), 2.0), "ball")):
         with pytest.raises(AttackError, match=reason):
             threat.check(bad, x)
     with pytest.raises(AttackError, match="range"):
-        Threat("Linf", 5.0).check(x + 2, x)
+        ThreatModel("Linf", 5.0).check(x + 2, x)
 
 
 def test_apgd_refuses_losses_that_need_more_classes() -> None:
     x, y = torch.rand(4, 7), torch.zeros(4, dtype=torch.int64)
     for loss, classes in (("dlr", 2), ("dlr_targeted", 3)):
         with pytest.raises(AttackError, match=f"at least {classes + 1} classes"):
-            apgd(Net(7, classes), x, y, Threat("Linf", 0.1), SampleGenerator.seeded(0, 4), loss=loss)  # type: ignore[arg-type]
+            apgd(Net(7, classes), x, y, ThreatModel("Linf", 0.1), SampleGenerator.seeded(0, 4), loss=loss)  # type: ignore[arg-type]
 
 
 def robust(digits: Any, eps: float, norm: Any = "Linf", **parameters: Any) -> Tensor:
     with frozen(digits.model):
         generator = SampleGenerator.seeded(0, len(digits.x))
-        x_adv = pgd(digits.model, digits.x, digits.y, Threat(norm, eps), generator, **parameters)
-        return ~fooled(predict(digits.model, x_adv), digits.y)
+        x_adv = pgd(digits.model, digits.x, digits.y, ThreatModel(norm, eps), generator, **parameters)
+        return ~misclassified(predict(digits.model, x_adv), digits.y)
 
 
 def test_robust_accuracy_falls_with_eps(digits: Any) -> None:
@@ -211,25 +211,25 @@ def test_robust_accuracy_falls_with_steps(digits: Any) -> None:
 
 
 def test_more_restarts_fool_a_superset(digits: Any) -> None:
-    standing = [robust(digits, 0.12, steps=5, restarts=count, early_release=True) for count in (1, 2, 4)]
+    standing = [robust(digits, 0.12, steps=5, restarts=count, early_stopping=True) for count in (1, 2, 4)]
     for fewer, more in itertools.pairwise(standing):
         assert not (more & ~fewer).any()
     assert standing[-1].sum() < standing[0].sum()
 
 
 def test_early_release_keeps_the_verdict(digits: Any) -> None:
-    kept, released = (robust(digits, 0.12, steps=20, early_release=release) for release in (False, True))
-    # Once fooled a sample may escape again while the loss is climbed, so a released run fools at least as many.
+    kept, released = (robust(digits, 0.12, steps=20, early_stopping=release) for release in (False, True))
+    # Once broken a sample may escape again while the loss is climbed, so a released run fools at least as many.
     assert released.sum() <= kept.sum() + 1
     assert (kept != released).float().mean() < 0.02
 
 
 def test_attacks_order_by_strength(digits: Any) -> None:
     with frozen(digits.model):
-        threat, generator = Threat("Linf", 0.12), SampleGenerator.seeded(0, len(digits.x))
-        one = ~fooled(predict(digits.model, fgsm(digits.model, digits.x, digits.y, threat, generator)), digits.y)
+        threat, generator = ThreatModel("Linf", 0.12), SampleGenerator.seeded(0, len(digits.x))
+        one = ~misclassified(predict(digits.model, fgsm(digits.model, digits.x, digits.y, threat, generator)), digits.y)
         auto = apgd(digits.model, digits.x, digits.y, threat, generator, iterations=50)
-        best = ~fooled(predict(digits.model, auto), digits.y)
-    clean = ~fooled(predict(digits.model, digits.x), digits.y)
+        best = ~misclassified(predict(digits.model, auto), digits.y)
+    clean = ~misclassified(predict(digits.model, digits.x), digits.y)
     many = robust(digits, 0.12, steps=50)
     assert clean.sum() > one.sum() > many.sum() >= best.sum() > 0

@@ -25,16 +25,17 @@ from robustscape.attacks._hierarchy import group_loss
 from robustscape.attacks._momentum import ascend, unit_mean
 from robustscape.attacks._resampling import gaussian_kernel, shrink, smooth
 from robustscape.attacks.band_limited_noise import band_limited_noise
+from robustscape.attacks.base.generator import SampleGenerator
+from robustscape.attacks.base.gradients import input_gradient
+from robustscape.attacks.base.losses import cross_entropy
+from robustscape.attacks.base.threat import ThreatModel
 from robustscape.attacks.bpa import bpa
 from robustscape.attacks.di_fgsm import di_fgsm
 from robustscape.attacks.dim_1d import dim_1d
 from robustscape.attacks.ensemble import LogitEnsemble
-from robustscape.attacks.generator import SampleGenerator
-from robustscape.attacks.gradients import input_gradient
 from robustscape.attacks.group_loss_pgd import group_loss_pgd
 from robustscape.attacks.hierarchical_pgd import hierarchical_pgd
 from robustscape.attacks.linbp import linbp
-from robustscape.attacks.losses import cross_entropy
 from robustscape.attacks.mi_fgsm import mi_fgsm
 from robustscape.attacks.ni_fgsm import ni_fgsm
 from robustscape.attacks.nia import nia
@@ -42,7 +43,6 @@ from robustscape.attacks.pgd import pgd
 from robustscape.attacks.pgd_meta import meta_classifier, pgd_meta
 from robustscape.attacks.si_ni_fgsm import si_ni_fgsm
 from robustscape.attacks.spectrum import band_masks, band_noise, dct, dct_matrix, idct
-from robustscape.attacks.threat import Threat
 from robustscape.attacks.ti_fgsm import ti_fgsm
 from robustscape.attacks.tim_1d import tim_1d
 from robustscape.attacks.vmi_fgsm import vmi_fgsm
@@ -157,7 +157,7 @@ def inputs(kind: str, n: int = 6, side: int = 16) -> tuple[nn.Module, Tensor, Te
     return net, torch.randn(n, 10).double(), y, None
 
 
-def run(attack: Attack, model: Any, x: Tensor, y: Tensor, threat: Threat, **parameters: Any) -> Tensor:
+def run(attack: Attack, model: Any, x: Tensor, y: Tensor, threat: ThreatModel, **parameters: Any) -> Tensor:
     return attack(model, x, y, threat, SampleGenerator.seeded(3, len(x)), **parameters)
 
 
@@ -210,7 +210,7 @@ def test_legal_reproducible_and_a_matter_of_the_sample_alone(name: str, kind: st
     model, x, y, bounds = inputs(kind)
     scale = 1.0 if norm == "Linf" else math.sqrt(x[0].numel()) / 3
     eps = torch.tensor([0.0, 0.02, 0.05, 0.1, 0.2, 0.3]).double() * scale
-    threat = Threat(norm, eps, bounds)
+    threat = ThreatModel(norm, eps, bounds)
     state, original = copy.deepcopy(model.state_dict()), x.clone()
     generator = SampleGenerator.seeded(11, len(x))
     x_adv = attack(model, x, y, threat, generator.select(slice(None)))
@@ -231,7 +231,7 @@ def test_legal_reproducible_and_a_matter_of_the_sample_alone(name: str, kind: st
     order = torch.tensor([4, 1, 5])
     subset = attack(model, x[order], y[order], threat.select(order), generator.select(order))
     torch.testing.assert_close(subset, x_adv[order], rtol=0, atol=1e-9)
-    alone = attack(model, x[3:4], y[3:4], Threat(norm, eps[3].item(), bounds), generator.select(slice(3, 4)))
+    alone = attack(model, x[3:4], y[3:4], ThreatModel(norm, eps[3].item(), bounds), generator.select(slice(3, 4)))
     torch.testing.assert_close(alone, x_adv[3:4], rtol=0, atol=1e-7)  # eps as a Python float
 
 
@@ -240,7 +240,7 @@ def test_legal_reproducible_and_a_matter_of_the_sample_alone(name: str, kind: st
 def test_the_loss_rises(name: str, kind: str, norm: Any) -> None:
     model, x, y, bounds = inputs(kind)
     y = model(x).argmax(1)  # what the model believes, so that there is something to lose
-    threat = Threat(norm, 0.2 if norm == "Linf" else 0.2 * math.sqrt(x[0].numel()), bounds)
+    threat = ThreatModel(norm, 0.2 if norm == "Linf" else 0.2 * math.sqrt(x[0].numel()), bounds)
     x_adv = run(ATTACKS[name][0], model, x, y, threat)
     loss = group_loss(HIERARCHY) if name in ("hierarchical_pgd", "group_loss_pgd") else cross_entropy
     assert (loss(model(x_adv), y) > loss(model(x), y)).double().mean() > 0.8
@@ -250,7 +250,7 @@ def test_the_loss_rises(name: str, kind: str, norm: Any) -> None:
 def test_image_attacks_refuse_waveforms_by_a_sentence(attack: Attack) -> None:
     model, x, y, bounds = inputs("waveforms")
     with pytest.raises(AttackError, match=r"for images of shape \(B, C, H, W\), got inputs of shape \(6, 120\)"):
-        run(attack, model, x, y, Threat("Linf", EPS, bounds))
+        run(attack, model, x, y, ThreatModel("Linf", EPS, bounds))
 
 
 @pytest.mark.parametrize("attack", [dim_1d, tim_1d])
@@ -259,7 +259,7 @@ def test_waveform_attacks_refuse_images_by_a_sentence(attack: Attack) -> None:
     with pytest.raises(
         AttackError, match=r"for waveforms of shape \(B, T\) or \(B, 1, T\), got inputs of shape \(6, 3,"
     ):
-        run(attack, model, x, y, Threat("Linf", EPS, bounds))
+        run(attack, model, x, y, ThreatModel("Linf", EPS, bounds))
 
 
 @pytest.mark.parametrize("norm", ["Linf", "L2"])
@@ -275,7 +275,7 @@ def test_linear_model_is_beaten_exactly(name: str, norm: Any) -> None:
     x, y = torch.randn(8, 12).double(), torch.arange(8) % 2
     extra = {"superclass": [0, 1], "random_start": False} if name == "group_loss_pgd" else {}
     attack = ATTACKS[name][0].func  # type: ignore[attr-defined]
-    x_adv = run(attack, model, x, y, Threat(norm, 0.3, None), steps=30, **extra)
+    x_adv = run(attack, model, x, y, ThreatModel(norm, 0.3, None), steps=30, **extra)
     direction = w.sign() if norm == "Linf" else w / w.norm()
     sign = 1.0 - 2.0 * y[:, None]  # label 0 wants w . x to grow
     torch.testing.assert_close(x_adv, x + 0.3 * sign * direction, rtol=0, atol=1e-6)
@@ -296,7 +296,7 @@ ORACLES: list[tuple[Attack, type, dict[str, Any], dict[str, Any]]] = [
 def test_agrees_with_torchattacks(attack: Attack, oracle: Any, ours: dict[str, Any], theirs: dict[str, Any]) -> None:
     model, x, y, bounds = inputs("images")
     expected = oracle(model, eps=EPS, alpha=STEP, steps=STEPS, **theirs)(x, y)
-    got = run(attack, model, x, y, Threat("Linf", EPS, bounds), steps=STEPS, step_size=STEP, **ours)
+    got = run(attack, model, x, y, ThreatModel("Linf", EPS, bounds), steps=STEPS, step_size=STEP, **ours)
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-9)
     assert (got - x).abs().max() > 0.9 * EPS
 
@@ -306,7 +306,7 @@ def test_variance_tuning_agrees_with_torchattacks_on_the_same_neighbours(
     attack: Attack, oracle: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, x, y, bounds = inputs("images")
-    threat = Threat("Linf", EPS, bounds)
+    threat = ThreatModel("Linf", EPS, bounds)
     mine = SampleGenerator.seeded(3, len(x))
 
     def same_numbers(tensor: Tensor, low: float, high: float) -> Tensor:
@@ -325,7 +325,7 @@ def test_variance_tuning_agrees_with_torchattacks_on_the_same_neighbours(
 def test_diverse_inputs_agree_with_torchattacks_where_theirs_are_certain() -> None:
     """On 8 pixels int(0.9 * 8) = 7 is the only size, and 0 the only place for 7 of 8 pixels."""
     model, x, y, bounds = inputs("images", side=8)
-    threat = Threat("Linf", EPS, bounds)
+    threat = ThreatModel("Linf", EPS, bounds)
     common = {"alpha": STEP, "steps": STEPS, "resize_rate": 0.9, "diversity_prob": 1.0, "decay": 1.0}
     got = run(di_fgsm, model, x, y, threat, steps=STEPS, step_size=STEP, probability=1.0, decay=1.0)
     expected = torchattacks.DIFGSM(model, eps=EPS, **common)(x, y)
@@ -343,13 +343,13 @@ def test_translation_invariance_agrees_with_torchattacks() -> None:
     oracle = torchattacks.TIFGSM(model, eps=EPS, alpha=STEP, steps=STEPS, len_kernel=15, diversity_prob=0.0)
     oracle.stacked_kernel = oracle.stacked_kernel.double()
     got = run(
-        ti_fgsm, model, x, y, Threat("Linf", EPS, bounds), steps=STEPS, step_size=STEP, kernel=15, probability=0.0
+        ti_fgsm, model, x, y, ThreatModel("Linf", EPS, bounds), steps=STEPS, step_size=STEP, kernel=15, probability=0.0
     )
     # The two kernels agree to float32, so a smoothed gradient next to 0 may take the other sign.
     assert ((got - oracle(x, y)).abs() < 1e-6).double().mean() > 0.999
 
 
-def bim(model: Any, x: Tensor, y: Tensor, threat: Threat, **parameters: Any) -> Tensor:
+def bim(model: Any, x: Tensor, y: Tensor, threat: ThreatModel, **parameters: Any) -> Tensor:
     return run(pgd, model, x, y, threat, random_start=False, **parameters)
 
 
@@ -380,7 +380,7 @@ def test_special_cases(case: tuple[Any, ...], norm: Any) -> None:
     model, x, y, bounds = inputs(kind)
     eps = torch.linspace(0.02, 0.3, len(x)) * (1 if norm == "Linf" else 5)
     common: dict[str, Any] = {"steps": STEPS, "rel_step_size": 0.3}
-    threat = Threat(norm, eps, bounds)
+    threat = ThreatModel(norm, eps, bounds)
     got = run(attack, model, x, y, threat, **common, **parameters)
     reference = (
         known(model, x, y, threat, **common) if known is bim else run(known, model, x, y, threat, **common, **theirs)
@@ -392,7 +392,7 @@ def test_special_cases(case: tuple[Any, ...], norm: Any) -> None:
 def test_momentum_changes_the_path() -> None:
     """The special cases above would hold for attacks that ignored what makes them special."""
     model, x, y, bounds = inputs("images")
-    threat = Threat("Linf", 0.2, bounds)
+    threat = ThreatModel("Linf", 0.2, bounds)
     common: dict[str, Any] = {"steps": 8, "rel_step_size": 0.25}
     found = [
         run(a, model, x, y, threat, **common) for a in (mi_fgsm, ni_fgsm, si_ni_fgsm, vmi_fgsm, vni_fgsm, nia, linbp)
@@ -404,7 +404,7 @@ def test_momentum_changes_the_path() -> None:
 
 def test_accumulation_by_hand() -> None:
     """g1 = d1/mean|d1|, g2 = mu g1 + d2/mean|d2|, for given d; zero directions stay zero."""
-    threat = Threat("Linf", 10.0, None)
+    threat = ThreatModel("Linf", 10.0, None)
     directions = iter([torch.tensor([[1.0, -3.0], [0.0, 0.0]]), torch.tensor([[-4.0, 0.0], [0.0, 2.0]])])
     seen: list[Tensor] = []
 
@@ -431,7 +431,7 @@ def test_passes_of_variance_tuning() -> None:
 
     for attack in (vmi_fgsm, vni_fgsm):
         calls = 0
-        run(attack, counted, x, y, Threat("Linf", 0.1, bounds), steps=4, samples=3)
+        run(attack, counted, x, y, ThreatModel("Linf", 0.1, bounds), steps=4, samples=3)
         assert calls == 4 + 3 * 3
 
 
@@ -533,10 +533,10 @@ def test_waveform_attacks_by_hand(attack: Attack, kind: str) -> None:
             gradient = F.conv1d(gradient.view(len(x), 1, -1), kernel, padding=3).view_as(x)
         point = torch.clamp(point + 2 * eps / 5 * gradient.sign(), x - eps, x + eps).clamp(-1, 1)
     parameters = {"resize_rate": 0.995} if attack is dim_1d else {"kernel": 7}
-    got = run(attack, model, x, y, Threat("Linf", budget(x), bounds), steps=5, **parameters)
+    got = run(attack, model, x, y, ThreatModel("Linf", budget(x), bounds), steps=5, **parameters)
     # Positions are float32 in shrink, so a gradient next to 0 may take the other sign.
     assert ((got - point).abs() < 1e-9).double().mean() > 0.995
-    plain = bim(model, x, y, Threat("Linf", budget(x), bounds), steps=5, rel_step_size=0.4)
+    plain = bim(model, x, y, ThreatModel("Linf", budget(x), bounds), steps=5, rel_step_size=0.4)
     assert ((got - plain).abs() < 1e-9).double().mean() < 0.97
 
 
@@ -551,7 +551,7 @@ def test_nia_adds_noise_to_the_gradient_only() -> None:
         asked.append(points.detach())
         return net(points)
 
-    x_adv = run(nia, model, x, y, Threat("Linf", eps, None), steps=10)
+    x_adv = run(nia, model, x, y, ThreatModel("Linf", eps, None), steps=10)
     walked = (x_adv - x) / (2 * eps[:, None] / 10)
     torch.testing.assert_close(walked, walked.round(), rtol=0, atol=1e-6)
     first = (asked[0] - x) / eps[:, None]
@@ -760,9 +760,9 @@ def test_what_cannot_be_rerouted_is_refused_and_nothing_is_left_behind() -> None
     _, x, y, bounds = inputs("vectors")
     smooth_net = nn.Sequential(nn.Linear(10, 5), nn.GELU(), nn.Linear(5, CLASSES)).double()
     with pytest.raises(AttackError, match="the model has none"):
-        run(linbp, smooth_net, x, y, Threat("Linf", 0.1, bounds))
+        run(linbp, smooth_net, x, y, ThreatModel("Linf", 0.1, bounds))
     with pytest.raises(AttackError, match="traced"):
-        run(bpa, torch.fx.symbolic_trace(smooth_net), x, y, Threat("Linf", 0.1, bounds))
+        run(bpa, torch.fx.symbolic_trace(smooth_net), x, y, ThreatModel("Linf", 0.1, bounds))
     broken = nn.Sequential(Block(False), nn.Linear(5, CLASSES)).double()  # 6 features into 5
     with pytest.raises(RuntimeError):
         rerouted(broken, "linear", rescale=True)(torch.randn(2, 6).double())
@@ -786,7 +786,7 @@ def test_ensemble_averages_logits() -> None:
     torch.testing.assert_close(LogitEnsemble([first, second], [3, 1])(x), 0.75 * first(x) + 0.25 * second(x))
     assert torch.equal(LogitEnsemble([first])(x), first(x))
     assert joint.models[0] is first and not joint.weights.requires_grad and "weights" not in joint.state_dict()
-    x_adv = run(pgd, joint, x, y, Threat("Linf", 0.1, bounds))
+    x_adv = run(pgd, joint, x, y, ThreatModel("Linf", 0.1, bounds))
     assert cross_entropy(joint(x_adv), y).mean() > cross_entropy(joint(x), y).mean()
     with pytest.raises(AttackError, match="a weight above 0 for each"):
         LogitEnsemble([first, second], [1, 0])
@@ -836,7 +836,7 @@ def test_band_noise_stays_in_its_band() -> None:
     norms = []
     for band in range(10):
         parameters = {"band": band, "variance": 0.01}
-        noisy = run(band_limited_noise, None, x, y, Threat("L2", math.inf, None), **parameters)
+        noisy = run(band_limited_noise, None, x, y, ThreatModel("L2", math.inf, None), **parameters)
         spectrum = dct(noisy - x)
         assert spectrum[:, :, ~masks[band]].abs().max() < 1e-6
         inside = spectrum[:, :, masks[band]]
@@ -852,7 +852,7 @@ def test_band_noise_stays_in_its_band() -> None:
 def test_band_noise_fills_the_ball(norm: Any) -> None:
     _, x, y, _ = inputs("waveforms")
     eps = torch.linspace(0, 2, len(x))
-    threat = Threat(norm, eps, None)
+    threat = ThreatModel(norm, eps, None)
     noisy = run(band_limited_noise, None, x, y, threat, band=3, bands=4)
     torch.testing.assert_close(threat.distance(noisy, x), eps.double(), rtol=0, atol=1e-6)
     assert dct(noisy - x)[:, ~band_masks((120,), 4)[3]].abs().max() < 1e-6
@@ -904,7 +904,7 @@ def crowd() -> tuple[nn.Module, Tensor, Tensor]:
 def test_hierarchical_accuracies_are_ordered(crowd: tuple[nn.Module, Tensor, Tensor], norm: Any) -> None:
     """superclass <= target, worst <= average, both <= untargeted PGD, and clean superclass errors count as broken."""
     net, x, y = crowd
-    threat = Threat(norm, 0.35 if norm == "Linf" else 0.9, None)
+    threat = ThreatModel(norm, 0.35 if norm == "Linf" else 0.9, None)
     settings: list[dict[str, Any]] = [
         {"success": "superclass"},
         {"success": "target"},
@@ -941,7 +941,7 @@ def test_hierarchical_success_has_two_readings() -> None:
         rising = points @ w
         return torch.stack([-rising, rising - 5, rising], 1)
 
-    y, threat = torch.zeros(40, dtype=torch.int64), Threat("L2", 1.0, None)
+    y, threat = torch.zeros(40, dtype=torch.int64), ThreatModel("L2", 1.0, None)
     common: dict[str, Any] = {"superclass": [0, 1, 1], "targets": "average"}
     meta = run(hierarchical_pgd, model, x, y, threat, success="superclass", **common)
     assert (model(meta).argmax(1) == 2).all()
@@ -961,14 +961,14 @@ def test_hierarchical_targets_lie_outside_and_each_is_tried_once(
     tried: list[tuple[Tensor, Tensor, list[int]]] = []
 
     def spy(
-        model: Any, points: Tensor, goal: Tensor, threat: Threat, generator: SampleGenerator, **kwargs: Any
+        model: Any, points: Tensor, goal: Tensor, threat: ThreatModel, generator: SampleGenerator, **kwargs: Any
     ) -> Tensor:
         assert kwargs["targeted"]
         tried.append((points, goal, generator.keys.tolist()))
         return pgd(model, points, goal, threat, generator, **kwargs)
 
     monkeypatch.setattr(hierarchical_module, "pgd", spy)
-    threat = Threat("Linf", 0.02, None)  # small, so that most survive all targets
+    threat = ThreatModel("Linf", 0.02, None)  # small, so that most survive all targets
     run(hierarchical_pgd, net, x, y, threat, superclass=HIERARCHY)
     assert len(tried) == 2  # two classes outside each superclass
     history: dict[tuple[float, ...], list[int]] = {}
@@ -1010,7 +1010,7 @@ def test_hierarchical_attack_on_a_linear_model_is_exact(norm: Any) -> None:
 
     y = model(x).argmax(1)
     eps = 0.2
-    x_adv = run(hierarchical_pgd, model, x, y, Threat(norm, eps, None), superclass=[0, 1], steps=40)
+    x_adv = run(hierarchical_pgd, model, x, y, ThreatModel(norm, eps, None), superclass=[0, 1], steps=40)
     reach = eps * (w.abs().sum() if norm == "Linf" else w.norm())
     broken = model(x_adv).argmax(1) != y
     expected = (x @ w).abs() < reach
@@ -1023,7 +1023,7 @@ def test_pgd_meta_is_pgd_on_the_meta_classifier_and_asks_no_leaf() -> None:
     network = Hierarchical(12).double()
     model = nn.Sequential(nn.Flatten(), network)
     x, y = torch.rand(10, 3, 2, 2).double(), torch.arange(10) % CLASSES
-    threat = Threat("Linf", 0.1, (0.0, 1.0))
+    threat = ThreatModel("Linf", 0.1, (0.0, 1.0))
     got = run(pgd_meta, model, x, y, threat, superclass=HIERARCHY)
     assert network.asked == 0
     meta = nn.Sequential(nn.Flatten(), network.meta)
@@ -1038,7 +1038,7 @@ def test_pgd_meta_is_pgd_on_the_meta_classifier_and_asks_no_leaf() -> None:
 def test_pgd_meta_needs_a_meta_classifier() -> None:
     model, x, y, bounds = inputs("vectors")
     with pytest.raises(AttackError, match=r"called 'meta', and the model has 0 of them; group_loss_pgd"):
-        run(pgd_meta, model, x, y, Threat("Linf", 0.1, bounds), superclass=HIERARCHY)
+        run(pgd_meta, model, x, y, ThreatModel("Linf", 0.1, bounds), superclass=HIERARCHY)
     idle = nn.Sequential(nn.Flatten())
     idle.meta = nn.Linear(2, 2)
     idle.forward = lambda x: x  # type: ignore[method-assign]

@@ -11,6 +11,7 @@ import pytest
 
 from robustscape.config.experiment import load
 from robustscape.errors import ConfigError
+from robustscape.pipeline.plan import Plan
 
 ROOT = Path(__file__).parents[2]
 
@@ -137,7 +138,7 @@ def test_bad_configuration_gets_a_sentence(config: Path, case: str) -> None:
     assert old in text, f"the test no longer fits {name}"
     path.write_text(text.replace(old, new, 1))
     with pytest.raises(ConfigError) as error:
-        load(config, "small")
+        Plan(load(config, "small"), Path("results"))
     sentence = str(error.value)
     for words in expected:
         assert words in sentence, sentence

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from robustscape.config.experiment import load
-from robustscape.config.numbers import label, parse
-from robustscape.plan import Plan
+from robustscape.numbers import label, parse
+from robustscape.pipeline.plan import Plan
 
 ROOT = Path(__file__).parents[2]
 SCALES = ("smoke", "small", "paper")
@@ -88,7 +88,8 @@ def test_fractions_are_numbers() -> None:
 def test_reading_the_configuration_loads_no_torch() -> None:
     """Planning must not pay for torch: Snakemake reads the plan in every call."""
     code = (
-        "import sys; from pathlib import Path; from robustscape.config.experiment import load; from robustscape.plan import Plan;"
+        "import sys; from pathlib import Path; from robustscape.config.experiment import load;"
+        "from robustscape.pipeline.plan import Plan;"
         f"Plan(load(Path({str(ROOT / 'config')!r}), 'small'), Path('results')).jobs; sys.exit('torch' in sys.modules)"
     )
     assert (

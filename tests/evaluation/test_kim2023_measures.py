@@ -14,8 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustscape.attacks._between import distorted, share
-from robustscape.attacks.craft import craft
 from robustscape.config.attacks import AttackSpec, Suite
 from robustscape.data import Split
 from robustscape.errors import UserError
@@ -24,16 +22,18 @@ from robustscape.evaluation._adversarial_method import method_columns
 from robustscape.evaluation.attack_accuracies import attack_accuracies
 from robustscape.evaluation.blackbox_accuracy import blackbox_accuracy
 from robustscape.evaluation.bridges import along, bridges
-from robustscape.evaluation.collapse import collapse, collapsed, final, rank_correlation
 from robustscape.evaluation.distortion import distortion
+from robustscape.evaluation.harness.craft import craft
+from robustscape.evaluation.harness.distorted import distorted, share
+from robustscape.evaluation.logs.collapse import collapse, collapsed, final, rank_correlation
+from robustscape.evaluation.logs.training_time import training_time
 from robustscape.evaluation.loss_projections import combined, projections, term_gradients
 from robustscape.evaluation.margins import margin, margins, of_examples, summary
 from robustscape.evaluation.monitor import input_gradient_norms, watched
 from robustscape.evaluation.nonlinearity import gamma, nonlinearity
 from robustscape.evaluation.smoothness import divergence, log_ratios
-from robustscape.evaluation.training_time import training_time
+from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.landscape.input_surface import input_surface
-from robustscape.runs import TrainedRun
 from robustscape.training.loop import ProbeContext
 from robustscape.training.probes import distortion as distortion_probe
 from robustscape.training.probes import margin as margin_probe

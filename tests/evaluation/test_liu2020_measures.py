@@ -11,18 +11,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustscape import checkpoints
-from robustscape.attacks.craft import craft
 from robustscape.config.attacks import AttackSpec, Suite
 from robustscape.data import Split
 from robustscape.errors import ConfigError
 from robustscape.evaluation.errors_under_attacks import errors_under_attacks
+from robustscape.evaluation.harness.craft import craft
+from robustscape.evaluation.logs.training_curves import training_curves
+from robustscape.evaluation.logs.update_summary import update_summary
 from robustscape.evaluation.softmax_ensemble import Ensemble, softmax_ensemble
-from robustscape.evaluation.training_curves import training_curves
-from robustscape.evaluation.update_summary import update_summary
+from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.landscape.dead_layers import dead_layers, largest_preactivations
 from robustscape.models import build
-from robustscape.runs import TrainedRun
+from robustscape.storage import checkpoints
 from robustscape.training.loop import ProbeContext
 from robustscape.training.probes.loss import loss as loss_probe
 

@@ -14,7 +14,7 @@ from robustscape.evaluation.accuracy_gap import accuracy_gap
 from robustscape.evaluation.best_accuracy import best_accuracy
 from robustscape.evaluation.optimizer_cost import optimizer_cost
 from robustscape.evaluation.standard_accuracy import standard_accuracy
-from robustscape.runs import TrainedRun
+from robustscape.evaluation.trained_run import TrainedRun
 
 
 class Fixed(nn.Module):

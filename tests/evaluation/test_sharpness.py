@@ -12,7 +12,7 @@ from torch import nn
 from robustscape.config.attacks import AttackSpec
 from robustscape.data import Split
 from robustscape.evaluation.sharpness import highest_rise, sharpness
-from robustscape.runs import TrainedRun
+from robustscape.evaluation.trained_run import TrainedRun
 
 
 @pytest.mark.parametrize("radius", [0.01, 0.3])

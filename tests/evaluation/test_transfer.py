@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustscape.attacks.craft import craft
-from robustscape.attacks.losses import cross_entropy
-from robustscape.attacks.threat import Threat
+from robustscape.attacks.base.losses import cross_entropy
+from robustscape.attacks.base.threat import ThreatModel
 from robustscape.attacks.waveforms import budget
 from robustscape.config.attacks import AttackSpec
 from robustscape.evaluation import transfer
+from robustscape.evaluation.harness.craft import craft
 from robustscape.evaluation.noise_sensitivity import loss_under_noise, nullified_ratios, sample_variance, uniform_noise
 from robustscape.evaluation.transfer import DENOMINATORS, Outcomes, rates, selected, transfer_matrix, transfer_outcomes
 
@@ -98,7 +98,7 @@ def test_both_denominators_by_hand(outcomes: Outcomes) -> None:
     rows = list(rates(outcomes))
     cell = {"source": "s", "target": "t"}
     assert value(rows, **cell, denominator="all", metric="transferability") == pytest.approx(100 * 3 / 6)
-    # Right for every model when clean: samples 0, 1, 3; of these only 0 is fooled.
+    # Right for every model when clean: samples 0, 1, 3; of these only 0 is broken.
     assert value(rows, **cell, denominator="all_models_right", metric="transferability") == pytest.approx(100 / 3)
     assert {row["samples"] for row in rows if row["denominator"] == "all_models_right"} == {3}
     assert {row["unit"] for row in rows} == {"percent"}
@@ -126,7 +126,7 @@ def test_noise_and_both_nullified_ratios_by_hand(outcomes: Outcomes) -> None:
 
 
 def test_pairwise_selections_by_hand(outcomes: Outcomes) -> None:
-    # The four tests: clean s 111100, clean t 110110, s fooled 111010, t fooled 011101.
+    # The four tests: clean s 111100, clean t 110110, s broken 111010, t broken 011101.
     assert selected(outcomes, "s", "t", "pair").tolist() == flags("010000").tolist()  # type: ignore[union-attr]
     # Passed: 3, 4, 3, 3, 2, 1.
     assert selected(outcomes, "s", "t", "pair_parity").tolist() == flags("010010").tolist()  # type: ignore[union-attr]
@@ -168,7 +168,7 @@ def test_matrix_is_what_crafting_and_scoring_each_cell_gives(
     right = {name: model(x).argmax(1) == y for name, model in models.items()}
     everyone = torch.stack(list(right.values())).all(0)
     assert 10 < everyone.sum() < SAMPLES  # both denominators are at work
-    threat = Threat("Linf", eps, None)
+    threat = ThreatModel("Linf", eps, None)
     seen = set()
     for source, model in models.items():
         points = craft(model, x, y, PGD, eps, seed=4)
@@ -228,7 +228,7 @@ def test_passes_and_crafts(
         return torch.ones(len(x), dtype=torch.bool)
 
     monkeypatch.setattr(transfer, "craft", counted_craft)
-    monkeypatch.setattr(transfer, "survives", counted_correct)
+    monkeypatch.setattr(transfer, "correctly_classified", counted_correct)
     transfer_matrix(models, models, x, y, PGD, 0.1, seed=0)
     assert (len(crafts), len(passes)) == (3, 3 + 9)
     crafts.clear(), passes.clear()
@@ -262,23 +262,23 @@ def test_models_are_left_as_they_were(models: dict[str, nn.Module], data: tuple[
 def test_noise_fills_each_samples_ball_and_belongs_to_the_sample() -> None:
     x = torch.zeros(5, 4000)
     eps = torch.tensor([0.0, 0.1, 0.2, 0.5, 1.0])
-    noise = uniform_noise(x, Threat("Linf", eps, (0.0, 1.0)), seed=0, draw=0)
+    noise = uniform_noise(x, ThreatModel("Linf", eps, (0.0, 1.0)), seed=0, draw=0)
     peaks = noise.abs().amax(1)
     assert (peaks <= eps).all() and (peaks >= 0.99 * eps).all()
     assert noise[4].std().item() == pytest.approx(1 / math.sqrt(3), rel=0.05) and abs(noise[4].mean().item()) < 0.03
     assert not torch.allclose(noise[3] / 0.5, noise[4])
-    other = uniform_noise(x, Threat("Linf", eps, None), seed=0, draw=1)
+    other = uniform_noise(x, ThreatModel("Linf", eps, None), seed=0, draw=1)
     assert not torch.equal(noise, other)
-    assert torch.equal(noise, uniform_noise(x, Threat("Linf", eps, None), seed=0, draw=0))
-    assert torch.equal(noise[:2], uniform_noise(x[:2], Threat("Linf", eps[:2], None), seed=0, draw=0))
-    ball = uniform_noise(x, Threat("L2", eps, None), seed=0, draw=0)
+    assert torch.equal(noise, uniform_noise(x, ThreatModel("Linf", eps, None), seed=0, draw=0))
+    assert torch.equal(noise[:2], uniform_noise(x[:2], ThreatModel("Linf", eps[:2], None), seed=0, draw=0))
+    ball = uniform_noise(x, ThreatModel("L2", eps, None), seed=0, draw=0)
     assert (ball.norm(dim=1) <= eps + 1e-6).all() and ball[4].norm() > 0.99
 
 
 def test_sample_variance_of_a_linear_loss(models: dict[str, nn.Module], data: tuple[Tensor, Tensor]) -> None:
     """Against E[l^2] - E[l]^2, draw by draw; and, far from the boundary, against Var(w . n) = |w|^2 eps^2 / 3."""
     x, y = data
-    threat = Threat("Linf", 0.05, None)
+    threat = ThreatModel("Linf", 0.05, None)
     model = models["wide"]
     losses = loss_under_noise(model, x, y, threat, seed=3, draws=5, batch_size=32)
     by_hand = torch.stack([cross_entropy(model(x + uniform_noise(x, threat, 3, k)), y).detach() for k in range(5)])
@@ -286,7 +286,7 @@ def test_sample_variance_of_a_linear_loss(models: dict[str, nn.Module], data: tu
     variance = sample_variance(losses)
     torch.testing.assert_close(variance, (losses**2).mean(0) - losses.mean(0) ** 2)
     assert (variance > 0).all()
-    assert sample_variance(loss_under_noise(model, x, y, Threat("Linf", 0.0, None), seed=3)).abs().max() < 1e-20
+    assert sample_variance(loss_under_noise(model, x, y, ThreatModel("Linf", 0.0, None), seed=3)).abs().max() < 1e-20
 
     w = torch.randn(FEATURES, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from robustscape.config.attacks import AttackSpec
 from robustscape.data import Split
+from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.models import Classifier, build
-from robustscape.runs import TrainedRun
 
 
 @pytest.fixture(autouse=True)

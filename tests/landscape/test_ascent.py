@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from robustscape.data import Split
 from robustscape.errors import ConfigError
+from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.landscape import _ascent as ascent
 from robustscape.landscape.ascent_cosine import ascent_cosine
 from robustscape.landscape.ascent_plane import ascent_plane
@@ -19,7 +20,6 @@ from robustscape.landscape.ascent_profile import ascent_profile
 from robustscape.landscape.directions import flatten, movable, parameters_of
 from robustscape.landscape.loss_decrease import loss_decrease
 from robustscape.landscape.perturbed_loss import perturbed_loss
-from robustscape.runs import TrainedRun
 from robustscape.training.optimizers.sam import SAM
 
 

@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import nn
 
-from robustscape.attacks.craft import craft
 from robustscape.config.attacks import AttackSpec
 from robustscape.data import Split
 from robustscape.errors import ConfigError
+from robustscape.evaluation.harness.craft import craft
+from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.landscape.bezier import bernstein, bezier, place, refresh_statistics
 from robustscape.landscape.directions import flatten, parameters_of
 from robustscape.landscape.surface import evaluate
-from robustscape.runs import TrainedRun
 
 FGSM = AttackSpec(attack="fgsm")
 

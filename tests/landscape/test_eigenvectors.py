@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustscape.attacks.craft import craft
 from robustscape.config.attacks import AttackSpec
+from robustscape.evaluation.harness.craft import craft
+from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.landscape import hessian
 from robustscape.landscape.directions import flatten, parameters_of, unit_random
 from robustscape.landscape.eigenvector_surface import eigenvector_surface, fitted_curvature
@@ -19,7 +20,6 @@ from robustscape.landscape.hessian_eigenvalues import hessian_eigenvalues
 from robustscape.landscape.lanczos import dense
 from robustscape.landscape.perturbation_similarity import cosines, perturbation_similarity
 from robustscape.models import build
-from robustscape.runs import TrainedRun
 
 Net = tuple[nn.Module, Tensor, Tensor]
 AsRun = Callable[..., TrainedRun]

@@ -13,8 +13,8 @@ from curvlinops import HessianLinearOperator
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from robustscape.attacks.craft import craft
 from robustscape.config.attacks import AttackSpec
+from robustscape.evaluation.harness.craft import craft
 from robustscape.landscape import hessian
 from robustscape.landscape import hessian_eigenvalues as eigenvalues_module
 from robustscape.landscape import logistic as closed
@@ -269,9 +269,9 @@ def test_rows_of_eigenvalues(logistic: Case, pgd_l2: AttackSpec, as_run: Callabl
     if convention == "fixed":
         matrix = closed.fixed_hessian(weight, craft(model, x, y, pgd_l2, 0.4, seed=0).flatten(1), y)
     else:
-        from robustscape.attacks.threat import Threat
+        from robustscape.attacks.base.threat import ThreatModel
 
-        matrix = closed.total_hessian(weight, x.flatten(1), y, Threat("L2", 0.4, None))
+        matrix = closed.total_hessian(weight, x.flatten(1), y, ThreatModel("L2", 0.4, None))
     expected = torch.linalg.eigvalsh(matrix).flip(0)[:3].tolist()
     assert [row["value"] for row in rows] == pytest.approx(expected, rel=1e-4)
     for row in rows:

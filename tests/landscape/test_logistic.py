@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from robustscape.attacks.threat import Threat
+from robustscape.attacks.base.threat import ThreatModel
 from robustscape.landscape import logistic as closed
 
 BOUNDS = [None, (0.0, 1.0)]
@@ -20,7 +20,7 @@ def problem(samples: int = 12, features: int = 6, seed: int = 0) -> tuple[Tensor
     return weight, x, torch.arange(samples) % 2
 
 
-def worst_loss(weight: Tensor, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
+def worst_loss(weight: Tensor, x: Tensor, y: Tensor, threat: ThreatModel) -> Tensor:
     return closed.losses(weight, closed.worst_case(weight, x, y, threat), y).mean()
 
 
@@ -31,7 +31,7 @@ def test_the_worst_case_is_legal_and_nothing_is_worse(
     norm: str, bounds: tuple[float, float] | None, eps: float
 ) -> None:
     weight, x, y = problem()
-    threat = Threat(norm, eps, bounds)  # type: ignore[arg-type]
+    threat = ThreatModel(norm, eps, bounds)  # type: ignore[arg-type]
     worst = closed.worst_case(weight, x, y, threat)
     threat.check(worst, x)
     found = closed.losses(weight, worst, y)
@@ -53,7 +53,7 @@ def test_without_walls_it_is_the_textbook_form(norm: str) -> None:
     weight, x, y = problem()
     s = closed.signs(y)[:, None]
     eta = -s * 0.3 * (weight / weight.norm() if norm == "L2" else weight.sign())
-    worst = closed.worst_case(weight, x, y, Threat(norm, 0.3, None))  # type: ignore[arg-type]
+    worst = closed.worst_case(weight, x, y, ThreatModel(norm, 0.3, None))  # type: ignore[arg-type]
     torch.testing.assert_close(worst, x + eta)
 
 
@@ -61,9 +61,9 @@ def test_a_weight_that_is_zero_moves_nothing() -> None:
     weight, x, y = problem()
     weight[2] = 0
     for norm in ("L2", "Linf"):
-        worst = closed.worst_case(weight, x, y, Threat(norm, 0.3))  # type: ignore[arg-type]
+        worst = closed.worst_case(weight, x, y, ThreatModel(norm, 0.3))  # type: ignore[arg-type]
         assert torch.equal(worst[:, 2], x[:, 2])
-        assert torch.isfinite(closed.total_hessian(weight, x, y, Threat(norm, 0.3))).all()  # type: ignore[arg-type]
+        assert torch.isfinite(closed.total_hessian(weight, x, y, ThreatModel(norm, 0.3))).all()  # type: ignore[arg-type]
 
 
 def test_fixed_hessian_is_the_second_derivative_at_fixed_inputs() -> None:
@@ -79,7 +79,7 @@ def test_total_hessian_is_the_second_difference_of_the_maximum(
     norm: str, bounds: tuple[float, float] | None, eps: float
 ) -> None:
     weight, x, y = problem(seed=3)
-    threat = Threat(norm, eps, bounds)  # type: ignore[arg-type]
+    threat = ThreatModel(norm, eps, bounds)  # type: ignore[arg-type]
     h = 1e-4
     size = len(weight)
     numeric = torch.empty(size, size, dtype=torch.float64)
@@ -108,7 +108,7 @@ def test_total_hessian_is_the_printed_formula() -> None:
         v = -sign * sample + eps * unit
         expected += m.sigmoid() * (-m).sigmoid() * torch.outer(v, v)
         expected += (-m).sigmoid() * eps / norm * (torch.eye(len(weight)) - torch.outer(unit, unit))
-    torch.testing.assert_close(closed.total_hessian(weight, x, y, Threat("L2", eps, None)), expected / len(x))
+    torch.testing.assert_close(closed.total_hessian(weight, x, y, ThreatModel("L2", eps, None)), expected / len(x))
 
 
 def test_equation_9_where_the_fixed_hessian_vanishes() -> None:
@@ -119,7 +119,7 @@ def test_equation_9_where_the_fixed_hessian_vanishes() -> None:
     y = torch.arange(10) % 2
     eps, c = 0.3, 2.5
     x = closed.signs(y)[:, None] * eps * u
-    threat = Threat("L2", eps, None)
+    threat = ThreatModel("L2", eps, None)
     total = torch.linalg.eigvalsh(closed.total_hessian(c * u, x, y, threat))
     torch.testing.assert_close(total[0], torch.tensor(0.0, dtype=torch.float64), atol=1e-12, rtol=0)
     torch.testing.assert_close(total[1:], torch.full((7,), eps / (2 * c), dtype=torch.float64))

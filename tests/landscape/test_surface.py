@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustscape.attacks.craft import craft
 from robustscape.config.attacks import AttackSpec
 from robustscape.errors import AttackError, ConfigError
+from robustscape.evaluation.harness.craft import craft
 from robustscape.landscape import surface as surface_module
 from robustscape.landscape.directions import filter_normalised, flatten, movable, parameters_of
 from robustscape.landscape.loss_surface_1d import loss_surface_1d

@@ -34,7 +34,7 @@ from robustscape.report import style
 from robustscape.report.figures import _parts
 from robustscape.report.items import aggregate, derive
 
-FACTORS = ["dataset", "architecture", "noise", "norm", "epsilon"]
+FACTORS = ["dataset", "architecture", "noise", "norm", "eps"]
 CONFIG = Path(__file__).parents[2] / "config"
 
 
@@ -44,15 +44,15 @@ def case(name: str) -> tuple[Item, pd.DataFrame]:
     printed = None
     if name == "curves":
         rows, factors, metrics = landscape_rows(points=9), [*FACTORS, "alpha"], ["loss", "loss_centred", "sharpness"]
-        options = {"x": "alpha", "hue": "epsilon", "panel": "noise", "metrics": ["loss", "loss_centred"]}
+        options = {"x": "alpha", "hue": "eps", "panel": "noise", "metrics": ["loss", "loss_centred"]}
     elif name == "lines_with_printed":
         rows, factors, printed, options = accuracy_rows(), FACTORS, printed_accuracies(), {}
     elif name == "eigenvalues":
-        rows, factors, options = eigenvalue_rows(), ["norm", "epsilon", "convention", "rank"], {}
+        rows, factors, options = eigenvalue_rows(), ["norm", "eps", "convention", "rank"], {}
     elif name == "bars":
         rows, factors, printed = accuracy_rows(), FACTORS, printed_accuracies()
         metrics = ["robust_train_accuracy", "robust_test_accuracy"]
-        options = {"x": "epsilon", "hue": "metric"}
+        options = {"x": "eps", "hue": "metric"}
     elif name == "heatmap":
         rows, factors, options = transfer_rows(), ["source", "target"], {"x": "target", "y": "source"}
         printed = rows[rows["seed"] == 0][[*factors, "metric", "value", "unit"]].assign(
@@ -66,8 +66,8 @@ def case(name: str) -> tuple[Item, pd.DataFrame]:
         rows, factors, metrics = progress_rows(), ["method", "epoch"], ["train_accuracy", "test_accuracy", "seconds"]
         options = {"hue": "method", "against": ["epoch", "seconds"]}
     else:
-        rows, factors = surface_rows(7), ["epsilon", "alpha", "beta"]
-        options = {"metric": "loss", "panel": "epsilon", "wrap": 4, "share_z": True}
+        rows, factors = surface_rows(7), ["eps", "alpha", "beta"]
+        options = {"metric": "loss", "panel": "eps", "wrap": 4, "share_z": True}
     item = make_item(kind="figure", draw=name, title="A title", factors=factors, metrics=metrics, options=options)
     return item, aggregate(derive(rows, factors, metrics), factors, printed).assign(scale="small")
 
@@ -130,7 +130,7 @@ def test_title_footer_and_axes_are_labelled(name: str) -> None:
 def test_curves_draw_the_means_and_bands() -> None:
     figure, rows = drawn("curves")
     assert len(figure.axes) == 4
-    wanted = rows[(rows["metric"] == "loss") & (rows["noise"] == "PGD") & (rows["epsilon"] == 0.6)]
+    wanted = rows[(rows["metric"] == "loss") & (rows["noise"] == "PGD") & (rows["eps"] == 0.6)]
     lines = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 9]
     assert len(lines) == len(L2)
     np.testing.assert_allclose(lines[3].get_ydata(), wanted["value"])
@@ -150,7 +150,7 @@ def test_curves_say_what_stands_in_for_a_panels_data_set() -> None:
     )
     item = make_item(kind="figure", draw="curves", factors=factors, options={"x": "alpha"}, metrics=["loss"])
     table = aggregate(rows[(rows["noise"] == "PGD") & (rows["metric"] == "loss")], factors)
-    figure = catalog.load("figure", "curves")(table, item, x="alpha", hue="epsilon", panel="dataset")
+    figure = catalog.load("figure", "curves")(table, item, x="alpha", hue="eps", panel="dataset")
     assert [axes.get_title() for axes in figure.axes] == [
         "CIFAR-10\n(fashion_14 stands in)",
         "SVHN\n(fashion_14 stands in)",
@@ -212,7 +212,7 @@ def test_heatmap_cells_carry_ours_and_the_papers() -> None:
     assert cells[0] == "95.50\n(91.75)" and len(cells) == 16
     assert figure.axes[0].get_ylim()[0] > figure.axes[0].get_ylim()[1]  # words: the first on top
     item, rows = case("surface_3d")
-    above = catalog.load("figure", "heatmap")(rows, item, x="alpha", y="beta", panel="epsilon", contours=True)
+    above = catalog.load("figure", "heatmap")(rows, item, x="alpha", y="beta", panel="eps", contours=True)
     assert above.axes[0].get_ylim()[0] < above.axes[0].get_ylim()[1]  # numbers: the smallest below
     assert above.axes[0].collections[0].get_clim() == above.axes[1].collections[0].get_clim()
 

@@ -12,12 +12,12 @@ from made_up import L2, LINF, accuracy_rows, eigenvalue_rows, landscape_rows, ma
 from robustscape.errors import ConfigError
 from robustscape.report.items import aggregate, derive, make, read, same_level
 
-FACTORS = ["dataset", "architecture", "noise", "norm", "epsilon"]
+FACTORS = ["dataset", "architecture", "noise", "norm", "eps"]
 METRICS = ["robust_train_accuracy", "robust_test_accuracy", "generalization_gap"]
 
 
-def one(table: pd.DataFrame, metric: str, epsilon: float) -> pd.Series:
-    found = table[(table["metric"] == metric) & table["epsilon"].map(lambda e: same_level(e, epsilon))]
+def one(table: pd.DataFrame, metric: str, eps: float) -> pd.Series:
+    found = table[(table["metric"] == metric) & table["eps"].map(lambda e: same_level(e, eps))]
     assert len(found) == 1
     return found.iloc[0]
 
@@ -25,7 +25,7 @@ def one(table: pd.DataFrame, metric: str, epsilon: float) -> pd.Series:
 def test_mean_sample_deviation_and_count_over_seeds() -> None:
     rows = accuracy_rows()
     row = one(aggregate(rows, FACTORS), "robust_test_accuracy", 0.4)
-    values = rows[(rows["metric"] == "robust_test_accuracy") & (rows["epsilon"] == 0.4)]["value"]
+    values = rows[(rows["metric"] == "robust_test_accuracy") & (rows["eps"] == 0.4)]["value"]
     assert row["n"] == 3
     assert row["value"] == pytest.approx(np.mean(values), rel=1e-12)
     assert row["std"] == pytest.approx(np.std(values, ddof=1), rel=1e-9)
@@ -47,13 +47,13 @@ def test_columns_are_those_of_the_contract_and_order_is_stable() -> None:
         "flag_x",
     ]
     assert list(table.columns)[: len(FACTORS) + len(contract)] == [*FACTORS, *contract]
-    assert list(table["epsilon"].drop_duplicates()) == L2
+    assert list(table["eps"].drop_duplicates()) == L2
     assert list(table["metric"][:3]) == METRICS
 
 
 def test_one_seed_has_no_deviation_not_zero(tmp_path) -> None:
     rows = accuracy_rows()
-    item = make_item(factors=FACTORS, options={"index": ["epsilon"]})
+    item = make_item(factors=FACTORS, options={"index": ["eps"]})
     make(item, rows[rows["seed"] == 0], tmp_path / "w" / "t.csv")
     table = read(tmp_path / "w" / "t.csv")
     assert table["std"].isna().all() and (table["n"] == 1).all()
@@ -61,7 +61,7 @@ def test_one_seed_has_no_deviation_not_zero(tmp_path) -> None:
 
 def test_nothing_in_the_csv_is_rounded(tmp_path) -> None:
     rows = accuracy_rows()
-    make(make_item(factors=FACTORS, options={"index": ["epsilon"]}), rows, tmp_path / "w" / "t.csv", scale="small")
+    make(make_item(factors=FACTORS, options={"index": ["eps"]}), rows, tmp_path / "w" / "t.csv", scale="small")
     written = read(tmp_path / "w" / "t.csv")
     assert list(written["value"]) == list(aggregate(derive(rows, FACTORS, []), FACTORS)["value"])
     assert set(written["scale"]) == {"small"}
@@ -71,12 +71,12 @@ def test_nothing_in_the_csv_is_rounded(tmp_path) -> None:
 @given(st.randoms(use_true_random=False))
 def test_the_order_of_rows_does_not_matter(random) -> None:
     rows = accuracy_rows()
-    rows = rows[rows["epsilon"] < 0.5]
+    rows = rows[rows["eps"] < 0.5]
     order = list(rows.index)
     random.shuffle(order)
     shuffled = aggregate(rows.loc[order], FACTORS)
     straight = aggregate(rows, FACTORS)
-    keys = ["epsilon", "metric"]
+    keys = ["eps", "metric"]
     left, right = (
         t.sort_values(keys)[[*keys, "value", "std", "n"]].reset_index(drop=True) for t in (shuffled, straight)
     )
@@ -85,10 +85,10 @@ def test_the_order_of_rows_does_not_matter(random) -> None:
 
 def test_printed_numbers_are_found_by_radii_of_six_digits_and_other_spellings() -> None:
     rows = accuracy_rows(architecture="resnet18")
-    rows = rows[rows["epsilon"].isin(L2[:5])]
-    rows["epsilon"] = rows["epsilon"].map(dict(zip(L2[:5], LINF, strict=True)))
+    rows = rows[rows["eps"].isin(L2[:5])]
+    rows["eps"] = rows["eps"].map(dict(zip(L2[:5], LINF, strict=True)))
     printed = printed_accuracies(LINF).assign(architecture="ResNet18")
-    assert printed["epsilon"].iloc[2] != LINF[1]
+    assert printed["eps"].iloc[2] != LINF[1]
     table = aggregate(rows, FACTORS, printed)
     assert len(table) == len(rows) / 3
     shown = table[table["metric"] != "generalization_gap"]
@@ -143,15 +143,15 @@ def test_units_must_agree() -> None:
 
 def test_ambiguous_printed_numbers_are_refused() -> None:
     printed = printed_accuracies()
-    with pytest.raises(ConfigError, match=r"same dataset, architecture, metric.*add a factor: .*epsilon"):
-        aggregate(accuracy_rows()[lambda r: r["epsilon"] == 0], ["dataset", "architecture"], printed)
+    with pytest.raises(ConfigError, match=r"same dataset, architecture, metric.*add a factor: .*eps"):
+        aggregate(accuracy_rows()[lambda r: r["eps"] == 0], ["dataset", "architecture"], printed)
     with pytest.raises(ConfigError, match="share no factor"):
-        aggregate(accuracy_rows(colour="red")[lambda r: r["epsilon"] == 0], ["colour"], printed)
+        aggregate(accuracy_rows(colour="red")[lambda r: r["eps"] == 0], ["colour"], printed)
 
 
 def test_two_protocols_are_not_averaged() -> None:
     rows = pd.concat([accuracy_rows(), accuracy_rows(attack="apgd").assign(value=1.0)])
-    with pytest.raises(ConfigError, match=r"2 values compete for .*epsilon=0.0.*they differ in attack"):
+    with pytest.raises(ConfigError, match=r"2 values compete for .*eps=0.0.*they differ in attack"):
         aggregate(rows, FACTORS)
 
 
@@ -162,7 +162,7 @@ def test_a_row_read_twice_counts_once() -> None:
 
 def test_a_diverged_seed_is_not_hidden() -> None:
     rows = accuracy_rows()
-    rows.loc[(rows["seed"] == 1) & (rows["epsilon"] == 1.0), "value"] = float("nan")
+    rows.loc[(rows["seed"] == 1) & (rows["eps"] == 1.0), "value"] = float("nan")
     table = aggregate(rows, FACTORS)
     assert np.isnan(one(table, "robust_test_accuracy", 1.0)["value"])
     assert one(table, "robust_test_accuracy", 1.0)["n"] == 3
@@ -178,7 +178,7 @@ def test_flags_keep_the_worst_and_other_columns_every_value() -> None:
 
 
 def test_missing_columns_are_named() -> None:
-    with pytest.raises(ConfigError, match=r"no column \['colour'\]. There are: .*epsilon"):
+    with pytest.raises(ConfigError, match=r"no column \['colour'\]. There are: .*eps"):
         aggregate(accuracy_rows(), [*FACTORS, "colour"])
 
 
@@ -190,7 +190,7 @@ def test_centred_is_relative_to_each_directions_own_origin() -> None:
     centred = table[table["metric"] == "loss_centred"]
     assert list(table["metric"].drop_duplicates()) == ["loss_centred", "sharpness"]
     assert (centred[centred["alpha"] == 0]["value"] == 0).all()
-    at = (centred["epsilon"] == 1.0) & (centred["noise"] == "PGD") & (centred["alpha"] == 1.0)
+    at = (centred["eps"] == 1.0) & (centred["noise"] == "PGD") & (centred["alpha"] == 1.0)
     bends = [(0.01 + 1.0) * (1 + 0.08 * np.sin(d)) + 0.02 * np.cos(3 * d) for d in range(5)]
     assert centred[at]["value"].item() == pytest.approx(np.mean(bends))
     assert centred[at]["std"].item() == pytest.approx(np.std(bends, ddof=1))
@@ -214,9 +214,9 @@ def test_rows_without_a_coordinate_live_beside_rows_with_one() -> None:
 
 def test_numbers_ascend_and_words_keep_their_order() -> None:
     rows = eigenvalue_rows()
-    table = aggregate(rows.iloc[::-1], ["norm", "epsilon", "convention", "rank"])
+    table = aggregate(rows.iloc[::-1], ["norm", "eps", "convention", "rank"])
     assert list(table["norm"].drop_duplicates()) == ["Linf", "L2"]
-    assert list(table[table["norm"] == "L2"]["epsilon"].drop_duplicates()) == L2
+    assert list(table[table["norm"] == "L2"]["eps"].drop_duplicates()) == L2
     assert list(table["rank"][:3]) == [1, 2, 3]
 
 
@@ -247,7 +247,7 @@ def test_none_and_na_are_words(tmp_path) -> None:
 
 
 def test_make_writes_every_file_of_an_item(tmp_path) -> None:
-    table = make_item(factors=FACTORS, metrics=METRICS, options={"index": ["epsilon"]})
+    table = make_item(factors=FACTORS, metrics=METRICS, options={"index": ["eps"]})
     paths = make(table, accuracy_rows(), tmp_path / "w" / "table_1.csv", printed=printed_accuracies(), scale="small")
     assert [path.name for path in paths] == ["table_1.csv", "table_1.md", "table_1.tex"]
     figure = make_item(kind="figure", draw="lines_with_printed", factors=FACTORS)

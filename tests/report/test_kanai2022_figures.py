@@ -25,21 +25,21 @@ def drawn(
     return figure
 
 
-SURFACE = {"x": "alpha", "y": "beta", "panel": "epsilon", "metric": "loss"}
+SURFACE = {"x": "alpha", "y": "beta", "panel": "eps", "metric": "loss"}
 
 
 def test_surfaces_have_their_own_heights_and_wrap() -> None:
     rows = surface_rows(9)
-    figure = drawn("surface_3d", rows, ["epsilon", "alpha", "beta"], wrap=1, **SURFACE)
-    assert len(figure.axes) == rows["epsilon"].nunique()
-    for axes, (_, part) in zip(figure.axes, rows[rows["metric"] == "loss"].groupby("epsilon"), strict=True):
+    figure = drawn("surface_3d", rows, ["eps", "alpha", "beta"], wrap=1, **SURFACE)
+    assert len(figure.axes) == rows["eps"].nunique()
+    for axes, (_, part) in zip(figure.axes, rows[rows["metric"] == "loss"].groupby("eps"), strict=True):
         assert axes.get_zlim()[1] == pytest.approx(part["value"].max())
         assert axes.get_zlim()[0] < part["value"].min() and len(axes.collections) == 2  # surface and contours
 
 
 def test_places_without_a_panel_are_empty_and_large_grids_thinned() -> None:
-    rows = pd.concat([surface_rows(91).query("epsilon == 0").assign(epsilon=e) for e in (1.0, 2.0, 3.0)])
-    figure = drawn("surface_3d", rows, ["epsilon", "alpha", "beta"], wrap=2, **SURFACE)
+    rows = pd.concat([surface_rows(91).query("eps == 0").assign(eps=e) for e in (1.0, 2.0, 3.0)])
+    figure = drawn("surface_3d", rows, ["eps", "alpha", "beta"], wrap=2, **SURFACE)
     assert len(figure.axes) == 3
     assert len(figure.axes[0].collections[0].get_paths()) <= 61**2
 
@@ -47,9 +47,9 @@ def test_places_without_a_panel_are_empty_and_large_grids_thinned() -> None:
 def test_a_factor_on_no_axis_is_refused() -> None:
     rows = pd.concat([surface_rows(5).assign(norm=norm) for norm in ("L2", "Linf")])
     with pytest.raises(ConfigError, match="norm"):
-        drawn("surface_3d", rows, ["norm", "epsilon", "alpha", "beta"], **SURFACE)
+        drawn("surface_3d", rows, ["norm", "eps", "alpha", "beta"], **SURFACE)
     with pytest.raises(ConfigError, match="no column"):
-        drawn("surface_3d", surface_rows(5), ["epsilon", "alpha", "beta"], **SURFACE | {"panel": "norm"})
+        drawn("surface_3d", surface_rows(5), ["eps", "alpha", "beta"], **SURFACE | {"panel": "norm"})
 
 
 def test_paths_are_joined_in_their_order_and_single_points_marked() -> None:

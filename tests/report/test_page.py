@@ -12,12 +12,13 @@ import pandas as pd
 import pytest
 from made_up import accuracy_rows, landscape_rows, make_item, make_study, printed_accuracies, surface_rows
 
-from robustscape import atomic
+from robustscape.claims import claims
 from robustscape.config.studies import Claim, Item, Study
-from robustscape.report import claims, page
+from robustscape.report import page
 from robustscape.report.items import make
+from robustscape.storage import atomic
 
-FACTORS = ["dataset", "architecture", "noise", "norm", "epsilon"]
+FACTORS = ["dataset", "architecture", "noise", "norm", "eps"]
 VOID = {"meta", "link", "input", "img", "br", "hr"}
 
 
@@ -56,7 +57,7 @@ class Outline(HTMLParser):
 def table_item(**keys) -> Item:
     stanza = {
         "factors": FACTORS,
-        "options": {"index": ["epsilon"]},
+        "options": {"index": ["eps"]},
         "title": "Accuracy under <script>alert(1)</script>",
     }
     return make_item(**{**stanza, **keys})
@@ -74,15 +75,15 @@ def made_once(tmp_path_factory) -> tuple[dict[str, Study], Path]:
         table_item(title="Own data"),
         table_item(title="Not there", claims=said[:1]),
     )
-    options = {"x": "alpha", "hue": "epsilon", "panel": "noise"}
+    options = {"x": "alpha", "hue": "eps", "panel": "noise"}
     curves = make_item(
         kind="figure", draw="curves", title="Curves", factors=[*FACTORS, "alpha"], metrics=["loss"], options=options
     )
     surface = make_item(
         kind="figure",
         draw="surface_3d",
-        factors=["epsilon", "alpha", "beta"],
-        options={"metric": "loss", "panel": "epsilon"},
+        factors=["eps", "alpha", "beta"],
+        options={"metric": "loss", "panel": "eps"},
     )
     first = make_study("yamada2021", table_1=table, table_2=own, table_3=missing, figure_1=curves)
     second = make_study("kim2023", figure_4_1=surface)

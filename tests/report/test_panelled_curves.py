@@ -15,13 +15,13 @@ from robustscape.report import style
 from robustscape.report.figures.panelled_curves import panelled_curves
 from robustscape.report.items import aggregate, derive
 
-FACTORS = ["epsilon", "split", "update"]
+FACTORS = ["eps", "split", "update"]
 
 
 def rows() -> pd.DataFrame:
     found = [
         {
-            "epsilon": eps,
+            "eps": eps,
             "split": split,
             "update": update,
             "seed": seed,
@@ -41,7 +41,7 @@ def rows() -> pd.DataFrame:
 def drawn(**options: Any) -> tuple[Figure, pd.DataFrame]:
     options = {
         "x": "update",
-        "hue": "epsilon",
+        "hue": "eps",
         "panels": [{"metric": "error", "where": {"split": "train"}, "title": "A"}, {"metric": "distance"}],
         "dash": "split",
         **options,

@@ -15,19 +15,19 @@ from robustscape.report.items import aggregate
 from robustscape.report.table import Cell, Table
 from robustscape.report.tables.grid import grid
 
-FACTORS = ["dataset", "architecture", "noise", "norm", "epsilon"]
+FACTORS = ["dataset", "architecture", "noise", "norm", "eps"]
 METRICS = ["robust_train_accuracy", "robust_test_accuracy", "generalization_gap"]
-ITEM = make_item(title="Accuracy & gap, 100% L∞", factors=FACTORS, metrics=METRICS, options={"index": ["epsilon"]})
+ITEM = make_item(title="Accuracy & gap, 100% L∞", factors=FACTORS, metrics=METRICS, options={"index": ["eps"]})
 
 
 def made(rows: pd.DataFrame | None = None, printed: pd.DataFrame | None = None, **options) -> Table:
     table = aggregate(accuracy_rows() if rows is None else rows, FACTORS, printed)
-    return grid(table.assign(scale="small"), ITEM, **{"index": ["epsilon"], **options})
+    return grid(table.assign(scale="small"), ITEM, **{"index": ["eps"], **options})
 
 
 def wide() -> Table:
     rows = pd.concat([accuracy_rows(), accuracy_rows(dataset="cifar10")])
-    return made(rows, index=["dataset", "epsilon"], columns=["noise", "metric"])
+    return made(rows, index=["dataset", "eps"], columns=["noise", "metric"])
 
 
 def test_a_cell_reads_value_deviation_and_the_papers() -> None:
@@ -75,7 +75,7 @@ def test_own_data_and_protocol_read_differently() -> None:
 
 def test_a_diverged_value_is_shown_as_nan_and_a_missing_one_as_a_dash() -> None:
     rows = accuracy_rows()
-    rows.loc[rows["epsilon"] == 0.2, "value"] = float("nan")
+    rows.loc[rows["eps"] == 0.2, "value"] = float("nan")
     table = made(rows, printed_accuracies([*L2, 2.0]))
     assert str(table.body[1][1][0]) == "nan (paper 99.69)"
     assert str(table.body[-1][1][0]) == "- (paper 97.89)"
@@ -84,8 +84,8 @@ def test_a_diverged_value_is_shown_as_nan_and_a_missing_one_as_a_dash() -> None:
 
 def test_radii_are_in_one_notation() -> None:
     rows = accuracy_rows()
-    rows = rows[rows["epsilon"].isin(L2[:5])]
-    rows["epsilon"] = rows["epsilon"].map(dict(zip(L2[:5], [*LINF[:4], 0.2], strict=True)))
+    rows = rows[rows["eps"].isin(L2[:5])]
+    rows["eps"] = rows["eps"].map(dict(zip(L2[:5], [*LINF[:4], 0.2], strict=True)))
     assert [levels[0] for levels, _ in made(rows).body] == ["0", "4/255", "8/255", "12/255", "51/255"]
 
 

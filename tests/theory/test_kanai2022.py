@@ -11,15 +11,15 @@ from scipy.special import logsumexp
 
 from robustscape import catalog
 from robustscape.errors import ConfigError
-from robustscape.theory import (
-    _kanai2022,
+from robustscape.theory.kanai2022 import (
+    _common,
     _lipschitz,
     _local_entropy,
-    kanai2022_lemma_2,
-    kanai2022_lemma_4,
-    kanai2022_lemma_5,
-    kanai2022_movement,
-    kanai2022_theorem_3,
+    lemma_2,
+    lemma_4,
+    lemma_5,
+    movement,
+    theorem_3,
 )
 
 Rows = list[dict[str, Any]]
@@ -33,12 +33,12 @@ CHECKS: dict[str, dict[str, Any]] = {
     "lemma_5": {"draws": 30},
     "theorem_3": {"gammas": (1.0,), "draws": 400},
     "smoothing": {"gammas": (1.0,)},
-    "swish": {"points": 31},
+    "swish_attack": {"points": 31},
 }
 
 
 def run(name: str, **parameters: Any) -> Rows:
-    rows: Rows = catalog.load("theory", f"kanai2022_{name}")(**parameters)
+    rows: Rows = catalog.load("theory", f"kanai2022/{name}")(**parameters)
     return rows
 
 
@@ -122,10 +122,10 @@ def test_where_the_gradient_jumps() -> None:
 
 
 def test_the_swish_model_has_its_minimum_where_the_specification_says() -> None:
-    z = _kanai2022.swish_minimiser()
+    z = _common.swish_minimiser()
     assert z == pytest.approx(-1.27846, abs=5e-6)
-    assert float(_kanai2022.swish(np.array(z))) == pytest.approx(-0.27846, abs=5e-6)
-    loss = _kanai2022.worst_loss("swish", "datum", "Linf", 0.5)
+    assert float(_common.swish(np.array(z))) == pytest.approx(-0.27846, abs=5e-6)
+    loss = _common.worst_loss("swish", "datum", "Linf", 0.5)
     assert float(loss(np.array(-1.5), np.array(0.3))) == pytest.approx(0.8421, abs=1e-4)
 
 
@@ -156,20 +156,20 @@ def test_the_worst_loss_is_the_largest_of_many_inputs(model: Any, data: Any, att
     if attack == "L2":
         offsets /= np.maximum(1, np.linalg.norm(offsets, axis=1, keepdims=True))
     offsets *= 0 if attack == "none" else eps
-    loss = _kanai2022.worst_loss(model, data, attack, eps)
+    loss = _common.worst_loss(model, data, attack, eps)
     for theta in ((2.0, -0.7), (-1.4, 0.2), (-2.0, -1.0)):
         total = 0.0
-        for x, y in zip(*_kanai2022.DATA[data], strict=True):
+        for x, y in zip(*_common.DATA[data], strict=True):
             z = (np.array(x) + offsets) @ np.array(theta)
             score = z if model == "linear" else z / (1 + np.exp(-z))
             total += np.logaddexp(0, -y * score).max()
         exact = float(loss(np.array(theta[0]), np.array(theta[1])))
-        sampled = total / len(_kanai2022.DATA[data][0])
+        sampled = total / len(_common.DATA[data][0])
         assert sampled <= exact + 1e-12 and sampled == pytest.approx(exact, abs=0.02)
 
 
 def test_the_integral_reaches_far_beyond_the_window_and_is_converged(monkeypatch: pytest.MonkeyPatch) -> None:
-    loss = _kanai2022.worst_loss("linear", "datum", "L2", 0.3)
+    loss = _common.worst_loss("linear", "datum", "L2", 0.3)
     side = np.linspace(-3, 3, 7)
     usual = _local_entropy.local_entropy(loss, 1.0, side, side)
     nodes, _ = _local_entropy.quadrature(3 + _local_entropy.MARGIN, 0.5)
@@ -210,29 +210,29 @@ def test_grids_have_a_node_at_0_or_straddle_it() -> None:
 
 
 def test_the_kink_has_a_closed_form() -> None:
-    value, _, variance = kanai2022_theorem_3.entropy_1d(lambda t: 1.5 * abs(t), 2.0, 0.4)
-    assert value == pytest.approx(kanai2022_theorem_3.kink_entropy(1.5, 2.0, 0.4), abs=1e-8)
+    value, _, variance = theorem_3.entropy_1d(lambda t: 1.5 * abs(t), 2.0, 0.4)
+    assert value == pytest.approx(theorem_3.kink_entropy(1.5, 2.0, 0.4), abs=1e-8)
     assert 0 < variance < 1 / 2.0  # exp(-L) <= 1 narrows the Gaussian
 
 
 def test_a_wrong_bound_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half the constants of theorem 1, or worst inputs of half the radius, do not pass."""
     monkeypatch.setattr(
-        kanai2022_lemma_2, "worst_inputs", lambda w, x, y, eps, norm: _lipschitz.worst_inputs(w, x, y, 2 * eps, norm)
+        lemma_2, "worst_inputs", lambda w, x, y, eps, norm: _lipschitz.worst_inputs(w, x, y, 2 * eps, norm)
     )
     assert ("lemma 2", "largest ||dx'|| / ||dtheta||") in failing(
         run("lemma_2", draws=3000, least_norm=2.0, dimension=2)
     )
     monkeypatch.undo()
     monkeypatch.setattr(
-        kanai2022_lemma_4,
+        lemma_4,
         "implicit_jacobian",
-        lambda *a: -kanai2022_lemma_4.ascend(a[0], a[2], 4, 50)[:, None].expand(4, 3),
+        lambda *a: -lemma_4.ascend(a[0], a[2], 4, 50)[:, None].expand(4, 3),
     )
     assert failing(run("lemma_4", draws=50))
     monkeypatch.undo()
-    honest = kanai2022_lemma_5.bordered_hessian
-    monkeypatch.setattr(kanai2022_lemma_5, "bordered_hessian", lambda c, o, m: honest(c, o, 2 * m))
+    honest = lemma_5.bordered_hessian
+    monkeypatch.setattr(lemma_5, "bordered_hessian", lambda c, o, m: honest(c, o, 2 * m))
     assert failing(run("lemma_5", draws=5))
 
 
@@ -262,9 +262,9 @@ def test_the_worst_input_jumps_under_linf_and_slides_under_l2() -> None:
 def test_the_highest_point_of_a_ball() -> None:
     turn = np.linspace(0, 2 * np.pi, 20_001)
     edge = 0.3 * np.stack([np.cos(turn), np.sin(turn)], axis=1)
-    for peak in kanai2022_movement.BEYOND:
+    for peak in movement.BEYOND:
         away = edge - peak
-        best = edge[(np.einsum("ni,ij,nj->n", away, kanai2022_movement.CURVATURE, away)).argmin()]
-        np.testing.assert_allclose(kanai2022_movement.highest(peak, 0.3), best, atol=1e-4)
-    inside = kanai2022_movement.INSIDE[0]
-    np.testing.assert_array_equal(kanai2022_movement.highest(inside, 0.3), inside)
+        best = edge[(np.einsum("ni,ij,nj->n", away, movement.CURVATURE, away)).argmin()]
+        np.testing.assert_allclose(movement.highest(peak, 0.3), best, atol=1e-4)
+    inside = movement.INSIDE[0]
+    np.testing.assert_array_equal(movement.highest(inside, 0.3), inside)

@@ -9,16 +9,16 @@ import pytest
 import torch
 
 from robustscape import catalog
-from robustscape.theory import kim2023_smoothness_gradient, kim2023_theorem_3_3, kim2023_theorem_3_4
+from robustscape.theory.kim2023 import smoothness_gradient, theorem_3_3, theorem_3_4
 
 Rows = list[dict[str, Any]]
 
 CHECKS = [
-    "kim2023_smoothness_gradient",
-    "kim2023_theorem_3_3",
-    "kim2023_theorem_3_4",
-    "kim2023_nested_attacks",
-    "kim2023_checkpoints",
+    "kim2023/smoothness_gradient",
+    "kim2023/theorem_3_3",
+    "kim2023/theorem_3_4",
+    "kim2023/nested_attacks",
+    "kim2023/checkpoints",
 ]
 
 
@@ -50,36 +50,36 @@ def test_theorem_3_4_by_hand() -> None:
     p = torch.tensor([[0.5, 0.9, 0.5]], dtype=torch.float64)
     there = 0.5 * math.log(0.5 / 0.9) + 0.5 * math.log(0.5 / 0.1)
     back = 0.9 * math.log(0.9 / 0.5) + 0.1 * math.log(0.1 / 0.5)
-    assert kim2023_theorem_3_4.excess(torch.stack([p, 1 - p], 2)).item() == pytest.approx(there + back)
+    assert theorem_3_4.excess(torch.stack([p, 1 - p], 2)).item() == pytest.approx(there + back)
     falling = torch.tensor([[0.9, 0.6, 0.5]], dtype=torch.float64)
-    assert kim2023_theorem_3_4.excess(torch.stack([falling, 1 - falling], 2)).item() < 0
+    assert theorem_3_4.excess(torch.stack([falling, 1 - falling], 2)).item() < 0
 
 
 def test_a_wrong_sign_in_proposition_3_2_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = kim2023_smoothness_gradient._jacobian
-    monkeypatch.setattr(kim2023_smoothness_gradient, "_jacobian", lambda w, x: 1.01 * original(w, x))
-    assert {"proposition 3.1", "proposition 3.2", "eq 3.19"} <= failing(run("kim2023_smoothness_gradient", draws=3))
+    original = smoothness_gradient._jacobian
+    monkeypatch.setattr(smoothness_gradient, "_jacobian", lambda w, x: 1.01 * original(w, x))
+    assert {"proposition 3.1", "proposition 3.2", "eq 3.19"} <= failing(run("kim2023/smoothness_gradient", draws=3))
 
 
 @pytest.mark.parametrize("change", ["excess", "bridges"])
 def test_theorem_3_3_needs_both_of_its_terms(monkeypatch: pytest.MonkeyPatch, change: str) -> None:
     if change == "excess":
-        monkeypatch.setattr(kim2023_theorem_3_3, "_psi_inverse", lambda name, value: 0.0)
+        monkeypatch.setattr(theorem_3_3, "_psi_inverse", lambda name, value: 0.0)
     else:
-        original = kim2023_theorem_3_3._phi
-        monkeypatch.setattr(kim2023_theorem_3_3, "_phi", lambda name, z: original(name, z) * (0 if z.dim() == 2 else 1))
-    assert "theorem 3.3" in failing(run("kim2023_theorem_3_3", draws=60))
+        original = theorem_3_3._phi
+        monkeypatch.setattr(theorem_3_3, "_phi", lambda name, z: original(name, z) * (0 if z.dim() == 2 else 1))
+    assert "theorem 3.3" in failing(run("kim2023/theorem_3_3", draws=60))
 
 
 def test_psi_inverse_inverts_psi() -> None:
     for t in (0.1, 0.5, 0.9):
-        psi = 1 - kim2023_theorem_3_3._entropy(torch.tensor((1 + t) / 2, dtype=torch.float64)).item()
-        assert kim2023_theorem_3_3._psi_inverse("logistic", psi) == pytest.approx(t, abs=1e-9)
-    assert kim2023_theorem_3_3._psi_inverse("hinge", 0.3) == 0.3
-    assert kim2023_theorem_3_3._psi_inverse("logistic", 2.0) == 2.0
+        psi = 1 - theorem_3_3._entropy(torch.tensor((1 + t) / 2, dtype=torch.float64)).item()
+        assert theorem_3_3._psi_inverse("logistic", psi) == pytest.approx(t, abs=1e-9)
+    assert theorem_3_3._psi_inverse("hinge", 0.3) == 0.3
+    assert theorem_3_3._psi_inverse("logistic", 2.0) == 2.0
 
 
 def test_the_printed_form_of_3_23_with_strict_signs_fails_at_zeros() -> None:
     """With f = 0 on the path the sum needs <=; the check covers these patterns."""
-    assert kim2023_theorem_3_3._violations(2) == 0
-    assert kim2023_theorem_3_3._violations(1, signs=(-1, 1)) == 0
+    assert theorem_3_3._violations(2) == 0
+    assert theorem_3_3._violations(1, signs=(-1, 1)) == 0

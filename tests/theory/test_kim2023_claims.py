@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 
 from robustscape import catalog
+from robustscape.claims import claims
+from robustscape.claims.checks import tally
 from robustscape.config.experiment import Experiment, load
 from robustscape.config.studies import Study
-from robustscape.report import claims, items
-from robustscape.report.checks import tally
+from robustscape.report import items
 
 ROOT = Path(__file__).parents[2]
 #: Sizes that keep every verdict and save time.

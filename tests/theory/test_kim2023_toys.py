@@ -10,42 +10,42 @@ import pytest
 import torch
 
 from robustscape import catalog
-from robustscape.theory import (
+from robustscape.theory.kim2023 import (
     _diffusion,
     _scene,
     _toys,
-    kim2023_ascent_chain,
-    kim2023_beale,
-    kim2023_corollary_4_4,
-    kim2023_corollary_5_2,
-    kim2023_double_well,
-    kim2023_squared_activation,
-    kim2023_theorem_4_2,
-    kim2023_theorem_4_3,
-    kim2023_theorem_4_5,
-    kim2023_theorem_5_1,
+    ascent_chain,
+    beale_paths,
+    corollary_4_4,
+    corollary_5_2,
+    double_well_paths,
+    squared_activation,
+    theorem_4_2,
+    theorem_4_3,
+    theorem_4_5,
+    theorem_5_1,
 )
 
 Rows = list[dict[str, Any]]
 
 #: Check -> sizes that make it fast.
 CHECKS: dict[str, dict[str, Any]] = {
-    "kim2023_theorem_4_2": {"matrices": 4, "rhos": (0.3, 3.0)},
-    "kim2023_theorem_4_3": {},
-    "kim2023_corollary_4_4": {},
-    "kim2023_theorem_4_5": {},
-    "kim2023_theorem_5_1": {},
-    "kim2023_corollary_5_2": {},
+    "kim2023/theorem_4_2": {"matrices": 4, "rhos": (0.3, 3.0)},
+    "kim2023/theorem_4_3": {},
+    "kim2023/corollary_4_4": {},
+    "kim2023/theorem_4_5": {},
+    "kim2023/theorem_5_1": {},
+    "kim2023/corollary_5_2": {},
 }
 #: Toy -> sizes that make it fast.
 TOYS: dict[str, dict[str, Any]] = {
-    "kim2023_beale": {"points": 5, "steps": 4000},
-    "kim2023_double_well": {"points": 5},
-    "kim2023_quadratic_saddle": {"points": 5},
-    "kim2023_attractor_map": {"points": 5},
-    "kim2023_squared_activation": {"points": 5, "draws": 20, "steps": 200},
-    "kim2023_diffusion": {"draws": 200, "momentum_draws": 100},
-    "kim2023_ascent_chain": {"points": 5},
+    "kim2023/beale_paths": {"points": 5, "steps": 4000},
+    "kim2023/double_well_paths": {"points": 5},
+    "kim2023/quadratic_saddle": {"points": 5},
+    "kim2023/attractor_map": {"points": 5},
+    "kim2023/squared_activation": {"points": 5, "draws": 20, "steps": 200},
+    "kim2023/diffusion": {"draws": 200, "momentum_draws": 100},
+    "kim2023/ascent_chain": {"points": 5},
 }
 
 
@@ -123,7 +123,7 @@ def test_derivatives_are_those_of_the_function(loss: Any, gradient: Any) -> None
 
 
 def test_beale_gradient_descent_arrives_and_sam_is_trapped() -> None:
-    rows = run("kim2023_beale", points=5)
+    rows = run("kim2023/beale_paths", points=5)
     assert number(rows, "final_loss", method="GD") < 0.03
     assert number(rows, "distance_to_minimum", method="GD") < 0.5
     assert number(rows, "step_trapped", method="SAM, normalised") == pytest.approx(845, abs=2)
@@ -172,7 +172,7 @@ def test_the_threshold_of_the_quadratic_saddle(rho: float, least: float, most: f
 
 
 def test_the_quadratic_saddle_in_numbers() -> None:
-    rows = run("kim2023_quadratic_saddle", points=5)
+    rows = run("kim2023/quadratic_saddle", points=5)
     assert number(rows, "attractor_threshold_rho") == pytest.approx(0.5, abs=1e-5)
     assert number(rows, "lambda+rho*lambda^2 (eig 1)") == 6
     assert number(rows, "lambda+rho*lambda^2 (eig 2)") == 2
@@ -194,16 +194,16 @@ def test_a_step_of_sam_on_a_quadratic_is_h_times_one_plus_rho_h() -> None:
 
 
 def test_both_values_are_positive_at_beales_saddle_from_the_threshold_on() -> None:
-    rows = run("kim2023_attractor_map", points=3, at_saddle=(0.99 / 27.75, 1.01 / 27.75))
+    rows = run("kim2023/attractor_map", points=3, at_saddle=(0.99 / 27.75, 1.01 / 27.75))
     values = {(r["number"], round(r["rho"] * 27.75, 2)): r["value"] for r in rows if r["metric"] == "at_the_saddle"}
     assert values[1, 0.99] < 0 < values[1, 1.01]
     assert min(values[2, 0.99], values[2, 1.01]) > 0
 
 
-@pytest.mark.parametrize("wanted", kim2023_double_well.STARTS)
+@pytest.mark.parametrize("wanted", double_well_paths.STARTS)
 def test_the_double_well_shows_every_case(wanted: str) -> None:
-    assert kim2023_double_well.case(kim2023_double_well.STARTS[wanted], 0.7, 0.6) == wanted
-    rows = run("kim2023_double_well", points=5)
+    assert double_well_paths.case(double_well_paths.STARTS[wanted], 0.7, 0.6) == wanted
+    rows = run("kim2023/double_well_paths", points=5)
     assert number(rows, "is_this_case", method=wanted) == 1
     assert number(rows, "perturbed_weight_in_the_other_basin", method=wanted) == ("III" in wanted)
     assert number(rows, "next_weight_in_the_other_basin", method=wanted) == ("(ii)" in wanted)
@@ -219,30 +219,30 @@ RULES = [
 
 def train(settings: list[tuple[str, float]], **changes: Any) -> tuple[np.ndarray, np.ndarray]:
     sizes: dict[str, Any] = {"eta": 0.01, "steps": 10_000, "batch": 64, "runs": 200, **changes}
-    return kim2023_squared_activation.train(settings, **sizes, generator=np.random.default_rng(1))
+    return squared_activation.train(settings, **sizes, generator=np.random.default_rng(1))
 
 
 def test_mean_loss_of_the_squared_unit() -> None:
     """The specification's numbers, with 500 runs: 2.251, 2.304, 2.377, 2.498, 2.50; constant 2.256 and 2.412."""
     w1, w2 = train(RULES)
-    losses = kim2023_squared_activation.expected_loss(w1, w2).mean(1)
+    losses = squared_activation.expected_loss(w1, w2).mean(1)
     assert losses == pytest.approx([2.251, 2.304, 2.377, 2.498, 2.50, 2.256, 2.412], abs=0.03)
-    stuck = (np.abs(w1) < kim2023_squared_activation.STUCK).mean(1)
+    stuck = (np.abs(w1) < squared_activation.STUCK).mean(1)
     assert stuck[:4] == pytest.approx([0, 0.21, 0.51, 0.99], abs=0.09)
 
 
 def test_single_samples_stick_sooner() -> None:
     w1, w2 = train([("normalised", 0.0), ("normalised", 0.05)], batch=1, runs=100)
-    assert kim2023_squared_activation.expected_loss(w1, w2).mean(1) == pytest.approx([2.291, 2.50], abs=0.04)
+    assert squared_activation.expected_loss(w1, w2).mean(1) == pytest.approx([2.291, 2.50], abs=0.04)
 
 
 def test_one_step_of_the_squared_unit() -> None:
     """The gradient of (w2 w1^2 - y)^2 at the point above, for the batch's mean label."""
     generator = np.random.default_rng(3)
     start = generator.uniform(-0.1, 0.1, 5), generator.uniform(0, 1, 5)
-    label = kim2023_squared_activation.label_means(64, 1, 5, generator)[0]
+    label = squared_activation.label_means(64, 1, 5, generator)[0]
     for rule in ("normalised", "constant"):
-        w = kim2023_squared_activation.train(
+        w = squared_activation.train(
             [(rule, 0.2)], eta=0.1, steps=1, batch=64, runs=5, generator=np.random.default_rng(3)
         )
         for i in range(5):
@@ -255,7 +255,7 @@ def test_one_step_of_the_squared_unit() -> None:
 
 @pytest.mark.parametrize("batch", [1, 7, 64])
 def test_labels_are_binomial(batch: int) -> None:
-    means = kim2023_squared_activation.label_means(batch, 200, 500, np.random.default_rng(0))
+    means = squared_activation.label_means(batch, 200, 500, np.random.default_rng(0))
     assert means.mean() == pytest.approx(0.5, abs=0.02)
     assert means.var() == pytest.approx(2.25 / batch, rel=0.03)
     assert set(np.unique(means * batch + batch).round(9) % 3) == {0}
@@ -263,12 +263,12 @@ def test_labels_are_binomial(batch: int) -> None:
 
 def test_runs_that_diverge_are_counted_and_left_out() -> None:
     sizes = {"points": 3, "draws": 200, "steps": 300, "batches": (1,), "radii": (0.0, 0.5)}
-    rows = run("kim2023_squared_activation", **sizes, eta=0.25)
+    rows = run("kim2023/squared_activation", **sizes, eta=0.25)
     diverged = {(r["method"], r["radius"]): r["value"] for r in rows if r["metric"] == "runs_not_finite"}
     means = {(r["method"], r["radius"]): r["value"] for r in rows if r["metric"] == "mean_loss"}
     assert 0 < diverged["normalised", 0.0] < 200
     assert 2.25 <= means["normalised", 0.0] < 100
-    none_left = run("kim2023_squared_activation", **sizes, eta=100.0)
+    none_left = run("kim2023/squared_activation", **sizes, eta=100.0)
     assert any(math.isnan(row["value"]) for row in none_left if row["metric"] == "mean_loss")
 
 
@@ -301,7 +301,7 @@ def test_simulated_variances_are_within_three_percent() -> None:
 
 
 def test_the_pictures_say_how_far_they_are_off() -> None:
-    rows = run("kim2023_diffusion", draws=50_000, momentum_draws=2000)
+    rows = run("kim2023/diffusion", draws=50_000, momentum_draws=2000)
     off = {(r["panel"], r["method"]): r["value"] for r in rows if r["metric"] == "largest_relative_error"}
     assert len(off) == 9 and max(off.values()) < 0.06 and min(off.values()) > 0
     ends = {
@@ -327,11 +327,11 @@ def test_displacement_under_momentum() -> None:
 
 
 def test_chains_of_ascent_steps() -> None:
-    path = kim2023_ascent_chain.chain((0.2, 0.4), 1.2, 5)
+    path = ascent_chain.chain((0.2, 0.4), 1.2, 5)
     assert np.hypot(*np.diff(path, axis=0).T) == pytest.approx([0.24] * 5)
-    gradient = np.array(kim2023_ascent_chain.toy_gradient(0.2, 0.4))
+    gradient = np.array(ascent_chain.toy_gradient(0.2, 0.4))
     assert path[1] - path[0] == pytest.approx(0.24 * gradient / np.hypot(*gradient))
-    rows = run("kim2023_ascent_chain", points=3)
+    rows = run("kim2023/ascent_chain", points=3)
     assert number(rows, "distance_reached", ascents=1) == pytest.approx(1)
     assert number(rows, "distance_reached", ascents=5) < 1
     assert number(rows, "loss_along_v", ascents=2) > number(rows, "loss_along_v", ascents=1)
@@ -340,20 +340,20 @@ def test_chains_of_ascent_steps() -> None:
     def toy(w: torch.Tensor) -> torch.Tensor:
         return w[0] ** 2 / 20 + 3 * w[1] ** 2 / 5 + 2 * torch.exp(-2 * (w[0] - 1.4) ** 2 - 2 * (w[1] - 0.6) ** 2)
 
-    assert kim2023_ascent_chain.toy(*point.tolist()) == pytest.approx(toy(point).item())
-    assert kim2023_ascent_chain.toy_gradient(*point.tolist()) == pytest.approx(torch.func.grad(toy)(point).tolist())
+    assert ascent_chain.toy(*point.tolist()) == pytest.approx(toy(point).item())
+    assert ascent_chain.toy_gradient(*point.tolist()) == pytest.approx(torch.func.grad(toy)(point).tolist())
 
 
 def test_divergence_and_bound_by_hand() -> None:
-    assert kim2023_theorem_5_1.kl(np.array([1.0, 2.0]), 1.0, 1.0) == pytest.approx(2.5)
-    assert kim2023_theorem_5_1.kl(np.zeros(3), 2.0, 2.0) == 0
-    assert kim2023_theorem_5_1.kl(np.zeros(1), 0.5, 1.0) == pytest.approx(math.log(2) - 0.375)
-    assert kim2023_theorem_5_1.bound(0.1, 2.0, 101, 0.05) == pytest.approx(0.1 + ((2 + math.log(2020)) / 200) ** 0.5)
+    assert theorem_5_1.kl(np.array([1.0, 2.0]), 1.0, 1.0) == pytest.approx(2.5)
+    assert theorem_5_1.kl(np.zeros(3), 2.0, 2.0) == 0
+    assert theorem_5_1.kl(np.zeros(1), 0.5, 1.0) == pytest.approx(math.log(2) - 0.375)
+    assert theorem_5_1.bound(0.1, 2.0, 101, 0.05) == pytest.approx(0.1 + ((2 + math.log(2020)) / 200) ** 0.5)
 
 
 def test_the_worst_point_of_a_ball() -> None:
-    assert kim2023_corollary_5_2.worst_in_ball(np.eye(2), np.array([3.0, 4.0]), 1.0) == pytest.approx(18, rel=1e-5)
-    assert kim2023_corollary_5_2.worst_in_ball(np.diag([4.0, 1.0]), np.zeros(2), 0.5) == pytest.approx(0.5, rel=1e-5)
+    assert corollary_5_2.worst_in_ball(np.eye(2), np.array([3.0, 4.0]), 1.0) == pytest.approx(18, rel=1e-5)
+    assert corollary_5_2.worst_in_ball(np.diag([4.0, 1.0]), np.zeros(2), 0.5) == pytest.approx(0.5, rel=1e-5)
 
 
 # -- a wrong formula is noticed ----------------------------------------------------------------------------------------
@@ -366,39 +366,39 @@ def power_2(eigenvalue: float, rho: float) -> float:
 @pytest.mark.parametrize(
     ("module", "part", "wrong", "expected"),
     [
-        (kim2023_theorem_4_2, "beale_hessian", lambda x, y: 1.1 * _toys.beale_hessian(x, y), {"Beale"}),
-        (kim2023_theorem_4_2, "quadratic_gradient", lambda x, y: (2 * x, 2 * y), {"x^2 - y^2"}),
-        (kim2023_theorem_4_3, "_sam_gradient", power_2, {"power 1", "SAM is not power 2"}),
+        (theorem_4_2, "beale_hessian", lambda x, y: 1.1 * _toys.beale_hessian(x, y), {"Beale"}),
+        (theorem_4_2, "quadratic_gradient", lambda x, y: (2 * x, 2 * y), {"x^2 - y^2"}),
+        (theorem_4_3, "_sam_gradient", power_2, {"power 1", "SAM is not power 2"}),
         (
-            kim2023_theorem_4_3,
+            theorem_4_3,
             "variance",
             lambda *a, **k: 1.1 * _diffusion.variance(*a, **k),
             {"SGD", "power 1", "power 2", "eigenbasis", "differential equation"},
         ),
         (
-            kim2023_corollary_4_4,
+            corollary_4_4,
             "variance",
             lambda e, t, **k: _diffusion.variance(e, t, **{**k, "rho": -k.get("rho", 0.0)}),
             {"SAM is slower", "approximation"},
         ),
-        (kim2023_theorem_4_5, "inertia_slope", lambda u, c2: -_diffusion.inertia_slope(u, c2), {"derivative of h"}),
+        (theorem_4_5, "inertia_slope", lambda u, c2: -_diffusion.inertia_slope(u, c2), {"derivative of h"}),
         (
-            kim2023_theorem_4_5,
+            theorem_4_5,
             "displacement",
             lambda g, *a, **k: _diffusion.displacement(0.99 - g, *a, **k),
             {"rises with momentum", "limit"},
         ),
-        (kim2023_theorem_4_5, "simulate_momentum", lambda *a, **k: np.ones(len(a[1])), {"simulation"}),
-        (kim2023_theorem_5_1, "kl", lambda *a: 1.2 * kim2023_theorem_5_1.__dict__["_kl"](*a), {"KL of Gaussians"}),
-        (kim2023_theorem_5_1, "bound", lambda loss, *a: loss, {"PAC-Bayes"}),
-        (kim2023_corollary_5_2, "worst_in_ball", lambda h, w, r: 1 / r, {"falls with lambda", "two radii"}),
+        (theorem_4_5, "simulate_momentum", lambda *a, **k: np.ones(len(a[1])), {"simulation"}),
+        (theorem_5_1, "kl", lambda *a: 1.2 * theorem_5_1.__dict__["_kl"](*a), {"KL of Gaussians"}),
+        (theorem_5_1, "bound", lambda loss, *a: loss, {"PAC-Bayes"}),
+        (corollary_5_2, "worst_in_ball", lambda h, w, r: 1 / r, {"falls with lambda", "two radii"}),
     ],
 )
 def test_a_wrong_formula_is_noticed(
     monkeypatch: pytest.MonkeyPatch, module: Any, part: str, wrong: Any, expected: set[str]
 ) -> None:
-    name = module.__name__.rpartition(".")[2]
-    monkeypatch.setattr(module, "_kl", kim2023_theorem_5_1.kl, raising=False)
+    name = "/".join(module.__name__.split(".")[-2:])
+    monkeypatch.setattr(module, "_kl", theorem_5_1.kl, raising=False)
     monkeypatch.setattr(module, part, wrong)
     assert expected <= failing(run(name, **CHECKS[name]))
 
@@ -415,4 +415,4 @@ def test_drawn_rows() -> None:
     assert [row.get("point") for row in both] == [0, 1, None, 0]
     assert _scene.thinned(1000, 5).tolist() == [0, 250, 500, 749, 999]
     assert _scene.thinned(0, 5).tolist() == []
-    assert kim2023_beale.END == 1000
+    assert beale_paths.END == 1000

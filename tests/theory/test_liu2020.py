@@ -11,16 +11,16 @@ import pytest
 
 from robustscape.config.experiment import load
 from robustscape.config.recipes import Schedule
-from robustscape.theory import _linear_sets as sets
-from robustscape.theory import _scalar_toy as toy
-from robustscape.theory.liu2020_convergence import liu2020_convergence
-from robustscape.theory.liu2020_directions import liu2020_directions
-from robustscape.theory.liu2020_flat_and_sharp import liu2020_flat_and_sharp
-from robustscape.theory.liu2020_linear_sets import liu2020_linear_sets
-from robustscape.theory.liu2020_scalar_losses import liu2020_scalar_losses
-from robustscape.theory.liu2020_schedules import liu2020_schedules
-from robustscape.theory.liu2020_sharper_minima import liu2020_sharper_minima, second_difference, worst
-from robustscape.theory.liu2020_smoothness import liu2020_smoothness
+from robustscape.theory.liu2020 import _linear_sets as sets
+from robustscape.theory.liu2020 import _scalar_toy as toy
+from robustscape.theory.liu2020.convergence import convergence
+from robustscape.theory.liu2020.directions import directions
+from robustscape.theory.liu2020.flat_and_sharp import flat_and_sharp
+from robustscape.theory.liu2020.linear_sets import linear_sets
+from robustscape.theory.liu2020.scalar_losses import scalar_losses
+from robustscape.theory.liu2020.schedules import schedules
+from robustscape.theory.liu2020.sharper_minima import second_difference, sharper_minima, worst
+from robustscape.theory.liu2020.smoothness import smoothness
 from robustscape.training.schedules import factor
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -46,7 +46,7 @@ def found(rows: list[dict[str, Any]], metric: str, **where: Any) -> float:
 
 @pytest.fixture(scope="module")
 def shares() -> list[dict[str, Any]]:
-    return liu2020_linear_sets()
+    return linear_sets()
 
 
 @pytest.mark.parametrize("eps", SHARES)
@@ -54,25 +54,25 @@ def test_shares_of_good_and_bad_directions_are_those_of_the_specification(
     shares: list[dict[str, Any]], eps: float
 ) -> None:
     for metric, expected in zip(("share_good", "share_bad", "share_bad_half_line"), SHARES[eps], strict=True):
-        assert found(shares, metric, epsilon=eps) / 100 == pytest.approx(expected, abs=6e-5)
+        assert found(shares, metric, eps=eps) / 100 == pytest.approx(expected, abs=6e-5)
 
 
 def test_from_the_largest_entry_of_x_on_every_direction_is_bad(shares: list[dict[str, Any]]) -> None:
-    bar = next(row["epsilon"] for row in shares if row["at_eps_bar"])
+    bar = next(row["eps"] for row in shares if row["at_eps_bar"])
     assert bar == pytest.approx(0.6404, abs=5e-5)
-    assert found(shares, "share_good", epsilon=bar) == 0
-    assert found(shares, "share_bad", epsilon=bar) == found(shares, "share_bad_half_line", epsilon=bar) == 100
+    assert found(shares, "share_good", eps=bar) == 0
+    assert found(shares, "share_bad", eps=bar) == found(shares, "share_bad_half_line", eps=bar) == 100
     assert all(row["nested"] for row in shares)
 
 
 def test_shares_that_are_not_nested_are_seen() -> None:
-    rows = liu2020_linear_sets(draws=500, radii=[0.4, 0.1])
+    rows = linear_sets(draws=500, radii=[0.4, 0.1])
     assert not all(row["nested"] for row in rows)
 
 
 @pytest.mark.parametrize(("inputs", "classes", "seed"), [(4, 3, 0), (3, 5, 1), (1, 3, 2)])
 def test_closed_forms_agree_with_brute_force(inputs: int, classes: int, seed: int) -> None:
-    rows = liu2020_directions(inputs=inputs, classes=classes, draws=100, seed=seed, radii=[0.0, 0.1, 0.3, 0.9])
+    rows = directions(inputs=inputs, classes=classes, draws=100, seed=seed, radii=[0.0, 0.1, 0.3, 0.9])
     assert all(row["holds"] for row in rows)
     assert {"V closed form", "T closed form", "P1 nested", "T1 nested", "T2 everything is bad"} <= {
         row["check"] for row in rows
@@ -99,7 +99,7 @@ def test_a_wrong_closed_form_disagrees_with_the_search() -> None:
 
 
 def test_smoothness_theorem_holds_on_the_toy() -> None:
-    rows = liu2020_smoothness(draws=2000)
+    rows = smoothness(draws=2000)
     assert all(row["holds"] for row in rows)
     jump = [row["value"] for row in rows if row["quantity"] == "jump of the derivative" and row["eps"] == 1.2]
     assert jump[0] == pytest.approx(1.2, abs=1e-5)
@@ -125,7 +125,7 @@ def test_slope_is_the_derivative_of_the_loss() -> None:
 
 
 def test_convergence_theorem_holds_and_is_not_vacuous() -> None:
-    rows = liu2020_convergence(steps=2000, draws=16)
+    rows = convergence(steps=2000, draws=16)
     assert all(row["holds"] for row in rows)
     bounds = {row["gamma"]: row["expected"] for row in rows if "gamma" in row}
     assert bounds == pytest.approx({2: 1, 3: 4 / 7, 4: 1 / 3, 6: 4 / 28})
@@ -133,14 +133,14 @@ def test_convergence_theorem_holds_and_is_not_vacuous() -> None:
 
 
 def test_curves_of_figure_2() -> None:
-    rows = liu2020_scalar_losses()
+    rows = scalar_losses()
     for eps in (0.6, 1.2):
-        assert found(rows, "right_derivative", epsilon=eps) == pytest.approx((1 + eps) / 2)
-        assert found(rows, "left_derivative", epsilon=eps) == pytest.approx((1 - eps) / 2)
-    assert found(rows, "minimiser", epsilon=1.2) == pytest.approx(0, abs=1e-12)
-    assert found(rows, "minimum", epsilon=1.2) == pytest.approx(math.log(2))
-    assert not [row for row in rows if row["metric"] == "minimiser" and row["epsilon"] == 0.6]
-    assert found(rows, "smallest_rise", epsilon=0.6) > 0 > found(rows, "smallest_rise", epsilon=1.2)
+        assert found(rows, "right_derivative", eps=eps) == pytest.approx((1 + eps) / 2)
+        assert found(rows, "left_derivative", eps=eps) == pytest.approx((1 - eps) / 2)
+    assert found(rows, "minimiser", eps=1.2) == pytest.approx(0, abs=1e-12)
+    assert found(rows, "minimum", eps=1.2) == pytest.approx(math.log(2))
+    assert not [row for row in rows if row["metric"] == "minimiser" and row["eps"] == 0.6]
+    assert found(rows, "smallest_rise", eps=0.6) > 0 > found(rows, "smallest_rise", eps=1.2)
     curve = {r["theta"]: r["value"] for r in rows if r.get("curve") == "adversarial" and r["metric"] == "loss"}
     assert len(curve) == 121
     vanilla = [r["value"] for r in rows if r["curve"] == "vanilla" and r["metric"] == "loss" and r["theta"] == 3.0]
@@ -151,8 +151,8 @@ def test_curves_of_figure_2() -> None:
 
 
 def test_second_differences_of_figure_3_are_those_of_the_specification() -> None:
-    rows = liu2020_sharper_minima()
-    curvature = [found(rows, "curvature_at_minimum", epsilon=eps) for eps in (0.0, 0.1, 0.3)]
+    rows = sharper_minima()
+    curvature = [found(rows, "curvature_at_minimum", eps=eps) for eps in (0.0, 0.1, 0.3)]
     assert curvature == pytest.approx([4.8, 51, 127], rel=0.01)
     assert second_difference(-0.49, 0.0) == pytest.approx(0.3 + 4.5 * math.sin(1.47), rel=0.01)
 
@@ -164,7 +164,7 @@ def test_the_worst_shift_is_never_better_than_none() -> None:
 
 
 def test_the_sharp_minimum_generalises_worse() -> None:
-    rows = liu2020_flat_and_sharp()
+    rows = flat_and_sharp()
     flat, sharp = (found(rows, "loss_gap", minimum=name) for name in ("flat", "sharp"))
     assert flat == pytest.approx(0.9 * (1 - math.exp(-0.045)), abs=1e-3)
     assert sharp == pytest.approx(0.9 * (1 - math.exp(-1.125)), abs=1e-3)
@@ -203,24 +203,24 @@ def test_figure_12_shows_the_schedules_of_the_recipes() -> None:
 def test_budgets_follow_the_formulas() -> None:
     """Specification, section 3.1, written out anew."""
     parameters = study_schedules("budgets_mnist")
-    rows = liu2020_schedules(**parameters)
+    rows = schedules(**parameters)
     for epoch in (0, 1, 30, 49, 50, 60, 61, 99):
         p = epoch / 100
         cosine = min(0.4, 0.5 * (1 - math.cos(p * math.pi)) * 0.6)
-        assert found(rows, "epsilon", schedule="cosine", epoch=epoch) == pytest.approx(cosine, abs=1e-12)
-        assert found(rows, "epsilon", schedule="linear", epoch=epoch) == pytest.approx(min(0.4, 0.8 * p), abs=1e-12)
-        assert found(rows, "epsilon", schedule="constant", epoch=epoch) == 0.4
+        assert found(rows, "eps", schedule="cosine", epoch=epoch) == pytest.approx(cosine, abs=1e-12)
+        assert found(rows, "eps", schedule="linear", epoch=epoch) == pytest.approx(min(0.4, 0.8 * p), abs=1e-12)
+        assert found(rows, "eps", schedule="constant", epoch=epoch) == 0.4
     assert found(rows, "fraction_at_target", schedule="cosine") == pytest.approx(math.acos(-1 / 3) / math.pi, abs=2e-4)
     assert math.acos(-1 / 3) / math.pi == pytest.approx(0.6082, abs=5e-5)
     assert found(rows, "fraction_at_target", schedule="linear") == pytest.approx(0.5, abs=2e-4)
 
 
 def test_periodic_budgets_fall_to_zero_at_every_reset() -> None:
-    rows = liu2020_schedules(**study_schedules("budgets_cifar10_periodic"))
+    rows = schedules(**study_schedules("budgets_cifar10_periodic"))
     for epoch in range(200):
         begin, length = (0, 100) if epoch < 100 else (100, 50) if epoch < 150 else (150, 50)
         p = (epoch - begin) / length
-        assert found(rows, "epsilon", schedule="linear", epoch=epoch) == pytest.approx(min(8, 16 * p) / 255, abs=1e-12)
+        assert found(rows, "eps", schedule="linear", epoch=epoch) == pytest.approx(min(8, 16 * p) / 255, abs=1e-12)
     for schedule in ("cosine", "linear"):
         firsts = [r["value"] for r in rows if r["metric"] == "first_of_period" and r["schedule"] == schedule]
         assert firsts == [0, 0, 0]
@@ -229,7 +229,7 @@ def test_periodic_budgets_fall_to_zero_at_every_reset() -> None:
 
 
 def test_periodic_rates_return_and_fall() -> None:
-    rows = liu2020_schedules(**study_schedules("rates"))
+    rows = schedules(**study_schedules("rates"))
     assert [r["value"] for r in rows if r["metric"] == "first_of_period" and r["schedule"] == "periodic"] == [0.1] * 3
     assert found(rows, "largest_rise", schedule="periodic") == 0
     assert found(rows, "learning_rate", schedule="periodic", epoch=50) == pytest.approx(0.01)

@@ -12,26 +12,20 @@ from torch import Tensor
 
 from robustscape import catalog
 from robustscape.landscape import logistic
-from robustscape.theory import (
-    _logistic,
-    yamada2021_attack_order,
-    yamada2021_gradient,
-    yamada2021_lemma_1,
-    yamada2021_theorem_1,
-    yamada2021_theorem_2,
-)
-from robustscape.theory._rows import row
+from robustscape.theory import logistic as toy_logistic
+from robustscape.theory.rows import row
+from robustscape.theory.yamada2021 import attack_order, gradient, lemma_1, theorem_1, theorem_2
 
 Rows = list[dict[str, Any]]
 
 CHECKS: dict[str, Any] = {
-    module.__name__.rpartition(".")[2]: module
+    "/".join(module.__name__.split(".")[-2:]): module
     for module in (
-        yamada2021_attack_order,
-        yamada2021_gradient,
-        yamada2021_lemma_1,
-        yamada2021_theorem_1,
-        yamada2021_theorem_2,
+        attack_order,
+        gradient,
+        lemma_1,
+        theorem_1,
+        theorem_2,
     )
 }
 
@@ -68,14 +62,14 @@ def test_same_seed_same_rows(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "parameters"),
     [
-        ("yamada2021_attack_order", {"dimension": 2, "samples": 1, "eps": 4.0}),
-        ("yamada2021_attack_order", {"dimension": 784, "samples": 32, "eps": 0.1}),
-        ("yamada2021_gradient", {"dimension": 2, "samples": 3, "eps": 3.0}),
-        ("yamada2021_lemma_1", {"dimension": 2, "samples": 1, "eps": 0.01, "angles": 3}),
-        ("yamada2021_lemma_1", {"dimension": 100, "eps": 10.0}),
-        ("yamada2021_theorem_1", {"dimension": 2, "samples": 1, "epsilons": (3.0, 0.01), "weight_norm": 0.1}),
-        ("yamada2021_theorem_1", {"dimension": 40, "weight_norm": 10.0}),
-        ("yamada2021_theorem_2", {"dimension": 2, "samples": 2, "eps": 2.0, "margins": (-1.0, 6.0), "draws": 1000}),
+        ("yamada2021/attack_order", {"dimension": 2, "samples": 1, "eps": 4.0}),
+        ("yamada2021/attack_order", {"dimension": 784, "samples": 32, "eps": 0.1}),
+        ("yamada2021/gradient", {"dimension": 2, "samples": 3, "eps": 3.0}),
+        ("yamada2021/lemma_1", {"dimension": 2, "samples": 1, "eps": 0.01, "angles": 3}),
+        ("yamada2021/lemma_1", {"dimension": 100, "eps": 10.0}),
+        ("yamada2021/theorem_1", {"dimension": 2, "samples": 1, "eps_values": (3.0, 0.01), "weight_norm": 0.1}),
+        ("yamada2021/theorem_1", {"dimension": 40, "weight_norm": 10.0}),
+        ("yamada2021/theorem_2", {"dimension": 2, "samples": 2, "eps": 2.0, "margins": (-1.0, 6.0), "draws": 1000}),
     ],
 )
 def test_every_row_holds_elsewhere(name: str, parameters: dict[str, Any]) -> None:
@@ -93,7 +87,7 @@ def values(rows: Rows, check: str, quantity: str) -> list[float]:
 
 def test_theorem_1_in_numbers() -> None:
     """eps / (2 ||w||), d - 1 times; no rise is left out."""
-    rows = run("yamada2021_theorem_1", dimension=7, epsilons=(0.5, 1.0, 2.0), weight_norm=4.0)
+    rows = run("yamada2021/theorem_1", dimension=7, eps_values=(0.5, 1.0, 2.0), weight_norm=4.0)
     assert values(rows, "eq 10", "largest eigenvalue") == pytest.approx([0.0625, 0.125, 0.25], abs=1e-12)
     assert values(rows, "eq 10", "multiplicity of eps/(2||w||)") == [6, 6, 6]
     rises = values(rows, "eq 12", "rise of the largest eigenvalue with eps")
@@ -102,7 +96,7 @@ def test_theorem_1_in_numbers() -> None:
 
 def test_theorem_2_in_numbers() -> None:
     """At margin 0, kappa = 1: every eigenvalue rises by a quarter of the noise's variance."""
-    rows = run("yamada2021_theorem_2", eps=0.6, margins=(0.0,))
+    rows = run("yamada2021/theorem_2", eps=0.6, margins=(0.0,))
     assert values(rows, "uniform noise", "smallest rise of an eigenvalue") == pytest.approx([0.25 * 0.12], abs=1e-12)
     assert values(rows, "Gaussian noise", "largest rise of an eigenvalue") == pytest.approx([0.25 * 0.36], abs=1e-12)
     tops = values(rows, "theorem 2", "largest eigenvalue at c w")
@@ -112,16 +106,16 @@ def test_theorem_2_in_numbers() -> None:
 def test_closed_forms_by_hand() -> None:
     """w = (3, 4): ||w||_2 = 5, ||w||_1 = 7; x = (1, 1), y = -1, eps = 0.1: exponents 7 + 0.5 and 7 + 0.7."""
     w, x, y = torch.tensor([3.0, 4.0]), torch.tensor([[1.0, 1.0]]), torch.tensor([-1.0])
-    assert _logistic.worst_input(w, x, y, 0.1, "L2").tolist() == [pytest.approx([1.06, 1.08])]
-    assert _logistic.worst_input(w, x, y, 0.1, "Linf").tolist() == [pytest.approx([1.1, 1.1])]
+    assert toy_logistic.worst_input(w, x, y, 0.1, "L2").tolist() == [pytest.approx([1.06, 1.08])]
+    assert toy_logistic.worst_input(w, x, y, 0.1, "Linf").tolist() == [pytest.approx([1.1, 1.1])]
     for norm, exponent in (("L2", 7.5), ("Linf", 7.7)):
-        assert _logistic.worst_losses(w, x, y, 0.1, norm).item() == pytest.approx(math.log1p(math.exp(exponent)))
+        assert toy_logistic.worst_losses(w, x, y, 0.1, norm).item() == pytest.approx(math.log1p(math.exp(exponent)))
 
 
 def test_the_printed_gradient_is_off_by_its_factor() -> None:
     """One sample: eq 8 as printed over eq 8 corrected is exp(-y w.x + eps ||w||)."""
-    x, y, w = _logistic.random_problem(3, 1, 0)
-    corrected, printed = yamada2021_gradient._equation_8(w, x, y, 0.5)
+    x, y, w = toy_logistic.random_problem(3, 1, 0)
+    corrected, printed = gradient._equation_8(w, x, y, 0.5)
     assert torch.allclose(printed / corrected, torch.exp(-y * (x @ w) + 0.5 * w.norm()).expand(3))
 
 
@@ -177,33 +171,33 @@ def scaled(function: Callable[..., Tensor], factor: float) -> Callable[..., Tens
 @pytest.mark.parametrize(
     ("name", "part", "wrong", "expected"),
     [
-        ("yamada2021_attack_order", "pgd", weaker_pgd, {"Y-14", "lemma 1"}),
-        ("yamada2021_attack_order", "worst_losses", scaled(_logistic.worst_losses, 0.9), {"Y-14"}),
-        ("yamada2021_lemma_1", "worst_losses", scaled(_logistic.worst_losses, 1.001), {"worst case"}),
-        ("yamada2021_lemma_1", "losses", scaled(_logistic.losses, -1.0), {"eq 7", "lemma 1", "worst case"}),
-        ("yamada2021_gradient", "worst_input", flipped(_logistic.worst_input), {"eq 8 corrected"}),
-        ("yamada2021_theorem_1", "worst_input", flipped(_logistic.worst_input), {"eq 9", "eq 10", "fixed attack"}),
+        ("yamada2021/attack_order", "pgd", weaker_pgd, {"Y-14", "lemma 1"}),
+        ("yamada2021/attack_order", "worst_losses", scaled(toy_logistic.worst_losses, 0.9), {"Y-14"}),
+        ("yamada2021/lemma_1", "worst_losses", scaled(toy_logistic.worst_losses, 1.001), {"worst case"}),
+        ("yamada2021/lemma_1", "losses", scaled(toy_logistic.losses, -1.0), {"eq 7", "lemma 1", "worst case"}),
+        ("yamada2021/gradient", "worst_input", flipped(toy_logistic.worst_input), {"eq 8 corrected"}),
+        ("yamada2021/theorem_1", "worst_input", flipped(toy_logistic.worst_input), {"eq 9", "eq 10", "fixed attack"}),
         (
-            "yamada2021_theorem_1",
+            "yamada2021/theorem_1",
             "fixed_hessian",
             scaled(logistic.fixed_hessian, 2.0),
             {"fixed Hessian"},
         ),
         (
-            "yamada2021_theorem_1",
+            "yamada2021/theorem_1",
             "total_hessian",
             scaled(logistic.total_hessian, 2.0),
             {"total Hessian, L2", "total Hessian, Linf"},
         ),
-        ("yamada2021_theorem_1", "hessian", scaled(_logistic.hessian, 1.01), {"eq 9", "eq 10", "total Hessian, L2"}),
-        ("yamada2021_theorem_2", "fixed_hessian", scaled(logistic.fixed_hessian, 1.01), {"eq 14"}),
+        ("yamada2021/theorem_1", "hessian", scaled(toy_logistic.hessian, 1.01), {"eq 9", "eq 10", "total Hessian, L2"}),
+        ("yamada2021/theorem_2", "fixed_hessian", scaled(logistic.fixed_hessian, 1.01), {"eq 14"}),
         (
-            "yamada2021_theorem_2",
+            "yamada2021/theorem_2",
             "hessian",
-            scaled(_logistic.hessian, 1.01),
+            scaled(toy_logistic.hessian, 1.01),
             {"eq 14", "uniform noise", "Gaussian noise"},
         ),
-        ("yamada2021_theorem_2", "_noise", scaled(yamada2021_theorem_2._noise, 1.02), {"noise"}),
+        ("yamada2021/theorem_2", "_noise", scaled(theorem_2._noise, 1.02), {"noise"}),
     ],
 )
 def test_a_wrong_formula_is_noticed(
@@ -215,4 +209,4 @@ def test_a_wrong_formula_is_noticed(
 
 def test_weights_that_shrink_do_not_flatten(monkeypatch: pytest.MonkeyPatch) -> None:
     """Theorem 2 (c) needs growing weights; the check sees the difference."""
-    assert "theorem 2" in failing(run("yamada2021_theorem_2", scales=(100.0, 10.0, 1.0)))
+    assert "theorem 2" in failing(run("yamada2021/theorem_2", scales=(100.0, 10.0, 1.0)))

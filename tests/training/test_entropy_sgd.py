@@ -13,11 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustscape import catalog, checkpoints
+from robustscape import catalog
 from robustscape.config.attacks import AttackSpec
 from robustscape.config.recipes import Recipe
 from robustscape.data import Split
 from robustscape.errors import ConfigError
+from robustscape.storage import checkpoints
 from robustscape.training import loop
 from robustscape.training.batchnorm import recalibrate
 from robustscape.training.optimizers.awp import gradient_at_worst_weights
@@ -443,8 +444,8 @@ def test_trades_without_divergence_is_standard_training() -> None:
 
 def test_trades_is_its_formula() -> None:
     """CE + beta mean KL(p || p'), with gradients through both predictions."""
-    from robustscape.attacks.generator import SampleGenerator
-    from robustscape.attacks.threat import Threat
+    from robustscape.attacks.base.generator import SampleGenerator
+    from robustscape.attacks.base.threat import ThreatModel
     from robustscape.training.attack import TrainingAttack
 
     model = make_net().double().eval()
@@ -452,7 +453,7 @@ def test_trades_is_its_formula() -> None:
     attack = TrainingAttack(
         lambda model, x, y, threat, generator: (x + 0.05).clamp(0, 1),
         {},
-        Threat("Linf", 0.1),
+        ThreatModel("Linf", 0.1),
         SampleGenerator.seeded(0, 10),
     )
     loss = catalog.load("method", "trades")(model, x, y, attack, beta=3.0)()
@@ -467,8 +468,8 @@ def test_trades_is_its_formula() -> None:
 
 
 def test_the_attack_of_trades_raises_the_divergence() -> None:
-    from robustscape.attacks.craft import craft
     from robustscape.attacks.kl_pgd import divergence
+    from robustscape.evaluation.harness.craft import craft
 
     model = make_net().eval()
     x, y = torch.rand(40, 1, 6, 6), torch.zeros(40, dtype=torch.long)

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustscape import catalog
-from robustscape.attacks.counting import CountedModel
-from robustscape.attacks.generator import SampleGenerator
-from robustscape.attacks.threat import Threat
+from robustscape.attacks.base.generator import SampleGenerator
+from robustscape.attacks.base.threat import ThreatModel
+from robustscape.evaluation.harness.counting import CountedModel
 from robustscape.training.attack import TrainingAttack
 from robustscape.training.methods.adversarial import adversarial
 from robustscape.training.methods.bat import bat, bat_loss, path
@@ -38,7 +38,7 @@ def batch(size: int = 24, dtype: torch.dtype = torch.float32) -> tuple[Tensor, T
 
 def make_attack(size: int = 24, eps: float = EPS, attack: str = "fgsm", **parameters: Any) -> TrainingAttack:
     generator = SampleGenerator.seeded(5, size)
-    return TrainingAttack(catalog.load("attack", attack), parameters, Threat("Linf", eps), generator)
+    return TrainingAttack(catalog.load("attack", attack), parameters, ThreatModel("Linf", eps), generator)
 
 
 FAST: dict[str, Any] = {"random_start": True, "rel_step_size": 1.25}

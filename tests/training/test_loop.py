@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from robustscape import checkpoints
-from robustscape.attacks.generator import SampleGenerator
+from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.config.attacks import AttackSpec
 from robustscape.config.recipes import Recipe
 from robustscape.data import Split
 from robustscape.data.batches import augment
 from robustscape.errors import CorruptFile, UserError
+from robustscape.storage import checkpoints
 from robustscape.training import loop
 from robustscape.training.closure import Closure
 from robustscape.training.objective import CrossEntropy

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from robustscape import checkpoints
 from robustscape.config.attacks import AttackSpec
 from robustscape.config.recipes import Recipe
 from robustscape.data import Split
 from robustscape.errors import UserError
-from robustscape.layout import FALL_FILES
-from robustscape.runs import TrainedRun
+from robustscape.evaluation.trained_run import TrainedRun
+from robustscape.storage import checkpoints
+from robustscape.storage.run_files import FALL_FILES
 from robustscape.training import loop
 from robustscape.training.replay import again, collapse_batch, replay
 from robustscape.training.replay_surfaces import replay_surfaces

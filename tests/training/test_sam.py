@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustscape import catalog, checkpoints
+from robustscape import catalog
 from robustscape.config.recipes import Recipe
 from robustscape.data import Split
+from robustscape.storage import checkpoints
 from robustscape.training import loop
 from robustscape.training.optimizers.asam import ASAM
 from robustscape.training.optimizers.esam import ESAM

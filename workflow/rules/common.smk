@@ -11,7 +11,7 @@ from robustscape.config.base import validate
 from robustscape.config.experiment import load
 from robustscape.config.main import Main
 from robustscape.errors import UserError
-from robustscape.plan import Plan
+from robustscape.pipeline.plan import Plan
 
 try:
     MAIN = validate(Main, config, "config/config.yaml")

@@ -37,8 +37,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode
 
-from robustscape.attacks.gradients import Classifier
-from robustscape.attacks.threat import l2_norm
+from robustscape.attacks.base.gradients import Classifier
+from robustscape.attacks.base.threat import l2_norm
 from robustscape.errors import AttackError
 
 Rule = Literal["exact", "linear", "smooth", "blocked"]

@@ -9,13 +9,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from robustscape.attacks.threat import Threat, per_sample
+from robustscape.attacks.base.threat import ThreatModel, per_sample
 
 #: Newton's method stops by itself; this only bounds the passes if rounding keeps it going.
 MAX_PASSES = 50
 
 
-def project_on_hyperplane(point: Tensor, normal: Tensor, level: Tensor, threat: Threat) -> Tensor:
+def project_on_hyperplane(point: Tensor, normal: Tensor, level: Tensor, threat: ThreatModel) -> Tensor:
     """The shortest d (B, ...) with <normal, d> = level and point + d inside ``threat.bounds``.
 
     Where the box does not reach the hyperplane, d goes to the corner nearest to it.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from robustscape.attacks._resampling import axes, places, shrink
-from robustscape.attacks.generator import SampleGenerator
+from robustscape.attacks.base.generator import SampleGenerator
 
 
 def diversity(

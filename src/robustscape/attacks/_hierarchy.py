@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from robustscape.attacks.losses import Loss
+from robustscape.attacks.base.losses import Loss
 from robustscape.errors import AttackError
 
 

@@ -14,16 +14,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from robustscape.attacks.gradients import Classifier, input_gradient
-from robustscape.attacks.losses import cross_entropy
-from robustscape.attacks.threat import Threat, per_sample
+from robustscape.attacks.base.gradients import Classifier, input_gradient
+from robustscape.attacks.base.losses import cross_entropy
+from robustscape.attacks.base.threat import ThreatModel, per_sample
 
 #: From the iterate x_t and the accumulated gradient g_t (both (B, ...)), the next estimate d_t.
 Direction = Callable[[Tensor, Tensor], Tensor]
 
 
 def step_length(
-    x: Tensor, threat: Threat, step_size: float | None, rel_step_size: float | None, steps: int
+    x: Tensor, threat: ThreatModel, step_size: float | None, rel_step_size: float | None, steps: int
 ) -> Tensor | float:
     """A step in input units, ready to broadcast against ``x``.
 
@@ -31,7 +31,7 @@ def step_length(
     """
     if step_size is not None:
         return step_size
-    return (2 / steps if rel_step_size is None else rel_step_size) * threat.radius(x)
+    return (2 / steps if rel_step_size is None else rel_step_size) * threat.eps_like(x)
 
 
 def gradient(model: Classifier, x: Tensor, y: Tensor) -> Tensor:
@@ -45,7 +45,7 @@ def unit_mean(direction: Tensor) -> Tensor:
     return direction / per_sample(mean, direction)
 
 
-def look_ahead(point: Tensor, momentum: Tensor, threat: Threat, step: Tensor | float, decay: float) -> Tensor:
+def look_ahead(point: Tensor, momentum: Tensor, threat: ThreatModel, step: Tensor | float, decay: float) -> Tensor:
     """Where the accumulated gradient alone would lead (Nesterov; Lin et al. 2020, eq 6): x_t + step * decay * g_t.
 
     In L2, where ||g_t|| grows with the number of coordinates, g_t / ||g_t||_2 takes the place of g_t.
@@ -56,7 +56,7 @@ def look_ahead(point: Tensor, momentum: Tensor, threat: Threat, step: Tensor | f
 def ascend(
     direction: Direction,
     x: Tensor,
-    threat: Threat,
+    threat: ThreatModel,
     *,
     steps: int,
     step: Tensor | float,

@@ -13,7 +13,7 @@ most", not "fewer than", and condition (2) cannot hold at the first checkpoint. 
 step as a rise without looking, this one looks, as the paper does.
 
 Cost: ``iterations`` forward and input-backward passes a restart and target class, and 1 forward, plus 1 forward for the
-clean logits. A fooled sample leaves the batch at once.
+clean logits. A broken sample leaves the batch at once.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.attacks._active import select
-from robustscape.attacks.generator import SampleGenerator
-from robustscape.attacks.gradients import Classifier, confirmed, fooled, input_gradient, predict
-from robustscape.attacks.losses import LOSSES, dlr_targeted
-from robustscape.attacks.threat import Threat, l2_norm, per_sample
+from robustscape.attacks.base.active import select
+from robustscape.attacks.base.generator import SampleGenerator
+from robustscape.attacks.base.gradients import Classifier, confirmed, input_gradient, misclassified, predict
+from robustscape.attacks.base.losses import LOSSES, dlr_targeted
+from robustscape.attacks.base.threat import ThreatModel, l2_norm, per_sample
 from robustscape.errors import AttackError
 
 MOMENTUM = 0.75
@@ -38,7 +38,7 @@ def apgd(
     model: Classifier,
     x: Tensor,
     y: Tensor,
-    threat: Threat,
+    threat: ThreatModel,
     generator: SampleGenerator,
     *,
     loss: Literal["cross_entropy", "dlr", "dlr_targeted"] = "cross_entropy",
@@ -47,7 +47,7 @@ def apgd(
     rho: Annotated[float, Field(gt=0, le=1)] = 0.75,
     n_target_classes: Annotated[int, Field(ge=1)] = 9,
     random_start: bool = True,
-    early_release: bool = True,
+    early_stopping: bool = True,
 ) -> Tensor:
     """Adversarial inputs, shape and range of ``x``; where none is found, the point of highest loss.
 
@@ -55,7 +55,7 @@ def apgd(
         model: logits (B, C) from inputs (B, ...); C > 2 for ``dlr``, C > 3 for ``dlr_targeted``.
         x: inputs (B, ...) inside ``threat.bounds``.
         y: labels (B,).
-        threat: norm, radius (one or one a sample) and range.
+        threat: norm, eps (a number, or one per sample) and range.
         generator: the samples' random streams.
         loss: what is maximised; ``dlr_targeted`` runs once for each of the likeliest wrong classes.
         iterations: T, gradient steps of a run.
@@ -63,14 +63,16 @@ def apgd(
         rho: share of successful steps below which a step is halved.
         n_target_classes: how many wrong classes ``dlr_targeted`` aims at, if there are so many.
         random_start: start on the sphere in a random direction, else at ``x``.
-        early_release: a sample is finished once it is misclassified; False: look for the highest loss.
+        early_stopping: a sample is finished once it is misclassified; False: look for the highest loss.
     """
     clean = predict(model, x)
     _check_classes(loss, clean.shape[1])
     result, highest = x.clone(), x.new_full((x.shape[0],), -torch.inf)
     active = torch.arange(x.shape[0], device=x.device)
-    if early_release:
-        active, x, y, threat, generator, clean = select(~fooled(clean, y), active, x, y, threat, generator, clean)
+    if early_stopping:
+        active, x, y, threat, generator, clean = select(
+            ~misclassified(clean, y), active, x, y, threat, generator, clean
+        )
     likeliest = clean.scatter(1, y[:, None], -torch.inf).argsort(dim=1, descending=True)
     targets = min(n_target_classes, clean.shape[1] - 1) if loss == "dlr_targeted" else 1
     for run in range(targets * restarts):
@@ -87,7 +89,7 @@ def apgd(
             iterations,
             rho,
             random_start,
-            early_release,
+            early_stopping,
         )
         better = done | (value > highest[active])
         rows = active[better]
@@ -108,18 +110,18 @@ def _run(
     model: Classifier,
     x: Tensor,
     y: Tensor,
-    threat: Threat,
+    threat: ThreatModel,
     generator: SampleGenerator,
     target: Tensor | None,
     loss: str,
     iterations: int,
     rho: float,
     random_start: bool,
-    early_release: bool,
+    early_stopping: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One run: points (B, ...), their losses (B,) and which of them are misclassified (B,).
 
-    Only samples with ``early_release`` are ever marked as misclassified.
+    Only samples with ``early_stopping`` are ever marked as misclassified.
     """
 
     def objective(logits: Tensor, y: Tensor) -> Tensor:
@@ -131,7 +133,7 @@ def _run(
 
     point = _sphere_point(x, threat, generator) if random_start else x
     previous = best = best_gradient = point
-    step = 2.0 * (threat.radius(x) * x.new_ones((x.shape[0], *[1] * (x.dim() - 1))))
+    step = 2.0 * (threat.eps_like(x) * x.new_ones((x.shape[0], *[1] * (x.dim() - 1))))
     best_loss = checked_loss = last_loss = value
     rises = torch.zeros_like(value)
     halved = torch.ones_like(done)  # as if just halved: condition (2) cannot hold at the first checkpoint
@@ -144,7 +146,7 @@ def _run(
             logits = predict(model, point)
             losses, gradient = objective(logits, y), point  # the last point needs no gradient
 
-        if early_release and (wrong := confirmed(model, point, y, fooled(logits, y))).any():
+        if early_stopping and (wrong := confirmed(model, point, y, misclassified(logits, y))).any():
             rows = active[wrong]
             result[rows], value[rows], done[rows] = point[wrong], losses[wrong], True
             (
@@ -188,7 +190,7 @@ def _run(
     return result, value, done
 
 
-def _sphere_point(x: Tensor, threat: Threat, generator: SampleGenerator) -> Tensor:
+def _sphere_point(x: Tensor, threat: ThreatModel, generator: SampleGenerator) -> Tensor:
     """``x`` plus a random offset of norm eps, cut to the range: the authors' start."""
     if threat.norm == "Linf":
         offset = generator.uniform(x.shape[1:]) * 2 - 1
@@ -196,4 +198,4 @@ def _sphere_point(x: Tensor, threat: Threat, generator: SampleGenerator) -> Tens
     else:
         offset = generator.normal(x.shape[1:])
         size = l2_norm(offset)
-    return threat.project(x + threat.radius(x) * (offset / (size + 1e-12)), x)
+    return threat.project(x + threat.eps_like(x) * (offset / (size + 1e-12)), x)

@@ -18,10 +18,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.attacks.generator import SampleGenerator
-from robustscape.attacks.gradients import Classifier
+from robustscape.attacks.base.generator import SampleGenerator
+from robustscape.attacks.base.gradients import Classifier
+from robustscape.attacks.base.threat import ThreatModel, per_sample
 from robustscape.attacks.spectrum import band_masks, band_noise
-from robustscape.attacks.threat import Threat, per_sample
 from robustscape.errors import AttackError
 
 
@@ -29,7 +29,7 @@ def band_limited_noise(
     model: Classifier,
     x: Tensor,
     y: Tensor,
-    threat: Threat,
+    threat: ThreatModel,
     generator: SampleGenerator,
     *,
     band: Annotated[int, Field(ge=0)],
@@ -42,7 +42,7 @@ def band_limited_noise(
         model: unused.
         x: images (B, C, H, W), or waveforms or vectors with the signal along the last axis.
         y: unused.
-        threat: norm, radius (one or one a sample) and range; the noise is projected on both.
+        threat: norm, eps (a number, or one per sample) and range; the noise is projected on both.
         generator: the samples' random streams.
         band: which one, from 0 (lowest) to ``bands - 1``.
         bands: into how many the frequencies are cut.
@@ -54,7 +54,7 @@ def band_limited_noise(
     noise = band_noise(tuple(x.shape[1:]), mask, generator)
     if variance is None:
         length = per_sample(threat.distance(noise, torch.zeros_like(noise)), x)
-        noise = noise / length * threat.radius(noise)
+        noise = noise / length * threat.eps_like(noise)
     else:
         noise = noise * variance**0.5
     return threat.project(x + noise.to(x), x)

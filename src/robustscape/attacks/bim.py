@@ -14,17 +14,17 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.attacks.generator import SampleGenerator
-from robustscape.attacks.gradients import Classifier
+from robustscape.attacks.base.generator import SampleGenerator
+from robustscape.attacks.base.gradients import Classifier
+from robustscape.attacks.base.threat import ThreatModel
 from robustscape.attacks.pgd import pgd
-from robustscape.attacks.threat import Threat
 
 
 def bim(
     model: Classifier,
     x: Tensor,
     y: Tensor,
-    threat: Threat,
+    threat: ThreatModel,
     generator: SampleGenerator,
     *,
     steps: Annotated[int, Field(ge=1)] = 10,
@@ -33,7 +33,7 @@ def bim(
     loss: Literal["cross_entropy", "margin", "dlr"] = "cross_entropy",
     targeted: bool = False,
     keep_best: bool = False,
-    early_release: bool = False,
+    early_stopping: bool = False,
 ) -> Tensor:
     """Adversarial inputs, shape and range of ``x``: PGD from ``x``.
 
@@ -41,7 +41,7 @@ def bim(
         model: logits (B, C) from inputs (B, ...).
         x: inputs (B, ...) inside ``threat.bounds``.
         y: labels (B,), or the wanted classes when ``targeted``.
-        threat: norm, radius (one or one a sample) and range.
+        threat: norm, eps (a number, or one per sample) and range.
         generator: unused.
         steps: gradient steps.
         step_size: length of a step in input units; None: ``rel_step_size`` times eps.
@@ -49,7 +49,7 @@ def bim(
         loss: what is maximised (minimised towards ``y`` when ``targeted``).
         targeted: whether ``y`` are wanted classes.
         keep_best: return the iterate of highest loss, else the last one.
-        early_release: a sample leaves the batch as soon as it is misclassified.
+        early_stopping: a sample leaves the batch as soon as it is misclassified.
     """
     return pgd(
         model,
@@ -64,5 +64,5 @@ def bim(
         loss=loss,
         targeted=targeted,
         keep_best=keep_best,
-        early_release=early_release,
+        early_stopping=early_stopping,
     )

@@ -17,18 +17,18 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.attacks.generator import SampleGenerator
-from robustscape.attacks.gradients import Classifier
-from robustscape.attacks.losses import margin
+from robustscape.attacks.base.generator import SampleGenerator
+from robustscape.attacks.base.gradients import Classifier
+from robustscape.attacks.base.losses import margin
+from robustscape.attacks.base.threat import ThreatModel
 from robustscape.attacks.pgd import climb
-from robustscape.attacks.threat import Threat
 
 
 def cw_linf(
     model: Classifier,
     x: Tensor,
     y: Tensor,
-    threat: Threat,
+    threat: ThreatModel,
     generator: SampleGenerator,
     *,
     steps: Annotated[int, Field(ge=1)] = 10,
@@ -36,7 +36,7 @@ def cw_linf(
     kappa: Annotated[float, Field(ge=0)] = 0.0,
     random_start: bool = False,
     targeted: bool = False,
-    early_release: bool = False,
+    early_stopping: bool = False,
 ) -> Tensor:
     """Adversarial inputs, shape and range of ``x``.
 
@@ -44,14 +44,14 @@ def cw_linf(
         model: logits (B, C) from inputs (B, ...).
         x: inputs (B, ...) inside ``threat.bounds``.
         y: labels (B,), or the wanted classes when ``targeted``.
-        threat: norm (L2 works too, the name is the work's), radius (one or one a sample) and range.
+        threat: norm (L2 works too, the name is the work's), eps (a number, or one per sample) and range.
         generator: the samples' random streams; unused without ``random_start``.
         steps: gradient steps.
         step_size: length of a step in input units; None: 2 eps / steps.
         kappa: margin of misclassification beyond which a sample is left alone.
         random_start: start uniformly in the ball, else at ``x``.
         targeted: whether ``y`` are wanted classes.
-        early_release: a sample leaves the batch as soon as it is misclassified.
+        early_stopping: a sample leaves the batch as soon as it is misclassified.
     """
 
     def limited(logits: Tensor, y: Tensor) -> Tensor:
@@ -66,8 +66,8 @@ def cw_linf(
         generator,
         objective=limited,
         steps=steps,
-        step=step_size if step_size is not None else 2.0 / steps * threat.radius(x),
+        step=step_size if step_size is not None else 2.0 / steps * threat.eps_like(x),
         random_start=random_start,
         targeted=targeted,
-        early_release=early_release,
+        early_stopping=early_stopping,
     )

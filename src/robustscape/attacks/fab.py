@@ -25,18 +25,18 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.attacks._active import select
 from robustscape.attacks._boundary import project_on_hyperplane
-from robustscape.attacks.generator import SampleGenerator
-from robustscape.attacks.gradients import Classifier, confirmed, fooled, predict, rough, undecided
-from robustscape.attacks.threat import TOLERANCE, Threat, l2_norm, per_sample
+from robustscape.attacks.base.active import select
+from robustscape.attacks.base.generator import SampleGenerator
+from robustscape.attacks.base.gradients import Classifier, confirmed, misclassified, predict, rough, undecided
+from robustscape.attacks.base.threat import TOLERANCE, ThreatModel, l2_norm, per_sample
 
 
 def fab(
     model: Classifier,
     x: Tensor,
     y: Tensor,
-    threat: Threat,
+    threat: ThreatModel,
     generator: SampleGenerator,
     *,
     targeted: bool = True,
@@ -53,7 +53,7 @@ def fab(
         model: logits (B, C) from inputs (B, ...).
         x: inputs (B, ...) inside ``threat.bounds``.
         y: labels (B,).
-        threat: norm, radius (one or one a sample) and range.
+        threat: norm, eps (a number, or one per sample) and range.
         generator: the samples' random streams; used from the second restart on.
         targeted: one run for each of the likeliest wrong classes; False: one run towards the nearest class of all.
         n_target_classes: how many wrong classes, if there are so many.
@@ -66,7 +66,7 @@ def fab(
     clean = predict(model, x)
     result = x.clone()
     active = torch.arange(x.shape[0], device=x.device)
-    active, x, y, threat, generator, clean = select(~fooled(clean, y), active, x, y, threat, generator, clean)
+    active, x, y, threat, generator, clean = select(~misclassified(clean, y), active, x, y, threat, generator, clean)
     likeliest = clean.scatter(1, y[:, None], -torch.inf).argsort(dim=1, descending=True)
     targets = min(n_target_classes, clean.shape[1] - 1) if targeted else 1
     for run in range(targets * restarts):
@@ -84,7 +84,7 @@ def _run(
     model: Classifier,
     x: Tensor,
     y: Tensor,
-    threat: Threat,
+    threat: ThreatModel,
     target: Tensor | None,
     start: Tensor,
     iterations: int,
@@ -107,7 +107,7 @@ def _run(
         point = threat.clip((1 - alpha) * (point + eta * here) + alpha * (x + eta * home))
 
         logits = predict(search, point)
-        wrong = fooled(logits, y)
+        wrong = misclassified(logits, y)
         claimed = wrong if search is model else wrong | undecided(logits)
         claimed = claimed & (threat.distance(point, x) <= _limit(threat, x))
         inside = confirmed(model, point, y, claimed)
@@ -149,17 +149,17 @@ def _nearest_boundary(
     return gap, normal
 
 
-def _length(offset: Tensor, threat: Threat) -> Tensor:
+def _length(offset: Tensor, threat: ThreatModel) -> Tensor:
     return threat.distance(offset, offset.new_zeros(()))
 
 
-def _limit(threat: Threat, x: Tensor) -> Tensor | float:
+def _limit(threat: ThreatModel, x: Tensor) -> Tensor | float:
     """eps (B,), with the slack that float rounding of a point on the sphere needs."""
     radius = threat.eps.to(x) if isinstance(threat.eps, Tensor) else threat.eps
     return radius + 0.1 * TOLERANCE * radius
 
 
-def _random_start(x: Tensor, threat: Threat, generator: SampleGenerator) -> Tensor:
+def _random_start(x: Tensor, threat: ThreatModel, generator: SampleGenerator) -> Tensor:
     """``x`` plus a random offset of norm eps / 2, cut to the range."""
     if threat.norm == "Linf":
         offset = generator.uniform(x.shape[1:]) * 2 - 1
@@ -167,4 +167,4 @@ def _random_start(x: Tensor, threat: Threat, generator: SampleGenerator) -> Tens
     else:
         offset = generator.normal(x.shape[1:])
         size = l2_norm(offset)
-    return threat.clip(x + 0.5 * threat.radius(x) * (offset / (size + 1e-12)))
+    return threat.clip(x + 0.5 * threat.eps_like(x) * (offset / (size + 1e-12)))

@@ -15,17 +15,17 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.attacks.generator import SampleGenerator
-from robustscape.attacks.gradients import Classifier
+from robustscape.attacks.base.generator import SampleGenerator
+from robustscape.attacks.base.gradients import Classifier
+from robustscape.attacks.base.threat import ThreatModel
 from robustscape.attacks.pgd import pgd
-from robustscape.attacks.threat import Threat
 
 
 def fgsm(
     model: Classifier,
     x: Tensor,
     y: Tensor,
-    threat: Threat,
+    threat: ThreatModel,
     generator: SampleGenerator,
     *,
     rel_step_size: Annotated[float, Field(gt=0)] = 1.0,
@@ -39,7 +39,7 @@ def fgsm(
         model: logits (B, C) from inputs (B, ...).
         x: inputs (B, ...) inside ``threat.bounds``.
         y: labels (B,), or the wanted classes when ``targeted``.
-        threat: norm, radius (one or one a sample) and range.
+        threat: norm, eps (a number, or one per sample) and range.
         generator: the samples' random streams; unused without ``random_start``.
         rel_step_size: length of the step as a fraction of eps; the result is projected on the ball.
         random_start: start uniformly in the ball (Wong et al. 2020, with a step of 1.25), else at ``x``.

@@ -19,16 +19,16 @@ from torch import Tensor
 
 from robustscape.attacks._hierarchy import group_loss
 from robustscape.attacks._momentum import ascend, step_length
-from robustscape.attacks.generator import SampleGenerator
-from robustscape.attacks.gradients import Classifier, input_gradient
-from robustscape.attacks.threat import Threat
+from robustscape.attacks.base.generator import SampleGenerator
+from robustscape.attacks.base.gradients import Classifier, input_gradient
+from robustscape.attacks.base.threat import ThreatModel
 
 
 def group_loss_pgd(
     model: Classifier,
     x: Tensor,
     y: Tensor,
-    threat: Threat,
+    threat: ThreatModel,
     generator: SampleGenerator,
     *,
     superclass: list[int],
@@ -43,7 +43,7 @@ def group_loss_pgd(
         model: logits (or log-probabilities) (B, C) from inputs (B, ...).
         x: inputs (B, ...) inside ``threat.bounds``.
         y: classes (B,), not superclasses.
-        threat: norm, radius (one or one a sample) and range.
+        threat: norm, eps (a number, or one per sample) and range.
         generator: the samples' random streams.
         superclass: of class 0, 1, ..., C - 1.
         steps: gradient steps.

@@ -29,17 +29,17 @@ from pydantic import Field
 from torch import Tensor
 
 from robustscape.attacks._hierarchy import family, group_loss, leaves_family
-from robustscape.attacks.generator import SampleGenerator
-from robustscape.attacks.gradients import Classifier
+from robustscape.attacks.base.generator import SampleGenerator
+from robustscape.attacks.base.gradients import Classifier
+from robustscape.attacks.base.threat import ThreatModel
 from robustscape.attacks.pgd import pgd
-from robustscape.attacks.threat import Threat
 
 
 def hierarchical_pgd(
     model: Classifier,
     x: Tensor,
     y: Tensor,
-    threat: Threat,
+    threat: ThreatModel,
     generator: SampleGenerator,
     *,
     superclass: list[int],
@@ -55,7 +55,7 @@ def hierarchical_pgd(
         model: logits (B, C) from inputs (B, ...).
         x: inputs (B, ...) inside ``threat.bounds``.
         y: classes (B,), not superclasses.
-        threat: norm, radius (one or one a sample) and range.
+        threat: norm, eps (a number, or one per sample) and range.
         generator: the samples' random streams.
         superclass: of class 0, 1, ..., C - 1.
         steps: gradient steps towards one target.

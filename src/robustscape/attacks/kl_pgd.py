@@ -15,16 +15,16 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.attacks.generator import SampleGenerator
-from robustscape.attacks.gradients import Classifier, input_gradient, predict
-from robustscape.attacks.threat import Threat
+from robustscape.attacks.base.generator import SampleGenerator
+from robustscape.attacks.base.gradients import Classifier, input_gradient, predict
+from robustscape.attacks.base.threat import ThreatModel
 
 
 def kl_pgd(
     model: Classifier,
     x: Tensor,
     y: Tensor,
-    threat: Threat,
+    threat: ThreatModel,
     generator: SampleGenerator,
     *,
     steps: Annotated[int, Field(ge=1)] = 10,
@@ -39,7 +39,7 @@ def kl_pgd(
         model: logits (B, C) from inputs (B, ...).
         x: inputs (B, ...) inside ``threat.bounds``.
         y: labels (B,), not used.
-        threat: norm, radius (one or one a sample) and range.
+        threat: norm, eps (a number, or one per sample) and range.
         generator: the samples' random streams.
         steps: gradient steps.
         step_size: length of a step in input units; None: ``rel_step_size`` times eps.
@@ -48,7 +48,7 @@ def kl_pgd(
         start_std: standard deviation of that noise, in input units.
     """
     clean = predict(model, x)
-    step = step_size if step_size is not None else rel_step_size * threat.radius(x)
+    step = step_size if step_size is not None else rel_step_size * threat.eps_like(x)
     if start == "uniform":
         point = threat.random_point(x, generator)
     else:

@@ -19,16 +19,16 @@ from torch import Tensor
 
 from robustscape.attacks._backward import rerouted
 from robustscape.attacks._momentum import ascend, gradient, step_length
-from robustscape.attacks.generator import SampleGenerator
-from robustscape.attacks.gradients import Classifier
-from robustscape.attacks.threat import Threat
+from robustscape.attacks.base.generator import SampleGenerator
+from robustscape.attacks.base.gradients import Classifier
+from robustscape.attacks.base.threat import ThreatModel
 
 
 def linbp(
     model: Classifier,
     x: Tensor,
     y: Tensor,
-    threat: Threat,
+    threat: ThreatModel,
     generator: SampleGenerator,
     *,
     steps: Annotated[int, Field(ge=1)] = 10,
@@ -43,7 +43,7 @@ def linbp(
         model: logits (B, C) from inputs (B, ...); it must use ReLUs.
         x: inputs (B, ...) inside ``threat.bounds``.
         y: labels (B,).
-        threat: norm, radius (one or one a sample) and range.
+        threat: norm, eps (a number, or one per sample) and range.
         generator: unused, nothing here is random.
         steps: gradient steps.
         step_size: length of a step in input units; None: ``rel_step_size`` times eps.

@@ -6,8 +6,8 @@ Madry et al. (2018); yamada2021 section 2.2, liu2020 section 1.2, kim2023 eq 2.3
     x_{t+1} = clip( P_ball( x_t + step * ascent(grad_x loss(x_t, y)) ) )
 
 with ascent(g) = sign(g) for Linf and g / ||g||_2 for L2. Cost: ``steps`` forward and input-backward passes a restart,
-and one forward pass more where points are compared (``restarts`` > 1 or ``keep_best``). With ``early_release`` a
-sample costs nothing more once it is fooled, in this restart and in those that follow.
+and one forward pass more where points are compared (``restarts`` > 1 or ``keep_best``). With ``early_stopping`` a
+sample costs nothing more once it is broken, in this restart and in those that follow.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.attacks._active import select
-from robustscape.attacks.generator import SampleGenerator
-from robustscape.attacks.gradients import Classifier, fooled, input_gradient, predict
-from robustscape.attacks.losses import LOSSES, Loss
-from robustscape.attacks.threat import Threat
+from robustscape.attacks.base.active import select
+from robustscape.attacks.base.generator import SampleGenerator
+from robustscape.attacks.base.gradients import Classifier, input_gradient, misclassified, predict
+from robustscape.attacks.base.losses import LOSSES, Loss
+from robustscape.attacks.base.threat import ThreatModel
 
 
 def pgd(
     model: Classifier,
     x: Tensor,
     y: Tensor,
-    threat: Threat,
+    threat: ThreatModel,
     generator: SampleGenerator,
     *,
     steps: Annotated[int, Field(ge=1)] = 10,
@@ -41,7 +41,7 @@ def pgd(
     loss: Literal["cross_entropy", "margin", "dlr"] = "cross_entropy",
     targeted: bool = False,
     keep_best: bool = False,
-    early_release: bool = False,
+    early_stopping: bool = False,
 ) -> Tensor:
     """Adversarial inputs, shape and range of ``x``.
 
@@ -49,7 +49,7 @@ def pgd(
         model: logits (B, C) from inputs (B, ...).
         x: inputs (B, ...) inside ``threat.bounds``.
         y: labels (B,), or the wanted classes when ``targeted``.
-        threat: norm, radius (one or one a sample) and range.
+        threat: norm, eps (a number, or one per sample) and range.
         generator: the samples' random streams.
         steps: gradient steps of a restart.
         step_size: length of a step in input units; None: ``rel_step_size`` times eps.
@@ -60,10 +60,10 @@ def pgd(
         loss: what is maximised (minimised towards ``y`` when ``targeted``).
         targeted: whether ``y`` are wanted classes.
         keep_best: a restart's point is its iterate of highest loss, else its last iterate.
-        early_release: a sample leaves the batch as soon as it is misclassified (for accuracy, not for training or
+        early_stopping: a sample leaves the batch as soon as it is misclassified (for accuracy, not for training or
             landscapes, where the worst loss is wanted).
     """
-    radius = threat.radius(x)
+    radius = threat.eps_like(x)
     share = rel_step_size if step_size is None else step_size / radius
     return climb(
         model,
@@ -79,7 +79,7 @@ def pgd(
         restarts=restarts,
         targeted=targeted,
         keep_best=keep_best,
-        early_release=early_release,
+        early_stopping=early_stopping,
     )
 
 
@@ -87,7 +87,7 @@ def climb(
     model: Classifier,
     x: Tensor,
     y: Tensor,
-    threat: Threat,
+    threat: ThreatModel,
     generator: SampleGenerator,
     *,
     objective: Loss,
@@ -98,7 +98,7 @@ def climb(
     restarts: int = 1,
     targeted: bool = False,
     keep_best: bool = False,
-    early_release: bool = False,
+    early_stopping: bool = False,
 ) -> Tensor:
     """``pgd`` on any objective: per-sample losses (B,) from logits and labels.
 
@@ -122,8 +122,8 @@ def climb(
                 better = sign * losses > highest[active]
                 rows = active[better]
                 result[rows], highest[rows] = point[better], sign * losses[better]
-            if early_release:
-                done = fooled(logits, y) != targeted
+            if early_stopping:
+                done = misclassified(logits, y) != targeted
                 if done.any():
                     result[active[done]] = point[done]
                     active, point, gradient, x, y, threat, step, spread, generator = select(
@@ -133,7 +133,7 @@ def climb(
                         return result
             if not last:
                 point = threat.project(point + sign * step * threat.ascent(gradient), x)
-        if not (compare or early_release):
+        if not (compare or early_stopping):
             return point
         if not compare:
             result[active] = point

@@ -17,10 +17,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from robustscape.attacks.generator import SampleGenerator
-from robustscape.attacks.gradients import Classifier
+from robustscape.attacks.base.generator import SampleGenerator
+from robustscape.attacks.base.gradients import Classifier
+from robustscape.attacks.base.threat import ThreatModel
 from robustscape.attacks.pgd import pgd
-from robustscape.attacks.threat import Threat
 from robustscape.errors import AttackError
 
 
@@ -65,7 +65,7 @@ def pgd_meta(
     model: Classifier,
     x: Tensor,
     y: Tensor,
-    threat: Threat,
+    threat: ThreatModel,
     generator: SampleGenerator,
     *,
     superclass: list[int],
@@ -81,7 +81,7 @@ def pgd_meta(
         model: a network with a submodule ``meta`` that maps inputs to superclass logits (B, Z).
         x: inputs (B, ...) inside ``threat.bounds``.
         y: classes (B,), not superclasses.
-        threat: norm, radius (one or one a sample) and range.
+        threat: norm, eps (a number, or one per sample) and range.
         generator: the samples' random streams.
         superclass: of class 0, 1, ..., C - 1, numbered as the meta-classifier's logits.
         meta: name of that submodule, wherever in the network it is.

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from robustscape.attacks.generator import SampleGenerator
-from robustscape.attacks.gradients import Classifier
-from robustscape.attacks.threat import Threat
+from robustscape.attacks.base.generator import SampleGenerator
+from robustscape.attacks.base.gradients import Classifier
+from robustscape.attacks.base.threat import ThreatModel
 
 
-def random_noise(model: Classifier, x: Tensor, y: Tensor, threat: Threat, generator: SampleGenerator) -> Tensor:
+def random_noise(model: Classifier, x: Tensor, y: Tensor, threat: ThreatModel, generator: SampleGenerator) -> Tensor:
     """Noisy inputs, shape and range of ``x``.
 
     Args:
         model: unused.
         x: inputs (B, ...) inside ``threat.bounds``.
         y: unused.
-        threat: norm, radius (one or one a sample) and range.
+        threat: norm, eps (a number, or one per sample) and range.
         generator: the samples' random streams.
     """
     return threat.random_point(x, generator)

@@ -4,7 +4,7 @@ Guo et al. (2019), algorithm 1 with the pixel basis, kept in an L-infinity ball 
 coordinates in a random order; to each try +q, then -q (q = eps), and keep the first that lowers the probability of the
 label. Every coordinate is visited once, so no one leaves the ball.
 
-Cost: at most 2 forward passes a coordinate, plus 1. A fooled sample leaves the batch at once.
+Cost: at most 2 forward passes a coordinate, plus 1. A broken sample leaves the batch at once.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.attacks._active import select
-from robustscape.attacks.generator import SampleGenerator
-from robustscape.attacks.gradients import Classifier, fooled, predict
-from robustscape.attacks.losses import cross_entropy
-from robustscape.attacks.threat import Threat, per_sample
+from robustscape.attacks.base.active import select
+from robustscape.attacks.base.generator import SampleGenerator
+from robustscape.attacks.base.gradients import Classifier, misclassified, predict
+from robustscape.attacks.base.losses import cross_entropy
+from robustscape.attacks.base.threat import ThreatModel, per_sample
 
 
 def simba(
     model: Classifier,
     x: Tensor,
     y: Tensor,
-    threat: Threat,
+    threat: ThreatModel,
     generator: SampleGenerator,
     *,
     coordinates: Annotated[int, Field(ge=1)] | None = None,
@@ -38,7 +38,7 @@ def simba(
         model: logits (B, C) from inputs (B, ...).
         x: inputs (B, ...) inside ``threat.bounds``.
         y: labels (B,).
-        threat: norm, radius (one or one a sample) and range; in L2 a step beyond the ball is projected back.
+        threat: norm, eps (a number, or one per sample) and range; in L2 a step beyond the ball is projected back.
         generator: the samples' random streams.
         coordinates: how many are visited; None: all.
         rel_step_size: q as a fraction of eps.
@@ -47,10 +47,10 @@ def simba(
     x = x.flatten(1)
     result, point = x.clone(), x
     order = generator.uniform((count,)).argsort(dim=1)
-    step = rel_step_size * (threat.radius(x) * torch.ones_like(x[:, :1]))
+    step = rel_step_size * (threat.eps_like(x) * torch.ones_like(x[:, :1]))
     logits = predict(model, x.view(shape))
     # The cross-entropy is -log p_y: it rises when p_y falls, and does not saturate where p_y rounds to 1.
-    loss, done = cross_entropy(logits, y), fooled(logits, y)
+    loss, done = cross_entropy(logits, y), misclassified(logits, y)
     active = torch.arange(len(x), device=x.device)
 
     def attempt(rows: Tensor, moves: Tensor, visit: int) -> None:
@@ -64,7 +64,7 @@ def simba(
         better = value > loss[rows]
         point = point.index_put((rows,), torch.where(per_sample(better, old), candidate, old))
         loss = loss.index_put((rows,), torch.where(better, value, loss[rows]))
-        done = done.index_put((rows,), better & fooled(logits, y[rows]))
+        done = done.index_put((rows,), better & misclassified(logits, y[rows]))
 
     for visit in range(min(coordinates or count, count)):
         if done.any():

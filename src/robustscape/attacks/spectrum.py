@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor
 
-from robustscape.attacks.generator import SampleGenerator
+from robustscape.attacks.base.generator import SampleGenerator
 
 
 @functools.lru_cache(maxsize=8)

@@ -13,7 +13,7 @@ vectors are images one pixel high: windows are intervals.
 In the ball of Linf all samples change the same window in a query, as the authors' do, and draw signs of their own; in
 that of L2 windows are their own as well. Cost: ``queries`` forward passes at most, plus 2 for the clean input and the
 start. A query that proposes the very point it starts from (a window that already has the signs drawn) is known to be no
-better, and costs no pass. A model in bf16 computes only what a window can change (``_nearby``). A fooled sample leaves
+better, and costs no pass. A model in bf16 computes only what a window can change (``_nearby``). A broken sample leaves
 the batch before the next query.
 
 Of a model that searches in lower precision only the rough answers count, those near a boundary too: the point a sample
@@ -33,17 +33,17 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.attacks._active import select
-from robustscape.attacks._nearby import Nearby, Window, nearby
-from robustscape.attacks.generator import SampleGenerator
-from robustscape.attacks.gradients import Classifier, fooled, in_fp32, predict, rough
-from robustscape.attacks.losses import margin
-from robustscape.attacks.threat import Threat, l2_norm, per_sample
+from robustscape.attacks.base.active import select
+from robustscape.attacks.base.generator import SampleGenerator
+from robustscape.attacks.base.gradients import Classifier, in_fp32, misclassified, predict, rough
+from robustscape.attacks.base.losses import margin
+from robustscape.attacks.base.threat import ThreatModel, l2_norm, per_sample
+from robustscape.attacks.precision.nearby import Nearby, Window, nearby
 
 #: p is halved after these many queries out of 10,000.
 SCHEDULE = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 
-#: On a GPU every look at who is fooled waits for the device, so it is taken now and then. Results are the same.
+#: On a GPU every look at who is broken waits for the device, so it is taken now and then. Results are the same.
 QUERIES_BETWEEN_LOOKS = 16
 
 #: So many queries share a pass in fp32, which is then one large batch and not many small ones.
@@ -54,7 +54,7 @@ def square(
     model: Classifier,
     x: Tensor,
     y: Tensor,
-    threat: Threat,
+    threat: ThreatModel,
     generator: SampleGenerator,
     *,
     queries: Annotated[int, Field(ge=1)] = 5000,
@@ -67,7 +67,7 @@ def square(
         model: logits (B, C) from inputs (B, ...).
         x: inputs (B, C, H, W), (B, C, T), (B, T) or (B, d) inside ``threat.bounds``.
         y: labels (B,).
-        threat: norm, radius (one or one a sample) and range.
+        threat: norm, eps (a number, or one per sample) and range.
         generator: the samples' random streams.
         queries: changes tried.
         p_init: share of the image in the first window.
@@ -85,14 +85,14 @@ def square(
     form = rough(model)
     search = nearby(form) if threat.norm == "Linf" else Nearby(form)  # bumps change the whole image
     result = images.clone()
-    active, standing = torch.arange(len(x), device=x.device), ~fooled(predict(exact, x), y)
+    active, standing = torch.arange(len(x), device=x.device), ~misclassified(predict(exact, x), y)
     active, images, y, threat, generator = select(standing, active, images, y, threat, generator)
     if not len(active):
         return result.view(shape)
     best = start(images, threat, generator)
     logits = search.remember(shaped(best))
     truly = logits if exact is model else predict(exact, shaped(best))
-    highest, done = margin(logits, y), fooled(truly, y)
+    highest, done = margin(logits, y), misclassified(truly, y)
     last = _Confirmed(best, highest, margin(truly, y), torch.zeros_like(done))
     for query in range(queries):
         if (not x.is_cuda or query % QUERIES_BETWEEN_LOOKS == 0) and done.any():
@@ -138,7 +138,7 @@ def square(
 def _with_rows(value: Tensor, rows: Tensor, logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """``value`` (B,) with the margin losses of ``rows`` (b,), and which of these are misclassified, bool (B,)."""
     wrong = torch.zeros_like(value, dtype=torch.bool)
-    return value.index_copy(0, rows, margin(logits, y[rows])), wrong.index_copy(0, rows, fooled(logits, y[rows]))
+    return value.index_copy(0, rows, margin(logits, y[rows])), wrong.index_copy(0, rows, misclassified(logits, y[rows]))
 
 
 @dataclass
@@ -192,14 +192,14 @@ def _side(share: float, images: Tensor, least: int) -> tuple[int, int]:
     return side, side
 
 
-def _stripes(images: Tensor, threat: Threat, generator: SampleGenerator) -> Tensor:
+def _stripes(images: Tensor, threat: ThreatModel, generator: SampleGenerator) -> Tensor:
     """+-eps, one sign for each channel and column."""
     signs = generator.signs((images.shape[1], 1, images.shape[3]))
-    return threat.project(images + threat.radius(images) * signs, images)
+    return threat.project(images + threat.eps_like(images) * signs, images)
 
 
 def _window(
-    best: Tensor, images: Tensor, share: float, threat: Threat, generator: SampleGenerator
+    best: Tensor, images: Tensor, share: float, threat: ThreatModel, generator: SampleGenerator
 ) -> tuple[Tensor, Window]:
     """``best`` with one window set to +-eps, one sign for each channel; and where that is, the same for all samples."""
     height, width = _side(share, images, least=1)
@@ -207,7 +207,7 @@ def _window(
     rows, columns = slice(top, top + height), slice(left, left + width)
     signs = generator.signs((images.shape[1], 1, 1))
     candidate = best.clone()
-    candidate[:, :, rows, columns] = threat.clip(images[:, :, rows, columns] + threat.radius(images) * signs)
+    candidate[:, :, rows, columns] = threat.clip(images[:, :, rows, columns] + threat.eps_like(images) * signs)
     return candidate, Window(top, top + height, left, left + width)
 
 
@@ -240,12 +240,12 @@ def _turned(bump: Tensor, generator: SampleGenerator) -> Tensor:
     return torch.where(standing, bump, bump.transpose(2, 3))
 
 
-def _on_sphere(offset: Tensor, images: Tensor, threat: Threat) -> Tensor:
+def _on_sphere(offset: Tensor, images: Tensor, threat: ThreatModel) -> Tensor:
     """``images`` plus the offset stretched to norm eps, cut to the range."""
-    return threat.project(images + offset / (l2_norm(offset) + 1e-12) * threat.radius(images), images)
+    return threat.project(images + offset / (l2_norm(offset) + 1e-12) * threat.eps_like(images), images)
 
 
-def _bumps(images: Tensor, threat: Threat, generator: SampleGenerator) -> Tensor:
+def _bumps(images: Tensor, threat: ThreatModel, generator: SampleGenerator) -> Tensor:
     """A grid of 5 x 5 bumps (5 in a row for waveforms), each channel's of random sign."""
     offset = torch.zeros_like(images)
     height, width = images.shape[2:]
@@ -259,7 +259,7 @@ def _bumps(images: Tensor, threat: Threat, generator: SampleGenerator) -> Tensor
 
 
 def _moved_bump(
-    best: Tensor, images: Tensor, share: float, threat: Threat, generator: SampleGenerator
+    best: Tensor, images: Tensor, share: float, threat: ThreatModel, generator: SampleGenerator
 ) -> tuple[Tensor, None]:
     """``best`` with the second window's energy, and what the ball has left, moved to the first (algorithm 3)."""
     batch, channels, height, width = images.shape

@@ -18,16 +18,16 @@ from torch import Tensor
 
 from robustscape.attacks._momentum import ascend, gradient, step_length
 from robustscape.attacks._resampling import gaussian_kernel, require_waveforms, smooth
-from robustscape.attacks.generator import SampleGenerator
-from robustscape.attacks.gradients import Classifier
-from robustscape.attacks.threat import Threat
+from robustscape.attacks.base.generator import SampleGenerator
+from robustscape.attacks.base.gradients import Classifier
+from robustscape.attacks.base.threat import ThreatModel
 
 
 def tim_1d(
     model: Classifier,
     x: Tensor,
     y: Tensor,
-    threat: Threat,
+    threat: ThreatModel,
     generator: SampleGenerator,
     *,
     steps: Annotated[int, Field(ge=1)] = 10,
@@ -41,7 +41,7 @@ def tim_1d(
         model: logits (B, C) from waveforms.
         x: waveforms (B, T) or (B, 1, T) inside ``threat.bounds``.
         y: labels (B,).
-        threat: norm, radius (one or one a sample) and range.
+        threat: norm, eps (a number, or one per sample) and range.
         generator: unused, nothing here is random.
         steps: gradient steps.
         step_size: length of a step in input units; None: ``rel_step_size`` times eps.

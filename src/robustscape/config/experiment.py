@@ -13,11 +13,11 @@ from robustscape.config.architectures import ArchitectureEntry
 from robustscape.config.attacks import AttackSpec, Suite, SuiteSpec
 from robustscape.config.base import check_name, read, read_mapping, read_yaml, validate
 from robustscape.config.datasets import DatasetEntry
-from robustscape.config.numbers import label
 from robustscape.config.recipes import Probe, Recipe, RecipeSizes, TracedUpdates
 from robustscape.config.scales import Scale, StandIns
 from robustscape.config.studies import Comparison, Measurement, Part, Study, Theory
 from robustscape.errors import ConfigError, unknown
+from robustscape.numbers import label
 
 
 @dataclass(frozen=True, order=True)
@@ -325,8 +325,6 @@ def _check(experiment: Experiment) -> None:
 
 
 def _check_study(experiment: Experiment, study: Study) -> None:
-    from robustscape.report.claims import check  # needs simpleeval only
-
     where = f"{experiment.folder}/studies/{study.work}.yaml"
     for name, run_sets in study.runs.items():
         for run_set in run_sets:
@@ -362,11 +360,6 @@ def _check_study(experiment: Experiment, study: Study) -> None:
         if item.printed and not (experiment.paper / f"{item.printed}.csv").exists():
             there = [path.stem for path in experiment.paper.glob("*.csv")]
             raise ConfigError(f"{where}: item '{name}': {unknown('file of resources/paper', item.printed, there)}")
-        for claim in item.claims:
-            _within(
-                f"{where}: item '{name}': claim '{claim.id}'",
-                lambda c=claim, i=item: check(c.holds, i.metrics or None, i.factors),
-            )
 
 
 def _within(where: str, action: Any) -> None:

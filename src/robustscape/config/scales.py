@@ -7,8 +7,8 @@ from typing import Literal
 from pydantic import Field
 
 from robustscape.config.base import Strict
-from robustscape.config.numbers import Number
 from robustscape.config.recipes import RecipeSizes
+from robustscape.numbers import Number
 
 
 class MeasurementSizes(Strict):

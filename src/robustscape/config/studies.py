@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from robustscape.config.base import FromCatalog, Strict, catalog_parameters
-from robustscape.config.numbers import Number
+from robustscape.numbers import Number
 
 ScaleName = str
 

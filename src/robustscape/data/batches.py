@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 
 class Draws(Protocol):
-    """Random numbers of each sample of a batch, such as ``robustscape.attacks.generator.SampleGenerator``."""
+    """Random numbers of each sample of a batch, such as ``robustscape.attacks.base.generator.SampleGenerator``."""
 
     def integers(self, high: int, shape: Sequence[int] = ()) -> Tensor:
         """Uniform in 0..high-1, int64, (B, *shape), on the device of the batch."""

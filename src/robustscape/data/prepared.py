@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from robustscape import atomic, catalog
+from robustscape import catalog
 from robustscape.data import splits
 from robustscape.data.splits import RawSplits
 from robustscape.errors import CorruptFile, MissingData
+from robustscape.storage import atomic
 
 if TYPE_CHECKING:
     import torch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from robustscape.runs import TrainedRun
+from robustscape.evaluation.trained_run import TrainedRun
 
 
 def method_columns(run: TrainedRun) -> dict[str, Any]:

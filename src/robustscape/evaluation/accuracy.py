@@ -11,11 +11,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.attacks.craft import accuracy as percent
-from robustscape.attacks.craft import craft, survives
-from robustscape.attacks.gradients import Classifier
+from robustscape.attacks.base.gradients import Classifier
 from robustscape.config.attacks import AttackSpec
-from robustscape.runs import SPLITS, TrainedRun, columns
+from robustscape.evaluation.harness.craft import accuracy as percent
+from robustscape.evaluation.harness.craft import correctly_classified, craft
+from robustscape.evaluation.trained_run import SPLITS, TrainedRun, columns
 
 
 def accuracy_under_attack(
@@ -23,7 +23,7 @@ def accuracy_under_attack(
 ) -> float:
     """Percent correct after ``attack`` at ``eps``; clean when there is no attack or eps is 0."""
     points = x if attack is None or eps == 0 else craft(model, x, y, attack, eps, seed=seed)
-    return percent(survives(model, points, y))
+    return percent(correctly_classified(model, points, y))
 
 
 def accuracy(
@@ -38,10 +38,10 @@ def accuracy(
     Args:
         run: the trained model and its data.
         attack: evaluation attack; its random streams are the run's seed.
-        eps: radius; "run" for the run's own.
+        eps: perturbation budget; "run" for the run's own.
         samples: first samples of each split; None for all.
     """
-    radius = run.radius(eps)
+    radius = run.attack_eps(eps)
     rows: list[dict[str, Any]] = []
     for split in SPLITS:
         x, y = run.subset(split, samples)

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from robustscape.attacks.craft import accuracy as percent
-from robustscape.attacks.craft import survives
 from robustscape.evaluation._trained_by import trained_by
-from robustscape.runs import TrainedRun
+from robustscape.evaluation.harness.craft import accuracy as percent
+from robustscape.evaluation.harness.craft import correctly_classified
+from robustscape.evaluation.trained_run import TrainedRun
 
 
 def accuracy_gap(runs: list[TrainedRun], *, samples: Annotated[int, Field(ge=1)] | None = None) -> list[dict[str, Any]]:
@@ -26,7 +26,7 @@ def accuracy_gap(runs: list[TrainedRun], *, samples: Annotated[int, Field(ge=1)]
     found: dict[tuple[Any, ...], dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
         of, how = run.names, trained_by(run)
-        value = percent(survives(run.model, *run.subset("test", samples)))
+        value = percent(correctly_classified(run.model, *run.subset("test", samples)))
         found[of["dataset"], of["architecture"], how["method"], how["rho"]][how["momentum"]].append(value)
     rows = []
     for (dataset, architecture, method, rho), accuracies in found.items():

@@ -10,11 +10,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from robustscape.attacks.craft import accuracy, craft, survives
-from robustscape.attacks.suite import run_suite
 from robustscape.config.attacks import Suite
 from robustscape.evaluation._adversarial_method import method_columns
-from robustscape.runs import TrainedRun, columns
+from robustscape.evaluation.harness.craft import accuracy, correctly_classified, craft
+from robustscape.evaluation.harness.suite import run_suite
+from robustscape.evaluation.trained_run import TrainedRun, columns
 
 #: As the printed numbers call it.
 ONLY_RIGHT = "accuracy_on_correctly_classified_attack_only_if_correct"
@@ -41,16 +41,16 @@ def attack_accuracies(
         attacks: each evaluated by itself, on all samples.
         suite: evaluated together, worst case a sample; None: not.
         suite_name: what its row is called; the column ``suite`` has its own name.
-        eps: radius; "run" for the run's own.
+        eps: perturbation budget; "run" for the run's own.
         samples: first samples of the split; None for all.
         split: which split.
     """
-    radius, (x, y) = run.radius(eps), run.subset(split, samples)
-    right = survives(run.model, x, y)
+    radius, (x, y) = run.attack_eps(eps), run.subset(split, samples)
+    right = correctly_classified(run.model, x, y)
     shared = {**method_columns(run), "attack_eps": radius, "split": split, "samples": len(y), "model_mode": "eval"}
     rows: list[dict[str, Any]] = [{"attack": "clean", "metric": "accuracy", "value": accuracy(right)}]
     for name, spec in attacks.attacks:
-        withstood = survives(run.model, craft(run.model, x, y, spec, radius, seed=run.seed), y)
+        withstood = correctly_classified(run.model, craft(run.model, x, y, spec, radius, seed=run.seed), y)
         how = columns(spec, radius, split, len(y)) | {"attack": name}
         rows.append({**how, "metric": "accuracy", "value": accuracy(withstood)})
         if spec.attack == "fgsm":

@@ -10,11 +10,11 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from robustscape.attacks import flags
-from robustscape.attacks.craft import craft, survives
 from robustscape.config.attacks import AttackSpec
 from robustscape.errors import ConfigError
-from robustscape.runs import TrainedRun, columns
+from robustscape.evaluation.harness import flags
+from robustscape.evaluation.harness.craft import correctly_classified, craft
+from robustscape.evaluation.trained_run import TrainedRun, columns
 
 
 def attack_strength(
@@ -42,7 +42,7 @@ def attack_strength(
     if steps and "steps" not in attack.parameters:
         raise ConfigError(f"attack_strength: attack '{attack.attack}' has no parameter 'steps'.")
     x, y = run.subset("test", samples)
-    right = survives(run.model, x, y).nonzero().squeeze(1)
+    right = correctly_classified(run.model, x, y).nonzero().squeeze(1)
     points = [(float(radius), attack) for radius in eps or ()]
     for count in steps or ():
         points.append((run.eps, attack.model_copy(update={"parameters": {**attack.parameters, "steps": count}})))
@@ -51,7 +51,7 @@ def attack_strength(
         survivors = len(right)
         if radius > 0 and len(right):
             found = craft(run.model, x[right], y[right], spec, radius, seed=run.seed, index=right.cpu())
-            survivors = int(survives(run.model, found, y[right]).sum())
+            survivors = int(correctly_classified(run.model, found, y[right]).sum())
         accuracies.append(100 * survivors / max(len(y), 1))
     masked = flags.non_monotone(accuracies)
     return [

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from robustscape.attacks.craft import accuracy as percent
-from robustscape.attacks.craft import survives
 from robustscape.evaluation._trained_by import trained_by
-from robustscape.runs import TrainedRun
+from robustscape.evaluation.harness.craft import accuracy as percent
+from robustscape.evaluation.harness.craft import correctly_classified
+from robustscape.evaluation.trained_run import TrainedRun
 
 
 def best_accuracy(
@@ -26,7 +26,7 @@ def best_accuracy(
     found: dict[tuple[str, ...], dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
         of, method = run.names, trained_by(run)["method"]
-        value = percent(survives(run.model, *run.subset("test", samples)))
+        value = percent(correctly_classified(run.model, *run.subset("test", samples)))
         row = {**of, "method": method, "metric": "test_accuracy", "value": value, "unit": "percent"}
         found[of["dataset"], of["architecture"], method][of["recipe"]].append(row)
     return [

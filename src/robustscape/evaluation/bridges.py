@@ -13,12 +13,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.attacks._prepared import prepared
-from robustscape.attacks.craft import craft
-from robustscape.attacks.gradients import Classifier, predict
+from robustscape.attacks.base.gradients import Classifier, predict
+from robustscape.attacks.precision.prepared import prepared
 from robustscape.config.attacks import AttackSpec
+from robustscape.evaluation.harness.craft import craft
 from robustscape.evaluation.smoothness import divergence
-from robustscape.runs import TrainedRun, columns
+from robustscape.evaluation.trained_run import TrainedRun, columns
 
 
 def bridges(
@@ -36,11 +36,11 @@ def bridges(
         run: the trained model and its data.
         attack: makes x*.
         segments: numbers m of equal segments.
-        eps: radius; "run" for the run's own.
+        eps: perturbation budget; "run" for the run's own.
         samples: first samples of the split; None for all.
         split: which split.
     """
-    radius, (x, y) = run.radius(eps), run.subset(split, samples)
+    radius, (x, y) = run.attack_eps(eps), run.subset(split, samples)
     x_adv = craft(run.model, x, y, attack, radius, seed=run.seed)
     rows: list[dict[str, Any]] = []
     for count in segments:

@@ -15,8 +15,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from robustscape.attacks._between import FGSM, distorted, share
-from robustscape.runs import TrainedRun, columns
+from robustscape.evaluation.harness.distorted import FGSM, distorted, share
+from robustscape.evaluation.trained_run import TrainedRun, columns
 
 
 def distortion(
@@ -32,11 +32,11 @@ def distortion(
     Args:
         run: the trained model and its data.
         points: interior points of the segment, k = i / (points + 1).
-        eps: radius; "run" for the run's own.
+        eps: perturbation budget; "run" for the run's own.
         samples: first samples of the split; None for all.
         split: which split.
     """
-    radius, (x, y) = run.radius(eps), run.subset(split, samples)
+    radius, (x, y) = run.attack_eps(eps), run.subset(split, samples)
     inside, counted = distorted(run.model, x, y, radius, points)
     shared = {"points": points, "right_at_both_ends": int(counted.sum()), **columns(FGSM, radius, split, len(y))}
     return [{"metric": "distortion", "value": share(inside, counted), "unit": "percent", **shared}]

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from robustscape.config.attacks import Suite
 from robustscape.evaluation.attack_accuracies import attack_accuracies
-from robustscape.runs import TrainedRun
+from robustscape.evaluation.trained_run import TrainedRun
 
 
 def errors_under_attacks(
@@ -29,7 +29,7 @@ def errors_under_attacks(
         run: the trained model and its data.
         suite: the attacks; their random streams are the run's seed.
         names: what the rows call an attack of the suite; without an entry, as the configuration does.
-        eps: radius; "run" for the run's own.
+        eps: perturbation budget; "run" for the run's own.
         samples: first samples of the split; None for all.
         split: which split.
     """

@@ -22,8 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustscape.attacks.craft import craft
 from robustscape.config.attacks import AttackSpec
+from robustscape.evaluation.harness.craft import craft
 from robustscape.evaluation.margins import margin
 from robustscape.evaluation.smoothness import divergence
 

@@ -19,13 +19,13 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.attacks._prepared import prepared
-from robustscape.attacks.craft import BATCH_SIZE, craft
-from robustscape.attacks.gradients import Classifier, predict
+from robustscape.attacks.base.gradients import Classifier, predict
+from robustscape.attacks.precision.prepared import prepared
 from robustscape.config.attacks import AttackSpec
 from robustscape.evaluation._adversarial_method import method_columns
+from robustscape.evaluation.harness.craft import BATCH_SIZE, craft
 from robustscape.evaluation.smoothness import divergence, log_ratios
-from robustscape.runs import TrainedRun, columns
+from robustscape.evaluation.trained_run import TrainedRun, columns
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,13 @@ def margins(
     Args:
         run: the trained model and its data.
         attack: makes x*.
-        eps: its radius; "run" for the run's own.
+        eps: its perturbation budget; "run" for the run's own.
         rel_eps: factor on the radius.
         samples: first samples of the split; None for all.
         split: which split.
         examples: whether the samples get rows of their own, with their number as ``index``.
     """
-    radius, (x, y) = rel_eps * run.radius(eps), run.subset(split, samples)
+    radius, (x, y) = rel_eps * run.attack_eps(eps), run.subset(split, samples)
     found = of_examples(run.model, x, craft(run.model, x, y, attack, radius, seed=run.seed), y)
     shared = {**method_columns(run), **columns(attack, radius, split, len(y)), "rel_eps": rel_eps}
     measured = {

@@ -10,12 +10,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from robustscape.attacks._between import FGSM, distorted, share
-from robustscape.attacks._prepared import prepared
-from robustscape.attacks.craft import accuracy, craft, survives
-from robustscape.attacks.gradients import Classifier, input_gradient
-from robustscape.attacks.losses import cross_entropy
+from robustscape.attacks.base.gradients import Classifier, input_gradient
+from robustscape.attacks.base.losses import cross_entropy
+from robustscape.attacks.precision.prepared import prepared
 from robustscape.config.attacks import AttackSpec
+from robustscape.evaluation.harness.craft import accuracy, correctly_classified, craft
+from robustscape.evaluation.harness.distorted import FGSM, distorted, share
 
 #: Samples of a pass.
 BATCH = 512
@@ -38,9 +38,9 @@ def watched(
     fgsm, pgd = (craft(model, x, y, spec, eps, seed=seed) for spec in (FGSM, attack))
     norms = input_gradient_norms(model, x, y)
     return {
-        "clean_accuracy": accuracy(survives(model, x, y)),
-        "fgsm_accuracy": accuracy(survives(model, fgsm, y)),
-        "pgd_accuracy": accuracy(survives(model, pgd, y)),
+        "clean_accuracy": accuracy(correctly_classified(model, x, y)),
+        "fgsm_accuracy": accuracy(correctly_classified(model, fgsm, y)),
+        "pgd_accuracy": accuracy(correctly_classified(model, pgd, y)),
         "distortion": share(*distorted(model, x, y, eps, points)),
         "mean_abs_delta_pgd": (pgd - x).abs().mean().item(),
         "input_grad_norm_l2": norms.mean().item(),

@@ -12,24 +12,24 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from robustscape.attacks.craft import BATCH_SIZE as BATCH
-from robustscape.attacks.generator import SampleGenerator
-from robustscape.attacks.gradients import Classifier, frozen
-from robustscape.attacks.losses import cross_entropy
-from robustscape.attacks.threat import Threat
+from robustscape.attacks.base.generator import SampleGenerator
+from robustscape.attacks.base.gradients import Classifier, frozen
+from robustscape.attacks.base.losses import cross_entropy
+from robustscape.attacks.base.threat import ThreatModel
+from robustscape.evaluation.harness.craft import BATCH_SIZE as BATCH
 
 #: The noise's own random stream, apart from those an attack with the same seed draws from.
 STREAM = 0x6E6F697365
 
 
-def uniform_noise(x: Tensor, threat: Threat, seed: int, draw: int) -> Tensor:
+def uniform_noise(x: Tensor, threat: ThreatModel, seed: int, draw: int) -> Tensor:
     """Draw number ``draw`` of every sample's noise, uniform in the ball of ``threat``: the shape of ``x``."""
     generator = SampleGenerator.seeded(seed, x.shape[0], x.device).fork(STREAM).fork(draw)
     return replace(threat, bounds=None).random_offset(x, generator)
 
 
 def loss_under_noise(
-    model: Classifier, x: Tensor, y: Tensor, threat: Threat, *, seed: int, draws: int = 5, batch_size: int = BATCH
+    model: Classifier, x: Tensor, y: Tensor, threat: ThreatModel, *, seed: int, draws: int = 5, batch_size: int = BATCH
 ) -> Tensor:
     """Cross-entropy at x + n for each draw: (draws, N). ``draws`` forward passes.
 
@@ -72,9 +72,9 @@ def nullified_ratios(right: Tensor, right_noisy: Tensor) -> tuple[float, float]:
         work's tables hold. They agree unless noise makes a failing example succeed; the second can be negative. NaN
         without successes.
     """
-    fooled = ~right
-    if not fooled.any():
+    broken = ~right
+    if not broken.any():
         return float("nan"), float("nan")
-    conditional = right_noisy[:, fooled].double().mean().item()
-    ratio = 1 - (~right_noisy).double().mean().item() / fooled.double().mean().item()
+    conditional = right_noisy[:, broken].double().mean().item()
+    ratio = 1 - (~right_noisy).double().mean().item() / broken.double().mean().item()
     return 100 * conditional, 100 * ratio

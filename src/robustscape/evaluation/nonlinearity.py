@@ -16,11 +16,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.attacks._prepared import prepared
-from robustscape.attacks.gradients import Classifier, input_gradient, predict
-from robustscape.attacks.losses import Loss, cross_entropy
+from robustscape.attacks.base.gradients import Classifier, input_gradient, predict
+from robustscape.attacks.base.losses import Loss, cross_entropy
+from robustscape.attacks.precision.prepared import prepared
 from robustscape.evaluation._adversarial_method import method_columns
-from robustscape.runs import TrainedRun
+from robustscape.evaluation.trained_run import TrainedRun
 
 #: Samples of a pass.
 BATCH = 512
@@ -37,11 +37,11 @@ def nonlinearity(
 
     Args:
         run: the trained model and its data.
-        eps: radius; "run" for the run's own.
+        eps: perturbation budget; "run" for the run's own.
         samples: first samples of the split; None for all.
         split: which split.
     """
-    radius = run.radius(eps)
+    radius = run.attack_eps(eps)
     values = gamma(run.model, *run.subset(split, samples), radius)
     shared = {
         **method_columns(run),

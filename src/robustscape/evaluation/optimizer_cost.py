@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from robustscape import catalog
 from robustscape.evaluation._trained_by import trained_by
-from robustscape.runs import TrainedRun
+from robustscape.evaluation.trained_run import TrainedRun
 
 
 class _Batch:

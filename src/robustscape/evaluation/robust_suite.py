@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from robustscape.attacks.suite import run_suite
 from robustscape.config.attacks import Suite
-from robustscape.runs import TrainedRun
+from robustscape.evaluation.harness.suite import run_suite
+from robustscape.evaluation.trained_run import TrainedRun
 
 
 def robust_suite(
@@ -29,21 +29,21 @@ def robust_suite(
     Args:
         run: the trained model and its data.
         suite: attacks in their order.
-        eps: radius; "run" for the run's own.
+        eps: perturbation budget; "run" for the run's own.
         samples: first samples of the split; None for all.
         split: which split.
-        precision: of the search; whether a sample is fooled is always decided in fp32.
+        precision: of the search; whether a sample is broken is always decided in fp32.
     """
     result = run_suite(
         run.model,
         *run.subset(split, samples),
         suite,
-        run.radius(eps),
+        run.attack_eps(eps),
         seed=run.seed,
         precision=precision,
         state_dir=run.state,
     )
-    rows = [row for row in result.rows() if row["metric"] not in ("seconds", "attempted", "fooled")]
+    rows = [row for row in result.rows() if row["metric"] not in ("seconds", "attempted", "broken")]
     return [row | NAMES.get(row["metric"], {}) | _worst(row, suite) for row in rows]
 
 

@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.attacks.craft import craft
 from robustscape.config.attacks import AttackSpec
-from robustscape.runs import TrainedRun
+from robustscape.evaluation.harness.craft import craft
+from robustscape.evaluation.trained_run import TrainedRun
 
 #: Length of a step in units of r / steps: the ball is crossed, and the last steps move on its surface.
 _STRIDE = 2.5
@@ -42,7 +42,7 @@ def sharpness(
     Args:
         run: the trained model and its data.
         attack: makes the loss adversarial; None: the clean loss.
-        eps: its radius; "run" for the run's own.
+        eps: its perturbation budget; "run" for the run's own.
         radii: r, of the ball of weights.
         relative: radii are fractions of ||theta||, so that nets of different scale can be compared.
         steps: ascent steps.
@@ -50,7 +50,7 @@ def sharpness(
         samples: first samples of the split; None for all.
         split: which split.
     """
-    radius, (x, y) = run.radius(eps), run.subset(split, samples)
+    radius, (x, y) = run.attack_eps(eps), run.subset(split, samples)
     model = copy.deepcopy(run.model).eval()
     parameters = list(model.parameters())
 

@@ -16,10 +16,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from robustscape.attacks.craft import accuracy as percent
-from robustscape.attacks.craft import craft, survives
 from robustscape.config.attacks import AttackSpec
-from robustscape.runs import TrainedRun, columns
+from robustscape.evaluation.harness.craft import accuracy as percent
+from robustscape.evaluation.harness.craft import correctly_classified, craft
+from robustscape.evaluation.trained_run import TrainedRun, columns
 
 
 class Ensemble(nn.Module):
@@ -52,10 +52,10 @@ def softmax_ensemble(
         attack: on the ensemble as a whole.
         kept: fractions of training, among those of the recipes' ``keep``, whose weights join the last ones; none: no rows
             ``period ends``.
-        eps: radius; "run" for the first run's own.
+        eps: perturbation budget; "run" for the first run's own.
         samples: first test samples; None for all.
     """
-    radius, (x, y) = runs[0].radius(eps), runs[0].subset("test", samples)
+    radius, (x, y) = runs[0].attack_eps(eps), runs[0].subset("test", samples)
     protocol = columns(attack, radius, "test", len(y))
     groups: list[tuple[str, int | None, list[nn.Module]]] = []
     for run in runs:
@@ -69,7 +69,7 @@ def softmax_ensemble(
         attacked = craft(net, x, y, attack, radius, seed=runs[0].seed)
         shared = {**protocol, "ensemble": name, "seed": seed, "members": len(members)}
         for metric, points in (("clean_test_error", x), ("robust_test_error", attacked)):
-            value = 100.0 - percent(survives(net, points, y))
+            value = 100.0 - percent(correctly_classified(net, points, y))
             rows.append({**shared, "metric": metric, "value": value, "unit": "percent"})
     return rows
 

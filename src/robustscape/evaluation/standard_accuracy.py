@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from robustscape.attacks.craft import accuracy as percent
-from robustscape.attacks.craft import survives
 from robustscape.evaluation._trained_by import trained_by
-from robustscape.runs import SPLITS, TrainedRun
+from robustscape.evaluation.harness.craft import accuracy as percent
+from robustscape.evaluation.harness.craft import correctly_classified
+from robustscape.evaluation.trained_run import SPLITS, TrainedRun
 
 
 def standard_accuracy(run: TrainedRun, *, samples: Annotated[int, Field(ge=1)] | None = None) -> list[dict[str, Any]]:
@@ -22,6 +22,10 @@ def standard_accuracy(run: TrainedRun, *, samples: Annotated[int, Field(ge=1)] |
     rows = []
     for split in SPLITS:
         x, y = run.subset(split, samples)
-        measured = {"metric": f"{split}_accuracy", "value": percent(survives(run.model, x, y)), "unit": "percent"}
+        measured = {
+            "metric": f"{split}_accuracy",
+            "value": percent(correctly_classified(run.model, x, y)),
+            "unit": "percent",
+        }
         rows.append({**trained_by(run), "samples": len(y), **measured})
     return rows

@@ -22,13 +22,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from robustscape.attacks.craft import BATCH_SIZE as BATCH
-from robustscape.attacks.craft import craft, survives
-from robustscape.attacks.gradients import Classifier
-from robustscape.attacks.threat import Threat
+from robustscape.attacks.base.gradients import Classifier
+from robustscape.attacks.base.threat import ThreatModel
 from robustscape.config.attacks import AttackSpec
+from robustscape.evaluation.harness.craft import BATCH_SIZE as BATCH
+from robustscape.evaluation.harness.craft import correctly_classified, craft
 from robustscape.evaluation.noise_sensitivity import nullified_ratios, uniform_noise
-from robustscape.runs import settings
+from robustscape.evaluation.trained_run import settings
 
 #: In the order of the rows.
 DENOMINATORS = ("all", "all_models_right", "pair", "pair_parity")
@@ -63,13 +63,15 @@ def transfer_outcomes(
     batch_size: int = BATCH,
 ) -> Outcomes:
     """Craft on every source, score on every target; see ``transfer_matrix`` for the arguments."""
-    clean = {name: survives(model, x, y, batch_size=batch_size) for name, model in {**sources, **targets}.items()}
-    threat = Threat(attack.norm, eps, None)
+    clean = {
+        name: correctly_classified(model, x, y, batch_size=batch_size) for name, model in {**sources, **targets}.items()
+    }
+    threat = ThreatModel(attack.norm, eps, None)
     adversarial, noisy = {}, {}
     for source, model in sources.items():
         points = craft(model, x, y, attack, eps, seed=seed, batch_size=batch_size)
         for target, judge in targets.items():
-            adversarial[source, target] = survives(judge, points, y, batch_size=batch_size)
+            adversarial[source, target] = correctly_classified(judge, points, y, batch_size=batch_size)
         heard: dict[tuple[str, str, float], list[Tensor]] = {
             (source, target, level): [] for level in noise for target in targets
         }
@@ -78,7 +80,7 @@ def transfer_outcomes(
             for level in noise:
                 louder = points + level * offset
                 for target, judge in targets.items():
-                    heard[source, target, level].append(survives(judge, louder, y, batch_size=batch_size))
+                    heard[source, target, level].append(correctly_classified(judge, louder, y, batch_size=batch_size))
         noisy.update({key: torch.stack(rows) for key, rows in heard.items()})
     return Outcomes(clean, adversarial, noisy)
 
@@ -151,7 +153,7 @@ def transfer_matrix(
         x: inputs (N, ...).
         y: labels (N,).
         attack: how to craft.
-        eps: radius, or one a sample (N,).
+        eps: perturbation budget, or one per sample (N,).
         seed: of attack and noise.
         noise: levels of noise on top, as multiples of eps; the noise is the same for all sources and targets.
         draws: of the noise, averaged over.

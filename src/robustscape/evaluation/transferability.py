@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from robustscape.config.attacks import AttackSpec
-from robustscape.config.numbers import label
 from robustscape.errors import ConfigError
+from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.evaluation.transfer import transfer_matrix
-from robustscape.runs import TrainedRun
+from robustscape.numbers import label
 
 
 def transferability(

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from robustscape.runs import TrainedRun
+from robustscape.evaluation.trained_run import TrainedRun
 
 
 def weight_norm(run: TrainedRun) -> list[dict[str, Any]]:

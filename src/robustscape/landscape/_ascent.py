@@ -17,10 +17,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from robustscape.attacks.losses import cross_entropy
+from robustscape.attacks.base.losses import cross_entropy
 from robustscape.errors import ConfigError
+from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.landscape.directions import Direction, Move, flatten, parameters_of
-from robustscape.runs import TrainedRun
 
 #: Samples of a forward pass when a batch is larger.
 CHUNK = 512

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
+from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.landscape import _ascent as ascent
 from robustscape.landscape.directions import movable
-from robustscape.runs import TrainedRun
 
 
 def cosine_of_ascents(model: nn.Module, x: Tensor, y: Tensor, rho: float, batch: int | None) -> float:

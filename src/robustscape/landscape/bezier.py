@@ -18,14 +18,14 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from robustscape.attacks.craft import craft
-from robustscape.attacks.generator import SampleGenerator
+from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.config.attacks import AttackSpec
 from robustscape.data.batches import epoch_order
 from robustscape.errors import ConfigError
+from robustscape.evaluation.harness.craft import craft
+from robustscape.evaluation.trained_run import TrainedRun, columns
 from robustscape.landscape.directions import flatten, parameters_of, unflatten
 from robustscape.landscape.surface import BATCH, evaluate
-from robustscape.runs import TrainedRun, columns
 
 #: When the learning rate falls to a tenth: 100 and 150 of the work's 200 epochs.
 DROPS = (0.5, 0.75)
@@ -88,7 +88,7 @@ def bezier(
         batch_size: samples of an update.
         lr: of plain SGD; a tenth after half and again after three quarters of the updates.
         points: values of t that are evaluated.
-        eps: radius; "run" for the first run's own.
+        eps: perturbation budget; "run" for the first run's own.
         samples: first samples of the evaluated split; None for all.
         split: where the curve is evaluated.
         seed: of t, batches and attacks.
@@ -101,7 +101,7 @@ def bezier(
     ends = [flatten(parameters_of(run.model)).clone() for run in runs]
     if ends[0].shape != ends[1].shape:
         raise ConfigError("bezier: the two nets have different sizes; give it two runs of one architecture.")
-    size = runs[0].radius(eps)
+    size = runs[0].attack_eps(eps)
     model = copy.deepcopy(runs[0].model).eval()
     straight = [torch.lerp(ends[0], ends[1], k / (inner + 1)) for k in range(inner + 2)]
     bent = [point.clone() for point in straight]

@@ -19,13 +19,13 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from robustscape.attacks.craft import craft
-from robustscape.attacks.gradients import input_gradient
-from robustscape.attacks.losses import cross_entropy
+from robustscape.attacks.base.gradients import input_gradient
+from robustscape.attacks.base.losses import cross_entropy
 from robustscape.config.attacks import AttackSpec
+from robustscape.evaluation.harness.craft import craft
+from robustscape.evaluation.trained_run import TrainedRun, columns
 from robustscape.landscape import hessian
 from robustscape.landscape.surface import BATCH
-from robustscape.runs import TrainedRun, columns
 
 #: Logits closer than this for all inputs are a constant.
 CONSTANT = 1e-6
@@ -91,10 +91,10 @@ def dead_layers(
     Args:
         run: the trained model and its data.
         attack: how the training inputs are attacked.
-        eps: radius; "run" for the run's own.
+        eps: perturbation budget; "run" for the run's own.
         samples: first samples of each split; None for all.
     """
-    size = run.radius(eps)
+    size = run.attack_eps(eps)
     x, y = run.subset("train", samples)
     attacked = x if size == 0 else craft(run.model, x, y, attack, size, seed=run.seed)
     highest = largest_preactivations(run.model, attacked)

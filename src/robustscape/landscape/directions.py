@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from robustscape.attacks.generator import SampleGenerator
+from robustscape.attacks.base.generator import SampleGenerator
 
 Direction = dict[str, Tensor]
 

@@ -13,8 +13,8 @@ from pydantic import Field
 from torch import Tensor
 
 from robustscape.config.attacks import AttackSpec
+from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.landscape.loss_surface_2d import loss_surface_2d
-from robustscape.runs import TrainedRun
 
 
 def fitted_curvature(alpha: Tensor, beta: Tensor, values: Tensor) -> float:
@@ -51,7 +51,7 @@ def eigenvector_surface(
     Args:
         run: the trained model and its data.
         attack: the maximum inside, recomputed at every point.
-        eps: its radius; "run" for the run's own.
+        eps: its perturbation budget; "run" for the run's own.
         points: grid points of a side.
         span: both coordinates run from -span to span.
         axes: as in ``loss_surface_2d``.

@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.func import functional_call
 
-from robustscape.attacks.craft import craft
-from robustscape.attacks.losses import cross_entropy
-from robustscape.attacks.threat import Threat
+from robustscape.attacks.base.losses import cross_entropy
+from robustscape.attacks.base.threat import ThreatModel
 from robustscape.config.attacks import AttackSpec
+from robustscape.evaluation.harness.craft import craft
 from robustscape.landscape import logistic
 from robustscape.landscape.directions import Direction, flatten, movable, parameters_of, unflatten
 from robustscape.landscape.lanczos import Operator, top_eigenpairs
@@ -176,7 +176,7 @@ def total(
     plain = not spec.parameters.get("targeted") and spec.parameters.get("loss", "cross_entropy") == "cross_entropy"
     if _is_bare_logistic(model) and spec.attack in MAXIMISERS and plain:
         weight = flatten(parameters_of(model))
-        matrix = logistic.total_hessian(weight, x.flatten(1), y, Threat(spec.norm, eps, spec.bounds)).to(weight)
+        matrix = logistic.total_hessian(weight, x.flatten(1), y, ThreatModel(spec.norm, eps, spec.bounds)).to(weight)
         return lambda vectors: vectors @ matrix, "closed form"
     return differenced(model, lambda: craft(model, x, y, spec, eps, seed=seed), y, step), "central difference"
 

@@ -8,10 +8,10 @@ import torch
 from pydantic import Field
 
 from robustscape.config.attacks import AttackSpec
+from robustscape.evaluation.trained_run import TrainedRun, columns
 from robustscape.landscape import hessian
 from robustscape.landscape.directions import flatten, parameters_of
 from robustscape.landscape.lanczos import density, quadrature
-from robustscape.runs import TrainedRun, columns
 
 
 def hessian_density(
@@ -34,7 +34,7 @@ def hessian_density(
     Args:
         run: the trained model and its data.
         attack: the perturbation.
-        eps: its radius; "run" for the run's own.
+        eps: its perturbation budget; "run" for the run's own.
         draws: random start vectors, averaged.
         steps: Lanczos steps of each.
         points: grid points, evenly spaced from the smallest node to the largest with a margin of four widths.
@@ -43,7 +43,7 @@ def hessian_density(
         split: which split.
         seed: of attack and start vectors.
     """
-    eps = run.radius(eps)
+    eps = run.attack_eps(eps)
     x, y = run.subset(split, samples)
     operator, how = hessian.adversarial(run.model, x, y, attack, eps, convention="fixed", seed=seed)
     size, like = hessian.size(run.model), flatten(parameters_of(run.model))

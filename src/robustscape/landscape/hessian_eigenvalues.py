@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from robustscape.config.attacks import AttackSpec
+from robustscape.evaluation.trained_run import TrainedRun, columns
 from robustscape.landscape import hessian
 from robustscape.landscape.directions import flatten, parameters_of
 from robustscape.landscape.lanczos import dense_eigenpairs, top_eigenpairs
-from robustscape.runs import TrainedRun, columns
 
 #: Up to so many parameters the full matrix is cheaper than Lanczos is uncertain.
 DENSE = 1024
@@ -39,7 +39,7 @@ def hessian_eigenvalues(
     Args:
         run: the trained model and its data.
         attack: the perturbation; rows carry its settings.
-        eps: its radius; "run" for the run's own.
+        eps: its perturbation budget; "run" for the run's own.
         top: how many eigenvalues.
         convention: "fixed": the perturbation is held where the attack put it; "total": it follows the weights (exact
             for logistic regression under PGD, else a central difference of the re-attacked gradient).
@@ -51,7 +51,7 @@ def hessian_eigenvalues(
         split: which split.
         seed: of attack and start vector.
     """
-    eps = run.radius(eps)
+    eps = run.attack_eps(eps)
     x, y = run.subset(split, samples)
     operator, how = hessian.adversarial(
         run.model, x, y, attack, eps, convention=convention, seed=seed, step=difference_step

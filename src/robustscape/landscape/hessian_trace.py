@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from robustscape.config.attacks import AttackSpec
+from robustscape.evaluation.trained_run import TrainedRun, columns
 from robustscape.landscape import hessian
 from robustscape.landscape.directions import flatten, parameters_of
 from robustscape.landscape.lanczos import hutchinson
-from robustscape.runs import TrainedRun, columns
 
 
 def hessian_trace(
@@ -28,13 +28,13 @@ def hessian_trace(
     Args:
         run: the trained model and its data.
         attack: the perturbation.
-        eps: its radius; "run" for the run's own.
+        eps: its perturbation budget; "run" for the run's own.
         draws: vectors of random signs.
         samples: first samples of the split; None for all of it.
         split: which split.
         seed: of attack and vectors.
     """
-    eps = run.radius(eps)
+    eps = run.attack_eps(eps)
     x, y = run.subset(split, samples)
     operator, how = hessian.adversarial(run.model, x, y, attack, eps, convention="fixed", seed=seed)
     estimates = hutchinson(operator, hessian.size(run.model), draws, flatten(parameters_of(run.model)), seed)

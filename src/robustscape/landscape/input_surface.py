@@ -18,13 +18,13 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.attacks._between import distorted
-from robustscape.attacks._prepared import prepared
-from robustscape.attacks.craft import craft
-from robustscape.attacks.generator import SampleGenerator
-from robustscape.attacks.gradients import Classifier, predict
+from robustscape.attacks.base.generator import SampleGenerator
+from robustscape.attacks.base.gradients import Classifier, predict
+from robustscape.attacks.precision.prepared import prepared
 from robustscape.config.attacks import AttackSpec
-from robustscape.runs import TrainedRun
+from robustscape.evaluation.harness.craft import craft
+from robustscape.evaluation.harness.distorted import distorted
+from robustscape.evaluation.trained_run import TrainedRun
 
 #: Points of a forward pass.
 BATCH = 1024
@@ -51,7 +51,7 @@ def input_surface(
         images: how many.
         choose: "first" of the split, or first the "distorted" ones among ``samples``.
         points: grid points of a side.
-        eps: radius; "run" for the run's own.
+        eps: perturbation budget; "run" for the run's own.
         samples: first samples of the split to choose from.
         split: which split.
         seed: of the attack and of v2.
@@ -61,7 +61,7 @@ def input_surface(
     if after is not None:
         model = copy.deepcopy(run.model)
         model.load_state_dict(run.kept(after))
-    radius, (x, y) = run.radius(eps), run.subset(split, samples)
+    radius, (x, y) = run.attack_eps(eps), run.subset(split, samples)
     index = torch.arange(len(y))
     if choose == "distorted":
         inside, _ = distorted(model, x, y, radius, points - 2)

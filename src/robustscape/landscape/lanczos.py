@@ -18,7 +18,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from robustscape.attacks.generator import SampleGenerator
+from robustscape.attacks.base.generator import SampleGenerator
 
 Operator = Callable[[Tensor], Tensor]
 

@@ -24,7 +24,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from robustscape.attacks.threat import Threat
+from robustscape.attacks.base.threat import ThreatModel
 
 
 def signs(y: Tensor) -> Tensor:
@@ -32,7 +32,7 @@ def signs(y: Tensor) -> Tensor:
     return 2.0 * y.double() - 1.0
 
 
-def _worst(weight: Tensor, x: Tensor, y: Tensor, threat: Threat) -> tuple[Tensor, Tensor]:
+def _worst(weight: Tensor, x: Tensor, y: Tensor, threat: ThreatModel) -> tuple[Tensor, Tensor]:
     """The worst perturbation (N, d), and which coordinates are free: not held by a wall, and moving with tau."""
     downhill = -signs(y)[:, None] * weight.sign()
     size = weight.abs().expand_as(x)
@@ -62,7 +62,7 @@ def _worst(weight: Tensor, x: Tensor, y: Tensor, threat: Threat) -> tuple[Tensor
     return torch.where(size > 0, eta, 0.0), free
 
 
-def worst_case(weight: Tensor, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
+def worst_case(weight: Tensor, x: Tensor, y: Tensor, threat: ThreatModel) -> Tensor:
     """The inputs of highest loss within the threat, (N, d) float64, for weights (d,) and flattened inputs (N, d)."""
     x = x.double()
     return x + _worst(weight.double(), x, y, threat)[0]
@@ -80,7 +80,7 @@ def fixed_hessian(weight: Tensor, x: Tensor, y: Tensor) -> Tensor:
     return x.T @ (x * (margin.sigmoid() * (-margin).sigmoid())[:, None]) / len(x)
 
 
-def total_hessian(weight: Tensor, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
+def total_hessian(weight: Tensor, x: Tensor, y: Tensor, threat: ThreatModel) -> Tensor:
     """Convention T at the worst case of the clean inputs ``x`` (N, d); (d, d) float64."""
     weight, x = weight.double(), x.double()
     eta, free = _worst(weight, x, y, threat)

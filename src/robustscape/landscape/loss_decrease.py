@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import Field
 
+from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.landscape import _ascent as ascent
 from robustscape.landscape.directions import movable
-from robustscape.runs import TrainedRun
 
 
 def loss_decrease(

@@ -9,9 +9,9 @@ from pydantic import Field
 
 from robustscape.config.attacks import AttackSpec
 from robustscape.errors import ConfigError
+from robustscape.evaluation.trained_run import TrainedRun, columns
 from robustscape.landscape.directions import filter_normalised
 from robustscape.landscape.surface import Inner, surface
-from robustscape.runs import TrainedRun, columns
 
 
 def loss_surface_1d(
@@ -36,7 +36,7 @@ def loss_surface_1d(
     Args:
         run: the trained model and its data.
         attack: the maximum inside, or the noise.
-        eps: its radius; "run" for the run's own.
+        eps: its perturbation budget; "run" for the run's own.
         points: values of alpha, odd so that 0 is one of them.
         span: alpha runs from -span to span.
         directions: how many; the same ones for every run and eps.
@@ -49,7 +49,7 @@ def loss_surface_1d(
     """
     if points % 2 == 0:
         raise ConfigError(f"loss_surface_1d: points must be odd, so that alpha = 0 is one of them; got {points}.")
-    eps, (x, y) = run.radius(eps), run.subset(split, samples)
+    eps, (x, y) = run.attack_eps(eps), run.subset(split, samples)
     lines = [filter_normalised(run.model, seed, number) for number in range(directions)]
     alphas = torch.linspace(-span, span, points, dtype=torch.float64)
     alphas[points // 2] = 0.0

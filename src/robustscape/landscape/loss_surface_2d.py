@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from robustscape.config.attacks import AttackSpec
+from robustscape.evaluation.trained_run import TrainedRun, columns
 from robustscape.landscape import hessian
 from robustscape.landscape.directions import (
     Direction,
@@ -16,7 +17,6 @@ from robustscape.landscape.directions import (
     unit_random,
 )
 from robustscape.landscape.surface import Inner, surface
-from robustscape.runs import TrainedRun, columns
 
 
 def loss_surface_2d(
@@ -39,7 +39,7 @@ def loss_surface_2d(
     Args:
         run: the trained model and its data.
         attack: the maximum inside, or the noise.
-        eps: its radius; "run" for the run's own.
+        eps: its perturbation budget; "run" for the run's own.
         points: grid points of a side.
         span: alpha and beta run from -span to span.
         axes: "eigenvectors": the top two of the adversarial Hessian (perturbation held fixed), unit norm; "filter":
@@ -49,7 +49,7 @@ def loss_surface_2d(
         inside: "recomputed", "redrawn" or "frozen", as in loss_surface_1d.
         seed: of directions and attack.
     """
-    eps, (x, y) = run.radius(eps), run.subset(split, samples)
+    eps, (x, y) = run.attack_eps(eps), run.subset(split, samples)
     plane = _axes(run, axes, x, y, attack, eps, seed)
     ticks = torch.linspace(-span, span, points, dtype=torch.float64)
     coordinates = torch.cartesian_prod(ticks, ticks)

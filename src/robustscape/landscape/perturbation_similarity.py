@@ -14,12 +14,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.attacks.craft import craft
 from robustscape.config.attacks import AttackSpec
+from robustscape.evaluation.harness.craft import craft
+from robustscape.evaluation.trained_run import TrainedRun, columns
 from robustscape.landscape.directions import Direction, movable, unit_random
 from robustscape.landscape.hessian import top_directions
 from robustscape.landscape.surface import evaluate
-from robustscape.runs import TrainedRun, columns
 
 
 def cosines(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
@@ -49,13 +49,13 @@ def perturbation_similarity(
         run: the trained model and its data.
         attack: the perturbation.
         distances: values of a, the displacement along a unit vector of all parameters.
-        eps: radius; "run" for the run's own.
+        eps: perturbation budget; "run" for the run's own.
         directions: random vectors, each with rows of its own number; there is one top eigenvector.
         samples: first samples of either split; None for all.
         hessian_samples: first training samples of the Hessian; None: as many as ``samples``.
         seed: of starts and directions.
     """
-    size = run.radius(eps)
+    size = run.attack_eps(eps)
     x, y = run.subset("train", samples)
     inputs, labels = run.subset("test", samples)
     points = run.subset("train", hessian_samples or samples)

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.landscape import _ascent as ascent
 from robustscape.landscape.directions import movable
-from robustscape.runs import TrainedRun
 
 
 def perturbed_loss(

@@ -23,14 +23,14 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from robustscape.atomic import write_json
-from robustscape.attacks._prepared import prepared
-from robustscape.attacks.craft import craft
-from robustscape.attacks.gradients import Classifier, refuse_nan
-from robustscape.attacks.losses import cross_entropy
+from robustscape.attacks.base.gradients import Classifier, refuse_nan
+from robustscape.attacks.base.losses import cross_entropy
+from robustscape.attacks.precision.prepared import prepared
 from robustscape.config.attacks import AttackSpec
 from robustscape.errors import ConfigError
+from robustscape.evaluation.harness.craft import craft
 from robustscape.landscape.directions import Direction, movable, parameters_of
+from robustscape.storage.atomic import write_json
 
 Inside = Literal["recomputed", "redrawn", "frozen"]
 
@@ -176,7 +176,7 @@ def _points_together(model: nn.Module, x: Tensor, inner: Inner) -> int:
     parameters = inner.attack.parameters
     if x.device.type != "cpu" or inner.attack.attack not in LOCKSTEP or not weights:
         return 1
-    if parameters.get("early_release") or inner.inside == "frozen":
+    if parameters.get("early_stopping") or inner.inside == "frozen":
         return 1
     if x.numel() * sum(weight.numel() for weight in weights) / len(weights) > NARROW:
         return 1

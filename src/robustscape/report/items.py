@@ -14,11 +14,11 @@ from typing import Any
 import pandas as pd
 
 from robustscape import catalog
-from robustscape.atomic import write_bytes, write_text
-from robustscape.config.numbers import parse
 from robustscape.config.studies import Item
 from robustscape.errors import ConfigError
+from robustscape.numbers import parse
 from robustscape.report.words import CENTRED
+from robustscape.storage.atomic import write_bytes, write_text
 
 #: Columns that count repetitions of one measurement: the mean is over these, and nothing else.
 REPLICATES = ("seed", "direction", "draw")

@@ -17,12 +17,12 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from robustscape.atomic import write_text
 from robustscape.config.studies import Item, Study
 from robustscape.report import notes, records
-from robustscape.report.claims import FAILS, HOLDS, UNTESTABLE
 from robustscape.report.items import draw, read
 from robustscape.report.table import Table
+from robustscape.report.words import FAILS, HOLDS, UNTESTABLE
+from robustscape.storage.atomic import write_text
 
 #: Template, style and script; what the page depends on beside code.
 TEMPLATES = Path(__file__).parent / "templates"

@@ -97,6 +97,6 @@ def _seconds(record: dict[str, Any]) -> float:
 @functools.cache
 def digest(path: Path) -> str:
     """sha256 of a file's bytes."""
-    from robustscape.provenance import file_hash
+    from robustscape.storage.provenance import file_hash
 
     return file_hash(path)

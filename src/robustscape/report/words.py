@@ -11,7 +11,6 @@ from typing import Any
 
 #: Names that are not just the identifier with spaces. Everything else is ``some_name`` -> ``some name``.
 NAMES = {
-    "epsilon": "ε",
     "eps": "ε",
     "alpha": "α",
     "beta": "β",
@@ -54,7 +53,6 @@ NAMES = {
     "mu": "μ",
     "lr": "learning rate",
     "attack_eps": "ε of the attack",
-    "attack_radius": "ε of the attack",
     "seconds": "time",
     "bezier": "Bézier",
     "theta": "θ",
@@ -111,6 +109,11 @@ NAMES = {
     "normalised_grad_norm": "‖∇L‖ / |L|",
 }
 
+#: Verdicts of claims.
+HOLDS = "holds"
+FAILS = "fails"
+UNTESTABLE = "not testable at this scale"
+
 #: Unit -> what follows a number, and what stands in brackets after a quantity.
 UNITS = {
     "percent": ("%", "%"),
@@ -130,7 +133,7 @@ CENTRED = "_centred"
 def name(identifier: str) -> str:
     """A column, metric or level in words.
 
-    >>> name("robust_test_accuracy"), name("epsilon"), name("loss_centred")
+    >>> name("robust_test_accuracy"), name("eps"), name("loss_centred")
     ('robust test accuracy', 'ε', 'rise in loss')
     """
     if identifier.endswith(CENTRED):

@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
-from robustscape.attacks.generator import SampleGenerator
-from robustscape.attacks.gradients import Classifier, frozen
-from robustscape.attacks.threat import Threat
+from robustscape.attacks.base.generator import SampleGenerator
+from robustscape.attacks.base.gradients import Classifier, frozen
+from robustscape.attacks.base.threat import ThreatModel
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class TrainingAttack:
 
     function: Callable[..., Tensor] | None
     parameters: dict[str, Any]
-    threat: Threat
+    threat: ThreatModel
     generator: SampleGenerator
     train_mode: bool = False
 

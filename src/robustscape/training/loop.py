@@ -23,16 +23,17 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from robustscape import atomic, catalog, checkpoints, devices
-from robustscape.attacks.generator import SampleGenerator
-from robustscape.attacks.threat import Threat
+from robustscape import catalog, devices
+from robustscape.attacks.base.generator import SampleGenerator
+from robustscape.attacks.base.threat import ThreatModel
 from robustscape.config.attacks import AttackSpec
 from robustscape.config.recipes import Augmentation, Recipe
 from robustscape.config.recipes import Optimizer as OptimizerSpec
 from robustscape.data import Split
 from robustscape.data.batches import augment, epoch_order
 from robustscape.errors import CorruptFile, UserError
-from robustscape.provenance import config_hash
+from robustscape.storage import atomic, checkpoints
+from robustscape.storage.provenance import config_hash
 from robustscape.training.attack import TrainingAttack
 from robustscape.training.batchnorm import recalibrate
 from robustscape.training.closure import Closure
@@ -297,8 +298,8 @@ def _attack_maker(
         radius = eps * factor(recipe.eps_schedule, progress, recipe.epochs)
         generator = SampleGenerator.seeded(derive(seed, "attack", epoch), index, index.device)
         if spec is None:
-            return TrainingAttack(None, {}, Threat("Linf", radius), generator)
-        threat = Threat(spec.norm, radius, spec.bounds)
+            return TrainingAttack(None, {}, ThreatModel("Linf", radius), generator)
+        threat = ThreatModel(spec.norm, radius, spec.bounds)
         return TrainingAttack(function, spec.parameters, threat, generator, spec.model_mode == "train")
 
     return make

@@ -18,14 +18,14 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from robustscape import checkpoints
-from robustscape.atomic import write_bytes
 from robustscape.config.attacks import AttackSpec
 from robustscape.config.recipes import Recipe
 from robustscape.errors import UserError
 from robustscape.evaluation.monitor import UNITS, watched
-from robustscape.layout import FALL_FILES
-from robustscape.runs import TrainedRun
+from robustscape.evaluation.trained_run import TrainedRun
+from robustscape.storage import checkpoints
+from robustscape.storage.atomic import write_bytes
+from robustscape.storage.run_files import FALL_FILES
 from robustscape.training import loop
 
 #: Below this share of the highest robust accuracy of the epoch so far, a batch counts as the one of the collapse.

@@ -14,11 +14,11 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from robustscape.attacks._between import FGSM, distorted
-from robustscape.attacks.craft import accuracy, craft, survives
 from robustscape.config.attacks import AttackSpec
+from robustscape.evaluation.harness.craft import accuracy, correctly_classified, craft
+from robustscape.evaluation.harness.distorted import FGSM, distorted
+from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.landscape.input_surface import directions, surface_rows
-from robustscape.runs import TrainedRun
 from robustscape.training.replay import again, collapse_batch
 
 
@@ -43,7 +43,7 @@ def replay_surfaces(
     robust: list[float] = []
 
     def look(batch: int, model: nn.Module) -> None:
-        robust.append(accuracy(survives(model, craft(model, x, y, attack, run.eps, seed=run.seed), y)))
+        robust.append(accuracy(correctly_classified(model, craft(model, x, y, attack, run.eps, seed=run.seed), y)))
 
     again(run, look)
     turn = collapse_batch(robust)
@@ -57,7 +57,7 @@ def replay_surfaces(
     again(run, keep)
     before, last = kept["before"], kept[moments[len(robust) - 1]]
     inside, _ = distorted(last, x, y, run.eps, 20)
-    right = survives(before, x, y)
+    right = correctly_classified(before, x, y)
     first = (inside & right).int() * 2 + right.int()
     index = first.argmax().view(1).cpu()
     image, label = x[index], y[index]

@@ -26,7 +26,7 @@ def eigenvalues(
     rows: pd.DataFrame,
     item: Item,
     *,
-    x: str = "epsilon",
+    x: str = "eps",
     rank: str = "rank",
     convention: str | None = "convention",
     panel: str | None = "norm",

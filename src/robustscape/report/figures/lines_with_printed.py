@@ -17,7 +17,7 @@ def lines_with_printed(
     rows: pd.DataFrame,
     item: Item,
     *,
-    x: str = "epsilon",
+    x: str = "eps",
     hue: str = "metric",
     panel: str | None = None,
     metrics: list[str] = [],  # noqa: B006  (read from the syntax tree as a schema; never changed)

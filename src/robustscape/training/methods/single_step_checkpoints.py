@@ -21,9 +21,9 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from robustscape.attacks.gradients import Classifier, fooled, frozen, input_gradient, predict
-from robustscape.attacks.losses import cross_entropy
-from robustscape.attacks.threat import Threat, per_sample
+from robustscape.attacks.base.gradients import Classifier, frozen, input_gradient, misclassified, predict
+from robustscape.attacks.base.losses import cross_entropy
+from robustscape.attacks.base.threat import ThreatModel, per_sample
 from robustscape.training.attack import TrainingAttack
 
 
@@ -64,15 +64,15 @@ def single_step_checkpoints(
 
 
 def shortest_fooling(
-    model: Classifier, x: Tensor, start: Tensor, y: Tensor, threat: Threat, checkpoints: int, rel_step_size: float
+    model: Classifier, x: Tensor, start: Tensor, y: Tensor, threat: ThreatModel, checkpoints: int, rel_step_size: float
 ) -> tuple[Tensor, Tensor]:
     """Points x + k* delta (B, ...) and k* (B,) in {0, 1/c, ..., 1}; ``start`` is x + eta. The model is frozen by the caller."""
     logits, _, gradient = input_gradient(model, start, y, cross_entropy)
-    full = threat.project(start + rel_step_size * threat.radius(x) * threat.ascent(gradient), x)
-    wrong = [fooled(logits, y)]
+    full = threat.project(start + rel_step_size * threat.eps_like(x) * threat.ascent(gradient), x)
+    wrong = [misclassified(logits, y)]
     if checkpoints > 1:
         inner = torch.cat([torch.lerp(x, full, j / checkpoints) for j in range(1, checkpoints)])
-        wrong += list(fooled(predict(model, inner), y.repeat(checkpoints - 1)).chunk(checkpoints - 1))
+        wrong += list(misclassified(predict(model, inner), y.repeat(checkpoints - 1)).chunk(checkpoints - 1))
     ends = torch.stack([*wrong, torch.ones_like(wrong[0])])  # the last is the fallback
     steps = (ends.int().argmax(0) / checkpoints).to(x)  # argmax of equal values is the first
     return torch.lerp(x, full, per_sample(steps, x)), steps  # exact at both ends

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from robustscape.attacks._between import distorted, share
+from robustscape.evaluation.harness.distorted import distorted, share
 
 if TYPE_CHECKING:
     from robustscape.training.loop import ProbeContext

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from robustscape.attacks.craft import craft
 from robustscape.config.attacks import AttackSpec
+from robustscape.evaluation.harness.craft import craft
 from robustscape.landscape.surface import evaluate
 
 if TYPE_CHECKING:

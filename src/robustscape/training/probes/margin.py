@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import torch
 from pydantic import Field
 
-from robustscape.attacks.craft import craft
-from robustscape.attacks.gradients import predict
+from robustscape.attacks.base.gradients import predict
 from robustscape.config.attacks import AttackSpec
+from robustscape.evaluation.harness.craft import craft
 from robustscape.evaluation.margins import margin as probabilistic_margin
 
 if TYPE_CHECKING:

@@ -1,0 +1,31 @@
+"""Dropping finished samples from a batch: the one trick every attack here uses.
+
+An attack that looks for misclassification has nothing left to do on a sample it has broken. Attacks keep the samples
+they still work on in tensors of their own, and shrink them by ``select`` as samples finish, so that a pass costs what
+the standing samples cost. Randomness is per sample (``SampleGenerator``), so who leaves when changes nothing for the
+others.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from robustscape.attacks.base.generator import SampleGenerator
+from robustscape.attacks.base.threat import ThreatModel
+
+
+def select(keep: Tensor, *states: Any) -> list[Any]:
+    """``states`` for the samples where the mask ``keep`` (B,) is true.
+
+    Tensors of shape (B, ...), threats and generators are cut down; numbers are passed on.
+    """
+    index = keep.nonzero().squeeze(1)
+
+    def cut(state: Any) -> Any:
+        if isinstance(state, Tensor):
+            return state[index]
+        return state.select(index) if isinstance(state, ThreatModel | SampleGenerator) else state
+
+    return [cut(state) for state in states]

@@ -1,0 +1,1 @@
+"""The low-precision search: optional, and asked for by ``precision: bf16`` only."""

@@ -1,0 +1,333 @@
+"""Attacks evaluated together: a sample counts as robust when it survives all of them.
+
+The worst case is taken per sample, and an attack runs only on samples that all attacks before it left standing. That
+is the protocol of AutoAttack (Croce & Hein 2020); with the suite ``autoattack`` of config/suites.yaml it is the same
+evaluation. The order decides what an attack is tried on, and so the columns of each attack and the cost; a sample that
+stands has stood against all of them in any order.
+
+With a state folder nothing is lost: every batch is a file of its own, written atomically, and the same call picks up
+where it was killed. Batches of a resumed evaluation may have another size.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from robustscape.attacks.base.gradients import Classifier, misclassified, predict
+from robustscape.attacks.base.threat import ThreatModel
+from robustscape.attacks.precision.bfloat16 import Bfloat16
+from robustscape.attacks.precision.prepared import MixedPrecision, Precision, Watched, device_of, prepared
+from robustscape.config.attacks import AttackSpec, Suite
+from robustscape.errors import CorruptFile, UserError
+from robustscape.evaluation.harness import flags
+from robustscape.evaluation.harness.counting import CountedModel
+from robustscape.evaluation.harness.craft import accuracy, batches, default_batch_size
+from robustscape.evaluation.harness.outcome import Outcome
+from robustscape.evaluation.harness.threads import Crew
+from robustscape.numbers import pretty
+from robustscape.storage import atomic, checkpoints
+
+SuiteProgress = Callable[[str, int, int], None]
+
+CLEAN = "clean"
+
+
+@dataclass(frozen=True)
+class SuiteResult:
+    """What is left standing."""
+
+    suite: str
+    eps: float | Tensor
+    seed: int
+    precision: Precision
+    outcomes: tuple[Outcome, ...]
+    """The clean inputs first, then the attacks in their order."""
+    x_adv: Tensor
+    """The adversarial input where one was found, else the clean one."""
+    flags: dict[str, float | bool] = field(default_factory=dict)
+    """Signs that the number may mislead; see ``flags``."""
+
+    @property
+    def standing(self) -> Tensor:
+        """Samples that no attack broken, bool (N,)."""
+        return self.standing_after(len(self.outcomes))
+
+    def standing_after(self, count: int) -> Tensor:
+        """Samples left by the first ``count`` outcomes, bool (N,)."""
+        fallen = torch.stack([outcome.broken for outcome in self.outcomes[:count]]).any(0)
+        return ~fallen
+
+    @property
+    def clean_accuracy(self) -> float:
+        """Percent."""
+        return accuracy(self.standing_after(1))
+
+    @property
+    def robust_accuracy(self) -> float:
+        """Percent, of all samples."""
+        return accuracy(self.standing)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Tidy rows: for the clean inputs, every attack and the whole suite, accuracy and cost."""
+        samples = len(self.x_adv)
+        shared = {
+            "suite": self.suite,
+            "attack_eps": "per sample" if isinstance(self.eps, Tensor) else self.eps,
+            "samples": samples,
+            "precision": self.precision,
+            **self.flags,
+        }
+        table: list[dict[str, Any]] = []
+
+        def add(attack: str, norm: str, order: int, numbers: Mapping[str, tuple[float, str]]) -> None:
+            for metric, (value, unit) in numbers.items():
+                table.append(
+                    {"attack": attack, "norm": norm, "order": order, **shared}
+                    | {"metric": metric, "value": value, "unit": unit}
+                )
+
+        def cost(*outcomes: Outcome) -> dict[str, tuple[float, str]]:
+            per_sample = 1 / max(samples, 1)
+            return {
+                "seconds": (sum(o.seconds for o in outcomes), "seconds"),
+                "forward_passes": (sum(o.forwards for o in outcomes) * per_sample, "1"),
+                "backward_passes": (sum(o.backwards for o in outcomes) * per_sample, "1"),
+            }
+
+        for order, outcome in enumerate(self.outcomes):
+            metric = "robust_accuracy" if outcome.spec else "clean_accuracy"
+            add(
+                outcome.name,
+                outcome.spec.norm if outcome.spec else "none",
+                order,
+                {
+                    metric: (accuracy(self.standing_after(order + 1)), "percent"),
+                    "attempted": (float(outcome.attempted.sum()), "1"),
+                    "broken": (float(outcome.broken.sum()), "1"),
+                    **cost(outcome),
+                },
+            )
+        norms = "+".join(sorted({o.spec.norm for o in self.outcomes if o.spec}))
+        whole = {"robust_accuracy": (self.robust_accuracy, "percent"), **cost(*self.outcomes)}
+        add(self.suite, norms, len(self.outcomes), whole)
+        return table
+
+
+def run_suite(
+    model: Classifier,
+    x: Tensor,
+    y: Tensor,
+    suite: Suite,
+    eps: float | Tensor,
+    *,
+    seed: int,
+    batch_size: int | None = None,
+    precision: Precision = "fp32",
+    state_dir: Path | None = None,
+    progress: SuiteProgress | None = None,
+) -> SuiteResult:
+    """Evaluate ``model`` under every attack of ``suite``, worst case per sample.
+
+    Whether a sample is broken is decided by passing the finished adversarial input through the model once more, in eval
+    mode, after it was checked (ball, range, finite). Deterministic; batch size, threads and state folder change nothing
+    beyond float rounding.
+
+    Args:
+        model: logits (B, C) from inputs (B, ...).
+        x: inputs (N, ...).
+        y: labels (N,).
+        suite: attacks in their order, cheapest and strongest first.
+        eps: perturbation budget, or one per sample (N,).
+        seed: of the samples' random streams.
+        batch_size: samples of a pass; None: what suits the device.
+        precision: of the attacks; "bf16" is faster, and computes what is near a decision boundary in fp32. Who is broken
+            is always decided in fp32.
+        state_dir: where finished batches are kept; None: nowhere.
+        progress: called with (attack, samples done, samples to do) at an attack's start and after each batch.
+
+    Raises:
+        AttackError: an attack returned an illegal batch, or the model NaN.
+        UserError: ``state_dir`` holds another evaluation.
+    """
+    state = _State(state_dir)
+    state.claim(lambda: _fingerprint(model, x, y, suite, eps, seed, precision))
+    crews: dict[str, Crew] = {}
+    judging = CountedModel(prepared(model))
+    for mode in sorted({"eval", *(spec.model_mode for _, spec in suite.attacks)}):
+        counted = judging if mode == "eval" else CountedModel(prepared(model, train=True))
+        attacked: nn.Module = counted
+        exact = counted.model
+        if precision == "bf16" and isinstance(exact, nn.Module):
+            attacked = MixedPrecision(CountedModel(Bfloat16(exact)), counted)
+        crews[mode] = Crew(Watched(attacked))
+    counters = [counter for crew in crews.values() for counter in crew.counters]
+    judge = Watched(judging)
+    batch_size = batch_size or default_batch_size(model, x)
+    device = device_of(judge, x)
+
+    x_adv = x.clone()
+    outcomes: list[Outcome] = []
+    standing = torch.ones(len(x), dtype=torch.bool)
+    stages: list[tuple[str, AttackSpec | None]] = [(CLEAN, None), *suite.attacks]
+    for order, (name, spec) in enumerate(stages):
+        record = _Record(state, f"{order:02d}-{name}", x_adv)
+        pieces = batches((standing & ~record.attempted).nonzero().squeeze(1), batch_size)
+        if progress is not None and pieces:
+            progress(name, int((record.attempted & standing).sum()), int(standing.sum()))
+        for batch in pieces:
+            for counter in counters:
+                counter.reset()
+            started = time.perf_counter()
+            found, labels = x[batch], y[batch]
+            if spec is not None:
+                threat = ThreatModel(spec.norm, eps, spec.bounds).select(batch)
+                found = crews[spec.model_mode].craft(found, labels, spec, threat, seed, batch).to(x)
+            wrong = misclassified(predict(judge, found.to(device)), labels.to(device)).cpu()
+            judge.refuse(name)
+            record.add(
+                batch,
+                wrong,
+                found,
+                {
+                    "seconds": time.perf_counter() - started,
+                    "forwards": sum(counter.forwards for counter in counters),
+                    "backwards": sum(counter.backwards for counter in counters),
+                },
+            )
+            if progress is not None:
+                progress(name, int(record.attempted.sum()), int(standing.sum()))
+        outcomes.append(record.outcome(name, spec))
+        standing = standing & ~outcomes[-1].broken
+
+    result = SuiteResult(suite.name, eps, seed, precision, tuple(outcomes), x_adv)
+    first = slice(0, batch_size)
+    signs = flags.of_model(judge, x[first].to(device), y[first].to(device)) | flags.of_outcomes(result.outcomes)
+    return replace(result, flags=signs)
+
+
+class _State:
+    """The folder of an evaluation that can be resumed; without a folder nothing is kept.
+
+    ``evaluation.json`` says whose it is; ``<stage>/<number>.safetensors`` are finished batches.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+
+    def claim(self, describe_evaluation: Callable[[], dict[str, Any]]) -> None:
+        """Write who we are, or refuse to go on with what another evaluation left."""
+        if self.folder is None:
+            return
+        path, wanted = self.folder / "evaluation.json", describe_evaluation()
+        if not path.exists():
+            atomic.write_json(path, wanted)
+            return
+        try:
+            found = json.loads(path.read_text())
+        except ValueError:
+            raise CorruptFile(f"'{path}' is not JSON. Delete the folder '{self.folder}' and evaluate again.") from None
+        for key, value in wanted.items():
+            if found.get(key) != value:
+                raise UserError(
+                    f"the state in '{self.folder}' is of another evaluation: '{key}' was {found.get(key)!r} and is "
+                    f"now {value!r}. Delete the folder or name another one."
+                )
+
+    def files(self, stage: str) -> list[Path]:
+        """Finished batches of a stage, in their order."""
+        return [] if self.folder is None else sorted((self.folder / stage).glob("*.safetensors"))
+
+
+class _Record:
+    """What is known of one stage: which samples it ran on, which it broken, what it cost."""
+
+    def __init__(self, state: _State, stage: str, x_adv: Tensor) -> None:
+        self.state, self.stage, self.x_adv = state, stage, x_adv
+        self.attempted = torch.zeros(len(x_adv), dtype=torch.bool)
+        self.broken = torch.zeros(len(x_adv), dtype=torch.bool)
+        self.cost: dict[str, float] = {"seconds": 0.0, "forwards": 0, "backwards": 0}
+        self.files = state.files(stage)
+        for path in self.files:
+            tensors, metadata = checkpoints.load(path)
+            self._note(tensors["batch"], tensors["broken"], tensors["x_adv"], metadata)
+
+    def add(self, batch: Tensor, wrong: Tensor, found: Tensor, cost: dict[str, float]) -> None:
+        """A batch is done: on the disk first, if there is a folder."""
+        found = found[wrong.to(found.device)]
+        if self.state.folder is not None:
+            path = self.state.folder / self.stage / f"{len(self.files):06d}.safetensors"
+            checkpoints.save(path, {"batch": batch, "broken": wrong, "x_adv": found}, cost)
+            self.files.append(path)
+        self._note(batch, wrong, found, cost)
+
+    def _note(self, batch: Tensor, wrong: Tensor, found: Tensor, cost: Mapping[str, float]) -> None:
+        self.attempted[batch] = True
+        self.broken[batch[wrong]] = True
+        self.x_adv[batch[wrong]] = found.to(self.x_adv)
+        for key in self.cost:
+            self.cost[key] += cost[key]
+
+    def outcome(self, name: str, spec: AttackSpec | None) -> Outcome:
+        """The finished stage."""
+        cost = self.cost
+        return Outcome(
+            name, spec, self.attempted, self.broken, cost["seconds"], int(cost["forwards"]), int(cost["backwards"])
+        )
+
+
+def _fingerprint(
+    model: Classifier, x: Tensor, y: Tensor, suite: Suite, eps: float | Tensor, seed: int, precision: Precision
+) -> dict[str, Any]:
+    """Everything that determines the result, as JSON."""
+    weights = model.state_dict() if isinstance(model, nn.Module) else {}
+    return {
+        "suite": suite.name,
+        "attacks": [[name, spec.model_dump(mode="json", exclude={"about"})] for name, spec in suite.attacks],
+        "eps": checkpoints.content_hash({"eps": eps}) if isinstance(eps, Tensor) else repr(eps),
+        "seed": seed,
+        "precision": precision,
+        "data": checkpoints.content_hash({"x": x, "y": y}),
+        "model": checkpoints.content_hash(weights),
+    }
+
+
+def to_robustbench(
+    result: SuiteResult,
+    *,
+    dataset: str,
+    architecture: str,
+    name: str,
+    authors: str = "",
+    venue: str = "",
+    link: str = "",
+    additional_data: bool = False,
+    forward_passes: int = 1,
+) -> dict[str, Any]:
+    """The result in the field names of RobustBench's model_info/<dataset>/<norm>/<id>.json (percentages are strings).
+
+    ``autoattack_acc`` is given only for a suite named ``autoattack``; any other suite's number is ``<suite>_acc``,
+    since it must not be taken for AutoAttack's. ``unreliable`` is true when a flag is raised.
+    """
+    radius = "per sample" if isinstance(result.eps, Tensor) else pretty(result.eps)
+    return {
+        "link": link,
+        "name": name,
+        "authors": authors,
+        "additional_data": additional_data,
+        "number_forward_passes": forward_passes,
+        "dataset": dataset,
+        "venue": venue,
+        "architecture": architecture,
+        "eps": radius,
+        "clean_acc": f"{result.clean_accuracy:.2f}",
+        f"{result.suite}_acc": f"{result.robust_accuracy:.2f}",
+        "unreliable": flags.unreliable(result.flags),
+    }

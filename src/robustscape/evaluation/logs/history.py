@@ -1,0 +1,59 @@
+"""What a run logged after every epoch: columns of its history.csv as rows, and the wall time of training.
+
+Nothing is measured here. Cost: none.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from robustscape.errors import unknown
+
+if TYPE_CHECKING:
+    from robustscape.evaluation.trained_run import TrainedRun
+
+
+def history(
+    run: TrainedRun, *, columns: list[str] | None = None, units: dict[str, str] | None = None
+) -> list[dict[str, Any]]:
+    """A row an epoch and column.
+
+    Args:
+        run: the trained run.
+        columns: of history.csv (losses in nats, accuracies in percent, the recipe's probes), or ``seconds``: wall time of
+            training up to the end of the epoch, probes aside; None: all of them.
+        units: unit by column, where it is not obvious.
+
+    Returns:
+        Rows with epoch, metric (the column), value, unit. Epochs at which a probe was not measured have no row.
+
+    Raises:
+        ConfigError: the run has no such column.
+    """
+    table = pd.read_csv(run.path / "history.csv")
+    seconds = json.loads((run.path / "run.json").read_text())["epoch_seconds"]
+    table["seconds"] = list(itertools.accumulate(seconds))
+    known = {"lr": "1", "eps": "1", "train_loss": "nats", "seconds": "seconds", **(units or {})}
+    wanted = columns or [column for column in table.columns if column != "epoch"]
+    for column in wanted:
+        if column not in table:
+            raise unknown("column of history.csv", column, list(table.columns))
+    return [
+        {"epoch": int(row["epoch"]), "metric": column, "value": float(row[column]), "unit": unit_of(run, column, known)}
+        for _, row in table.iterrows()
+        for column in wanted
+        if pd.notna(row[column])
+    ]
+
+
+def unit_of(run: TrainedRun, column: str, known: dict[str, str]) -> str:
+    """The unit of a column: the study's, or percent for the probe and trace that are percentages."""
+    if column in known:
+        return known[column]
+    recipe = run.config["recipe"]
+    named = {**recipe["probes"], **recipe["traces"]}.get(column, {}).get("name")
+    return "percent" if named in ("accuracy", "error") else "1"

@@ -1,0 +1,43 @@
+"""Error and loss of both splits over training, as a run logged them (liu2020 figure 1). Nothing is measured here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from robustscape.errors import unknown
+from robustscape.evaluation.trained_run import TrainedRun
+
+#: metric, split, column of history.csv, unit
+COLUMNS = (
+    ("error", "train", "train_accuracy", "percent"),
+    ("error", "test", "test_accuracy", "percent"),
+    ("loss", "train", "train_loss", "nats"),
+    ("loss", "test", "test_loss", "nats"),
+)
+
+
+def training_curves(run: TrainedRun) -> list[dict[str, Any]]:
+    """Rows error (percent) and loss (nats) by epoch and split, and generalization_gap: the last test minus train error.
+
+    Args:
+        run: the trained run; its recipe has the probes train_accuracy, test_accuracy and test_loss. The training loss is
+            the mean over the epoch's updates, in train mode.
+
+    Raises:
+        ConfigError: the run logged no such column.
+    """
+    table = pd.read_csv(run.path / "history.csv")
+    rows: list[dict[str, Any]] = []
+    last: dict[str, float] = {}
+    for metric, split, column, unit in COLUMNS:
+        if column not in table:
+            raise unknown("column of history.csv", column, list(table.columns))
+        for epoch, value in table[["epoch", column]].dropna().itertuples(index=False):
+            number = 100.0 - value if metric == "error" else float(value)
+            rows.append({"epoch": int(epoch), "split": split, "metric": metric, "value": number, "unit": unit})
+            if metric == "error":
+                last[split] = number
+    gap = {"epoch": None, "split": None, "metric": "generalization_gap", "value": last["test"] - last["train"]}
+    return [*rows, {**gap, "unit": "percentage_points"}]

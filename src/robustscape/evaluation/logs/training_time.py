@@ -1,0 +1,46 @@
+"""How long training took: of several runs, and as a ratio to the runs of one recipe (kim2023 tables 2.1, 2.2 and 3.6).
+
+Wall times of the epochs, probes aside, as run.json recorded them; of a run the median epoch, so that one slow minute of a shared
+machine does not count. The only measurement that is not the same on every repetition of the training.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from typing import Any
+
+from robustscape.errors import UserError
+from robustscape.evaluation._adversarial_method import method_columns
+from robustscape.evaluation.trained_run import TrainedRun
+
+
+def training_time(runs: list[TrainedRun], *, reference: str) -> list[dict[str, Any]]:
+    """Rows for each run: train_time (hour), seconds_per_epoch, time_per_iteration (second), and time_ratio to ``reference``.
+
+    Args:
+        runs: trained runs.
+        reference: name of the recipe whose mean over its runs is 1.
+
+    Raises:
+        UserError: no run has that recipe.
+    """
+    seconds = {id(run): json.loads((run.path / "run.json").read_text())["epoch_seconds"] for run in runs}
+    epoch = {key: statistics.median(values) for key, values in seconds.items()}
+    known = [epoch[id(run)] for run in runs if run.config["recipe"]["name"] == reference]
+    if not known:
+        raise UserError(f"no run of the comparison has the recipe '{reference}', which times are to be relative to.")
+    rows: list[dict[str, Any]] = []
+    for run in runs:
+        recipe = run.config["recipe"]
+        updates = math.ceil(len(run.train.y) / (recipe["batch_size"] or len(run.train.y)))
+        values = {
+            "train_time": (sum(seconds[id(run)]) / 3600, "hour"),
+            "seconds_per_epoch": (epoch[id(run)], "seconds"),
+            "time_per_iteration": (epoch[id(run)] / updates, "second"),
+            "time_ratio": (epoch[id(run)] / statistics.fmean(known), "1"),
+        }
+        shared = {**run.names, **method_columns(run), "epochs": len(seconds[id(run)]), "reference": reference}
+        rows += [{**shared, "metric": metric, "value": value, "unit": unit} for metric, (value, unit) in values.items()]
+    return rows

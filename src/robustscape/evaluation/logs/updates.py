@@ -1,0 +1,57 @@
+"""What a run recorded at single updates: columns of its updates.csv as rows. Nothing is measured here. Cost: none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import pandas as pd
+from pydantic import Field
+
+from robustscape.errors import MissingData, unknown
+from robustscape.evaluation.logs.history import unit_of
+
+if TYPE_CHECKING:
+    from robustscape.evaluation.trained_run import TrainedRun
+
+
+def updates(
+    run: TrainedRun,
+    *,
+    columns: list[str] | None = None,
+    smooth: Annotated[int, Field(ge=1)] = 1,
+) -> list[dict[str, Any]]:
+    """A row an update and column.
+
+    Args:
+        run: the trained run; its recipe must have ``traces``.
+        columns: of updates.csv; None: all of them.
+        smooth: running mean over so many updates, within a window.
+
+    Returns:
+        Rows with update (counted from 1), window (``first`` or ``last``: which stretch of training; an update in both has two
+        rows), metric, value, unit.
+
+    Raises:
+        MissingData: the run recorded no updates.
+        ConfigError: it recorded no such column.
+    """
+    path = run.path / "updates.csv"
+    if not path.exists():
+        raise MissingData(f"{path} is not there; give the recipe 'traces'.")
+    table, wanted = pd.read_csv(path), run.config["recipe"]["traced_updates"]
+    total = int(table["update"].max())
+    windows = {"first": table[table["update"] <= (wanted["first"] or total)]}
+    if wanted["last"]:
+        windows["last"] = table[table["update"] > total - wanted["last"]]
+    rows = []
+    for column in columns or [column for column in table.columns if column not in ("update", "epoch")]:
+        if column not in table:
+            raise unknown("column of updates.csv", column, list(table.columns))
+        unit = unit_of(run, column, {})
+        for window, part in windows.items():
+            values = part[column].rolling(smooth, min_periods=1).mean()
+            rows += [
+                {"update": int(update), "window": window, "metric": column, "value": float(value), "unit": unit}
+                for update, value in zip(part["update"], values, strict=True)
+            ]
+    return rows

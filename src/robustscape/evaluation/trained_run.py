@@ -1,0 +1,141 @@
+"""A trained run, loaded: what every measurement takes, and the columns by which a row says how it was attacked."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from robustscape.config.attacks import AttackSpec
+from robustscape.data import Split
+from robustscape.data import load as load_data
+from robustscape.devices import memory_format
+from robustscape.errors import CorruptFile, MissingData, unknown
+from robustscape.models import build
+from robustscape.storage import checkpoints
+from robustscape.storage.run_files import WEIGHTS
+
+SPLITS: tuple[Literal["train"], Literal["test"]] = ("train", "test")
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A model in eval mode with its data, on one device."""
+
+    model: nn.Module
+    train: Split
+    test: Split
+    device: torch.device
+    eps: float
+    seed: int
+    num_classes: int
+    path: Path
+    config: dict[str, Any]
+    checkpoint: str
+    """Content hash of the weights."""
+    state: Path | None = None
+    """Folder where a long measurement may keep what it has done, so that it can resume; None: nowhere."""
+
+    @property
+    def name(self) -> str:
+        """Its folder below ``models/``: data set, architecture, recipe, eps and seed."""
+        return "/".join(self.path.parts[-5:])
+
+    @property
+    def names(self) -> dict[str, Any]:
+        """What a row of a comparison says of the run it speaks of."""
+        named = {key: self.config[key]["name"] for key in ("dataset", "architecture", "recipe")}
+        return {**named, "eps": self.eps, "seed": self.seed}
+
+    def attack_eps(self, eps: float | Literal["run"]) -> float:
+        """An attack's perturbation budget: a number, or the run's own."""
+        return self.eps if eps == "run" else float(eps)
+
+    def subset(self, split: Literal["train", "test"], samples: int | None) -> tuple[Tensor, Tensor]:
+        """Inputs (n, ...) and labels (n,) of the first ``samples`` of a split, or of all of it."""
+        return (self.train if split == "train" else self.test).first(samples)
+
+    def kept(self, fraction: float) -> dict[str, torch.Tensor]:
+        """The state dict after a fraction of training, one of those that the recipe's ``keep`` names.
+
+        Raises:
+            ConfigError: the recipe keeps no such weights.
+        """
+        recipe = self.config["recipe"]
+        if fraction not in recipe["keep"]:
+            raise unknown(f"fraction kept by recipe {recipe['name']}", str(fraction), map(str, recipe["keep"]))
+        file = f"epoch{max(1, round(fraction * recipe['epochs']))}.safetensors"
+        return checkpoints.load(self.path / file, self.device)[0]
+
+
+def settings(attack: AttackSpec) -> dict[str, Any]:
+    """The parameters of an attack that every row should carry; Auto-PGD's iterations are its steps."""
+    found = {key: attack.parameters.get(key) for key in ("steps", "restarts", "step_size", "rel_step_size")}
+    return found | {"steps": found["steps"] or attack.parameters.get("iterations")}
+
+
+def columns(attack: AttackSpec, eps: float, split: str | None, samples: int | None) -> dict[str, Any]:
+    """The protocol columns of a row: attack, norm, radius, steps, range, mode of batch normalisation, samples."""
+    return {
+        "attack": attack.attack,
+        "norm": attack.norm,
+        "attack_eps": eps,
+        **settings(attack),
+        "clip": attack.bounds is not None,
+        "model_mode": attack.model_mode,
+        "split": split,
+        "samples": samples,
+    }
+
+
+def load_run(
+    folder: Path, data_folder: Path, device: torch.device, weights: str = "selected", state: Path | None = None
+) -> TrainedRun:
+    """Load the run in ``folder`` and its data set.
+
+    ``weights`` is "selected" (the epoch the recipe chose) or "last".
+
+    Raises:
+        MissingData: there is no finished run.
+        CorruptFile: a file is damaged, or the weights are not those that run.json describes.
+    """
+    try:
+        record = json.loads((folder / "run.json").read_text())
+    except FileNotFoundError:
+        raise MissingData(f"there is no finished run in {folder}; train it first (robustscape train).") from None
+    except ValueError:
+        raise CorruptFile(f"{folder / 'run.json'} is not JSON; delete it and train the run again.") from None
+    config = record["config"]
+    train, test, card = load_data(data_folder, device)
+    file = WEIGHTS[weights]
+    tensors, metadata = checkpoints.load(folder / file, device)
+    if metadata["sha256"] != record["checkpoints"][file]:
+        raise CorruptFile(f"{folder / file} does not belong to the run.json beside it.")
+    model = build_model(config, card).to(device)
+    model.load_state_dict(tensors)
+    model.to(memory_format=memory_format(config["recipe"]["memory_format"]))  # type: ignore[call-overload]
+    model.eval()
+    return TrainedRun(
+        model=model,
+        train=train,
+        test=test,
+        device=device,
+        eps=config["eps"],
+        seed=config["seed"],
+        num_classes=card["num_classes"],
+        path=folder,
+        config=config,
+        checkpoint=metadata["sha256"],
+        state=state,
+    )
+
+
+def build_model(config: dict[str, Any], card: dict[str, Any]) -> nn.Module:
+    """An untrained model of a run's architecture for a data set's shape, normalisation first."""
+    entry = config["architecture"]
+    mean, std = (card["mean"], card["std"]) if entry["normalisation"] == "dataset" else (None, None)
+    return build(entry["architecture"], entry["parameters"], card["shape"], card["num_classes"], mean, std)

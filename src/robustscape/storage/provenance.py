@@ -1,0 +1,254 @@
+"""Where a number comes from: versions of code, configuration, data and machine (contracts 3 and 4). Imports no torch.
+
+A code version is a hash of syntax trees, so that comments, docstrings and layout do not count, and of everything the
+package would import, so that a change three modules away does.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from robustscape import __version__
+
+PACKAGE = Path(__file__).parents[1]
+
+#: Packages whose version may change a number.
+_PACKAGES = ("torch", "torchvision", "torchaudio", "numpy", "scipy", "pandas", "scikit-learn", "safetensors")
+
+#: Modules that decide no number by themselves: what they find or validate is hashed as configuration or as the module found, and
+#: how a file is written or a sentence worded changes no result. Without this a word in an error would train everything again.
+_PLUMBING = {f"{PACKAGE.name}.{module}" for module in ("storage.atomic", "catalog", "config.base", "errors")}
+
+# Set by git within hooks; they would point its commands to another checkout.
+_HOOK_VARIABLES = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"}
+
+
+# -- code --------------------------------------------------------------------------------------------------------------
+
+
+def code_version(*modules: str, root: Path = PACKAGE) -> str:
+    """SHA-256 of the code that importing ``modules`` would load from the package in the folder ``root``.
+
+    Followed are import statements, inside functions too, but not those under ``if TYPE_CHECKING``, which never run, nor into
+    ``_PLUMBING``. Names loaded through the catalog are configuration: give their modules as well. A process sees every file
+    as it was when it first read it, so all jobs of a plan have the same code.
+
+    Args:
+        modules: dotted names, such as "robustscape.training.loop".
+        root: folder of the package; its name is the package's.
+    """
+    return _code_version(tuple(sorted(set(modules))), root)
+
+
+@functools.cache
+def _code_version(modules: tuple[str, ...], root: Path) -> str:
+    reached: dict[str, str] = {}
+    waiting = list(modules)
+    for name in modules:
+        if name.split(".")[0] != root.name or not _file(root, name):
+            raise ModuleNotFoundError(f"there is no module '{name}' in {root.name}")
+    while waiting:
+        name = waiting.pop()
+        if name in _PLUMBING:
+            continue
+        path = _file(root, name)
+        if name not in reached and path is not None:
+            reached[name], imported = _read(path, name)
+            waiting += (n for n in imported if n.split(".")[0] == root.name)
+        parent = name.rpartition(".")[0]
+        if parent and parent not in reached:  # importing a.b runs a/__init__.py first
+            waiting.append(parent)
+    return hashlib.sha256(json.dumps(sorted(reached.items())).encode()).hexdigest()
+
+
+@functools.cache
+def _file(root: Path, module: str) -> Path | None:
+    """The file of a module; None for a folder without ``__init__.py`` and for names that are no modules."""
+    base = root.joinpath(*module.split(".")[1:])
+    candidates = (base / "__init__.py", base.parent / f"{base.name}.py")
+    return next((path for path in candidates if path.is_file()), None)
+
+
+@functools.cache
+def _read(path: Path, module: str) -> tuple[str, tuple[str, ...]]:
+    """Digest of a module's syntax tree, and the names it may import."""
+    tree = ast.parse(path.read_bytes(), filename=path.name)
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    pieces: list[str] = []
+    _spell(tree, pieces)
+    return hashlib.sha256("\n".join(pieces).encode()).hexdigest(), tuple(sorted(set(_imports(tree, package))))
+
+
+def _spell(node: ast.AST, pieces: list[str]) -> None:
+    """Append a spelling of a tree that is the same in every Python: ``ast.dump`` changes with the version.
+
+    Empty fields are left out (new versions add optional ones), and so are strings that stand alone, as docstrings do.
+    """
+    pieces.append(type(node).__name__)
+    if isinstance(node, ast.Constant):
+        pieces.append(f"{type(node.value).__name__} {node.value!r}")
+        return
+    for field in node._fields:
+        value = getattr(node, field, None)
+        if field == "ctx" or value is None or value == []:
+            continue
+        pieces.append(f".{field}")
+        if isinstance(value, ast.AST):
+            _spell(value, pieces)
+        elif isinstance(value, list):
+            for item in value:
+                if isinstance(item, ast.AST):
+                    if not _is_idle(item, node):
+                        _spell(item, pieces)
+                else:
+                    pieces.append(repr(item))
+        else:
+            pieces.append(repr(value))
+    pieces.append("/")
+
+
+def _is_idle(node: ast.AST, parent: ast.AST) -> bool:
+    """A docstring, or the empty text that Python 3.12 finds between two parts of an f-string."""
+    if isinstance(parent, ast.JoinedStr):
+        return isinstance(node, ast.Constant) and node.value == ""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _imports(node: ast.AST, package: str) -> Iterator[str]:
+    """Dotted names that the import statements below ``node`` may load; some are names in modules, not modules."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            yield from (alias.name for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            parents = package.split(".")
+            prefix = parents[: len(parents) - child.level + 1] if child.level else []
+            source = ".".join([*prefix, *([child.module] if child.module else [])])
+            yield source
+            yield from (f"{source}.{alias.name}" for alias in child.names)
+        elif isinstance(child, ast.If) and ast.unparse(child.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            for other in child.orelse:
+                yield from _imports(ast.Module([other], []), package)
+        else:
+            yield from _imports(child, package)
+
+
+# -- files and configuration -------------------------------------------------------------------------------------------
+
+
+def file_hash(path: str | Path) -> str:
+    """SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def config_hash(config: Any) -> str:
+    """SHA-256 of a configuration as canonical JSON: the order of keys does not count, tuples are lists.
+
+    Raises:
+        TypeError: something in it is not data.
+    """
+    return hashlib.sha256(json.dumps(plain(config), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def plain(config: Any) -> Any:
+    """A configuration as JSON-ready values; pydantic models as their fields, paths as text."""
+    if hasattr(config, "model_dump"):
+        return config.model_dump(mode="json")
+    if isinstance(config, dict):
+        return {str(key): plain(value) for key, value in config.items()}
+    if isinstance(config, list | tuple):
+        return [plain(value) for value in config]
+    if isinstance(config, Path):
+        return config.as_posix()
+    if config is None or isinstance(config, bool | int | float | str):
+        return config
+    raise TypeError(f"a {type(config).__name__} is not configuration: {config!r}")
+
+
+# -- machine -----------------------------------------------------------------------------------------------------------
+
+
+def environment() -> dict[str, Any]:
+    """What ran: versions, processor, commit, and how torch was set up. No names of machines, users or folders.
+
+    The GPU is the one this process has used, None if none; torch's settings are None if it was not imported.
+    """
+    return {**_machine(), **_commit(PACKAGE), **_settings()}
+
+
+@functools.cache
+def _machine() -> dict[str, Any]:
+    return {
+        "robustscape": __version__,
+        "python": platform.python_version(),
+        **{name: _version(name) for name in _PACKAGES},
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cpu": _cpu(),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _cpu() -> str:
+    """The processor's model, as the system spells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _settings() -> dict[str, Any]:
+    """What of the process's set-up may change numbers (contract 10)."""
+    torch: Any = sys.modules.get("torch")
+    used = torch is not None and torch.cuda.is_initialized()
+    return {
+        "gpu": torch.cuda.get_device_name() if used else None,
+        "cuda": torch.version.cuda if used else None,
+        "threads": torch.get_num_threads() if torch else None,
+        "deterministic": torch.are_deterministic_algorithms_enabled() if torch else None,
+        "tf32": torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32 if torch else None,
+    }
+
+
+@functools.cache
+def _commit(folder: Path) -> dict[str, Any]:
+    """Commit of the checkout the package belongs to, and whether anything in it differs; None where there is none."""
+    # A package installed inside somebody's checkout (in a virtual environment) is not part of it.
+    if not _git(folder, "ls-files", "--", "errors.py"):
+        return {"commit": None, "dirty": None}
+    return {"commit": _git(folder, "rev-parse", "HEAD") or None, "dirty": bool(_git(folder, "status", "--porcelain"))}
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    """Output of a git command, empty if it fails."""
+    variables = {key: value for key, value in os.environ.items() if key not in _HOOK_VARIABLES}
+    try:
+        result = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            env=variables,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return result.stdout.strip() if result.returncode == 0 else ""

@@ -1,0 +1,72 @@
+"""kanai2022, lemma 5: a worst input on the L2 sphere is smooth too; the bordered Hessian gives its Jacobian."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from robustscape.theory.logistic import farthest
+from robustscape.theory.rows import row
+
+
+def lemma_5(
+    *,
+    inputs: Annotated[int, Field(ge=2)] = 4,
+    weights: Annotated[int, Field(ge=1)] = 3,
+    eps: Annotated[float, Field(gt=0)] = 0.3,
+    draws: Annotated[int, Field(ge=1)] = 200,
+    seed: int = 0,
+) -> list[dict[str, Any]]:
+    """l = x.B theta on ||x|| = eps is greatest at x' = eps B theta/||B theta||, with multiplier ||B theta||/eps.
+
+    With the Lagrangian l - lambda (||x||^2 - eps^2)/2, d(lambda, x')/dtheta = -H^-1 [0; grad_theta grad_x l] and
+    H = [[0, -x'^T], [-x', grad_x^2 l - lambda I]]. Against the Jacobian of the closed form, and the bound ||B||/c with c the
+    least singular value of H.
+
+    Args:
+        inputs: dimension of x.
+        weights: dimension of theta.
+        eps: radius.
+        draws: random weights.
+        seed: of B and the weights.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    b = torch.randn(inputs, weights, generator=generator, dtype=torch.float64)
+    thetas = torch.randn(draws, weights, generator=generator, dtype=torch.float64)
+    protocol = {"inputs": inputs, "weights": weights, "eps": eps, "draws": draws, "seed": seed}
+    wrong, excess, slack = 0.0, 0.0, 0.0
+    for theta in thetas:
+        worst = _worst(b, theta, eps)
+        exact = torch.func.jacrev(lambda t: _worst(b, t, eps))(theta)
+        bordered = bordered_hessian(torch.zeros(inputs, inputs, dtype=b.dtype), worst, (b @ theta).norm() / eps)
+        mixed = torch.cat([torch.zeros(1, weights, dtype=b.dtype), b])
+        jacobian = -torch.linalg.solve(bordered, mixed)[1:]
+        c = torch.linalg.svdvals(bordered)[-1]
+        bound = torch.linalg.matrix_norm(b, 2) / c
+        wrong = max(wrong, farthest(jacobian, exact))
+        excess = max(excess, (torch.linalg.matrix_norm(exact, 2) - bound).item())
+        others = torch.randn(200, inputs, generator=generator, dtype=b.dtype)
+        others = eps * others / others.norm(dim=1, keepdim=True)
+        slack = max(slack, ((others - worst) @ b @ theta).max().item())
+    return [
+        row("lemma 5", "largest excess of another point's loss", slack, "<=", 0.0, tolerance=1e-12, **protocol),
+        row("lemma 5", "largest |bordered - closed Jacobian|", wrong, "==", 0.0, tolerance=1e-9, **protocol),
+        row("lemma 5", "largest excess of ||Jacobian|| over ||B||/c", excess, "<=", 0.0, tolerance=1e-9, **protocol),
+    ]
+
+
+def _worst(b: Tensor, theta: Tensor, eps: float) -> Tensor:
+    direction = b @ theta
+    return eps * direction / direction.norm()
+
+
+def bordered_hessian(curvature: Tensor, offset: Tensor, multiplier: Tensor) -> Tensor:
+    """[[0, -d^T], [-d, grad_x^2 l - lambda I]] with the offset d = x' - x."""
+    size = len(offset)
+    matrix = torch.zeros(size + 1, size + 1, dtype=offset.dtype)
+    matrix[0, 1:] = matrix[1:, 0] = -offset
+    matrix[1:, 1:] = curvature - multiplier * torch.eye(size, dtype=offset.dtype)
+    return matrix

@@ -1,0 +1,111 @@
+"""kanai2022, figure 1: how the worst input moves with the weights."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field
+from scipy.optimize import brentq
+
+from robustscape.theory.kanai2022._local_entropy import Array
+
+#: What the drawing shows; the work's values are lost. One weight of theta changes its sign in the second panel.
+CENTRE = np.array([0.0, 0.0])
+NEAR = np.array([1.0, 0.35]), np.array([1.0, 0.8])
+ACROSS = np.array([1.0, 0.25]), np.array([1.0, -0.25])
+#: Panels (b) and (c): l = -(x' - m).A (x' - m)/2, whose peak m moves with theta, first inside the ball, then beyond it.
+CURVATURE = np.array([[1.0, 0.35], [0.35, 0.6]])
+INSIDE = np.array([0.10, 0.02]), np.array([0.03, 0.13])
+BEYOND = np.array([0.52, 0.12]), np.array([0.30, 0.48])
+
+
+def movement(
+    *, eps: Annotated[float, Field(gt=0)] = 0.3, points: Annotated[int, Field(ge=3)] = 121
+) -> list[dict[str, Any]]:
+    """Paths in the plane of inputs, and the distances between the worst inputs of two weights.
+
+    Rows x_1 and x_2, the ``place``-th point of a ``shape`` of a ``panel``: (a) a linear model under L2 and under Linf attack;
+    (b) a peak of the loss inside the ball; (c) one beyond it, where the worst input lies on the sphere. Rows adversarial_
+    example_distance, weight_distance and their ratio for the pairs of (a), beside eps/theta_min, lemma 2's bound.
+
+    Args:
+        eps: radius.
+        points: of a curve.
+    """
+    turn = np.linspace(0, 2 * np.pi, points)
+    circle = CENTRE + eps * np.stack([np.cos(turn), np.sin(turn)], axis=1)
+    square = CENTRE + eps * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1], [-1, -1]])
+    rows: list[dict[str, Any]] = []
+    for panel, norm, pair in (
+        ("(a) L2, no weight changes sign", "L2", NEAR),
+        ("(a) L2, one weight changes sign", "L2", ACROSS),
+        ("(a) L∞, no weight changes sign", "Linf", NEAR),
+        ("(a) L∞, one weight changes sign", "Linf", ACROSS),
+    ):
+        ends = [worst_input(theta, eps, norm) for theta in pair]
+        shares = np.linspace(0, 1, points)[:, None]
+        way = [worst_input(theta, eps, norm) for theta in (1 - shares) * pair[0] + shares * pair[1]]
+        rows += _shape(panel, "ball", circle if norm == "L2" else square)
+        rows += _shape(panel, "x'(θ) on the way", np.array(way)) + _ends(panel, ends)
+        rows += _distances(panel, norm, eps, pair, ends)
+    for panel, peaks in (("(b) peak inside the ball", INSIDE), ("(c) peak beyond the ball", BEYOND)):
+        shares = np.linspace(0, 1, points)[:, None]
+        way = [highest(peak, eps) for peak in (1 - shares) * peaks[0] + shares * peaks[1]]
+        rows += _shape(panel, "ball", circle)
+        for number, peak in enumerate(peaks, 1):
+            at = highest(peak, eps)
+            drop = 0.06 if panel.startswith("(b)") else float(np.sqrt((at - peak) @ CURVATURE @ (at - peak)))
+            rows += _shape(panel, f"level of the loss at θ{number}", peak + drop * _ellipse(turn))
+        rows += _shape(panel, "x'(θ) on the way", np.array(way)) + _ends(panel, [highest(p, eps) for p in peaks])
+    return rows
+
+
+def worst_input(theta: Array, eps: float, norm: str) -> Array:
+    """x' = x - y eps theta/||theta|| (L2), x - y eps sign(theta) (Linf), for y = -1, so that it moves along theta."""
+    return np.asarray(CENTRE + eps * (theta / np.linalg.norm(theta) if norm == "L2" else np.sign(theta)))
+
+
+def highest(peak: Array, eps: float) -> Array:
+    """The point of the ball where -(x - m).A (x - m)/2 is greatest: m, or on the sphere (A + lambda I) x = A m."""
+    if np.linalg.norm(peak) <= eps:
+        return peak
+
+    def excess(multiplier: float) -> float:
+        return float(np.linalg.norm(np.linalg.solve(CURVATURE + multiplier * np.eye(2), CURVATURE @ peak)) - eps)
+
+    multiplier = brentq(excess, 0.0, 1e3, xtol=1e-14)
+    return np.asarray(np.linalg.solve(CURVATURE + multiplier * np.eye(2), CURVATURE @ peak))
+
+
+def _ellipse(turn: Array) -> Array:
+    """{v : v.A v = 1}."""
+    return np.asarray(np.linalg.solve(np.linalg.cholesky(CURVATURE).T, np.stack([np.cos(turn), np.sin(turn)])).T)
+
+
+def _shape(panel: str, shape: str, path: Array) -> list[dict[str, Any]]:
+    return [
+        {"panel": panel, "shape": shape, "place": place, "metric": metric, "value": value, "unit": "1"}
+        for place, point in enumerate(np.atleast_2d(path).tolist())
+        for metric, value in zip(("x_1", "x_2"), point, strict=True)
+    ]
+
+
+def _ends(panel: str, ends: list[Array]) -> list[dict[str, Any]]:
+    return [row for number, end in enumerate(ends, 1) for row in _shape(panel, f"x'(θ{number})", end)]
+
+
+def _distances(panel: str, norm: str, eps: float, pair: tuple[Array, Array], ends: list[Array]) -> list[dict[str, Any]]:
+    moved, apart = float(np.linalg.norm(ends[0] - ends[1])), float(np.linalg.norm(pair[0] - pair[1]))
+    least = min(float(np.linalg.norm(theta)) for theta in pair)
+    found = {
+        "adversarial_example_distance": moved,
+        "weight_distance": apart,
+        "ratio": moved / apart,
+        "bound": eps / least,
+        "jump": 2 * eps,
+    }
+    return [
+        {"panel": panel, "shape": None, "place": None, "norm": norm, "metric": metric, "value": value, "unit": "1"}
+        for metric, value in found.items()
+    ]

@@ -1,0 +1,1 @@
+"""Theorems and toys of kim2023."""

@@ -1,0 +1,82 @@
+"""Rows of pictures: what is drawn (grids, paths, arrows) and the numbers that claims read, in one tidy table.
+
+A drawn row has ``view`` (which figure), ``panel`` (empty: all of them), ``layer`` (how the figure ``planes`` draws it),
+``method`` (colour), ``point`` (its place in the order), coordinates ``x``, ``y``, extents ``dx``, ``dy``, a ``text``, and
+``value`` of ``metric`` there. Drawn numbers are rounded to six digits, far below what a picture shows.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robustscape.theory.kim2023._toys import Array
+
+Rows = list[dict[str, Any]]
+#: Columns that say how a row was made.
+Protocol = dict[str, Any]
+Layer = Literal[
+    "surface", "region", "flow", "path", "point", "arrow", "scatter", "curve", "dots", "band", "level", "label"
+]
+
+
+def drawn(
+    view: str,
+    layer: Layer,
+    x: Any,
+    y: Any,
+    value: Any = 0.0,
+    *,
+    panel: str | None = None,
+    method: str | None = None,
+    metric: str = "loss",
+    dx: Any = None,
+    dy: Any = None,
+    text: str | None = None,
+    unit: str = "1",
+    **protocol: Any,
+) -> Rows:
+    """One row a point; scalars are broadcast over the points. ``point`` is given by ``numbered``."""
+    numbers = {"x": x, "y": y, "value": value, "dx": dx, "dy": dy}
+    sizes = [np.size(number) for number in numbers.values() if number is not None]
+    size = 0 if 0 in sizes else max(sizes)
+    columns = {
+        key: [] if size == 0 else np.broadcast_to(np.asarray(number, float).ravel(), size).tolist()
+        for key, number in numbers.items()
+        if number is not None
+    }
+    common = {"view": view, "panel": panel, "layer": layer, "method": method, "metric": metric, "unit": unit}
+    if text is not None:
+        common["text"] = text
+    return [
+        {**common, **{key: float(f"{values[i]:.6g}") for key, values in columns.items()}, **protocol}
+        for i in range(size)
+    ]
+
+
+def outcome(view: str, metric: str, value: float, *, method: str | None = None, unit: str = "1", **more: Any) -> Rows:
+    """A number that is not drawn, in full precision."""
+    return [{"view": view, "method": method, "metric": metric, "value": float(value), "unit": unit, **more}]
+
+
+def surface(view: str, function: Any, x: Array, y: Array, **more: Any) -> Rows:
+    """A function over the grid ``x`` by ``y``."""
+    across, up = np.meshgrid(x, y)
+    return drawn(view, "surface", across, up, function(across, up), **more)
+
+
+def numbered(rows: Rows) -> Rows:
+    """``rows`` with ``point`` counted within each view; rows that are not drawn get none."""
+    counts: dict[str, int] = {}
+    for row in rows:
+        if "layer" in row:
+            row["point"] = counts.setdefault(row["view"], 0)
+            counts[row["view"]] += 1
+    return rows
+
+
+def thinned(length: int, most: int) -> NDArray[np.int64]:
+    """Indices of at most ``most`` of ``length`` entries, evenly spread, both ends among them."""
+    return np.unique(np.linspace(0, length - 1, min(length, most)).round().astype(int))

@@ -1,0 +1,129 @@
+"""kim2023, theorem 4.3 as a picture: how far SGD and SAM spread from a saddle, closed form and Monte Carlo."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field
+
+from robustscape.theory.kim2023._diffusion import (
+    displacement,
+    drift,
+    sampling_error,
+    simulate,
+    simulate_momentum,
+    variance,
+)
+from robustscape.theory.kim2023._scene import Protocol, Rows, drawn, numbered, outcome
+
+#: Panel -> eigenvalue, rho and the last time drawn. SAM escapes the first saddle, and the second, with rho > 1 / |lambda|,
+#: holds it.
+PANELS: dict[str, tuple[float, float, float]] = {
+    "(a) escape, λ = −1, ρ = 0.5": (-1.0, 0.5, 1.5),
+    "(b) capture, λ = −1, ρ = 1.5": (-1.0, 1.5, 1.5),
+    "(c) valley, λ = 1, ρ = 0.5": (1.0, 0.5, 1.5),
+}
+#: Method -> power of 1 + rho lambda in the drift, and whether rho is 0.
+METHODS = {"SGD": (1, True), "SAM, as it steps (power 1)": (1, False), "SAM, theorem 4.3 (power 2)": (2, False)}
+
+
+def diffusion(
+    *,
+    eta: Annotated[float, Field(gt=0)] = 0.01,
+    batch: Annotated[int, Field(ge=1)] = 10,
+    draws: Annotated[int, Field(ge=10)] = 200_000,
+    momentum_draws: Annotated[int, Field(ge=10)] = 10_000,
+    seed: int = 0,
+) -> list[dict[str, Any]]:
+    """Variance against time in three eigendirections, for SGD and SAM with both powers, and displacement against momentum.
+
+    The dots are simulated updates (one a time step eta). "SAM as it steps" evaluates the gradient at w^p = w + rho lambda
+    w; the other SAM follows the drift that the theorem's proof writes down.
+
+    Args:
+        eta: learning rate, and time of a step.
+        batch: B; the noise of a gradient has variance |lambda| / B.
+        draws: simulated paths of the variances.
+        momentum_draws: simulated paths for the momentum panel.
+        seed: of the noise.
+    """
+    generator = np.random.default_rng(seed)
+    rows = []
+    for panel, (eigenvalue, rho, last) in PANELS.items():
+        rows += _spread(panel, eigenvalue, rho, last, eta, batch, draws, generator)
+    return numbered(rows + _momentum(eta, batch, momentum_draws, generator))
+
+
+def _spread(
+    panel: str,
+    eigenvalue: float,
+    rho: float,
+    last: float,
+    eta: float,
+    batch: int,
+    draws: int,
+    generator: np.random.Generator,
+) -> Rows:
+    view, metric = "diffusion", "variance"
+    radii = {method: 0.0 if plain else rho for method, (_, plain) in METHODS.items()}
+    a = np.array([_simulated_drift(eigenvalue, radii[method], power) for method, (power, _) in METHODS.items()])
+    steps = np.unique(np.linspace(0, last / eta, 9).round().astype(int))[1:].tolist()
+    simulated = simulate(
+        np.full(len(a), eigenvalue), a, eta=eta, batch=batch, steps=steps, paths=draws, generator=generator
+    )
+    times, dots = np.linspace(0, last, 61), eta * np.array(steps)
+    rows = []
+    for number, (method, (power, _)) in enumerate(METHODS.items()):
+        own: Protocol = {"rho": radii[method], "eigenvalue": eigenvalue, "power": power, "eta": eta, "batch": batch}
+        line = variance(eigenvalue, times, rho=radii[method], power=power, eta=eta, batch=batch)
+        rows += drawn(view, "curve", times, 0.0, line, panel=panel, method=method, metric=metric, **own)
+        found = simulated[:, number]
+        rows += drawn(
+            view, "dots", dots, 0.0, found, panel=panel, method=method, metric=f"simulated_{metric}", **own, draws=draws
+        )
+        expected = variance(eigenvalue, dots, rho=radii[method], power=power, eta=eta, batch=batch)
+        off = float(np.abs(found / expected - 1).max())
+        rows += outcome(view, "largest_relative_error", off, panel=panel, method=method, **own)
+        rows += outcome(view, "tolerance", max(0.05, sampling_error(draws)), panel=panel, method=method, **own)
+        rows += outcome(view, "last_variance", float(found[-1]), panel=panel, method=method, **own)
+    return rows
+
+
+def _simulated_drift(eigenvalue: float, rho: float, power: int) -> float:
+    """Drift coefficient of what is simulated: for power 1 SAM's gradient at w^p of w = 1, for power 2 the proof's."""
+    if power == 1:
+        above = 1 + rho * (eigenvalue * 1)
+        return eigenvalue * above
+    return float(drift(eigenvalue, rho, power))
+
+
+def _momentum(eta: float, batch: int, draws: int, generator: np.random.Generator) -> Rows:
+    """Theorem 4.5 at two batch sizes: closed form (C2 = t / eta, power 1) and SAM with momentum, rho = 0.5, t = 1."""
+    view, metric, panel = "diffusion", "displacement", "(d) momentum, λ = −1, ρ = 0.5, t = 1"
+    gammas, eigenvalue, rho, time = np.array([0.0, 0.3, 0.5, 0.7, 0.8, 0.9]), -1.0, 0.5, 1.0
+    grid = np.linspace(0, 0.9, 46)
+    rows = []
+    for size in (batch, 4 * batch):
+        method = f"SAM with momentum, B = {size}"
+        own: Protocol = {"rho": rho, "eigenvalue": eigenvalue, "power": 1, "eta": eta, "batch": size}
+        line = displacement(grid, eigenvalue, time, rho=rho, eta=eta, batch=size, power=1)
+        found = simulate_momentum(
+            eigenvalue, gammas, rho=rho, eta=eta, batch=size, steps=round(time / eta), paths=draws, generator=generator
+        )
+        rows += drawn(view, "curve", grid, 0.0, line, panel=panel, method=method, metric=metric, **own)
+        rows += drawn(
+            view,
+            "dots",
+            gammas,
+            0.0,
+            found,
+            panel=panel,
+            method=method,
+            metric=f"simulated_{metric}",
+            **own,
+            draws=draws,
+        )
+        for gamma, value in zip(gammas, found, strict=True):
+            rows += outcome(view, "simulated", float(value), panel=panel, method=method, gamma=float(gamma), **own)
+    return rows

@@ -1,0 +1,178 @@
+"""kim2023, figure 4.7: a net of one squared unit, where SAM ends at the saddle line and SGD at the minima."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from robustscape.theory.kim2023._scene import Protocol, Rows, drawn, numbered, outcome, surface
+from robustscape.theory.kim2023._toys import Array
+
+#: An end point with |w_1| below this counts as stuck at the saddle line w_1 = 0.
+STUCK = 0.2
+#: The two equally likely labels of the one input 1.
+LABELS = (-1.0, 2.0)
+VIEW = "squared_activation"
+PANELS = ("(a) expected loss above 2.25", "(b) end points", "(c) mean loss at the end")
+#: Radius rule and radius -> the runs' weights w_1 and w_2 at the end.
+Ends = dict[tuple[str, float], tuple[Array, Array]]
+_MEAN, _HALF = sum(LABELS) / 2, (LABELS[1] - LABELS[0]) / 2
+
+
+def squared_activation(
+    *,
+    radius: Annotated[float, Field(gt=0)] = 0.1,
+    radii: Annotated[tuple[float, ...], Field(min_length=2)] = (0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9),
+    eta: Annotated[float, Field(gt=0)] = 0.01,
+    steps: Annotated[int, Field(ge=1)] = 10_000,
+    batches: Annotated[tuple[Annotated[int, Field(ge=1, le=64)], ...], Field(min_length=1)] = (64, 4),
+    draws: Annotated[int, Field(ge=10)] = 1000,
+    points: Annotated[int, Field(ge=3)] = 61,
+    seed: int = 0,
+) -> list[dict[str, Any]]:
+    """The landscape of w_2 phi(w_1 x) with phi(z) = z^2, end points of SGD and SAM, and their mean loss against rho.
+
+    x = 1, y is -1 or 2 with probability 1/2, the loss is (w_2 w_1^2 - y)^2; its expectation (w_2 w_1^2 - 1/2)^2 + 2.25
+    has minima 2.25 and the saddle line {w_1 = 0, w_2 >= 0} with 2.5. Learning rate, batch and number of steps are ours
+    ("as in Ziyin et al."), and the radius from which everything sticks, 0.7 in the work, depends on them and on the rule:
+    0.1 with the normalised one, about 0.8 with the constant one and batches of 4. Runs of a batch size share their starts
+    and batches at all radii, so that they differ in nothing else.
+
+    Args:
+        radius: of the SAM whose end points are shown.
+        radii: of the curve; 0 is SGD.
+        eta: learning rate.
+        steps: updates.
+        batches: samples of y in a batch; the end points shown are of the first.
+        draws: initial weights, each a run; w_1 ~ U(-0.1, 0.1), w_2 ~ U(0, 1).
+        points: of a side of the landscape's grid.
+        seed: of starts and batches.
+    """
+    settings = [(rule, rho) for rule in ("normalised", "constant") for rho in sorted({0.0, radius, *radii})]
+    view, protocol = VIEW, Protocol(eta=eta, steps=steps, seed=seed)
+    rows = _landscape(view, points)
+    for batch in batches:
+        generator = np.random.default_rng(seed)
+        w = train(settings, eta=eta, steps=steps, batch=batch, runs=draws, generator=generator)
+        ends = dict(zip(settings, zip(*w, strict=True), strict=True))
+        if batch == batches[0]:
+            rows += _end_points(ends, radius, {**protocol, "batch": batch})
+            rows += _references(ends)
+        rows += _means(ends, batch, protocol)
+    return numbered(rows)
+
+
+def _end_points(ends: Ends, radius: float, protocol: Protocol) -> Rows:
+    """Panel b."""
+    rows = []
+    for method, rho in (("SGD", 0.0), (f"SAM, ρ = {radius:g}", radius)):
+        w1, w2 = ends["normalised", rho]
+        rows += drawn(VIEW, "scatter", w1, w2, expected_loss(w1, w2), panel=PANELS[1], method=method, **protocol)
+    return rows
+
+
+def _means(ends: Ends, batch: int, protocol: Protocol) -> Rows:
+    """Panel c, and the numbers behind it; runs that diverged are counted and left out."""
+    rows = []
+    for (rule, rho), (w1, w2) in ends.items():
+        finite = np.isfinite(w1) & np.isfinite(w2)
+        loss, stuck = _mean_loss((w1, w2)), _mean(np.abs(w1[finite]) < STUCK)
+        own = {**protocol, "rule": rule, "batch": batch}
+        if math.isfinite(loss):
+            method = f"SAM, {rule}, batches of {batch}"
+            rows += drawn(VIEW, "curve", rho, 0.0, loss, panel=PANELS[2], method=method, metric="final_loss", **own)
+        for metric, value in (("mean_loss", loss), ("share_stuck", stuck), ("runs_not_finite", (~finite).sum())):
+            rows += outcome(VIEW, metric, value, method=rule, radius=rho, **own)
+    return rows
+
+
+def _mean_loss(weights: tuple[Array, Array]) -> float:
+    finite = np.isfinite(weights[0]) & np.isfinite(weights[1])
+    return _mean(expected_loss(weights[0][finite], weights[1][finite]))
+
+
+def _mean(values: Any) -> float:
+    """The mean; NaN where every run diverged."""
+    return float(np.mean(values)) if len(values) else math.nan
+
+
+def expected_loss(w1: Any, w2: Any) -> Any:
+    """(w_2 w_1^2 - E y)^2 + Var y."""
+    return (w2 * w1**2 - _MEAN) ** 2 + _HALF**2
+
+
+def label_means(batch: int, steps: int, runs: int, generator: np.random.Generator) -> NDArray[np.float64]:
+    """Mean label of random batches, (steps, runs): the bits of a random integer are its labels."""
+    mask = np.uint64((1 << batch) - 1)
+    bits = np.bitwise_count(generator.integers(0, 2**64, (steps, runs), dtype=np.uint64) & mask)
+    means: NDArray[np.float64] = LABELS[0] + 2 * _HALF * bits / batch
+    return means
+
+
+def train(
+    settings: list[tuple[str, float]],
+    *,
+    eta: float,
+    steps: int,
+    batch: int,
+    runs: int,
+    generator: np.random.Generator,
+) -> tuple[Array, Array]:
+    """Weights w_1 and w_2 at the end, each (settings, runs); a setting is a radius rule and a radius.
+
+    The gradient, 4 r w_1 w_2 and 2 r w_1^2 with r = w_2 w_1^2 - y, is linear in y, so a batch is its mean label. Runs
+    that diverge become inf or NaN and stay so.
+    """
+    w1 = np.tile(generator.uniform(-0.1, 0.1, runs), (len(settings), 1))
+    w2 = np.tile(generator.uniform(0, 1, runs), (len(settings), 1))
+    radius = np.array([[rho] for _, rho in settings])
+    constant = np.array([[rule == "constant"] for rule, _ in settings])
+    per_length, per_gradient = np.where(constant, 0.0, radius), np.where(constant, radius, 0.0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for block in np.array_split(np.arange(steps), max(1, steps // 1000)):
+            for mean in label_means(batch, len(block), runs, generator):
+                across, up = _gradient(w1, w2, mean)
+                length = per_length / (np.sqrt(across**2 + up**2) + 1e-12) + per_gradient
+                across, up = _gradient(w1 + length * across, w2 + length * up, mean)
+                w1 -= eta * across
+                w2 -= eta * up
+    return w1, w2
+
+
+def _gradient(w1: Array, w2: Array, label: Array) -> tuple[Array, Array]:
+    square = w1 * w1
+    twice = 2 * (w2 * square - label)
+    return 2 * twice * w1 * w2, twice * square
+
+
+def _landscape(view: str, points: int) -> Rows:
+    """Panel a, the expected loss above its minimum, and in panels a and b where its minima and its saddle line are."""
+    x, y = np.linspace(-1.3, 1.3, points), np.linspace(-0.2, 2.2, points)
+    rows = surface(
+        view, lambda w1, w2: expected_loss(w1, w2) - _HALF**2, x, y, panel=PANELS[0], metric="loss_above_minimum"
+    )
+    height = np.linspace(0.3, 2.2, 60)
+    for panel in PANELS[:2]:
+        for side, name in ((1.0, "right"), (-1.0, "left")):
+            rows += drawn(view, "path", side * np.sqrt(_MEAN / height), height, panel=panel, text=name)
+        rows += drawn(view, "path", [0.0, 0.0], [0.0, 2.2], panel=panel, text="saddle line")
+    for text, place in (("minima", (0.85, 0.78)), ("saddle line", (0.0, 1.9))):
+        rows += drawn(view, "label", *place, panel=PANELS[0], text=text)
+    return rows
+
+
+def _references(ends: Ends) -> Rows:
+    """The losses of the minima and of the saddle line, and SAM's at large radii, where the work prints 2.50."""
+    lowest, saddle = expected_loss(1.0, _MEAN), expected_loss(0.0, 1.0)
+    rows = []
+    for text, metric, value in (("minima", "global_minimum_loss", lowest), ("saddle line", "saddle_loss", saddle)):
+        rows += drawn(VIEW, "level", 0.0, 0.0, value, panel=PANELS[2], method="any", metric=metric, text=text)
+    large = [rho for rule, rho in ends if rule == "normalised" and rho > 0.7]
+    if large:
+        mean = _mean([_mean_loss(ends["normalised", rho]) for rho in large])
+        rows += drawn(VIEW, "dots", large[-1], 0.0, mean, panel=PANELS[2], method="SAM", metric="mean_final_loss")
+    return rows

@@ -1,0 +1,165 @@
+"""kim2023, equations 3.20 to 3.23 and theorem 3.3: the robust error, bounded through bridges."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from robustscape.theory.rows import row
+
+
+def theorem_3_3(
+    *,
+    points: Annotated[int, Field(ge=5)] = 31,
+    radius: Annotated[int, Field(ge=1)] = 3,
+    bridges: list[Annotated[int, Field(ge=1)]] = [1, 2, 3, 4],  # noqa: B006  (read from the syntax tree as a schema)
+    betas: list[Annotated[float, Field(gt=0)]] = [0.5, 1.0, 5.0],  # noqa: B006
+    draws: Annotated[int, Field(ge=1)] = 200,
+    seed: int = 0,
+) -> list[dict[str, Any]]:
+    """Random binary problems on a line, everything summed exactly; hinge loss and base-2 logistic loss.
+
+    Inputs are the points of a grid with random weights P(x), labels have random eta(x) = P(y = 1 | x), f is a function of the
+    grid, and x* is a point of the ball where f has the other sign than at x, or x where there is none. Intermediate points
+    are the grid points nearest to the straight path. Checked: R_rob = R_nat + R_bdy (3.20); R_bdy <= P[x within eps of the
+    decision boundary] (3.21); 1{beta f(x*) f(x) < 0} <= sum_k 1{beta f(g_k) f(g_{k+1}) <= 0} over all patterns of signs
+    (3.23); and
+
+        R_rob(f) - R*_nat <= psi^{-1}( R_phi(f) - R*_phi ) + E sum_k phi( beta f(g_k) f(g_{k+1}) )
+
+    (theorem 3.3), for phi with phi(0) >= 1, where psi(t) = |t| for the hinge loss and 1 - h_2((1+t)/2) for the logistic one.
+
+    Args:
+        points: of the grid.
+        radius: of the ball, in grid steps.
+        bridges: numbers m of segments.
+        betas: factors inside phi.
+        draws: random problems.
+        seed: of the problems.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    slack = {(phi, m): float("inf") for phi in ("hinge", "logistic") for m in bridges}
+    split = boundary = 0.0
+    for number in range(draws):
+        weight = torch.rand(points, generator=generator, dtype=torch.float64)
+        weight /= weight.sum()
+        f, eta = _problem(number, points, generator)
+        star = _violators(f, radius)
+        wrong = torch.where(f > 0, 1 - eta, eta)  # P(f(x) y <= 0 | x)
+        crossing = f * f[star] <= 0
+        crossing &= star != torch.arange(points)
+        bdy = weight @ ((1 - wrong) * crossing)
+        rob = weight @ torch.where(crossing, torch.ones_like(eta), wrong)  # some point of the ball is wrong
+        split = max(split, abs((rob - weight @ wrong - bdy).item()))
+        boundary = max(boundary, (bdy - weight @ _near_boundary(f, radius).double()).item())
+        best = weight @ torch.minimum(eta, 1 - eta)
+        for m in bridges:
+            path = torch.stack([_rounded(k, m, star) for k in range(m + 1)])
+            for beta in betas:
+                products = beta * f[path[:-1]] * f[path[1:]]
+                for name in ("hinge", "logistic"):
+                    excess = weight @ (eta * _phi(name, f) + (1 - eta) * _phi(name, -f)) - weight @ _least(name, eta)
+                    bound = _psi_inverse(name, excess.item()) + (weight @ _phi(name, products).sum(0)).item()
+                    slack[name, m] = min(slack[name, m], bound - (rob - best).item())
+    protocol = {"points": points, "radius": radius, "draws": draws, "seed": seed}
+    return [
+        row("eq 3.20", "largest |R_rob - R_nat - R_bdy|", split, "==", 0.0, tolerance=1e-12, **protocol),
+        row("eq 3.21", "largest R_bdy - P[near the boundary]", boundary, "<=", 0.0, tolerance=1e-12, **protocol),
+        *(
+            row("eq 3.23", "sign patterns against it", _violations(m), "==", 0.0, bridges=m, **protocol)
+            for m in sorted({*bridges, 5})
+        ),
+        *(
+            row(
+                "theorem 3.3",
+                "smallest right side - left side",
+                value,
+                ">=",
+                0.0,
+                tolerance=1e-12,
+                bridges=m,
+                phi=name,
+                **protocol,
+            )
+            for (name, m), value in slack.items()
+        ),
+    ]
+
+
+def _problem(number: int, points: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """f and eta. Of three draws one is a random walk; two are steps of size 1 or 5 that agree with eta: little is to spare."""
+    walk = torch.randn(points, generator=generator, dtype=torch.float64).cumsum(0)
+    eta = torch.rand(points, generator=generator, dtype=torch.float64)
+    if number % 3 == 0:
+        return walk * 2 / 3 * torch.rand(1, generator=generator, dtype=torch.float64), eta
+    turn = torch.randint(points + 10, (1,), generator=generator)  # beyond the grid: no boundary at all
+    f = (1.0 if number % 3 == 1 else 5.0) * torch.where(torch.arange(points) < turn, -1.0, 1.0).double()
+    certain = eta.round() if number % 2 else eta
+    return f, torch.where(f > 0, torch.maximum(certain, 1 - certain), torch.minimum(certain, 1 - certain))
+
+
+def _violators(f: Tensor, radius: int) -> Tensor:
+    """x* as indices (n,): the nearest point of the ball where f has not the sign it has at x; x itself if there is none."""
+    count, positive = len(f), (f > 0).tolist()
+    star = torch.arange(count)
+    for place in range(count):
+        ball = range(max(0, place - radius), min(count, place + radius + 1))
+        others = [j for j in ball if positive[j] != positive[place]]
+        if others:
+            star[place] = min(others, key=lambda j: (abs(j - place), j))
+    return star
+
+
+def _near_boundary(f: Tensor, radius: int) -> Tensor:
+    """Whether both signs of f occur within the ball, bool (n,)."""
+    return _violators(f, radius) != torch.arange(len(f))
+
+
+def _rounded(k: int, m: int, star: Tensor) -> Tensor:
+    """Grid points nearest to x + k/m (x* - x)."""
+    here = torch.arange(len(star))
+    return here + torch.round((star - here).double() * k / m).long()
+
+
+def _phi(name: str, z: Tensor) -> Tensor:
+    if name == "hinge":
+        return (1 - z).clamp_min(0)
+    return torch.nn.functional.softplus(-z) / torch.log(torch.tensor(2.0, dtype=z.dtype))
+
+
+def _least(name: str, eta: Tensor) -> Tensor:
+    """H(eta) = inf_a eta phi(a) + (1 - eta) phi(-a)."""
+    return 2 * torch.minimum(eta, 1 - eta) if name == "hinge" else _entropy(eta)
+
+
+def _entropy(eta: Tensor) -> Tensor:
+    """h_2, in bits."""
+    return -(torch.special.xlogy(eta, eta) + torch.special.xlogy(1 - eta, 1 - eta)) / torch.log(
+        torch.tensor(2.0, dtype=eta.dtype)
+    )
+
+
+def _psi_inverse(name: str, value: float) -> float:
+    """The t in [0, 1] with psi(t) = value; 1 beyond psi(1) = 1, where any bound on an error holds."""
+    if name == "hinge" or value >= 1:
+        return max(value, 0.0)
+    low, high = 0.0, 1.0
+    for _ in range(80):
+        middle = (low + high) / 2
+        reached = sum((1 + side) / 2 * math.log2(1 + side) for side in (middle, -middle) if side > -1)
+        low, high = (middle, high) if reached < value else (low, middle)
+    return high
+
+
+def _violations(m: int, signs: Sequence[int] = (-1, 0, 1)) -> int:
+    """Patterns of signs at the m + 1 points of a path for which equation 3.23 fails."""
+    return sum(
+        (pattern[0] * pattern[-1] < 0) > sum(a * b <= 0 for a, b in itertools.pairwise(pattern))
+        for pattern in itertools.product(signs, repeat=m + 1)
+    )

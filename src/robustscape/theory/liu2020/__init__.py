@@ -1,0 +1,1 @@
+"""Theorems and toys of liu2020."""
