@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustscape.attacks.kl_pgd import divergence
+from robustscape.attacks.kl_pgd import kl_divergence
 from robustscape.config.attacks import AttackSpec
 from robustscape.evaluation.harness.craft import craft
 
@@ -51,11 +51,11 @@ def test_divergence_is_kullback_and_leiblers() -> None:
         torch.distributions.Categorical(logits=torch.randn(6, 4)),
         torch.distributions.Categorical(logits=torch.randn(6, 4)),
     )
-    torch.testing.assert_close(divergence(q.logits, p.logits), torch.distributions.kl_divergence(p, q))
+    torch.testing.assert_close(kl_divergence(q.logits, p.logits), torch.distributions.kl_divergence(p, q))
 
 
 def test_its_gradient_vanishes_at_the_clean_input() -> None:
     model, (x, _) = net(), batch()
     x = x.requires_grad_()
-    (gradient,) = torch.autograd.grad(divergence(model(x), model(x).detach()).sum(), x)
+    (gradient,) = torch.autograd.grad(kl_divergence(model(x), model(x).detach()).sum(), x)
     assert gradient.abs().max() < 1e-12

@@ -19,11 +19,11 @@ from torch import Tensor, nn
 
 from robustscape import catalog
 from robustscape.attacks import hierarchical_pgd as hierarchical_module
-from robustscape.attacks._backward import is_residual, rerouted, slope
-from robustscape.attacks._diversity import diversity
+from robustscape.attacks._backward import is_residual_unit, relu_slope, with_backward_rule
+from robustscape.attacks._diversity import random_resize_and_pad
 from robustscape.attacks._hierarchy import group_loss
-from robustscape.attacks._momentum import ascend, unit_mean
-from robustscape.attacks._resampling import gaussian_kernel, shrink, smooth
+from robustscape.attacks._momentum import momentum_ascent, scaled_to_unit_mean
+from robustscape.attacks._resampling import gaussian_kernel, shrink_and_pad, smooth_signal
 from robustscape.attacks.band_limited_noise import band_limited_noise
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import input_gradient
@@ -47,7 +47,7 @@ from robustscape.attacks.ti_fgsm import ti_fgsm
 from robustscape.attacks.tim_1d import tim_1d
 from robustscape.attacks.vmi_fgsm import vmi_fgsm
 from robustscape.attacks.vni_fgsm import vni_fgsm
-from robustscape.attacks.waveforms import budget
+from robustscape.attacks.waveforms import waveform_eps
 from robustscape.errors import AttackError
 
 EPS, STEP, STEPS = 8 / 255, 2 / 255, 5
@@ -412,11 +412,11 @@ def test_accumulation_by_hand() -> None:
         seen.append(momentum)
         return next(directions)
 
-    out = ascend(direction, torch.zeros(2, 2), threat, steps=2, step=0.5, decay=0.5)
+    out = momentum_ascent(direction, torch.zeros(2, 2), threat, steps=2, step=0.5, decay=0.5)
     torch.testing.assert_close(seen[1], torch.tensor([[0.5, -1.5], [0.0, 0.0]]))
     # g2 = [0.25 - 2, -0.75 + 0], [0, 2]
     torch.testing.assert_close(out, torch.tensor([[0.5 - 0.5, -0.5 - 0.5], [0.0, 0.5]]))
-    tiny = unit_mean(torch.tensor([[1e-30, -3e-30]]))
+    tiny = scaled_to_unit_mean(torch.tensor([[1e-30, -3e-30]]))
     torch.testing.assert_close(tiny, torch.tensor([[0.5, -1.5]]))
 
 
@@ -444,7 +444,7 @@ def test_shrink_is_interpolate_and_pad(shape: tuple[int, ...]) -> None:
     x = torch.rand(shape).double().requires_grad_()
     heights, widths = torch.tensor([9, 5, 7, 1, shape[2]]), torch.tensor([9, 8, 9, 6, shape[3]])
     tops, lefts = torch.tensor([0, 2, 1, 4, 0]), torch.tensor([2, 1, 0, 3, 0])
-    got = shrink(shrink(x, heights.float(), tops.float(), 2), widths.float(), lefts.float(), 3)
+    got = shrink_and_pad(shrink_and_pad(x, heights.float(), tops.float(), 2), widths.float(), lefts.float(), 3)
     weight = torch.rand_like(got)
     (gradient,) = torch.autograd.grad((got * weight).sum(), x)
     for i in range(5):
@@ -462,7 +462,7 @@ def test_shrink_of_waveforms(shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     x = torch.rand(shape)
     places = torch.tensor([0.0, 1.0, 3.0, 5.0])
-    got = shrink(x, torch.full((4,), 45.0), places, len(shape) - 1)
+    got = shrink_and_pad(x, torch.full((4,), 45.0), places, len(shape) - 1)
     small = F.interpolate(x.view(4, 1, 50), 45, mode="linear", align_corners=False)
     for i, place in enumerate(places.int().tolist()):
         expected = F.pad(small[i], (place, 5 - place)).view(shape[1:])
@@ -472,7 +472,7 @@ def test_shrink_of_waveforms(shape: tuple[int, ...]) -> None:
 def test_diversity_draws_what_it_says() -> None:
     """Sizes in [low, d), places in [0, d - size), each with its frequency; p of the samples are left alone."""
     x = torch.ones(4000, 1, 20, 20)
-    out = diversity(x, SampleGenerator.seeded(0, 4000), 0.8, 0.7)(x)
+    out = random_resize_and_pad(x, SampleGenerator.seeded(0, 4000), 0.8, 0.7)(x)
     inside = out.squeeze(1) > 0.5
     height, width = inside.any(2).sum(1), inside.any(1).sum(1)
     assert torch.equal(height, width)
@@ -505,11 +505,11 @@ def test_smoothing_is_a_convolution() -> None:
     kernel = gaussian_kernel(5)
     images = torch.randn(2, 3, 8, 9)
     plane = torch.outer(kernel, kernel).expand(3, 1, 5, 5)
-    torch.testing.assert_close(smooth(images, kernel), F.conv2d(images, plane, padding=2, groups=3))
+    torch.testing.assert_close(smooth_signal(images, kernel), F.conv2d(images, plane, padding=2, groups=3))
     waves = torch.randn(2, 30)
     expected = torch.from_numpy(np.stack([np.convolve(w, kernel.numpy(), mode="same") for w in waves.numpy()]))
-    torch.testing.assert_close(smooth(waves, kernel), expected)
-    assert torch.equal(smooth(waves[:, None], kernel)[:, 0], smooth(waves, kernel))
+    torch.testing.assert_close(smooth_signal(waves, kernel), expected)
+    assert torch.equal(smooth_signal(waves[:, None], kernel)[:, 0], smooth_signal(waves, kernel))
 
 
 @pytest.mark.parametrize("attack", [dim_1d, tim_1d])
@@ -518,7 +518,7 @@ def test_waveform_attacks_by_hand(attack: Attack, kind: str) -> None:
     """Five steps of 2 eps / 5 written out; one sample less is the only place a shrunk waveform can go."""
     model, x, y, bounds = inputs(kind)
     kernel = gaussian_kernel(7).double().view(1, 1, -1)
-    eps = budget(x).view(-1, *[1] * (x.dim() - 1))
+    eps = waveform_eps(x).view(-1, *[1] * (x.dim() - 1))
 
     def shrunk(wave: Tensor) -> Tensor:
         small = F.interpolate(wave.view(len(x), 1, -1), 119, mode="linear", align_corners=False)
@@ -533,17 +533,17 @@ def test_waveform_attacks_by_hand(attack: Attack, kind: str) -> None:
             gradient = F.conv1d(gradient.view(len(x), 1, -1), kernel, padding=3).view_as(x)
         point = torch.clamp(point + 2 * eps / 5 * gradient.sign(), x - eps, x + eps).clamp(-1, 1)
     parameters = {"resize_rate": 0.995} if attack is dim_1d else {"kernel": 7}
-    got = run(attack, model, x, y, ThreatModel("Linf", budget(x), bounds), steps=5, **parameters)
+    got = run(attack, model, x, y, ThreatModel("Linf", waveform_eps(x), bounds), steps=5, **parameters)
     # Positions are float32 in shrink, so a gradient next to 0 may take the other sign.
     assert ((got - point).abs() < 1e-9).double().mean() > 0.995
-    plain = bim(model, x, y, ThreatModel("Linf", budget(x), bounds), steps=5, rel_step_size=0.4)
+    plain = bim(model, x, y, ThreatModel("Linf", waveform_eps(x), bounds), steps=5, rel_step_size=0.4)
     assert ((got - plain).abs() < 1e-9).double().mean() < 0.97
 
 
 def test_nia_adds_noise_to_the_gradient_only() -> None:
     """The model is asked at x_t + n_t, |n_t| <= noise * eps, fresh in every step; x_t itself walks in whole steps."""
     _, x, y, _ = inputs("waveforms")
-    eps = budget(x)
+    eps = waveform_eps(x)
     asked: list[Tensor] = []
     net = made(Listener)
 
@@ -564,8 +564,8 @@ def test_nia_adds_noise_to_the_gradient_only() -> None:
 
 def test_budget_is_a_tenth_of_the_peak() -> None:
     waves = torch.tensor([[0.5, -0.8, 0.1], [0.0, 0.0, 0.0]])
-    torch.testing.assert_close(budget(waves), torch.tensor([0.08, 0.0]))
-    torch.testing.assert_close(budget(waves[:, None], decibels=-40.0), torch.tensor([0.008, 0.0]))
+    torch.testing.assert_close(waveform_eps(waves), torch.tensor([0.08, 0.0]))
+    torch.testing.assert_close(waveform_eps(waves[:, None], decibels=-40.0), torch.tensor([0.008, 0.0]))
 
 
 # Other backward passes ------------------------------------------------------------------------------------------------
@@ -604,7 +604,7 @@ def test_linear_backward_of_a_plain_net_by_hand() -> None:
         ("smooth", 0.5): product(m1, silu(h2)),
     }
     for (rule, start), wanted in expected.items():
-        got_logits, got = gradient_of(rerouted(net, rule, start=start, rescale=True), x, y)  # type: ignore[arg-type]
+        got_logits, got = gradient_of(with_backward_rule(net, rule, start=start, rescale=True), x, y)  # type: ignore[arg-type]
         assert torch.equal(got_logits, logits)
         torch.testing.assert_close(got, wanted)
     assert not torch.allclose(exact, product(1, 1))
@@ -648,18 +648,18 @@ def test_linear_backward_of_residual_units_by_hand(inplace: bool, start: float) 
         grad = grad @ block.shortcut.weight + branch
     expected = (grad * (hidden > 0)) @ net[0].weight
 
-    got_logits, got = gradient_of(rerouted(net, "linear", start=start, rescale=True), x, y)
+    got_logits, got = gradient_of(with_backward_rule(net, "linear", start=start, rescale=True), x, y)
     assert torch.equal(got_logits, logits)
     torch.testing.assert_close(got, expected)
     assert torch.allclose(got, exact) == (start == 1.0)
-    assert is_residual(net[2]) and not is_residual(net[0])
+    assert is_residual_unit(net[2]) and not is_residual_unit(net[0])
 
 
 def test_smooth_backward_of_residual_units_leaves_the_last_relu_exact() -> None:
     torch.manual_seed(2)
     net = nn.Sequential(Block(True), nn.Linear(6, CLASSES)).double()
     x, y = torch.randn(5, 6).double(), torch.arange(5) % CLASSES
-    logits, got = gradient_of(rerouted(net, "smooth"), x, y)
+    logits, got = gradient_of(with_backward_rule(net, "smooth"), x, y)
     block = net[0]
     inner = block.one(x)
     grad = (logits.softmax(1) - F.one_hot(y, CLASSES)) @ net[1].weight * (block(x) > 0)
@@ -686,7 +686,7 @@ def test_soft_pooling_gradient(dims: int, pool: nn.Module) -> None:
     """Each output's gradient spread over its window by softmax(T x), found window by window in a loop."""
     torch.manual_seed(0)
     x = torch.randn(2, 3, *[11] * dims).double()
-    net = rerouted(pool, "exact", temperature=3.0)
+    net = with_backward_rule(pool, "exact", temperature=3.0)
     leaf = x.clone().requires_grad_()
     out = net(leaf)
     assert torch.equal(out, pool(x))
@@ -718,17 +718,17 @@ def test_soft_pooling_gradient(dims: int, pool: nn.Module) -> None:
     (exact,) = torch.autograd.grad((pool(exact_leaf) * weight).sum(), exact_leaf)
     assert not torch.allclose(got, exact)
     cold = x.clone().requires_grad_()
-    (sharp,) = torch.autograd.grad((rerouted(pool, "exact", temperature=1e6)(cold) * weight).sum(), cold)
+    (sharp,) = torch.autograd.grad((with_backward_rule(pool, "exact", temperature=1e6)(cold) * weight).sum(), cold)
     torch.testing.assert_close(sharp, exact)  # the temperature's limit is max-pooling
 
 
 def test_slopes() -> None:
     x = torch.tensor([-1.0, 0.0, 2.0])
-    assert slope(x, "exact").tolist() == [0, 0, 1]  # type: ignore[union-attr]
-    assert slope(x, "linear") == 1 and slope(x, "blocked") == 0
+    assert relu_slope(x, "exact").tolist() == [0, 0, 1]  # type: ignore[union-attr]
+    assert relu_slope(x, "linear") == 1 and relu_slope(x, "blocked") == 0
     leaf = x.clone().requires_grad_()
     (silu,) = torch.autograd.grad(F.silu(leaf).sum(), leaf)
-    torch.testing.assert_close(slope(x, "smooth"), silu)
+    torch.testing.assert_close(relu_slope(x, "smooth"), silu)
 
 
 @pytest.mark.parametrize("call", [F.relu, torch.relu, lambda t: t.relu(), lambda t: t.clone().relu_(), nn.ReLU(True)])
@@ -739,7 +739,7 @@ def test_every_spelling_of_relu_is_caught(call: Any) -> None:
         return call(points * 1.0)
 
     leaf = x.clone().requires_grad_()
-    out = rerouted(model, "linear")(leaf)
+    out = with_backward_rule(model, "linear")(leaf)
     assert torch.equal(out, x.relu())
     assert torch.equal(torch.autograd.grad(out.sum(), leaf)[0], torch.ones_like(x))
 
@@ -750,9 +750,9 @@ def test_the_projects_nets_keep_their_logits_and_from_the_end_their_gradients(ar
     x, y = torch.rand(3, 1, 8, 8).double(), torch.arange(3)
     logits, exact = gradient_of(model, x, y)
     for rule, extra in (("linear", {"rescale": True}), ("smooth", {"temperature": 10.0})):
-        got_logits, got = gradient_of(rerouted(model, rule, start=0.5, **extra), x, y)  # type: ignore[arg-type]
+        got_logits, got = gradient_of(with_backward_rule(model, rule, start=0.5, **extra), x, y)  # type: ignore[arg-type]
         assert torch.equal(got_logits, logits) and not torch.allclose(got, exact)
-    _, last = gradient_of(rerouted(model, "linear", start=1.0, rescale=True), x, y)
+    _, last = gradient_of(with_backward_rule(model, "linear", start=1.0, rescale=True), x, y)
     torch.testing.assert_close(last, exact)
 
 
@@ -765,13 +765,13 @@ def test_what_cannot_be_rerouted_is_refused_and_nothing_is_left_behind() -> None
         run(bpa, torch.fx.symbolic_trace(smooth_net), x, y, ThreatModel("Linf", 0.1, bounds))
     broken = nn.Sequential(Block(False), nn.Linear(5, CLASSES)).double()  # 6 features into 5
     with pytest.raises(RuntimeError):
-        rerouted(broken, "linear", rescale=True)(torch.randn(2, 6).double())
+        with_backward_rule(broken, "linear", rescale=True)(torch.randn(2, 6).double())
     assert "forward" not in broken[0].__dict__
     model = made(Residual)
     images = torch.rand(2, 3, 8, 8).double()
     before = model(images)
     with torch.no_grad():
-        assert torch.equal(rerouted(model, "linear", rescale=True, temperature=10.0)(images), before)
+        assert torch.equal(with_backward_rule(model, "linear", rescale=True, temperature=10.0)(images), before)
     assert torch.equal(model(images), before)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from robustscape.attacks.base.losses import cross_entropy
 from robustscape.attacks.base.threat import ThreatModel
-from robustscape.attacks.waveforms import budget
+from robustscape.attacks.waveforms import waveform_eps
 from robustscape.config.attacks import AttackSpec
 from robustscape.evaluation import transfer
 from robustscape.evaluation.harness.craft import craft
@@ -163,7 +163,7 @@ def test_matrix_is_what_crafting_and_scoring_each_cell_gives(
     models: dict[str, nn.Module], data: tuple[Tensor, Tensor], per_sample: bool
 ) -> None:
     x, y = data
-    eps = budget(x, -16.0) if per_sample else 0.1
+    eps = waveform_eps(x, -16.0) if per_sample else 0.1
     rows = transfer_matrix(models, models, x, y, PGD, eps, seed=4, noise=(0.0, 0.5), draws=2)
     right = {name: model(x).argmax(1) == y for name, model in models.items()}
     everyone = torch.stack(list(right.values())).all(0)

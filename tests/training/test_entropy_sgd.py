@@ -468,7 +468,7 @@ def test_trades_is_its_formula() -> None:
 
 
 def test_the_attack_of_trades_raises_the_divergence() -> None:
-    from robustscape.attacks.kl_pgd import divergence
+    from robustscape.attacks.kl_pgd import kl_divergence
     from robustscape.evaluation.harness.craft import craft
 
     model = make_net().eval()
@@ -477,9 +477,9 @@ def test_the_attack_of_trades_raises_the_divergence() -> None:
     values = []
     for steps in (1, 10):
         spec = AttackSpec(attack="kl_pgd", parameters={"steps": steps, "rel_step_size": 0.3})
-        values.append(divergence(model(craft(model, x, y, spec, 0.1, seed=0)), clean).mean().item())
+        values.append(kl_divergence(model(craft(model, x, y, spec, 0.1, seed=0)), clean).mean().item())
     noise = craft(model, x, y, AttackSpec(attack="random_noise"), 0.1, seed=0)
-    assert values[1] > values[0] > 0 and values[1] > 3 * divergence(model(noise), clean).mean().item()
+    assert values[1] > values[0] > 0 and values[1] > 3 * kl_divergence(model(noise), clean).mean().item()
     flipped = craft(model, x, 1 - y, AttackSpec(attack="kl_pgd"), 0.1, seed=0)
     assert torch.equal(flipped, craft(model, x, y, AttackSpec(attack="kl_pgd"), 0.1, seed=0))  # no label is used
 

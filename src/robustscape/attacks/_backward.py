@@ -1,6 +1,6 @@
 """Other backward passes for ReLU and max-pooling, with the forward pass untouched.
 
-``rerouted(model, ...)`` is a classifier with the logits of ``model``, bit for bit, and different input gradients. It
+``with_backward_rule(model, ...)`` is a classifier with the logits of ``model``, bit for bit, and different input gradients. It
 works by intercepting the ReLU and max-pool *calls* of a forward pass (modules and functions alike) and needs no layer
 names; the model itself is never edited: the ``forward`` of residual units is shadowed while one forward pass runs,
 and put back.
@@ -44,7 +44,7 @@ from robustscape.errors import AttackError
 Rule = Literal["exact", "linear", "smooth", "blocked"]
 
 
-def slope(x: Tensor, rule: Rule) -> Tensor | float:
+def relu_slope(x: Tensor, rule: Rule) -> Tensor | float:
     """What a ReLU's backward pass multiplies with, at the inputs ``x`` of the ReLU.
 
     ``exact``: 1[x > 0]; ``linear``: 1; ``smooth``: SiLU's derivative, s(x) (1 + x (1 - s(x))); ``blocked``: 0.
@@ -87,7 +87,7 @@ class _ReLU(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         (x,) = ctx.saved_tensors
-        return grad * slope(x, ctx.site.rule), None, None
+        return grad * relu_slope(x, ctx.site.rule), None, None
 
 
 class _SoftMaxPool(torch.autograd.Function):
@@ -166,7 +166,7 @@ def _tuple(value: int | tuple[int, ...], dims: int) -> tuple[int, ...]:
     return (value,) * dims if isinstance(value, int) else tuple(value)
 
 
-def is_residual(module: nn.Module) -> bool:
+def is_residual_unit(module: nn.Module) -> bool:
     """Whether a module is a residual unit: it has a ``shortcut`` or a ``downsample``, be it None."""
     return any(hasattr(module, name) for name in ("shortcut", "downsample"))
 
@@ -250,7 +250,7 @@ def _shadow(unit: nn.Module, recorder: _Recorder, rescale: bool) -> Callable[...
 @contextmanager
 def _shadowed(model: Classifier, recorder: _Recorder, rescale: bool) -> Iterator[None]:
     """Within the block the residual units of ``model`` report to ``recorder``."""
-    units = [module for module in model.modules() if is_residual(module)] if isinstance(model, nn.Module) else []
+    units = [module for module in model.modules() if is_residual_unit(module)] if isinstance(model, nn.Module) else []
     own = [unit.__dict__.get("forward") for unit in units]  # as wrappers such as torch.compile leave there
     for unit in units:
         unit.__dict__["forward"] = _shadow(unit, recorder, rescale)
@@ -263,7 +263,7 @@ def _shadowed(model: Classifier, recorder: _Recorder, rescale: bool) -> Iterator
                 unit.__dict__["forward"] = before
 
 
-def rerouted(
+def with_backward_rule(
     model: Classifier, rule: Rule, *, start: float = 0.0, rescale: bool = False, temperature: float | None = None
 ) -> Classifier:
     """A classifier with the logits of ``model`` and another backward pass.

@@ -9,7 +9,7 @@ from robustscape.attacks.base.losses import Loss
 from robustscape.errors import AttackError
 
 
-def superclasses(mapping: list[int], logits: Tensor) -> Tensor:
+def class_superclasses(mapping: list[int], logits: Tensor) -> Tensor:
     """``mapping`` (superclass of class 0, 1, ...) as int64 (C,) beside ``logits`` (B, C)."""
     if len(mapping) != logits.shape[1]:
         raise AttackError(f"the hierarchy maps {len(mapping)} classes, but the model has {logits.shape[1]} logits.")
@@ -18,15 +18,15 @@ def superclasses(mapping: list[int], logits: Tensor) -> Tensor:
     return torch.tensor(mapping, device=logits.device)
 
 
-def family(mapping: list[int], logits: Tensor, y: Tensor) -> Tensor:
+def same_superclass(mapping: list[int], logits: Tensor, y: Tensor) -> Tensor:
     """Which classes share the superclass of ``y``: bool (B, C)."""
-    members = superclasses(mapping, logits)
+    members = class_superclasses(mapping, logits)
     return members[None, :] == members[y][:, None]
 
 
-def leaves_family(mapping: list[int], logits: Tensor, y: Tensor) -> Tensor:
+def outside_superclass(mapping: list[int], logits: Tensor, y: Tensor) -> Tensor:
     """Whether the predicted class lies outside the superclass of ``y``: bool (B,)."""
-    return ~family(mapping, logits, y).gather(1, logits.argmax(1, keepdim=True)).squeeze(1)
+    return ~same_superclass(mapping, logits, y).gather(1, logits.argmax(1, keepdim=True)).squeeze(1)
 
 
 def group_loss(mapping: list[int]) -> Loss:
@@ -36,7 +36,7 @@ def group_loss(mapping: list[int]) -> Loss:
     """
 
     def loss(logits: Tensor, y: Tensor) -> Tensor:
-        inside = family(mapping, logits, y)
+        inside = same_superclass(mapping, logits, y)
         outside = logits.masked_fill(inside, -torch.inf).logsumexp(1)
         odds = outside - logits.masked_fill(~inside, -torch.inf).logsumexp(1)
         return torch.logaddexp(odds, torch.zeros_like(odds))

@@ -22,30 +22,20 @@ from robustscape.attacks.base.threat import ThreatModel, per_sample
 Direction = Callable[[Tensor, Tensor], Tensor]
 
 
-def step_length(
-    x: Tensor, threat: ThreatModel, step_size: float | None, rel_step_size: float | None, steps: int
-) -> Tensor | float:
-    """A step in input units, ready to broadcast against ``x``.
-
-    ``step_size`` if given, else ``rel_step_size`` times eps, else 2 eps / steps (kim2023 section 3.4).
-    """
-    if step_size is not None:
-        return step_size
-    return (2 / steps if rel_step_size is None else rel_step_size) * threat.eps_like(x)
-
-
-def gradient(model: Classifier, x: Tensor, y: Tensor) -> Tensor:
+def cross_entropy_gradient(model: Classifier, x: Tensor, y: Tensor) -> Tensor:
     """d cross-entropy / d x, (B, ...). 1 forward and 1 input-backward pass."""
     return input_gradient(model, x, y, cross_entropy)[2]
 
 
-def unit_mean(direction: Tensor) -> Tensor:
+def scaled_to_unit_mean(direction: Tensor) -> Tensor:
     """``direction`` of mean absolute value 1 in every sample; zero stays zero."""
     mean = direction.flatten(1).abs().mean(1).clamp_min(torch.finfo(direction.dtype).tiny)
     return direction / per_sample(mean, direction)
 
 
-def look_ahead(point: Tensor, momentum: Tensor, threat: ThreatModel, step: Tensor | float, decay: float) -> Tensor:
+def look_ahead_point(
+    point: Tensor, momentum: Tensor, threat: ThreatModel, step: Tensor | float, decay: float
+) -> Tensor:
     """Where the accumulated gradient alone would lead (Nesterov; Lin et al. 2020, eq 6): x_t + step * decay * g_t.
 
     In L2, where ||g_t|| grows with the number of coordinates, g_t / ||g_t||_2 takes the place of g_t.
@@ -53,7 +43,7 @@ def look_ahead(point: Tensor, momentum: Tensor, threat: ThreatModel, step: Tenso
     return point + step * decay * (momentum if threat.norm == "Linf" else threat.ascent(momentum))
 
 
-def ascend(
+def momentum_ascent(
     direction: Direction,
     x: Tensor,
     threat: ThreatModel,
@@ -67,6 +57,6 @@ def ascend(
     point = x if start is None else start
     momentum = torch.zeros_like(x)
     for _ in range(steps):
-        momentum = decay * momentum + unit_mean(direction(point, momentum))
+        momentum = decay * momentum + scaled_to_unit_mean(direction(point, momentum))
         point = threat.project(point + step * threat.ascent(momentum), x)
     return point

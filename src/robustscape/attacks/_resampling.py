@@ -14,7 +14,7 @@ from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.errors import AttackError
 
 
-def axes(x: Tensor) -> tuple[int, ...]:
+def signal_axes(x: Tensor) -> tuple[int, ...]:
     """The axes along which a sample is a signal: height and width of an image, time of a waveform."""
     return (2, 3) if x.dim() == 4 else (x.dim() - 1,)
 
@@ -33,7 +33,7 @@ def require_waveforms(x: Tensor, attack: str) -> None:
         )
 
 
-def shrink(x: Tensor, size: Tensor, place: Tensor, axis: int) -> Tensor:
+def shrink_and_pad(x: Tensor, size: Tensor, place: Tensor, axis: int) -> Tensor:
     """``x`` resized linearly along ``axis`` to ``size`` and put at ``place`` among zeros; differentiable.
 
     Sample positions as in ``F.interpolate(mode="linear" or "bilinear", align_corners=False)``; a size equal to the
@@ -59,7 +59,7 @@ def shrink(x: Tensor, size: Tensor, place: Tensor, axis: int) -> Tensor:
     return torch.where(inside, below + weight * (above - below), 0.0)
 
 
-def places(length: int, size: Tensor, generator: SampleGenerator) -> Tensor:
+def random_places(length: int, size: Tensor, generator: SampleGenerator) -> Tensor:
     """Uniform whole numbers in [0, length - size), 0 where that is empty; (B,).
 
     The right end is open, as in the authors' code of DI-FGSM and in torchattacks.
@@ -78,9 +78,9 @@ def gaussian_kernel(length: int, reach: float = 3.0) -> Tensor:
     return (density / density.sum()).float()
 
 
-def smooth(x: Tensor, kernel: Tensor) -> Tensor:
+def smooth_signal(x: Tensor, kernel: Tensor) -> Tensor:
     """``x`` (B, ...) convolved with ``kernel`` along each of its signal axes, zero-padded to the same size."""
-    for axis in axes(x):
+    for axis in signal_axes(x):
         moved = x.movedim(axis, -1)
         rows = moved.reshape(-1, 1, moved.shape[-1])
         x = F.conv1d(rows, kernel.to(x).view(1, 1, -1), padding="same").view_as(moved).movedim(-1, axis)

@@ -17,7 +17,7 @@ from torch import Tensor
 from robustscape.attacks._momentum import Direction
 
 
-def tuned(
+def variance_tuned(
     gradient: Callable[[Tensor], Tensor],
     probe: Callable[[Tensor, Tensor], Tensor],
     offset: Callable[[Tensor], Tensor],

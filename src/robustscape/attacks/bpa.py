@@ -21,8 +21,9 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.attacks._backward import rerouted
-from robustscape.attacks._momentum import ascend, gradient, step_length
+from robustscape.attacks._backward import with_backward_rule
+from robustscape.attacks._momentum import cross_entropy_gradient, momentum_ascent
+from robustscape.attacks._step_length import step_length
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import Classifier
 from robustscape.attacks.base.threat import ThreatModel
@@ -59,9 +60,15 @@ def bpa(
         start: share of the residual units, or of the ReLUs where there are none, that stay exact.
         temperature: T; the larger, the more a max-pool's gradient goes to the maximum alone.
     """
-    smooth = rerouted(model, "smooth", start=start, temperature=temperature)
+    smooth = with_backward_rule(model, "smooth", start=start, temperature=temperature)
     step = step_length(x, threat, step_size, rel_step_size, steps)
     begin = threat.random_point(x, generator) if random_start else x
-    return ascend(
-        lambda point, _: gradient(smooth, point, y), x, threat, steps=steps, step=step, decay=decay, start=begin
+    return momentum_ascent(
+        lambda point, _: cross_entropy_gradient(smooth, point, y),
+        x,
+        threat,
+        steps=steps,
+        step=step,
+        decay=decay,
+        start=begin,
     )

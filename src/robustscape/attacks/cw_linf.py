@@ -17,6 +17,7 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
+from robustscape.attacks._step_length import step_length
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import Classifier
 from robustscape.attacks.base.losses import margin
@@ -66,7 +67,7 @@ def cw_linf(
         generator,
         objective=limited,
         steps=steps,
-        step=step_size if step_size is not None else 2.0 / steps * threat.eps_like(x),
+        step=step_length(x, threat, step_size, None, steps),
         random_start=random_start,
         targeted=targeted,
         early_stopping=early_stopping,

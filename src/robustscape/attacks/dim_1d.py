@@ -18,8 +18,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.attacks._momentum import ascend, gradient, step_length
-from robustscape.attacks._resampling import places, require_waveforms, shrink
+from robustscape.attacks._momentum import cross_entropy_gradient, momentum_ascent
+from robustscape.attacks._resampling import random_places, require_waveforms, shrink_and_pad
+from robustscape.attacks._step_length import step_length
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import Classifier
 from robustscape.attacks.base.threat import ThreatModel
@@ -56,7 +57,7 @@ def dim_1d(
     size = torch.full((x.shape[0],), float(max(int(length * resize_rate), 1)), device=x.device)
 
     def direction(point: Tensor, momentum: Tensor) -> Tensor:
-        place = places(length, size, generator)
-        return gradient(lambda wave: model(shrink(wave, size, place, axis)), point, y)
+        place = random_places(length, size, generator)
+        return cross_entropy_gradient(lambda wave: model(shrink_and_pad(wave, size, place, axis)), point, y)
 
-    return ascend(direction, x, threat, steps=steps, step=step)
+    return momentum_ascent(direction, x, threat, steps=steps, step=step)

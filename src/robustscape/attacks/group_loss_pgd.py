@@ -18,7 +18,8 @@ from pydantic import Field
 from torch import Tensor
 
 from robustscape.attacks._hierarchy import group_loss
-from robustscape.attacks._momentum import ascend, step_length
+from robustscape.attacks._momentum import momentum_ascent
+from robustscape.attacks._step_length import step_length
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import Classifier, input_gradient
 from robustscape.attacks.base.threat import ThreatModel
@@ -54,6 +55,6 @@ def group_loss_pgd(
     objective = group_loss(superclass)
     step = step_length(x, threat, step_size, rel_step_size, steps)
     start = threat.random_point(x, generator) if random_start else x
-    return ascend(
+    return momentum_ascent(
         lambda point, _: input_gradient(model, point, y, objective)[2], x, threat, steps=steps, step=step, start=start
     )

@@ -28,7 +28,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.attacks._hierarchy import family, group_loss, leaves_family
+from robustscape.attacks._hierarchy import group_loss, outside_superclass, same_superclass
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import Classifier
 from robustscape.attacks.base.threat import ThreatModel
@@ -67,7 +67,7 @@ def hierarchical_pgd(
     objective = group_loss(superclass)
     with torch.no_grad():
         logits = model(x)
-    eligible = ~family(superclass, logits, y)
+    eligible = ~same_superclass(superclass, logits, y)
     if targets == "worst":
         order = logits.masked_fill(~eligible, -torch.inf).argsort(dim=1, descending=True, stable=True)
     else:
@@ -79,7 +79,7 @@ def hierarchical_pgd(
 
     result = x.clone()
     farthest = torch.full((x.shape[0],), -torch.inf, device=x.device, dtype=logits.dtype)
-    standing = ~leaves_family(superclass, logits, y)
+    standing = ~outside_superclass(superclass, logits, y)
     for rank in range(order.shape[1]):
         active = (standing & (rank < tries)).nonzero().squeeze(1)
         if not len(active):
@@ -98,7 +98,7 @@ def hierarchical_pgd(
         )
         with torch.no_grad():
             reached = model(candidate)
-        broken = leaves_family(superclass, reached, y[active])
+        broken = outside_superclass(superclass, reached, y[active])
         if success == "target":
             keep = broken = reached.argmax(1) == goal
         else:

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from robustscape.attacks._step_length import step_length
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import Classifier, input_gradient, predict
 from robustscape.attacks.base.threat import ThreatModel
@@ -48,17 +49,17 @@ def kl_pgd(
         start_std: standard deviation of that noise, in input units.
     """
     clean = predict(model, x)
-    step = step_size if step_size is not None else rel_step_size * threat.eps_like(x)
+    step = step_length(x, threat, step_size, rel_step_size, steps)
     if start == "uniform":
         point = threat.random_point(x, generator)
     else:
         point = threat.project(x + start_std * generator.normal(x.shape[1:]).to(x), x)
     for _ in range(steps):
-        _, _, gradient = input_gradient(model, point, clean, divergence)
+        _, _, gradient = input_gradient(model, point, clean, kl_divergence)
         point = threat.project(point + step * threat.ascent(gradient), x)
     return point
 
 
-def divergence(logits: Tensor, clean: Tensor) -> Tensor:
+def kl_divergence(logits: Tensor, clean: Tensor) -> Tensor:
     """KL(p_clean || p) of each sample, (B,), from both logits (B, C)."""
     return F.kl_div(F.log_softmax(logits, 1), F.log_softmax(clean, 1), reduction="none", log_target=True).sum(1)

@@ -17,8 +17,9 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.attacks._backward import rerouted
-from robustscape.attacks._momentum import ascend, gradient, step_length
+from robustscape.attacks._backward import with_backward_rule
+from robustscape.attacks._momentum import cross_entropy_gradient, momentum_ascent
+from robustscape.attacks._step_length import step_length
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import Classifier
 from robustscape.attacks.base.threat import ThreatModel
@@ -51,6 +52,8 @@ def linbp(
         decay: weight of the accumulated gradient (mu).
         start: share of the residual units, or of the ReLUs where there are none, that stay exact; 1 is MI-FGSM.
     """
-    linear = rerouted(model, "linear", start=start, rescale=True)
+    linear = with_backward_rule(model, "linear", start=start, rescale=True)
     step = step_length(x, threat, step_size, rel_step_size, steps)
-    return ascend(lambda point, _: gradient(linear, point, y), x, threat, steps=steps, step=step, decay=decay)
+    return momentum_ascent(
+        lambda point, _: cross_entropy_gradient(linear, point, y), x, threat, steps=steps, step=step, decay=decay
+    )

@@ -15,7 +15,8 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.attacks._momentum import ascend, gradient, step_length
+from robustscape.attacks._momentum import cross_entropy_gradient, momentum_ascent
+from robustscape.attacks._step_length import step_length
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import Classifier
 from robustscape.attacks.base.threat import ThreatModel
@@ -47,4 +48,6 @@ def mi_fgsm(
         decay: weight of the accumulated gradient (mu); 0 is BIM.
     """
     step = step_length(x, threat, step_size, rel_step_size, steps)
-    return ascend(lambda point, _: gradient(model, point, y), x, threat, steps=steps, step=step, decay=decay)
+    return momentum_ascent(
+        lambda point, _: cross_entropy_gradient(model, point, y), x, threat, steps=steps, step=step, decay=decay
+    )

@@ -16,7 +16,8 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.attacks._momentum import ascend, gradient, look_ahead, step_length
+from robustscape.attacks._momentum import cross_entropy_gradient, look_ahead_point, momentum_ascent
+from robustscape.attacks._step_length import step_length
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import Classifier
 from robustscape.attacks.base.threat import ThreatModel
@@ -50,6 +51,6 @@ def ni_fgsm(
     step = step_length(x, threat, step_size, rel_step_size, steps)
 
     def direction(point: Tensor, momentum: Tensor) -> Tensor:
-        return gradient(model, look_ahead(point, momentum, threat, step, decay), y)
+        return cross_entropy_gradient(model, look_ahead_point(point, momentum, threat, step, decay), y)
 
-    return ascend(direction, x, threat, steps=steps, step=step, decay=decay)
+    return momentum_ascent(direction, x, threat, steps=steps, step=step, decay=decay)

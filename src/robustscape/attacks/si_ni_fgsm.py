@@ -18,7 +18,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.attacks._momentum import ascend, gradient, look_ahead, step_length
+from robustscape.attacks._momentum import cross_entropy_gradient, look_ahead_point, momentum_ascent
+from robustscape.attacks._step_length import step_length
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import Classifier
 from robustscape.attacks.base.threat import ThreatModel
@@ -54,11 +55,11 @@ def si_ni_fgsm(
     step = step_length(x, threat, step_size, rel_step_size, steps)
 
     def direction(point: Tensor, momentum: Tensor) -> Tensor:
-        ahead = look_ahead(point, momentum, threat, step, decay)
+        ahead = look_ahead_point(point, momentum, threat, step, decay)
         total = torch.zeros_like(point)
         for i in range(copies):
             scale = 2.0**-i
-            total += scale * gradient(model, scale * ahead, y)
+            total += scale * cross_entropy_gradient(model, scale * ahead, y)
         return total / copies
 
-    return ascend(direction, x, threat, steps=steps, step=step, decay=decay)
+    return momentum_ascent(direction, x, threat, steps=steps, step=step, decay=decay)

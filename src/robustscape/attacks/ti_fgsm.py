@@ -17,9 +17,10 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.attacks._diversity import diversity
-from robustscape.attacks._momentum import ascend, gradient, step_length
-from robustscape.attacks._resampling import gaussian_kernel, require_images, smooth
+from robustscape.attacks._diversity import random_resize_and_pad
+from robustscape.attacks._momentum import cross_entropy_gradient, momentum_ascent
+from robustscape.attacks._resampling import gaussian_kernel, require_images, smooth_signal
+from robustscape.attacks._step_length import step_length
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import Classifier
 from robustscape.attacks.base.threat import ThreatModel
@@ -61,7 +62,7 @@ def ti_fgsm(
     weights = gaussian_kernel(kernel)
 
     def direction(point: Tensor, momentum: Tensor) -> Tensor:
-        transform = diversity(x, generator, resize_rate, probability)
-        return smooth(gradient(lambda image: model(transform(image)), point, y), weights)
+        transform = random_resize_and_pad(x, generator, resize_rate, probability)
+        return smooth_signal(cross_entropy_gradient(lambda image: model(transform(image)), point, y), weights)
 
-    return ascend(direction, x, threat, steps=steps, step=step, decay=decay)
+    return momentum_ascent(direction, x, threat, steps=steps, step=step, decay=decay)

@@ -16,8 +16,9 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.attacks._momentum import ascend, gradient, step_length
-from robustscape.attacks._resampling import gaussian_kernel, require_waveforms, smooth
+from robustscape.attacks._momentum import cross_entropy_gradient, momentum_ascent
+from robustscape.attacks._resampling import gaussian_kernel, require_waveforms, smooth_signal
+from robustscape.attacks._step_length import step_length
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import Classifier
 from robustscape.attacks.base.threat import ThreatModel
@@ -51,4 +52,10 @@ def tim_1d(
     require_waveforms(x, "tim_1d")
     step = step_length(x, threat, step_size, rel_step_size, steps)
     weights = gaussian_kernel(kernel)
-    return ascend(lambda point, _: smooth(gradient(model, point, y), weights), x, threat, steps=steps, step=step)
+    return momentum_ascent(
+        lambda point, _: smooth_signal(cross_entropy_gradient(model, point, y), weights),
+        x,
+        threat,
+        steps=steps,
+        step=step,
+    )

@@ -18,8 +18,9 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.attacks._momentum import ascend, gradient, step_length
-from robustscape.attacks._variance import tuned
+from robustscape.attacks._momentum import cross_entropy_gradient, momentum_ascent
+from robustscape.attacks._step_length import step_length
+from robustscape.attacks._variance import variance_tuned
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import Classifier
 from robustscape.attacks.base.threat import ThreatModel
@@ -55,10 +56,10 @@ def vmi_fgsm(
         beta: radius of the neighbourhood as a multiple of eps; 0 is MI-FGSM.
     """
     step = step_length(x, threat, step_size, rel_step_size, steps)
-    direction = tuned(
-        lambda point: gradient(model, point, y),
+    direction = variance_tuned(
+        lambda point: cross_entropy_gradient(model, point, y),
         lambda point, _: point,
         lambda like: beta * threat.random_offset(like, generator),
         samples,
     )
-    return ascend(direction, x, threat, steps=steps, step=step, decay=decay)
+    return momentum_ascent(direction, x, threat, steps=steps, step=step, decay=decay)

@@ -13,8 +13,9 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.attacks._momentum import ascend, gradient, look_ahead, step_length
-from robustscape.attacks._variance import tuned
+from robustscape.attacks._momentum import cross_entropy_gradient, look_ahead_point, momentum_ascent
+from robustscape.attacks._step_length import step_length
+from robustscape.attacks._variance import variance_tuned
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import Classifier
 from robustscape.attacks.base.threat import ThreatModel
@@ -50,10 +51,10 @@ def vni_fgsm(
         beta: radius of the neighbourhood as a multiple of eps; 0 tunes by the difference of the two gradients.
     """
     step = step_length(x, threat, step_size, rel_step_size, steps)
-    direction = tuned(
-        lambda point: gradient(model, point, y),
-        lambda point, momentum: look_ahead(point, momentum, threat, step, decay),
+    direction = variance_tuned(
+        lambda point: cross_entropy_gradient(model, point, y),
+        lambda point, momentum: look_ahead_point(point, momentum, threat, step, decay),
         lambda like: beta * threat.random_offset(like, generator),
         samples,
     )
-    return ascend(direction, x, threat, steps=steps, step=step, decay=decay)
+    return momentum_ascent(direction, x, threat, steps=steps, step=step, decay=decay)

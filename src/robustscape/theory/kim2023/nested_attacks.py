@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import input_gradient
 from robustscape.attacks.base.threat import TOLERANCE, ThreatModel
-from robustscape.attacks.kl_pgd import divergence as kl
+from robustscape.attacks.kl_pgd import kl_divergence as kl
 from robustscape.attacks.kl_pgd import kl_pgd
 from robustscape.theory.rows import row
 

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from robustscape.attacks.kl_pgd import divergence
+from robustscape.attacks.kl_pgd import kl_divergence
 from robustscape.training.attack import TrainingAttack
 
 
@@ -42,6 +42,6 @@ def trades(
 
     def loss() -> Tensor:
         clean = model(x)
-        return F.cross_entropy(clean, y) + beta * divergence(model(x_adv), clean).mean()
+        return F.cross_entropy(clean, y) + beta * kl_divergence(model(x_adv), clean).mean()
 
     return loss
