@@ -1,26 +1,26 @@
-"""Other backward passes for ReLU and max-pooling, with the forward pass untouched.
+"""Other backward passes for ReLU and max-pooling, with the forward pass unchanged.
 
-``with_backward_rule(model, ...)`` is a classifier with the logits of ``model``, bit for bit, and different input gradients. It
-works by intercepting the ReLU and max-pool *calls* of a forward pass (modules and functions alike) and needs no layer
-names; the model itself is never edited: the ``forward`` of residual units is shadowed while one forward pass runs,
-and put back.
+``with_backward_rule(model, ...)`` is a classifier with the logits of ``model``, bit for bit, and other input gradients.
+It intercepts the ReLU and max-pool *calls* of a forward pass (modules and functions alike), so it needs no layer names.
+The model's parameters and modules are not changed: the ``forward`` of residual units is replaced during a forward pass and
+restored after it.
 
 Which ReLUs change (as in the authors' code of LinBP and BPA):
 
-- in a net with residual units (modules with a ``shortcut`` or ``downsample``): those on the units' branches, not the
-  one a unit ends with, and none outside (a projection behind a unit's first ReLU, as pre-activation nets have it, is
-  branch);
+- in a net with residual units (modules with a ``shortcut`` or ``downsample``): those on the units' branches. The ReLU
+  at the end of a unit and those outside of units stay exact (in pre-activation nets, a projection that follows a unit's
+  first ReLU counts as part of the branch);
 - in any other net: all;
-- of these, the part from ``start`` on: 0.5 leaves the first half of the units (or ReLUs) as they are. For ResNet-50's
-  16 units 0.5 means "from layer3's second block", the authors' setting.
+- of these, only those from the fraction ``start`` on: 0.5 leaves the first half of the units (or ReLUs) exact. For the
+  16 units of ResNet-50, 0.5 means "from the second block of layer3", the authors' setting.
 
-With ``rescale`` a linear branch gets the length of the exact one. For a unit z = s(x) + b(x) and the gradient g at
-its output
+With ``rescale`` the gradient of a linear branch is scaled to the length of the exact one. For a unit z = s(x) + b(x) and
+the gradient g at its output
 
     grad_x = J_s^T g + alpha * Jlin_b^T g,    alpha = ||J_b^T g||_2 / ||Jlin_b^T g||_2        for each sample,
 
 (Guo et al. 2020, section 4.2). The three products come from one graph, run backward with the ReLUs exact, linear and
-blocking: J_s^T g is what still arrives when nothing passes the branch.
+blocked: J_s^T g is the gradient that arrives when the branch passes nothing.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ Rule = Literal["exact", "linear", "smooth", "blocked"]
 
 
 def relu_slope(x: Tensor, rule: Rule) -> Tensor | float:
-    """What a ReLU's backward pass multiplies with, at the inputs ``x`` of the ReLU.
+    """Return the factor of a ReLU's backward pass at the inputs ``x`` of the ReLU.
 
     ``exact``: 1[x > 0]; ``linear``: 1; ``smooth``: SiLU's derivative, s(x) (1 + x (1 - s(x))); ``blocked``: 0.
     """
@@ -59,7 +59,7 @@ def relu_slope(x: Tensor, rule: Rule) -> Tensor | float:
 
 @dataclass
 class Site:
-    """One ReLU call of one forward pass; its rule may be changed until, and between, backward passes."""
+    """One ReLU call of one forward pass. Its rule may be changed before each backward pass."""
 
     output: Tensor | None = None
     rule: Rule = "exact"
@@ -67,7 +67,7 @@ class Site:
 
 @dataclass
 class Unit:
-    """One call of a residual unit, with the ReLUs on its branch."""
+    """One call of a residual unit in a forward pass, with the ReLU calls on its branch."""
 
     sites: list[Site] = field(default_factory=list)
     linear: bool = False
@@ -91,7 +91,7 @@ class _ReLU(torch.autograd.Function):
 
 
 class _SoftMaxPool(torch.autograd.Function):
-    """Max-pooling that spreads a gradient over its window by softmax(temperature * x) (Wang et al. 2023, eq 8)."""
+    """Max-pooling whose backward pass spreads a gradient over its window by softmax(temperature * x) (Wang et al. 2023, eq 8)."""
 
     @staticmethod
     def forward(
@@ -108,17 +108,17 @@ class _SoftMaxPool(torch.autograd.Function):
         (x,) = ctx.saved_tensors
         kernel, stride, padding, dilation = ctx.window
         spatial, dims = ctx.spatial, len(kernel)
-        # F.unfold knows two spatial axes; a waveform gets a height of 1.
+        # F.unfold wants two spatial axes: a waveform gets a height of 1.
         if dims == 1:
             kernel, stride, padding, dilation = (1, *kernel), (1, *stride), (0, *padding), (1, *dilation)
             spatial = (1, *spatial)
         planes = x.reshape(-1, 1, *(x.shape[-2:] if dims == 2 else (1, x.shape[-1])))
-        # Pad by -inf, which no softmax sees; on the far side as much as the last window needs (ceil_mode).
+        # Pad with -inf, which has no weight in a softmax; on the far side as much as the last window needs (ceil_mode).
         near, sizes = padding, planes.shape[-2:]
         reach = [(spatial[i] - 1) * stride[i] + dilation[i] * (kernel[i] - 1) + 1 for i in (0, 1)]
         far = [max(reach[i] - near[i] - sizes[i], 0) for i in (0, 1)]
         padded = F.pad(planes, (near[1], far[1], near[0], far[0]), value=-torch.inf)
-        # Rows and columns no window reaches are dropped, so that unfold counts the windows the pooling had.
+        # Drop rows and columns that no window reaches, so that unfold has as many windows as the pooling.
         windows = F.unfold(padded[..., : reach[0], : reach[1]], kernel, dilation, 0, stride)
         share = torch.softmax(ctx.temperature * windows, dim=1) * grad.reshape(planes.shape[0], 1, -1)
         folded = F.fold(share, (reach[0], reach[1]), kernel, dilation, 0, stride)
@@ -128,7 +128,7 @@ class _SoftMaxPool(torch.autograd.Function):
 
 
 class _Branch(torch.autograd.Function):
-    """A residual unit whose backward pass is linear on the branch and rescaled (``Unit.linear``), or exact."""
+    """A residual unit whose backward pass is exact or, with ``Unit.linear``, linear on the branch and rescaled."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, run: Callable[[Tensor], Tensor], unit: Unit) -> Tensor:
@@ -136,7 +136,7 @@ class _Branch(torch.autograd.Function):
             ctx.inner = x.detach().requires_grad_()
             ctx.out = run(ctx.inner)
         ctx.unit = unit
-        # A copy, because a layer further on may work in place on what it gets.
+        # A copy, because a later layer may work in place on its input.
         return ctx.out.detach().clone()
 
     @staticmethod
@@ -167,12 +167,12 @@ def _tuple(value: int | tuple[int, ...], dims: int) -> tuple[int, ...]:
 
 
 def is_residual_unit(module: nn.Module) -> bool:
-    """Whether a module is a residual unit: it has a ``shortcut`` or a ``downsample``, be it None."""
+    """Return whether a module is a residual unit: it has an attribute ``shortcut`` or ``downsample``, which may be None."""
     return any(hasattr(module, name) for name in ("shortcut", "downsample"))
 
 
 class _Recorder(TorchFunctionMode):
-    """Replaces ReLU and max-pool calls, and keeps a list of the ReLUs outside units and of the units."""
+    """Replaces ReLU and max-pool calls, and lists the calls of units and the ReLU calls outside of them."""
 
     def __init__(self, temperature: float | None) -> None:
         super().__init__()
@@ -219,8 +219,8 @@ class _Recorder(TorchFunctionMode):
         return out
 
 
-def _shadow(unit: nn.Module, recorder: _Recorder, rescale: bool) -> Callable[..., Any]:
-    """The ``forward`` of a residual unit for one pass: it records its ReLUs, and with ``rescale`` its graph."""
+def _recording_forward(unit: nn.Module, recorder: _Recorder, rescale: bool) -> Callable[..., Any]:
+    """Return the ``forward`` of a residual unit for one pass, which records its ReLU calls and, with ``rescale``, its graph."""
     original = unit.forward
 
     def recorded(record: Unit, *args: Any, **kwargs: Any) -> Any:
@@ -248,12 +248,12 @@ def _shadow(unit: nn.Module, recorder: _Recorder, rescale: bool) -> Callable[...
 
 
 @contextmanager
-def _shadowed(model: Classifier, recorder: _Recorder, rescale: bool) -> Iterator[None]:
+def _units_recorded(model: Classifier, recorder: _Recorder, rescale: bool) -> Iterator[None]:
     """Within the block the residual units of ``model`` report to ``recorder``."""
     units = [module for module in model.modules() if is_residual_unit(module)] if isinstance(model, nn.Module) else []
-    own = [unit.__dict__.get("forward") for unit in units]  # as wrappers such as torch.compile leave there
+    own = [unit.__dict__.get("forward") for unit in units]  # set by wrappers such as torch.compile
     for unit in units:
-        unit.__dict__["forward"] = _shadow(unit, recorder, rescale)
+        unit.__dict__["forward"] = _recording_forward(unit, recorder, rescale)
     try:
         yield
     finally:
@@ -266,25 +266,26 @@ def _shadowed(model: Classifier, recorder: _Recorder, rescale: bool) -> Iterator
 def with_backward_rule(
     model: Classifier, rule: Rule, *, start: float = 0.0, rescale: bool = False, temperature: float | None = None
 ) -> Classifier:
-    """A classifier with the logits of ``model`` and another backward pass.
+    """Return a classifier with the logits of ``model`` and another backward pass.
 
     Args:
         model: logits (B, C) from inputs (B, ...).
-        rule: the slope of the ReLUs from ``start`` on.
-        start: share of the units (or, without units, ReLUs) that stay exact.
-        rescale: linear branches get the length of exact ones; twice more through the units when going backward.
-        temperature: of the softmax that spreads a max-pool's gradient (every max-pool); None: pools stay exact.
+        rule: backward rule of the ReLUs from ``start`` on.
+        start: fraction of the units (or, in nets without units, of the ReLUs) that stay exact, from the input on.
+        rescale: scale the gradients of linear branches to the length of the exact ones. Cost: two more backward passes
+            through the units.
+        temperature: of the softmax that spreads the gradients of all max-pools; None: max-pools stay exact.
 
     Raises:
-        AttackError: the model was flattened into a graph, which hides its units; or (when called) it has no ReLU and no
-            max-pool to change.
+        AttackError: the model was traced into a graph, which hides its units; or, when the classifier is called, it has
+            no ReLU and no max-pool to change.
     """
     if isinstance(model, nn.Module) and any(isinstance(module, torch.fx.GraphModule) for module in model.modules()):
-        raise AttackError("this attack needs the model's own modules, and a traced (or folded) model has lost them.")
+        raise AttackError("this attack needs the model's own modules, which a traced (or folded) model no longer has.")
 
     def classify(x: Tensor) -> Tensor:
         recorder = _Recorder(temperature)
-        with _shadowed(model, recorder, rescale), recorder:
+        with _units_recorded(model, recorder, rescale), recorder:
             logits = model(x)
         if not (recorder.outside or recorder.pools or any(unit.sites for unit in recorder.units)):
             raise AttackError("this attack changes the backward pass of ReLUs, and the model has none.")

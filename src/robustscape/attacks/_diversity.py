@@ -14,9 +14,11 @@ from robustscape.attacks.base.generator import SampleGenerator
 def random_resize_and_pad(
     x: Tensor, generator: SampleGenerator, resize_rate: float, probability: float
 ) -> Callable[[Tensor], Tensor]:
-    """One draw of the transformation T, with ``probability`` a random resize to [rate * d, d) and zero-padding to d.
+    """Return one draw of the transformation T, a differentiable map of images (B, C, H, W) to images of that shape.
 
-    Height and width shrink by the same draw (for square images to the same size). 4 draws a sample, whatever comes out.
+    With ``probability`` a sample is resized to a random size in [``resize_rate`` * d, d) and padded with zeros to d at a
+    random place; otherwise it stays as it is. One draw gives height and width, so a square image stays square. 4 numbers
+    are drawn per sample, whether it is transformed or not.
     """
     chance = generator.uniform(()) < probability
     fraction = generator.uniform(())

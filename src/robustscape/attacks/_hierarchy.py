@@ -10,29 +10,39 @@ from robustscape.errors import AttackError
 
 
 def class_superclasses(mapping: list[int], logits: Tensor) -> Tensor:
-    """``mapping`` (superclass of class 0, 1, ...) as int64 (C,) beside ``logits`` (B, C)."""
+    """Return ``mapping`` (the superclass of each class) as int64 (C,) on the device of ``logits`` (B, C).
+
+    Raises:
+        AttackError: ``mapping`` does not have one entry per logit, or has a single superclass.
+    """
     if len(mapping) != logits.shape[1]:
-        raise AttackError(f"the hierarchy maps {len(mapping)} classes, but the model has {logits.shape[1]} logits.")
+        raise AttackError(
+            f"'superclass' (the hierarchy) maps {len(mapping)} classes, but the model has {logits.shape[1]} logits."
+        )
     if len(set(mapping)) < 2:
-        raise AttackError("the hierarchy has a single superclass, which no attack can leave.")
+        raise AttackError("'superclass' names a single superclass, which no attack can leave; at least 2 are needed.")
     return torch.tensor(mapping, device=logits.device)
 
 
 def same_superclass(mapping: list[int], logits: Tensor, y: Tensor) -> Tensor:
-    """Which classes share the superclass of ``y``: bool (B, C)."""
+    """Return, for each sample, which classes share the superclass of ``y`` (B,): bool (B, C)."""
     members = class_superclasses(mapping, logits)
     return members[None, :] == members[y][:, None]
 
 
 def outside_superclass(mapping: list[int], logits: Tensor, y: Tensor) -> Tensor:
-    """Whether the predicted class lies outside the superclass of ``y``: bool (B,)."""
+    """Return, for each sample, whether the predicted class lies outside the superclass of ``y`` (B,): bool (B,)."""
     return ~same_superclass(mapping, logits, y).gather(1, logits.argmax(1, keepdim=True)).squeeze(1)
 
 
 def group_loss(mapping: list[int]) -> Loss:
-    """-log sum_{j in z*} p_j, (B,): cross-entropy of the superclass, p the softmax of the logits.
+    """Return the cross-entropy of the superclass, -log sum_{j in z*} p_j, as a per-sample loss (B,); p = softmax(logits).
 
-    Written as log(1 + exp(lse_outside - lse_inside)), whose gradient does not cancel when the model is sure.
+    It is computed as log(1 + exp(lse_outside - lse_inside)), whose gradient does not cancel when the model is certain.
+
+    >>> loss = group_loss([0, 0, 1, 1])
+    >>> round(loss(torch.zeros(1, 4), torch.tensor([0])).item(), 4)  # half of the probability: log 2
+    0.6931
     """
 
     def loss(logits: Tensor, y: Tensor) -> Tensor:

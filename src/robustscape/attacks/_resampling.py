@@ -1,7 +1,7 @@
-"""Shrink and pad, and smooth: the transformations behind DI/DIM and TI/TIM.
+"""Shrinking with zero-padding, and smoothing: the transformations behind DI/DIM and TI/TIM.
 
-Every sample has its own size and place, so that nothing depends on the batch it is in. Images are (B, C, H, W);
-everything else, waveforms (B, T) or (B, 1, T), is transformed along its last axis.
+Every sample has its own size and place, so results do not depend on the batch. Images (B, C, H, W) are transformed along
+height and width; everything else, such as waveforms (B, T) or (B, 1, T), along the last axis.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from robustscape.errors import AttackError
 
 
 def signal_axes(x: Tensor) -> tuple[int, ...]:
-    """The axes along which a sample is a signal: height and width of an image, time of a waveform."""
+    """Return the axes along which ``x`` is a signal: (2, 3), height and width, for images; the last axis for waveforms."""
     return (2, 3) if x.dim() == 4 else (x.dim() - 1,)
 
 
 def require_images(x: Tensor, attack: str) -> None:
-    """Refuse what is not (B, C, H, W)."""
+    """Raise an AttackError that names ``attack`` unless ``x`` has the shape (B, C, H, W)."""
     if x.dim() != 4:
         raise AttackError(f"{attack} is for images of shape (B, C, H, W), got inputs of shape {tuple(x.shape)}.")
 
 
 def require_waveforms(x: Tensor, attack: str) -> None:
-    """Refuse what is neither (B, T) nor (B, 1, T)."""
+    """Raise an AttackError that names ``attack`` unless ``x`` has the shape (B, T) or (B, 1, T)."""
     if x.dim() != 2 and not (x.dim() == 3 and x.shape[1] == 1):
         raise AttackError(
             f"{attack} is for waveforms of shape (B, T) or (B, 1, T), got inputs of shape {tuple(x.shape)}."
@@ -34,16 +34,16 @@ def require_waveforms(x: Tensor, attack: str) -> None:
 
 
 def shrink_and_pad(x: Tensor, size: Tensor, place: Tensor, axis: int) -> Tensor:
-    """``x`` resized linearly along ``axis`` to ``size`` and put at ``place`` among zeros; differentiable.
+    """Return ``x`` resized linearly along ``axis`` to ``size`` and padded with zeros to the old length; differentiable.
 
-    Sample positions as in ``F.interpolate(mode="linear" or "bilinear", align_corners=False)``; a size equal to the
-    axis, at place 0, is the identity, bit for bit.
+    Sampling positions are those of ``F.interpolate(mode="linear" or "bilinear", align_corners=False)``. The full size at
+    place 0 is the identity, bit for bit.
 
     Args:
         x: (B, ...).
-        size: (B,), whole numbers from 1 to the length of ``axis``.
-        place: (B,), whole numbers from 0 to what is left.
-        axis: counted with the batch axis.
+        size: new length of each sample, (B,), whole numbers from 1 to the length of ``axis``.
+        place: zeros before each sample, (B,), whole numbers from 0 to the old length minus ``size``.
+        axis: axis of ``x``, the batch axis being 0.
     """
     length = x.shape[axis]
     along = [x.shape[i] if i in (0, axis) else 1 for i in range(x.dim())]
@@ -60,15 +60,15 @@ def shrink_and_pad(x: Tensor, size: Tensor, place: Tensor, axis: int) -> Tensor:
 
 
 def random_places(length: int, size: Tensor, generator: SampleGenerator) -> Tensor:
-    """Uniform whole numbers in [0, length - size), 0 where that is empty; (B,).
+    """Return uniform whole numbers in [0, length - size), (B,), and 0 where ``size`` is ``length``.
 
-    The right end is open, as in the authors' code of DI-FGSM and in torchattacks.
+    The right end is excluded, as in the authors' code of DI-FGSM and in torchattacks.
     """
     return (generator.uniform(()) * (length - size)).floor()
 
 
 def gaussian_kernel(length: int, reach: float = 3.0) -> Tensor:
-    """Normal density at ``length`` points from -reach to reach, of sum 1: (length,).
+    """Return the standard normal density at ``length`` equally spaced points of [-reach, reach], scaled to sum 1, (length,).
 
     >>> gaussian_kernel(3).tolist()  # doctest: +ELLIPSIS
     [0.0108..., 0.9782..., 0.0108...]
@@ -79,7 +79,7 @@ def gaussian_kernel(length: int, reach: float = 3.0) -> Tensor:
 
 
 def smooth_signal(x: Tensor, kernel: Tensor) -> Tensor:
-    """``x`` (B, ...) convolved with ``kernel`` along each of its signal axes, zero-padded to the same size."""
+    """Return ``x`` (B, ...) convolved with ``kernel`` (K,) along each of its signal axes, zero-padded to the same size."""
     for axis in signal_axes(x):
         moved = x.movedim(axis, -1)
         rows = moved.reshape(-1, 1, moved.shape[-1])

@@ -1,10 +1,10 @@
-"""Variance tuning (Wang & He 2021), shared by VMI-FGSM and VNI-FGSM.
+"""Variance tuning (Wang & He 2021, algorithm 1), shared by VMI-FGSM and VNI-FGSM.
 
-Their direction is
+Their estimate of the gradient is
 
     d_t = grad(probe_t) + v_t,    v_t = 1/N sum_i grad(x_{t-1} + r_i) - grad(probe_{t-1}),   v_0 = 0
 
-with r_i uniform in a multiple of the ball.
+with r_i uniform in a multiple of the ball. Cost of a step: 1 + N gradients, and 1 in the first step.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ def variance_tuned(
     offset: Callable[[Tensor], Tensor],
     samples: int,
 ) -> Direction:
-    """The direction d_t of one attack run: it remembers the step before.
+    """Return the estimate d_t for one call of an attack; it keeps the point and the gradient of the previous step.
 
     Args:
         gradient: d loss / d x at a point, (B, ...) -> (B, ...).
-        probe: where the gradient is taken, from the iterate and the accumulated gradient.
-        offset: a fresh draw of r, of the shape of its argument.
-        samples: N.
+        probe: the point where the gradient is taken, from the iterate and the accumulated gradient.
+        offset: a new draw of r, of the shape of its argument.
+        samples: N; 0: no tuning.
     """
     before: tuple[Tensor, Tensor] | None = None
 
