@@ -1,13 +1,13 @@
-"""Noise in one band of frequencies: how much a model reacts there (not an attack: it never looks at the model).
+"""Noise in one band of frequencies, to measure how sensitive a model is there; the model is not used.
 
 ma2025 section 4.4 and figures 4.5, 4.6. With M the mask of band i of ``bands`` (equal numbers of cosine frequencies,
 lowest first) and C the orthonormal cosine transform,
 
     x' = P( x + C^T (M * delta) C ),    delta ~ N(0, variance), independent in every coefficient and channel
 
-With ``variance`` None the noise has the length of the ball instead: its L2 or Linf norm is eps. The work adds the
-noise without clamping, for a clamp would spread it over the other bands: ``bounds: null`` and, with ``variance``,
-``eps: .inf``. Cost: no pass of the model.
+With ``variance: null`` the noise is scaled to the norm eps instead (L2 or Linf). The work adds the noise without
+clamping, because a clamp would spread it over the other bands: set ``bounds: null`` and, with ``variance``, ``eps: .inf``.
+Cost: no pass of the model.
 """
 
 from __future__ import annotations
@@ -36,20 +36,23 @@ def band_limited_noise(
     bands: Annotated[int, Field(ge=1)] = 10,
     variance: Annotated[float, Field(gt=0)] | None = None,
 ) -> Tensor:
-    """Noisy inputs, shape of ``x``.
+    """Return noisy inputs of the shape of ``x``, inside the ball and the range of ``threat``.
 
     Args:
-        model: unused.
+        model: not used.
         x: images (B, C, H, W), or waveforms or vectors with the signal along the last axis.
-        y: unused.
+        y: not used.
         threat: norm, eps (a number, or one per sample) and range; the noise is projected on both.
-        generator: the samples' random streams.
-        band: which one, from 0 (lowest) to ``bands - 1``.
-        bands: into how many the frequencies are cut.
-        variance: of a coefficient; None: noise of norm eps.
+        generator: random streams, one per sample.
+        band: index of the band, from 0 (lowest frequencies) to ``bands - 1``.
+        bands: number of bands.
+        variance: variance of each coefficient in the band; None: noise of norm eps.
+
+    Raises:
+        AttackError: ``band`` is not below ``bands``.
     """
     if band >= bands:
-        raise AttackError(f"band_limited_noise has bands 0 to {bands - 1}, got band {band}.")
+        raise AttackError(f"band_limited_noise: 'band' got {band}; allowed is 0 to {bands - 1} ('bands' is {bands}).")
     mask = band_masks(tuple(x.shape[-2:] if x.dim() == 4 else x.shape[-1:]), bands)[band].to(x.device)
     noise = band_noise(tuple(x.shape[1:]), mask, generator)
     if variance is None:

@@ -1,12 +1,12 @@
-"""BPA, the backward propagation attack: PGD with gradients that ReLUs and max-pools no longer truncate.
+"""BPA, the backward propagation attack: PGD with gradients that ReLUs and max-pools do not truncate.
 
 Wang et al. (2023), eqs 7-8; ma2025 table 6.8 ("PGD-BPA"). Going backward,
 
     a ReLU from ``start`` on has the derivative of SiLU,  s(z) (1 + z (1 - s(z))),  s the logistic function;
-    a max-pool gives every input of a window w its share  exp(T z_i) / sum_{j in w} exp(T z_j)  of the gradient.
+    a max-pool gives input i of a window w the fraction  exp(T z_i) / sum_{j in w} exp(T z_j)  of the gradient.
 
-The forward pass is the model's own. Every max-pool is changed, also before ``start``, as in the authors' code
-(ResNet's only one is in the stem). Then, as PGD with an accumulated gradient (``decay = 0``: PGD),
+The forward pass is the model's own. Every max-pool is changed, also before ``start``, as in the authors' code (where the
+only max-pool of a ResNet is in the stem). The steps are those of PGD with an accumulated gradient (``decay = 0``: PGD),
 
     g_{t+1} = decay * g_t + grad_t / mean|grad_t|
     x_{t+1} = P( x_t + step * sign(g_{t+1}) )                       (L2: g / ||g||_2)
@@ -44,21 +44,21 @@ def bpa(
     start: Annotated[float, Field(ge=0, le=1)] = 0.5,
     temperature: Annotated[float, Field(gt=0)] = 10.0,
 ) -> Tensor:
-    """Adversarial inputs, shape and range of ``x``.
+    """Return adversarial inputs of the shape of ``x``, inside the ball and the range of ``threat``.
 
     Args:
         model: logits (B, C) from inputs (B, ...); it must use ReLUs or max-pools.
         x: inputs (B, ...) inside ``threat.bounds``.
         y: labels (B,).
         threat: norm, eps (a number, or one per sample) and range.
-        generator: the samples' random streams.
+        generator: random streams, one per sample.
         steps: gradient steps.
         step_size: length of a step in input units; None: ``rel_step_size`` times eps.
         rel_step_size: length of a step as a fraction of eps.
-        random_start: start uniformly in the ball, else at ``x``.
+        random_start: start at a uniform point of the ball, else at ``x``.
         decay: weight of the accumulated gradient (mu).
-        start: share of the residual units, or of the ReLUs where there are none, that stay exact.
-        temperature: T; the larger, the more a max-pool's gradient goes to the maximum alone.
+        start: fraction of the residual units (or, in nets without units, of the ReLUs) that stay exact.
+        temperature: T above; the larger, the more of a max-pool's gradient goes to the maximum.
     """
     smooth = with_backward_rule(model, "smooth", start=start, temperature=temperature)
     step = step_length(x, threat, step_size, rel_step_size, steps)

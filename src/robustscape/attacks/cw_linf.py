@@ -1,12 +1,12 @@
-"""Carlini and Wagner's margin loss climbed by projected gradient steps.
+"""Carlini and Wagner's margin loss, maximised by projected gradient steps.
 
-Carlini & Wagner (2017), f_6; kim2023 eq 3.4 with its sign mended (as printed, an ascent would run away from the
+Carlini & Wagner (2017), f_6; kim2023 eq 3.4 with its sign corrected (as printed, ascent would move away from the decision
 boundary):
 
     l(x') = -max( z_y(x') - max_{j != y} z_j(x'), -kappa ) = min( margin(x'), kappa )
 
-climbed as PGD does, from the clean input, with step 2 eps / steps. At kappa = 0 the gradient vanishes the moment a
-sample is misclassified, so examples stop just behind the boundary: that is why they transfer badly (kim2023 section
+maximised as in PGD, from the clean input, with step 2 eps / steps. At kappa = 0 the gradient is 0 as soon as a sample is
+misclassified, so adversarial examples stop just beyond the boundary, which is why they transfer badly (kim2023 section
 3.1). Cost: ``steps`` forward and input-backward passes.
 """
 
@@ -39,18 +39,18 @@ def cw_linf(
     targeted: bool = False,
     early_stopping: bool = False,
 ) -> Tensor:
-    """Adversarial inputs, shape and range of ``x``.
+    """Return adversarial inputs of the shape of ``x``, inside the ball and the range of ``threat``.
 
     Args:
         model: logits (B, C) from inputs (B, ...).
         x: inputs (B, ...) inside ``threat.bounds``.
         y: labels (B,), or the wanted classes when ``targeted``.
-        threat: norm (L2 works too, the name is the work's), eps (a number, or one per sample) and range.
+        threat: norm (L2 works too; the name is the work's), eps (a number, or one per sample) and range.
         generator: the samples' random streams; unused without ``random_start``.
         steps: gradient steps.
         step_size: length of a step in input units; None: 2 eps / steps.
-        kappa: margin of misclassification beyond which a sample is left alone.
-        random_start: start uniformly in the ball, else at ``x``.
+        kappa: margin of misclassification beyond which a sample no longer moves.
+        random_start: start at a uniform point of the ball, else at ``x``.
         targeted: whether ``y`` are wanted classes.
         early_stopping: a sample leaves the batch as soon as it is misclassified.
     """

@@ -7,7 +7,7 @@ Xie et al. (2019), eq 5; ma2025 figure 6.1 and table 6.7 ("DI"), with torchattac
     g_{t+1} = decay * g_t + grad_t / mean|grad_t|
     x_{t+1} = P( x_t + step * sign(g_{t+1}) )                       (L2: g / ||g||_2)
 
-A fresh T for every sample and step; the gradient flows through it. Cost: ``steps`` forward and input-backward passes.
+T is drawn anew for every sample and step; the gradient flows through it. Cost: ``steps`` forward and input-backward passes.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ def di_fgsm(
     resize_rate: Annotated[float, Field(gt=0, le=1)] = 0.9,
     probability: Annotated[float, Field(ge=0, le=1)] = 0.5,
 ) -> Tensor:
-    """Adversarial images, shape and range of ``x``.
+    """Return adversarial images of the shape of ``x``, inside the ball and the range of ``threat``.
 
     Args:
         model: logits (B, C) from images.
         x: images (B, C, H, W) inside ``threat.bounds``.
         y: labels (B,).
         threat: norm, eps (a number, or one per sample) and range.
-        generator: the samples' random streams.
+        generator: random streams, one per sample.
         steps: gradient steps.
         step_size: length of a step in input units; None: ``rel_step_size`` times eps.
         rel_step_size: length of a step as a fraction of eps.
         decay: weight of the accumulated gradient (mu); 1 is MI-DI-FGSM.
         resize_rate: smallest size of the resized image, as a fraction (rounded down to pixels).
-        probability: share of the steps in which a sample is transformed; 0 is MI-FGSM.
+        probability: probability that a sample is transformed in a step; 0 is MI-FGSM.
     """
     require_images(x, "di_fgsm")
     step = step_length(x, threat, step_size, rel_step_size, steps)

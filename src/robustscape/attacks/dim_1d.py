@@ -1,4 +1,4 @@
-"""DIM for waveforms: BIM on shrunk and padded copies of the sound.
+"""DIM for waveforms: BIM on shrunk and padded copies of the waveform.
 
 The input diversity of Xie et al. (2019) along time, as kim2023 section 3.4 uses it:
 
@@ -6,8 +6,8 @@ The input diversity of Xie et al. (2019) along time, as kim2023 section 3.4 uses
                                           old length at a random place, in every step
     x_{t+1} = P( x_t + step * sign(grad_t) ),   x_0 = x                         (L2: g / ||g||_2)
 
-Unlike DI-FGSM the size is fixed and the transformation certain; only the place is drawn, for every sample and step. The
-gradient flows through T. Cost: ``steps`` forward and input-backward passes.
+Unlike in DI-FGSM, the size is fixed and every sample is transformed; only the place is drawn, for every sample and step.
+The gradient flows through T. Cost: ``steps`` forward and input-backward passes.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ def dim_1d(
     rel_step_size: Annotated[float, Field(gt=0)] | None = None,
     resize_rate: Annotated[float, Field(gt=0, le=1)] = 0.9,
 ) -> Tensor:
-    """Adversarial waveforms, shape and range of ``x``.
+    """Return adversarial waveforms of the shape of ``x``, inside the ball and the range of ``threat``.
 
     Args:
         model: logits (B, C) from waveforms.
         x: waveforms (B, T) or (B, 1, T) inside ``threat.bounds``.
         y: labels (B,).
         threat: norm, eps (a number, or one per sample) and range.
-        generator: the samples' random streams.
+        generator: random streams, one per sample.
         steps: gradient steps.
         step_size: length of a step in input units; None: ``rel_step_size`` times eps.
-        rel_step_size: length of a step as a fraction of eps; None: 2 / steps, the work's.
+        rel_step_size: length of a step as a fraction of eps; None: 2 / steps, as in the work.
         resize_rate: length of the resized waveform, as a fraction (rounded down to samples); 1 is BIM.
     """
     require_waveforms(x, "dim_1d")

@@ -1,7 +1,7 @@
-"""Several models attacked as one: their logits, averaged.
+"""An ensemble of models, attacked through the mean of their logits.
 
-Dong et al. (2018), section 3.3, "ensemble in logits"; ma2025 table 6.9: f(x) = sum_k w_k f_k(x), sum_k w_k = 1, then
-any attack on f. Cost of a pass: one of every model.
+Dong et al. (2018), section 3.3, "ensemble in logits"; ma2025 table 6.9: f(x) = sum_k w_k f_k(x), sum_k w_k = 1; any attack
+can then be run on f. Cost of a pass: one pass of every model.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ from robustscape.errors import AttackError
 
 
 class LogitEnsemble(nn.Module):
-    """The weighted mean of the models' logits, (B, C).
+    """A classifier whose logits (B, C) are the weighted mean of the models' logits.
 
-    The models are held, not copied, and stay as they are.
+    The models are held, not copied.
 
     Args:
-        models: classifiers with the same classes.
-        weights: one a model, above 0; divided by their sum. None: all the same.
+        models: classifiers with the same classes, logits (B, C) each.
+        weights: one weight above 0 per model; they are divided by their sum. None: equal weights.
+
+    Raises:
+        AttackError: there is no model, or not one weight above 0 for each; when called: numbers of classes differ.
     """
 
     weights: Tensor
@@ -42,6 +45,9 @@ class LogitEnsemble(nn.Module):
         total = weighted[0]
         for logits in weighted[1:]:
             if logits.shape != total.shape:
-                raise AttackError(f"the ensemble's models have different classes: {total.shape} and {logits.shape}.")
+                raise AttackError(
+                    "the models of an ensemble must have the same classes; got logits of shapes "
+                    f"{tuple(total.shape)} and {tuple(logits.shape)}."
+                )
             total = total + logits
         return total

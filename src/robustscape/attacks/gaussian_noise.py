@@ -1,11 +1,11 @@
 """White Gaussian noise of a given variance.
 
-ma2025 section 4.3, whose tables head their columns by the variance, not the standard deviation:
+ma2025 section 4.3, where the columns of the tables are headed by the variance, not by the standard deviation:
 
     x' = clip( x + sqrt(variance) * N(0, I) )
 
-Gaussian noise has no largest size: use it with ``eps: .inf``. A finite eps is honoured by projecting on the ball, which
-shortens the noise. Cost: no pass of the model.
+Gaussian noise is unbounded: use it with ``eps: .inf``. With a finite eps the noise is projected on the ball, which reduces
+its variance. Cost: no pass of the model.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ def gaussian_noise(
     *,
     variance: Annotated[float, Field(gt=0)],
 ) -> Tensor:
-    """Noisy inputs, shape and range of ``x``.
+    """Return noisy inputs of the shape of ``x``, inside the ball and the range of ``threat``.
 
     Args:
-        model: unused.
+        model: not used.
         x: inputs (B, ...) inside ``threat.bounds``.
-        y: unused.
-        threat: range, and a radius that is infinite for plain Gaussian noise.
-        generator: the samples' random streams.
-        variance: of each coordinate, in squared input units.
+        y: not used.
+        threat: norm, range and eps, infinite for plain Gaussian noise.
+        generator: random streams, one per sample.
+        variance: variance of each coordinate, in squared input units.
     """
     return threat.project(x + variance**0.5 * generator.normal(x.shape[1:]), x)

@@ -1,23 +1,22 @@
-"""Hierarchical PGD: towards every class outside the superclass, until one is reached.
+"""Hierarchical PGD: targeted PGD towards each class outside the superclass, until one is reached.
 
 ma2025 eq 5.1 and algorithm 5.1. For each target t not in z*, the superclass of y:
 
-    x_0     = x + uniform in the ball, afresh for each target
+    x_0     = x + uniform in the ball, drawn anew for each target
     x_{k+1} = P( x_k - step * sign(grad_x CE(f(x_k), t)) )                      (L2: g / ||g||_2)
 
-and the run succeeds, and is the last, by what the model says of x_K:
+The targets end for a sample when the predicted class of x_K meets the criterion ``success``:
 
-    ``superclass``  its class lies outside z*, whichever it is (the stronger reading, and never the smaller success);
-    ``target``      its class is t, as algorithm 5.1 is printed.
+    ``superclass``  it lies outside z*, whichever class it is (the stronger reading: it never breaks fewer samples);
+    ``target``      it is t, as algorithm 5.1 is printed.
 
-A sample that is in a wrong superclass already is returned as it is: it counts as broken. So does nothing else: a
-sample no target succeeds for is returned unperturbed under ``target``, and under ``superclass`` at the tried point of
-lowest superclass probability. Either way the superclass accuracy of what is returned is the accuracy under the
-attack.
+A sample that is already predicted in a wrong superclass counts as broken and is returned unchanged. A sample for which no
+target succeeds is returned unchanged under ``target``, and under ``superclass`` as the tried point of lowest superclass
+probability. Either way, the superclass accuracy of the returned inputs is the robust superclass accuracy.
 
-Targets are tried by falling probability on x, which changes the cost, not the outcome, of a deterministic attack.
-Cost: 1 forward pass and, for each target tried, ``steps`` forward and input-backward and 1 forward pass; samples that
-were reached leave the batch.
+Targets are tried in the order of falling probability on x, which for a deterministic attack changes the cost and not the
+outcome. Cost: 1 forward pass and, for each target tried, ``steps`` forward and input-backward and 1 forward pass; broken
+samples leave the batch.
 """
 
 from __future__ import annotations
@@ -49,20 +48,23 @@ def hierarchical_pgd(
     targets: Literal["worst", "average"] = "worst",
     success: Literal["superclass", "target"] = "superclass",
 ) -> Tensor:
-    """Adversarial inputs, shape and range of ``x``.
+    """Return adversarial inputs of the shape of ``x``, inside the ball and the range of ``threat``.
 
     Args:
         model: logits (B, C) from inputs (B, ...).
         x: inputs (B, ...) inside ``threat.bounds``.
         y: classes (B,), not superclasses.
         threat: norm, eps (a number, or one per sample) and range.
-        generator: the samples' random streams.
-        superclass: of class 0, 1, ..., C - 1.
+        generator: random streams, one per sample.
+        superclass: the superclass of each class 0, 1, ..., C - 1.
         steps: gradient steps towards one target.
         step_size: length of a step in input units; None: ``rel_step_size`` times eps.
         rel_step_size: length of a step as a fraction of eps.
-        targets: ``worst`` tries all, ``average`` one drawn uniformly.
-        success: when a sample counts as broken, see above.
+        targets: ``worst`` tries all targets, ``average`` one target drawn uniformly.
+        success: the criterion by which a sample counts as broken, see above.
+
+    Raises:
+        AttackError: ``superclass`` does not have one entry per class, or has a single superclass.
     """
     objective = group_loss(superclass)
     with torch.no_grad():
@@ -71,17 +73,17 @@ def hierarchical_pgd(
     if targets == "worst":
         order = logits.masked_fill(~eligible, -torch.inf).argsort(dim=1, descending=True, stable=True)
     else:
-        # Eligible classes come first in ``ranked``, in order of their index; one of them is drawn.
+        # In ``ranked`` the eligible classes come first, by index; one of them is drawn.
         ranked = eligible.to(torch.int8).argsort(dim=1, descending=True, stable=True)
         draw = (generator.uniform(()) * eligible.sum(1)).long().clamp(max=logits.shape[1] - 1)
         order = ranked.gather(1, draw[:, None])
     tries = eligible.sum(1) if targets == "worst" else eligible.any(1).long()
 
     result = x.clone()
-    farthest = torch.full((x.shape[0],), -torch.inf, device=x.device, dtype=logits.dtype)
-    standing = ~outside_superclass(superclass, logits, y)
+    highest_loss = torch.full((x.shape[0],), -torch.inf, device=x.device, dtype=logits.dtype)
+    robust = ~outside_superclass(superclass, logits, y)
     for rank in range(order.shape[1]):
-        active = (standing & (rank < tries)).nonzero().squeeze(1)
+        active = (robust & (rank < tries)).nonzero().squeeze(1)
         if not len(active):
             break
         goal = order[active, rank]
@@ -102,9 +104,9 @@ def hierarchical_pgd(
         if success == "target":
             keep = broken = reached.argmax(1) == goal
         else:
-            away = objective(reached, y[active])
-            keep = broken | (away > farthest[active])
-            farthest[active] = torch.maximum(away, farthest[active])
+            losses = objective(reached, y[active])
+            keep = broken | (losses > highest_loss[active])
+            highest_loss[active] = torch.maximum(losses, highest_loss[active])
         result[active[keep]] = candidate[keep]
-        standing[active[broken]] = False
+        robust[active[broken]] = False
     return result

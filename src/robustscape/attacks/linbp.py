@@ -1,13 +1,13 @@
-"""LinBP: MI-FGSM with gradients that go backward through ReLUs as if these were the identity.
+"""LinBP: MI-FGSM with gradients that pass backward through ReLUs as if they were the identity.
 
 Guo et al. (2020), section 4; ma2025 table 6.8 ("MI-FGSM-LinBP"). From ``start`` on the derivative 1[z > 0] of a ReLU is
-replaced by 1; in residual units, where the branch would then outgrow the shortcut, the branch's gradient is rescaled to
-the length it would have had. The forward pass is the model's own. Then, as MI-FGSM,
+replaced by 1. In residual units the gradient of the branch would then outgrow that of the shortcut, so it is rescaled to
+the length of the exact one. The forward pass is the model's own. The steps are those of MI-FGSM,
 
     g_{t+1} = decay * g_t + grad_t / mean|grad_t|
     x_{t+1} = P( x_t + step * sign(g_{t+1}) )                       (L2: g / ||g||_2)
 
-Cost: ``steps`` forward and input-backward passes; residual units from ``start`` on are passed backward three times.
+Cost: ``steps`` forward and input-backward passes; the backward pass of residual units from ``start`` on is done three times.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ def linbp(
     decay: Annotated[float, Field(ge=0)] = 1.0,
     start: Annotated[float, Field(ge=0, le=1)] = 0.5,
 ) -> Tensor:
-    """Adversarial inputs, shape and range of ``x``.
+    """Return adversarial inputs of the shape of ``x``, inside the ball and the range of ``threat``.
 
     Args:
         model: logits (B, C) from inputs (B, ...); it must use ReLUs.
         x: inputs (B, ...) inside ``threat.bounds``.
         y: labels (B,).
         threat: norm, eps (a number, or one per sample) and range.
-        generator: unused, nothing here is random.
+        generator: not used: nothing here is random.
         steps: gradient steps.
         step_size: length of a step in input units; None: ``rel_step_size`` times eps.
         rel_step_size: length of a step as a fraction of eps.
         decay: weight of the accumulated gradient (mu).
-        start: share of the residual units, or of the ReLUs where there are none, that stay exact; 1 is MI-FGSM.
+        start: fraction of the residual units (or, in nets without units, of the ReLUs) that stay exact; 1 is MI-FGSM.
     """
     linear = with_backward_rule(model, "linear", start=start, rescale=True)
     step = step_length(x, threat, step_size, rel_step_size, steps)

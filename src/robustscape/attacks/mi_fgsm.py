@@ -1,9 +1,9 @@
-"""MI-FGSM: iterative FGSM along an accumulated gradient, which transfers better than the last gradient alone.
+"""MI-FGSM: iterative FGSM along an accumulated gradient, which transfers better than a single gradient.
 
-Dong et al. (2018), algorithm 1; ma2025 table 6.7 (and under LinBP in table 6.8):
+Dong et al. (2018), algorithm 1; ma2025 table 6.7 (and, within LinBP, table 6.8):
 
     g_{t+1} = decay * g_t + grad_t / mean|grad_t|,   grad_t = grad_x CE(f(x_t), y),   g_0 = 0,  x_0 = x
-    x_{t+1} = P( x_t + step * sign(g_{t+1}) )                       (L2: g / ||g||_2 for the sign)
+    x_{t+1} = P( x_t + step * sign(g_{t+1}) )                       (L2: g / ||g||_2 replaces the sign)
 
 Cost: ``steps`` forward and input-backward passes.
 """
@@ -34,14 +34,14 @@ def mi_fgsm(
     rel_step_size: Annotated[float, Field(gt=0)] = 0.25,
     decay: Annotated[float, Field(ge=0)] = 1.0,
 ) -> Tensor:
-    """Adversarial inputs, shape and range of ``x``.
+    """Return adversarial inputs of the shape of ``x``, inside the ball and the range of ``threat``.
 
     Args:
         model: logits (B, C) from inputs (B, ...).
         x: inputs (B, ...) inside ``threat.bounds``.
         y: labels (B,).
         threat: norm, eps (a number, or one per sample) and range.
-        generator: unused, nothing here is random.
+        generator: not used: nothing here is random.
         steps: gradient steps.
         step_size: length of a step in input units; None: ``rel_step_size`` times eps.
         rel_step_size: length of a step as a fraction of eps.

@@ -1,4 +1,4 @@
-"""NI-FGSM: MI-FGSM with the gradient taken where the accumulated gradient is about to lead.
+"""NI-FGSM: MI-FGSM with the gradient taken at the point to which the accumulated gradient leads (Nesterov momentum).
 
 Lin et al. (2020), eqs 6-8; ma2025 table 6.7:
 
@@ -35,14 +35,14 @@ def ni_fgsm(
     rel_step_size: Annotated[float, Field(gt=0)] = 0.25,
     decay: Annotated[float, Field(ge=0)] = 1.0,
 ) -> Tensor:
-    """Adversarial inputs, shape and range of ``x``.
+    """Return adversarial inputs of the shape of ``x``, inside the ball and the range of ``threat``.
 
     Args:
         model: logits (B, C) from inputs (B, ...).
         x: inputs (B, ...) inside ``threat.bounds``.
         y: labels (B,).
         threat: norm, eps (a number, or one per sample) and range.
-        generator: unused, nothing here is random.
+        generator: not used: nothing here is random.
         steps: gradient steps.
         step_size: length of a step in input units; None: ``rel_step_size`` times eps.
         rel_step_size: length of a step as a fraction of eps.

@@ -1,12 +1,12 @@
-"""PGD-Meta: untargeted PGD on the meta-classifier inside a hierarchical network.
+"""PGD-Meta: untargeted PGD on the meta-classifier of a hierarchical network.
 
-ma2025 section 5.6 and table 5.4. With M the part of the network that tells superclasses apart and z* that of y,
+ma2025 section 5.6 and table 5.4. With M the part of the network that classifies superclasses and z* the superclass of y,
 
     x_0     = x + uniform in the ball              (random_start) or x
     x_{t+1} = P( x_t + step * sign(grad_x CE(M(x_t), z*)) )                     (L2: g / ||g||_2)
 
-The leaf classifiers are not asked; what is returned is for the whole network. Cost: ``steps`` forward and
-input-backward passes of M alone, if the network evaluates M first (else its forward passes up to M).
+The leaf classifiers are not evaluated; the returned inputs are inputs of the whole network. Cost: ``steps`` forward and
+input-backward passes of M alone if the network evaluates M first, else of everything up to M.
 """
 
 from __future__ import annotations
@@ -24,39 +24,43 @@ from robustscape.attacks.pgd import pgd
 from robustscape.errors import AttackError
 
 
-class _Reached(Exception):
-    """Carries the meta-classifier's output out of a forward pass whose rest nobody needs; not an error."""
+class _MetaOutput(Exception):
+    """Ends a forward pass at the meta-classifier and carries its logits; not an error."""
 
     def __init__(self, logits: Tensor) -> None:
         self.logits = logits
 
 
 def meta_classifier(model: Classifier, name: str) -> Classifier:
-    """M as a classifier of the network's own inputs: whatever stands before M (normalisation) is passed too.
+    """Return M as a classifier of the network's inputs, what comes before M (such as normalisation) included.
+
+    Args:
+        model: a network with one submodule called ``name``, at any depth.
+        name: last part of the submodule's name.
 
     Raises:
-        AttackError: no submodule, or more than one, is called ``name``; or it is never asked.
+        AttackError: no submodule, or more than one, is called ``name``; or the forward pass does not call it.
     """
     modules = dict(model.named_modules()) if isinstance(model, nn.Module) else {}
     found = [module for path, module in modules.items() if path.rpartition(".")[2] == name]
     if len(found) != 1:
         raise AttackError(
-            f"pgd_meta attacks the part of a hierarchical network called '{name}', and the model has {len(found)} of "
-            "them; group_loss_pgd is the same attack for any model."
+            f"pgd_meta: 'meta' got '{name}', but the model has {len(found)} submodules of that name, not one; "
+            "group_loss_pgd is the same attack for any model."
         )
 
     def stop(module: nn.Module, inputs: Any, output: Tensor) -> None:
-        raise _Reached(output)
+        raise _MetaOutput(output)
 
     def classify(x: Tensor) -> Tensor:
         hook = found[0].register_forward_hook(stop)
         try:
             model(x)
-        except _Reached as reached:
-            return reached.logits
+        except _MetaOutput as found_output:
+            return found_output.logits
         finally:
             hook.remove()
-        raise AttackError(f"the model never asks its part '{name}'.")
+        raise AttackError(f"pgd_meta: the model's forward pass does not call its submodule '{name}'.")
 
     return classify
 
@@ -75,20 +79,20 @@ def pgd_meta(
     rel_step_size: Annotated[float, Field(gt=0)] = 0.25,
     random_start: bool = True,
 ) -> Tensor:
-    """Adversarial inputs, shape and range of ``x``.
+    """Return adversarial inputs of the shape of ``x``, inside the ball and the range of ``threat``.
 
     Args:
         model: a network with a submodule ``meta`` that maps inputs to superclass logits (B, Z).
         x: inputs (B, ...) inside ``threat.bounds``.
         y: classes (B,), not superclasses.
         threat: norm, eps (a number, or one per sample) and range.
-        generator: the samples' random streams.
+        generator: random streams, one per sample.
         superclass: of class 0, 1, ..., C - 1, numbered as the meta-classifier's logits.
-        meta: name of that submodule, wherever in the network it is.
+        meta: name of that submodule, which may be at any depth.
         steps: gradient steps.
         step_size: length of a step in input units; None: ``rel_step_size`` times eps.
         rel_step_size: length of a step as a fraction of eps.
-        random_start: start uniformly in the ball, else at ``x``.
+        random_start: start at a uniform point of the ball, else at ``x``.
     """
     goal = torch.tensor(superclass, device=y.device)[y]
     return pgd(

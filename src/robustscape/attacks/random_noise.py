@@ -1,7 +1,7 @@
-"""Uniform noise in the ball: how much of a model's error the size of the perturbation alone explains.
+"""Uniform noise in the ball: the baseline that shows how much of a model's error the size of a perturbation explains.
 
-yamada2021 section 2.2 (RANDOM); Linf: U(-eps, eps) per coordinate; L2: a Gaussian direction times eps u^(1/d), which
-is uniform in the ball. Then cut to the legal range. Cost: no pass of the model.
+yamada2021 section 2.2 (RANDOM). Linf: U(-eps, eps) per coordinate; L2: a Gaussian direction times eps u^(1/d), u uniform
+in [0, 1], which is uniform in the ball. Then clipped to the legal range. Cost: no pass of the model.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from robustscape.attacks.base.threat import ThreatModel
 
 
 def random_noise(model: Classifier, x: Tensor, y: Tensor, threat: ThreatModel, generator: SampleGenerator) -> Tensor:
-    """Noisy inputs, shape and range of ``x``.
+    """Return noisy inputs of the shape of ``x``, inside the ball and the range of ``threat``.
 
     Args:
-        model: unused.
+        model: not used.
         x: inputs (B, ...) inside ``threat.bounds``.
-        y: unused.
+        y: not used.
         threat: norm, eps (a number, or one per sample) and range.
-        generator: the samples' random streams.
+        generator: random streams, one per sample.
     """
     return threat.random_point(x, generator)

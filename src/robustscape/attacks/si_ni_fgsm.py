@@ -6,8 +6,8 @@ Lin et al. (2020), section 3.3 and algorithm 1; ma2025 table 6.7 ("SINI"). With 
     g_{t+1} = decay * g_t + grad / mean|grad|
     x_{t+1} = P( x_t + step * sign(g_{t+1}) )                       (L2: g / ||g||_2)
 
-The derivative is with respect to x, so copy i brings a factor 2^-i. Scaling is towards 0, which is black for images in
-[0, 1] and silence for waveforms. Cost: ``copies * steps`` forward and input-backward passes.
+The derivative is with respect to x, so copy i contributes a factor 2^-i. Inputs are scaled towards 0, which is black for
+images in [0, 1] and silence for waveforms. Cost: ``copies * steps`` forward and input-backward passes.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ def si_ni_fgsm(
     decay: Annotated[float, Field(ge=0)] = 1.0,
     copies: Annotated[int, Field(ge=1)] = 5,
 ) -> Tensor:
-    """Adversarial inputs, shape and range of ``x``.
+    """Return adversarial inputs of the shape of ``x``, inside the ball and the range of ``threat``.
 
     Args:
         model: logits (B, C) from inputs (B, ...).
         x: inputs (B, ...) inside ``threat.bounds``.
         y: labels (B,).
         threat: norm, eps (a number, or one per sample) and range.
-        generator: unused, nothing here is random.
+        generator: not used: nothing here is random.
         steps: gradient steps.
         step_size: length of a step in input units; None: ``rel_step_size`` times eps.
         rel_step_size: length of a step as a fraction of eps.

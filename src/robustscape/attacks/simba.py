@@ -1,10 +1,10 @@
-"""Simple black-box attack: one coordinate at a time.
+"""SimBA, the simple black-box attack: random search over one coordinate at a time.
 
-Guo et al. (2019), algorithm 1 with the pixel basis, kept in an L-infinity ball as ma2025 section 3.D does: visit the
-coordinates in a random order; to each try +q, then -q (q = eps), and keep the first that lowers the probability of the
-label. Every coordinate is visited once, so no one leaves the ball.
+Guo et al. (2019), algorithm 1 with the pixel basis, in an L-infinity ball as in ma2025 section 3.D: visit the coordinates
+in a random order; at each, try +q, then -q (q = eps), and keep the first change that lowers the probability of the label.
+Every coordinate is visited once, so none leaves the ball.
 
-Cost: at most 2 forward passes a coordinate, plus 1. A broken sample leaves the batch at once.
+Cost: 1 forward pass, and at most 2 per coordinate. A sample leaves the batch as soon as it is broken.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ def simba(
     coordinates: Annotated[int, Field(ge=1)] | None = None,
     rel_step_size: Annotated[float, Field(gt=0)] = 1.0,
 ) -> Tensor:
-    """Adversarial inputs, shape and range of ``x``.
+    """Return adversarial inputs of the shape of ``x``, inside the ball and the range of ``threat``.
 
     Args:
         model: logits (B, C) from inputs (B, ...).
         x: inputs (B, ...) inside ``threat.bounds``.
         y: labels (B,).
         threat: norm, eps (a number, or one per sample) and range; in L2 a step beyond the ball is projected back.
-        generator: the samples' random streams.
-        coordinates: how many are visited; None: all.
+        generator: random streams, one per sample.
+        coordinates: number of coordinates visited; None: all.
         rel_step_size: q as a fraction of eps.
     """
     shape, count = x.shape, x[0].numel() if len(x) else 0
@@ -54,7 +54,7 @@ def simba(
     active = torch.arange(len(x), device=x.device)
 
     def attempt(rows: Tensor, moves: Tensor, visit: int) -> None:
-        """Try a move of one coordinate on some of the active samples; keep what raises their loss."""
+        """Try ``moves`` (b, 1) of one coordinate on the active samples ``rows`` (b,); keep those that raise the loss."""
         nonlocal point, loss, done
         old = point[rows]
         candidate = old.scatter_add(1, order[rows, visit, None], moves)

@@ -1,7 +1,7 @@
 """The cosine transform of images and waveforms, and its frequency bands (ma2025 section 4.4 and appendix 4.C).
 
-Type-II orthonormal DCT (ma2025 eq 4.4): C[k, j] = sqrt(a_k / d) cos(pi / d (j + 1/2) k), a_0 = 1, a_k = 2 else. A
-waveform has the spectrum C x and is C^T times its spectrum; an image has C_H X C_W^T per channel and is C_H^T Xt C_W.
+Type-II orthonormal DCT (ma2025 eq 4.4): C[k, j] = sqrt(a_k / d) cos(pi / d (j + 1/2) k), a_0 = 1, a_k = 2 else. The
+spectrum of a waveform is s = C x, and x = C^T s; that of a channel of an image is S = C_H X C_W^T, and X = C_H^T S C_W.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def _dct_matrix(size: int) -> Tensor:
 
 
 def dct_matrix(size: int, like: Tensor | None = None) -> Tensor:
-    """C, (size, size), on the device and in the type of ``like`` (None: float64 on the CPU).
+    """Return C, (size, size), on the device and in the type of ``like`` (None: float64 on the CPU).
 
     >>> c = dct_matrix(5)
     >>> torch.allclose(c @ c.T, torch.eye(5, dtype=torch.float64))
@@ -35,8 +35,8 @@ def dct_matrix(size: int, like: Tensor | None = None) -> Tensor:
     return matrix.clone() if like is None else matrix.to(like)
 
 
-def _along(x: Tensor, inverse: bool) -> Tensor:
-    """The transform along the signal axes: the last two of images (B, C, H, W), the last of anything else."""
+def _transform(x: Tensor, inverse: bool) -> Tensor:
+    """Transform along the signal axes: the last two of images (B, C, H, W), the last one of anything else."""
     columns = dct_matrix(x.shape[-1], x)
     x = x @ (columns if inverse else columns.T)
     if x.dim() == 4:
@@ -46,20 +46,23 @@ def _along(x: Tensor, inverse: bool) -> Tensor:
 
 
 def dct(x: Tensor) -> Tensor:
-    """Spectrum of each sample (and channel), of the shape of ``x``."""
-    return _along(x, inverse=False)
+    """Return the spectrum of each sample (and channel), of the shape of ``x``: (B, C, H, W), (B, T) or (B, 1, T)."""
+    return _transform(x, inverse=False)
 
 
 def idct(spectrum: Tensor) -> Tensor:
-    """What has this spectrum: the inverse of ``dct``."""
-    return _along(spectrum, inverse=True)
+    """Return the samples that have this spectrum: the inverse of ``dct``."""
+    return _transform(spectrum, inverse=True)
 
 
 def frequency_order(shape: tuple[int, ...]) -> Tensor:
-    """Flat indices of a spectrum (H, W) or (T,) from the lowest to the highest frequency.
+    """Return the flat indices of a spectrum (H, W) or (T,) from the lowest to the highest frequency, int64.
 
-    The frequency of (i, j) is its radius sqrt(i^2 + j^2); ties go by index, so the order is one and the same
-    everywhere.
+    The frequency of (i, j) is its radius sqrt(i^2 + j^2); ties are broken by index, so the order is the same on every
+    machine.
+
+    >>> frequency_order((2, 2)).tolist()
+    [0, 1, 2, 3]
     """
     squares = [torch.arange(size, dtype=torch.int64) ** 2 for size in shape]
     radius = squares[0] if len(shape) == 1 else squares[0][:, None] + squares[1][None, :]
@@ -67,9 +70,12 @@ def frequency_order(shape: tuple[int, ...]) -> Tensor:
 
 
 def band_masks(shape: tuple[int, ...], bands: int = 10) -> Tensor:
-    """The frequencies cut into bands of equal count (to within 1), low to high: bool (bands, *shape).
+    """Return the masks of bands of equally many frequencies (to within 1), from low to high: bool (bands, *shape).
 
-    The first ``d mod bands`` bands are the ones with one frequency more, as in ``numpy.array_split``.
+    With d frequencies the first ``d mod bands`` bands have one frequency more, as in ``numpy.array_split``.
+
+    >>> band_masks((5,), bands=2).int().tolist()
+    [[1, 1, 1, 0, 0], [0, 0, 0, 1, 1]]
     """
     order = frequency_order(shape)
     masks = torch.zeros(bands, order.numel(), dtype=torch.bool)
@@ -79,14 +85,14 @@ def band_masks(shape: tuple[int, ...], bands: int = 10) -> Tensor:
 
 
 def band_noise(shape: tuple[int, ...], mask: Tensor, generator: SampleGenerator) -> Tensor:
-    """Gaussian noise of unit variance a coefficient, inside a band only: (B, *shape), one draw a sample.
+    """Return Gaussian noise of variance 1 per coefficient of a band and 0 elsewhere: (B, *shape), one draw per sample.
 
-    In float64, where the products do not show in how large a batch they were computed.
+    It is computed in float64, where the batch size does not show in the products.
 
     Args:
-        shape: of one sample, (C, H, W), (T,) or (1, T).
-        mask: bool, (H, W) or (T,); the channels' draws are independent.
-        generator: the samples' random streams.
+        shape: shape of one sample, (C, H, W), (T,) or (1, T).
+        mask: the band, bool (H, W) or (T,); the draws of the channels are independent.
+        generator: random streams, one per sample.
     """
     coefficients = generator.normal(shape).double()
     return idct(coefficients * mask.to(coefficients))

@@ -1,4 +1,4 @@
-"""TI-FGSM: BIM along gradients smoothed in space, which stands for the average over shifted images.
+"""TI-FGSM: BIM along gradients smoothed in space, which approximates an average over shifted images.
 
 Dong et al. (2019), eqs 6-7; ma2025 figure 6.1 and table 6.7 ("TI"), with torchattacks' settings, where TI includes
 the input diversity T of DI-FGSM:
@@ -7,7 +7,7 @@ the input diversity T of DI-FGSM:
     g_{t+1} = decay * g_t + grad_t / mean|grad_t|
     x_{t+1} = P( x_t + step * sign(g_{t+1}) )                       (L2: g / ||g||_2)
 
-Small images want a small kernel: 7 for 28 pixels, 3 for 8. Cost: ``steps`` forward and input-backward passes.
+Small images need a small kernel: 7 for 28 pixels, 3 for 8. Cost: ``steps`` forward and input-backward passes.
 """
 
 from __future__ import annotations
@@ -41,21 +41,21 @@ def ti_fgsm(
     resize_rate: Annotated[float, Field(gt=0, le=1)] = 0.9,
     probability: Annotated[float, Field(ge=0, le=1)] = 0.5,
 ) -> Tensor:
-    """Adversarial images, shape and range of ``x``.
+    """Return adversarial images of the shape of ``x``, inside the ball and the range of ``threat``.
 
     Args:
         model: logits (B, C) from images.
         x: images (B, C, H, W) inside ``threat.bounds``.
         y: labels (B,).
         threat: norm, eps (a number, or one per sample) and range.
-        generator: the samples' random streams.
+        generator: random streams, one per sample.
         steps: gradient steps.
         step_size: length of a step in input units; None: ``rel_step_size`` times eps.
         rel_step_size: length of a step as a fraction of eps.
         decay: weight of the accumulated gradient (mu).
         kernel: side of the kernel in pixels; 1 is DI-FGSM.
         resize_rate: smallest size of the resized image, as a fraction (rounded down to pixels).
-        probability: share of the steps in which a sample is resized; 0 is TI alone.
+        probability: probability that a sample is resized in a step; 0 is TI alone.
     """
     require_images(x, "ti_fgsm")
     step = step_length(x, threat, step_size, rel_step_size, steps)

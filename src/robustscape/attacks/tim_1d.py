@@ -5,7 +5,8 @@ The translation invariance of Dong et al. (2019) along time, as kim2023 section 
     grad_t  = w * grad_x CE(f(x_t), y),    w = Gaussian kernel on [-3, 3], sum 1, zero-padded to the same length
     x_{t+1} = P( x_t + step * sign(grad_t) ),   x_0 = x                         (L2: g / ||g||_2)
 
-A wide kernel cancels the gradient of a sound, which changes its sign from sample to sample; the work found 3 best.
+A wide kernel cancels the gradient of a waveform, whose sign changes from one time step to the next; the work found a length
+of 3 best.
 Cost: ``steps`` forward and input-backward passes.
 """
 
@@ -36,18 +37,18 @@ def tim_1d(
     rel_step_size: Annotated[float, Field(gt=0)] | None = None,
     kernel: Annotated[int, Field(ge=1)] = 3,
 ) -> Tensor:
-    """Adversarial waveforms, shape and range of ``x``.
+    """Return adversarial waveforms of the shape of ``x``, inside the ball and the range of ``threat``.
 
     Args:
         model: logits (B, C) from waveforms.
         x: waveforms (B, T) or (B, 1, T) inside ``threat.bounds``.
         y: labels (B,).
         threat: norm, eps (a number, or one per sample) and range.
-        generator: unused, nothing here is random.
+        generator: not used: nothing here is random.
         steps: gradient steps.
         step_size: length of a step in input units; None: ``rel_step_size`` times eps.
-        rel_step_size: length of a step as a fraction of eps; None: 2 / steps, the work's.
-        kernel: length of the kernel in samples; 1 is BIM.
+        rel_step_size: length of a step as a fraction of eps; None: 2 / steps, as in the work.
+        kernel: length of the kernel in time steps; 1 is BIM.
     """
     require_waveforms(x, "tim_1d")
     step = step_length(x, threat, step_size, rel_step_size, steps)

@@ -1,4 +1,4 @@
-"""VMI-FGSM: MI-FGSM whose gradient is tuned by its variance around the previous iterate.
+"""VMI-FGSM: MI-FGSM with gradients corrected by their variance around the previous iterate (variance tuning).
 
 Wang & He (2021), eqs 6-7 and algorithm 1; ma2025 table 6.7 ("VMI"):
 
@@ -6,8 +6,8 @@ Wang & He (2021), eqs 6-7 and algorithm 1; ma2025 table 6.7 ("VMI"):
     g_{t+1} = decay * g_t + (grad_t + v_t) / mean|grad_t + v_t|
     x_{t+1} = P( x_t + step * sign(g_{t+1}) )                       (L2: g / ||g||_2)
 
-Neighbours are projected neither on the ball nor on the range. The variance is computed when the next step asks for
-it, so the last step does not pay for one that nobody reads. Cost: ``steps + samples * (steps - 1)`` forward and
+Neighbours are projected neither on the ball nor on the range. v_t is computed in step t, so none is computed after the
+last step. Cost: ``steps + samples * (steps - 1)`` forward and
 input-backward passes.
 """
 
@@ -40,20 +40,20 @@ def vmi_fgsm(
     samples: Annotated[int, Field(ge=0)] = 5,
     beta: Annotated[float, Field(ge=0)] = 1.5,
 ) -> Tensor:
-    """Adversarial inputs, shape and range of ``x``.
+    """Return adversarial inputs of the shape of ``x``, inside the ball and the range of ``threat``.
 
     Args:
         model: logits (B, C) from inputs (B, ...).
         x: inputs (B, ...) inside ``threat.bounds``.
         y: labels (B,).
         threat: norm, eps (a number, or one per sample) and range.
-        generator: the samples' random streams.
+        generator: random streams, one per sample.
         steps: gradient steps.
         step_size: length of a step in input units; None: ``rel_step_size`` times eps.
         rel_step_size: length of a step as a fraction of eps.
         decay: weight of the accumulated gradient (mu).
-        samples: neighbours drawn a step (N); 0 is MI-FGSM.
-        beta: radius of the neighbourhood as a multiple of eps; 0 is MI-FGSM.
+        samples: neighbours drawn per step (N); 0 is MI-FGSM.
+        beta: size of the neighbourhood as a multiple of eps; 0 is MI-FGSM.
     """
     step = step_length(x, threat, step_size, rel_step_size, steps)
     direction = variance_tuned(

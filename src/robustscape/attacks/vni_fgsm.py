@@ -1,7 +1,11 @@
-"""VNI-FGSM: NI-FGSM whose gradient is tuned by its variance around the previous iterate.
+"""VNI-FGSM: NI-FGSM with gradients corrected by their variance around the previous iterate (variance tuning).
 
 Wang & He (2021), algorithm 1 on NI-FGSM; ma2025 table 6.7 ("VNI"). As VMI-FGSM, but grad_t is taken at the look-ahead
-point of NI-FGSM, x_t + step * decay * g_t (L2: g_t / ||g_t||_2); the neighbours stay around the iterate itself.
+point of NI-FGSM, x_t + step * decay * g_t (L2: g_t / ||g_t||_2), while the neighbours are those of the iterate x_{t-1}:
+
+    v_t     = 1/N sum_{i=1}^N grad_x CE(f(x_{t-1} + r_i), y) - grad_{t-1},   r_i uniform in beta times the ball, v_0 = 0
+    g_{t+1} = decay * g_t + (grad_t + v_t) / mean|grad_t + v_t|
+    x_{t+1} = P( x_t + step * sign(g_{t+1}) )                       (L2: g / ||g||_2)
 
 Cost: ``steps + samples * (steps - 1)`` forward and input-backward passes.
 """
@@ -35,20 +39,20 @@ def vni_fgsm(
     samples: Annotated[int, Field(ge=0)] = 5,
     beta: Annotated[float, Field(ge=0)] = 1.5,
 ) -> Tensor:
-    """Adversarial inputs, shape and range of ``x``.
+    """Return adversarial inputs of the shape of ``x``, inside the ball and the range of ``threat``.
 
     Args:
         model: logits (B, C) from inputs (B, ...).
         x: inputs (B, ...) inside ``threat.bounds``.
         y: labels (B,).
         threat: norm, eps (a number, or one per sample) and range.
-        generator: the samples' random streams.
+        generator: random streams, one per sample.
         steps: gradient steps.
         step_size: length of a step in input units; None: ``rel_step_size`` times eps.
         rel_step_size: length of a step as a fraction of eps.
         decay: weight of the accumulated gradient (mu).
-        samples: neighbours drawn a step (N); 0 is NI-FGSM.
-        beta: radius of the neighbourhood as a multiple of eps; 0 tunes by the difference of the two gradients.
+        samples: neighbours drawn per step (N); 0 is NI-FGSM.
+        beta: size of the neighbourhood as a multiple of eps; 0 corrects by the difference of the two gradients.
     """
     step = step_length(x, threat, step_size, rel_step_size, steps)
     direction = variance_tuned(

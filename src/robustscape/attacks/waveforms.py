@@ -1,4 +1,4 @@
-"""How loud a perturbation of a sound may be (kim2023 section 3.4, after Carlini & Wagner 2018)."""
+"""The perturbation budget of a waveform in decibels (kim2023 section 3.4, after Carlini & Wagner 2018)."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ from torch import Tensor
 
 
 def waveform_eps(x: Tensor, decibels: float = -20.0) -> Tensor:
-    """The eps of each waveform, (B,): the perturbation's peak lies ``decibels`` from the sound's.
+    """Return the eps of each waveform, (B,), with which the peak of a perturbation is ``decibels`` above the waveform's.
 
-    With dB(x) = max_i 20 log10 |x_i|, the condition dB(delta) - dB(x) = decibels reads eps = 10^(decibels / 20) max_i
-    |x_i|; -20 gives a tenth of the peak. A silent clip gets eps 0 and stays as it is.
+    With dB(x) = max_i 20 log10 |x_i|, the condition dB(delta) - dB(x) = decibels is eps = 10^(decibels / 20) max_i |x_i|.
+    -20 gives a tenth of the peak. A silent waveform gets eps 0.
+
+    Args:
+        x: waveforms (B, T) or (B, 1, T).
+        decibels: peak of the perturbation relative to that of the waveform, usually negative.
 
     >>> import torch
     >>> waveform_eps(torch.tensor([[0.5, -0.8], [0.0, 0.0]])).tolist()  # doctest: +ELLIPSIS
