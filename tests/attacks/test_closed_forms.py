@@ -84,7 +84,7 @@ def test_gradient_attacks_reach_the_worst_case_of_a_linear_model(
 
 @pytest.mark.parametrize("norm", ["Linf", "L2"])
 @pytest.mark.parametrize("targeted", [True, False])
-def test_fab_fools_a_linear_model_exactly_when_the_boundary_is_within_eps(
+def test_fab_breaks_a_linear_model_exactly_when_the_boundary_is_within_eps(
     linear: tuple[Logistic, Tensor, Tensor], norm: Any, targeted: bool
 ) -> None:
     model, x, y = linear
@@ -100,7 +100,7 @@ def test_fab_fools_a_linear_model_exactly_when_the_boundary_is_within_eps(
 
 @pytest.mark.parametrize("norm", ["Linf", "L2"])
 @pytest.mark.parametrize("attack", [square, simba])
-def test_random_searches_fool_a_linear_model_only_beyond_the_boundary(
+def test_random_searches_break_a_linear_model_only_beyond_the_boundary(
     linear: tuple[Logistic, Tensor, Tensor], norm: Any, attack: Any
 ) -> None:
     model, x, y = linear
@@ -143,14 +143,12 @@ def test_targeted_attacks_descend_towards_their_class() -> None:
         assert after.mean() < before.mean() - 0.05
         away = attack(model, x, target, ThreatModel("Linf", 0.2), streams(40), **parameters)
         assert cross_entropy(model(away), target).mean() > before.mean()
-    released = pgd(
-        model, x, target, ThreatModel("Linf", 0.6), streams(40), targeted=True, early_stopping=True, steps=30
-    )
-    reached = model(released).argmax(1) == target
+    stopped = pgd(model, x, target, ThreatModel("Linf", 0.6), streams(40), targeted=True, early_stopping=True, steps=30)
+    reached = model(stopped).argmax(1) == target
     assert reached.float().mean() > 0.9
 
 
-def test_cw_stops_just_behind_the_boundary(linear: tuple[Logistic, Tensor, Tensor]) -> None:
+def test_cw_stops_just_beyond_the_boundary(linear: tuple[Logistic, Tensor, Tensor]) -> None:
     model, x, y = linear
     threat = ThreatModel("Linf", 1.0, None)
     step_gain = 2.0 / 20 * model.weight.abs().sum()
@@ -222,7 +220,7 @@ def test_projection_on_a_hyperplane_is_that_of_the_authors(norm: Any, oracle: An
     torch.testing.assert_close(ours[~inside], corner[~inside])
 
 
-def test_dlr_losses_are_scale_free_and_positive_when_fooled() -> None:
+def test_dlr_losses_are_scale_free_and_positive_when_misclassified() -> None:
     torch.manual_seed(0)
     logits, y, target = torch.randn(100, 7), torch.randint(7, (100,)), torch.randint(7, (100,))
     torch.testing.assert_close(dlr(logits, y), dlr(3 * logits + 2, y))

@@ -858,6 +858,8 @@ def test_band_noise_fills_the_ball(norm: Any) -> None:
     assert dct(noisy - x)[:, ~band_masks((120,), 4)[3]].abs().max() < 1e-6
     with pytest.raises(AttackError, match=r"'band' got 4; allowed is 0 to 3 \('bands' is 4\)"):
         run(band_limited_noise, None, x, y, threat, band=4, bands=4)
+    with pytest.raises(AttackError, match=r"'bands' got 121; inputs of shape \(120,\) have 120 frequencies"):
+        run(band_limited_noise, None, x, y, threat, band=120, bands=121)  # band 120 would be empty, and its noise 0 / 0
 
 
 # Hierarchies ----------------------------------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ def band_limited_noise(
         variance: variance of each coefficient in the band; None: noise of norm eps.
 
     Raises:
-        AttackError: ``band`` is not below ``bands``.
+        AttackError: ``band`` is not below ``bands``, or there are more bands than frequencies.
     """
     if band >= bands:
         raise AttackError(f"band_limited_noise: 'band' got {band}; allowed is 0 to {bands - 1} ('bands' is {bands}).")

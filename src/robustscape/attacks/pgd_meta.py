@@ -57,6 +57,10 @@ def meta_classifier(model: Classifier, name: str) -> Classifier:
         try:
             model(x)
         except _MetaOutput as found_output:
+            if not torch.isfinite(found_output.logits).all():  # no later output of the network would show it
+                raise AttackError(
+                    "the model returns NaN or infinite logits under attack 'pgd_meta', so it cannot be attacked."
+                ) from None
             return found_output.logits
         finally:
             hook.remove()

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from robustscape.attacks.base.generator import SampleGenerator
+from robustscape.errors import AttackError
 
 
 @functools.lru_cache(maxsize=8)
@@ -76,8 +77,15 @@ def band_masks(shape: tuple[int, ...], bands: int = 10) -> Tensor:
 
     >>> band_masks((5,), bands=2).int().tolist()
     [[1, 1, 1, 0, 0], [0, 0, 0, 1, 1]]
+
+    Raises:
+        AttackError: there are more bands than frequencies.
     """
     order = frequency_order(shape)
+    if bands > order.numel():
+        raise AttackError(
+            f"'bands' got {bands}; inputs of shape {shape} have {order.numel()} frequencies, which is the most."
+        )
     masks = torch.zeros(bands, order.numel(), dtype=torch.bool)
     for mask, members in zip(masks, torch.tensor_split(order, bands), strict=True):
         mask[members] = True
