@@ -17,7 +17,7 @@ from pathlib import Path
 
 from robustscape.data.sets import _idx
 from robustscape.data.sets.fashion_mnist import FILES, fashion_mnist
-from robustscape.data.splits import RawSplits, subset
+from robustscape.data.splits import RawSplits, stratified_subset
 from robustscape.storage import atomic
 
 SIZES = {"train": 5000, "test": 1000}
@@ -27,11 +27,11 @@ def build(full: RawSplits, target: Path, sizes: dict[str, int]) -> None:
     """Write four idx.gz files and their SHA256SUMS to ``target``."""
     arrays = []
     for part, size in sizes.items():
-        x, y = subset(getattr(full, f"{part}_x"), getattr(full, f"{part}_y"), size, part, len(full.classes))
+        x, y = stratified_subset(getattr(full, f"{part}_x"), getattr(full, f"{part}_y"), size, part, len(full.classes))
         arrays += [x[:, 0], y.astype("uint8")]
     sums = []
     for file, array in zip(FILES, arrays, strict=True):
-        packed = gzip.compress(_idx.encode(array), compresslevel=9, mtime=0)
+        packed = gzip.compress(_idx.encode_idx(array), compresslevel=9, mtime=0)
         atomic.write_bytes(target / file.name, packed)
         sums.append(f"{hashlib.sha256(packed).hexdigest()}  {file.name}\n")
     atomic.write_text(target / "SHA256SUMS", "".join(sums))

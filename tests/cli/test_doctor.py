@@ -159,13 +159,13 @@ def test_missing_data_say_what_to_put_where_and_nothing_is_downloaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(socket, "create_connection", refuse)
-    before = download.download
+    before = download.download_file
     plan = a_plan("paper", tmp_path / "results")
     found = doctor._data(plan, "svhn", tmp_path)
     assert found.verdict == "problem"
     assert "train_32x32.mat" in found.text and str(tmp_path) in found.text and "robustscape prepare svhn" in found.text
     assert list(tmp_path.iterdir()) == []
-    assert download.download is before
+    assert download.download_file is before
     (tmp_path / "train_32x32.mat").write_text("<html>")
     (tmp_path / "test_32x32.mat").write_text("<html>")
     assert "web page" in doctor._data(plan, "svhn", tmp_path).text

@@ -5,7 +5,7 @@ import tarfile
 
 import pytest
 
-from robustscape.data.archives import unpacked
+from robustscape.data.archives import unpacked_archive
 from robustscape.errors import CorruptFile
 
 
@@ -33,7 +33,7 @@ def device(name):
 
 def test_members_are_there_inside_the_block_and_gone_after_it(tmp_path):
     path = archive(tmp_path / "a.tar.gz", ("folder/x.bin", b"12"), ("y", b"3"))
-    with unpacked(path) as folder:
+    with unpacked_archive(path) as folder:
         assert (folder / "folder" / "x.bin").read_bytes() == b"12"
         assert (folder / "y").read_bytes() == b"3"
     assert not folder.exists()
@@ -57,7 +57,7 @@ def test_dangerous_members_are_refused(tmp_path, monkeypatch, member):
     inside.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(inside))
     path = archive(tmp_path / "a.tar.gz", ("good", b"1"), (member, b""))
-    with pytest.raises(CorruptFile, match=r"a\.tar\.gz' is dangerous and was not unpacked: .*"), unpacked(path):
+    with pytest.raises(CorruptFile, match=r"a\.tar\.gz' is dangerous and was not unpacked: .*"), unpacked_archive(path):
         pass
     assert list(inside.iterdir()) == []
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.tar.gz", "temporary"]
@@ -65,7 +65,7 @@ def test_dangerous_members_are_refused(tmp_path, monkeypatch, member):
 
 def test_an_absolute_name_stays_inside(tmp_path):
     target = tmp_path / "absolute"
-    with unpacked(archive(tmp_path / "a.tar.gz", (str(target), b"1"))) as folder:
+    with unpacked_archive(archive(tmp_path / "a.tar.gz", (str(target), b"1"))) as folder:
         assert not target.exists()
         assert (folder / str(target).lstrip("/")).read_bytes() == b"1"
 
@@ -74,5 +74,5 @@ def test_an_absolute_name_stays_inside(tmp_path):
 def test_a_truncated_archive_is_named(tmp_path, cut):
     path = archive(tmp_path / "a.tar.gz", ("x", bytes(range(256)) * 400))
     path.write_bytes(path.read_bytes()[:cut])
-    with pytest.raises(CorruptFile, match=r"a\.tar\.gz' is not a whole tar archive"), unpacked(path):
+    with pytest.raises(CorruptFile, match=r"a\.tar\.gz' is not a whole tar archive"), unpacked_archive(path):
         pass

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 
 from robustscape.data import download as module
-from robustscape.data.download import RemoteFile, download, obtain, verify
+from robustscape.data.download import RemoteFile, download_file, obtain_files, verify_file
 from robustscape.errors import CorruptFile, MissingData, UserError
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
@@ -122,13 +122,13 @@ def assert_absent(folder):
 
 
 def test_a_file_arrives_and_progress_is_shown(server, tmp_path, capsys):
-    assert download(remote(server, "good"), tmp_path / "new") == tmp_path / "new" / "data.gz"
+    assert download_file(remote(server, "good"), tmp_path / "new") == tmp_path / "new" / "data.gz"
     assert_whole(tmp_path / "new")
     assert "data.gz: 100%" in capsys.readouterr().err
 
 
 def test_a_broken_connection_is_resumed(server, tmp_path):
-    download(remote(server, "breaks"), tmp_path)
+    download_file(remote(server, "breaks"), tmp_path)
     assert_whole(tmp_path)
     assert server.ranges("breaks") == [None, "bytes=120000-", "bytes=240000-"]
     assert server.sent == len(CONTENT)
@@ -136,7 +136,9 @@ def test_a_broken_connection_is_resumed(server, tmp_path):
 
 @pytest.mark.fault
 def test_a_killed_download_is_resumed(server, tmp_path):
-    script = f"from robustscape.data.download import *; download({remote(server, 'slow')!r}, Path({str(tmp_path)!r}))"
+    script = (
+        f"from robustscape.data.download import *; download_file({remote(server, 'slow')!r}, Path({str(tmp_path)!r}))"
+    )
     process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL, env=ENVIRONMENT)
     part, patience = tmp_path / "data.gz.part", time.monotonic() + 20
     while process.poll() is None and time.monotonic() < patience:
@@ -148,7 +150,7 @@ def test_a_killed_download_is_resumed(server, tmp_path):
     kept = part.stat().st_size
     assert kept >= 100_000
     assert_absent(tmp_path)
-    download(remote(server, "slow"), tmp_path)
+    download_file(remote(server, "slow"), tmp_path)
     assert_whole(tmp_path)
     assert server.ranges("slow") == [None, f"bytes={kept}-"]
 
@@ -158,27 +160,27 @@ def test_a_killed_download_is_resumed(server, tmp_path):
 )
 def test_a_part_of_something_else_is_thrown_away(server, tmp_path, left):
     (tmp_path / "data.gz.part").write_bytes(left)
-    download(remote(server, "good"), tmp_path)
+    download_file(remote(server, "good"), tmp_path)
     assert_whole(tmp_path)
 
 
 def test_a_server_that_cannot_resume_sends_all_again(server, tmp_path):
     (tmp_path / "data.gz.part").write_bytes(CONTENT[:1000])
-    download(remote(server, "forgets"), tmp_path)
+    download_file(remote(server, "forgets"), tmp_path)
     assert_whole(tmp_path)
     assert server.ranges("forgets") == ["bytes=1000-"]
 
 
 def test_a_complete_part_needs_no_connection(server, tmp_path):
     (tmp_path / "data.gz.part").write_bytes(CONTENT)
-    download(remote(server, "good"), tmp_path)
+    download_file(remote(server, "good"), tmp_path)
     assert_whole(tmp_path)
     assert server.requests == []
 
 
 @pytest.mark.parametrize("path", ["busy", "moved"])
 def test_a_busy_or_moved_server(server, tmp_path, path):
-    download(remote(server, path), tmp_path)
+    download_file(remote(server, path), tmp_path)
     assert_whole(tmp_path)
 
 
@@ -194,9 +196,9 @@ def test_a_busy_or_moved_server(server, tmp_path, path):
 )
 def test_what_a_mirror_did_wrong_is_said_and_the_next_one_tried(server, tmp_path, path, reason):
     with pytest.raises(MissingData, match=f"/{path}: {reason}"):
-        download(remote(server, path), tmp_path)
+        download_file(remote(server, path), tmp_path)
     assert_absent(tmp_path)
-    download(remote(server, path, "good"), tmp_path)
+    download_file(remote(server, path, "good"), tmp_path)
     assert_whole(tmp_path)
 
 
@@ -205,7 +207,7 @@ def test_a_file_nobody_has_lists_all_that_is_missing_and_where_to_put_it(server,
     server.server_close()
     one, two = remote(server, "a", "b", name="one.gz"), remote(server, "c", name="two.mat")
     with pytest.raises(MissingData) as caught:
-        obtain("svhn", [one, two], tmp_path)
+        obtain_files("svhn", [one, two], tmp_path)
     message = str(caught.value)
     for words in (
         f"data set 'svhn' is incomplete and could not be downloaded. Put into '{tmp_path}':",
@@ -221,7 +223,7 @@ def test_a_file_nobody_has_lists_all_that_is_missing_and_where_to_put_it(server,
 def test_obtain_takes_what_is_there_and_downloads_the_rest(server, tmp_path):
     (tmp_path / "one.gz").write_bytes(b"anything")
     files = [remote(server, "absent", name="one.gz"), remote(server, "good")]
-    assert obtain("x", files, tmp_path) == [tmp_path / "one.gz", tmp_path / "data.gz"]
+    assert obtain_files("x", files, tmp_path) == [tmp_path / "one.gz", tmp_path / "data.gz"]
     assert (tmp_path / "one.gz").read_bytes() == b"anything"
     assert len(server.requests) == 1
 
@@ -231,7 +233,7 @@ def test_jobs_that_want_the_same_file_take_turns(server, tmp_path):
 
     def job():
         try:
-            download(file, tmp_path)
+            download_file(file, tmp_path)
         except Exception as error:
             failures.append(error)
 
@@ -248,7 +250,7 @@ def test_jobs_that_want_the_same_file_take_turns(server, tmp_path):
 def test_a_full_disk_is_seen_before_anything_is_sent(server, tmp_path, monkeypatch):
     monkeypatch.setattr(module.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
     with pytest.raises(UserError, match="has 1,000 bytes free, 300,002 are needed"):
-        download(remote(server, "good"), tmp_path)
+        download_file(remote(server, "good"), tmp_path)
     assert server.requests == []
 
 
@@ -266,9 +268,9 @@ def test_a_full_disk_is_seen_before_anything_is_sent(server, tmp_path, monkeypat
 def test_a_file_that_is_not_the_publishers_is_named(server, tmp_path, name, content, reason):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(CorruptFile, match=rf"{name}' is not {name} \(300,002 bytes, md5 .*{reason}"):
-        verify(tmp_path / name, remote(server, "good", name=name))
+        verify_file(tmp_path / name, remote(server, "good", name=name))
 
 
 def test_the_publishers_file_passes(server, tmp_path):
     (tmp_path / "data.gz").write_bytes(CONTENT)
-    verify(tmp_path / "data.gz", remote(server, "good"))
+    verify_file(tmp_path / "data.gz", remote(server, "good"))

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 
 from robustscape.config.base import read_mapping
 from robustscape.config.datasets import DatasetEntry
-from robustscape.data import Split, load, prepare, prepared
+from robustscape.data import Split, load_dataset, prepare_dataset, prepared
 from robustscape.data.sets.digits import digits as read_digits
 from robustscape.data.splits import mean_pool
 from robustscape.errors import ConfigError, CorruptFile, MissingData, UserError
@@ -36,7 +36,7 @@ EMBEDDED = [
 def digits(tmp_path_factory):
     """A small prepared data set; copied by the tests that spoil it."""
     folder = tmp_path_factory.mktemp("digits")
-    return folder, prepare("digits_tiny", ENTRIES["digits_tiny"], folder, NOWHERE)
+    return folder, prepare_dataset("digits_tiny", ENTRIES["digits_tiny"], folder, NOWHERE)
 
 
 @pytest.fixture
@@ -52,8 +52,8 @@ def copy(digits, tmp_path):
 @pytest.mark.parametrize("name", EMBEDDED)
 def test_embedded_data_sets_are_prepared_and_their_cards_are_true(tmp_path, name):
     entry = ENTRIES[name]
-    card = prepare(name, entry, tmp_path / name, NOWHERE)
-    train, test, read = load(tmp_path / name)
+    card = prepare_dataset(name, entry, tmp_path / name, NOWHERE)
+    train, test, read = load_dataset(tmp_path / name)
     assert read == card
     assert sorted(p.name for p in (tmp_path / name).iterdir()) == ["card.json", "data.safetensors"]
 
@@ -80,14 +80,14 @@ def test_embedded_data_sets_are_prepared_and_their_cards_are_true(tmp_path, name
     assert card["source"]
     assert ("2x2 pixels" in " ".join(card["notes"])) == (entry.pool == 2)
 
-    again = prepare(name, entry, tmp_path / "again", NOWHERE)
+    again = prepare_dataset(name, entry, tmp_path / "again", NOWHERE)
     assert again == card, "preparing is not deterministic"
 
 
 def test_a_subset_comes_from_the_whole_and_pooling_is_of_its_images(tmp_path):
-    whole = prepare("digits", DatasetEntry(dataset="digits"), tmp_path / "whole", NOWHERE)
+    whole = prepare_dataset("digits", DatasetEntry(dataset="digits"), tmp_path / "whole", NOWHERE)
     entry = DatasetEntry.model_validate({"dataset": "digits", "train": 100, "test": 30, "pool": 2})
-    small = prepare("small", entry, tmp_path / "small", NOWHERE)
+    small = prepare_dataset("small", entry, tmp_path / "small", NOWHERE)
     assert small["shape"] == [1, 4, 4]
     assert small["class_counts"]["train"] == [10] * 10
     assert small["class_counts"]["test"] == [3] * 10
@@ -108,7 +108,7 @@ def test_only_a_whole_official_set_is_called_official(tmp_path, monkeypatch):
         prepared.catalog, "load", lambda kind, name: lambda directory: replace(read_digits(directory), official=True)
     )
     for changes, official in (({}, True), ({"train": 50}, False), ({"test": 50}, False), ({"pool": 2}, False)):
-        card = prepare("x", DatasetEntry.model_validate({"dataset": "digits", **changes}), tmp_path, NOWHERE)
+        card = prepare_dataset("x", DatasetEntry.model_validate({"dataset": "digits", **changes}), tmp_path, NOWHERE)
         assert card["official_split"] is official
 
 
@@ -119,10 +119,10 @@ import sys
 from pathlib import Path
 from robustscape.config.base import read_mapping
 from robustscape.config.datasets import DatasetEntry
-from robustscape.data import prepare
+from robustscape.data import prepare_dataset
 entries = read_mapping(DatasetEntry, Path({str(ROOT / "config" / "datasets.yaml")!r}))
 for name in {names!r}:
-    prepare(name, entries[name], Path({str(tmp_path)!r}) / name, Path("/nowhere"))
+    prepare_dataset(name, entries[name], Path({str(tmp_path)!r}) / name, Path("/nowhere"))
 print(*sorted(set(sys.modules) & {{"torch", "torchvision", "sklearn", "mlxtend", "scipy", "pandas", "pickle5"}}))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=ENVIRONMENT)
@@ -138,14 +138,14 @@ def test_a_failed_preparation_leaves_what_was_there(copy):
         ({"test": 9}, r"'again\.test' got 9"),
     ):
         with pytest.raises(ConfigError, match=message):
-            prepare("again", DatasetEntry.model_validate({"dataset": "digits", **changes}), copy, NOWHERE)
+            prepare_dataset("again", DatasetEntry.model_validate({"dataset": "digits", **changes}), copy, NOWHERE)
     assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
 
 
 def test_a_folder_that_cannot_be_written_gets_a_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write"):
-        prepare("digits_tiny", ENTRIES["digits_tiny"], tmp_path / "file" / "folder", NOWHERE)
+        prepare_dataset("digits_tiny", ENTRIES["digits_tiny"], tmp_path / "file" / "folder", NOWHERE)
 
 
 # -- what is refused ---------------------------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ def test_a_folder_that_cannot_be_written_gets_a_sentence(tmp_path):
 
 def test_nothing_prepared(tmp_path):
     with pytest.raises(MissingData, match=r"no prepared data set in .*robustscape prepare"):
-        load(tmp_path)
+        load_dataset(tmp_path)
 
 
 @pytest.mark.parametrize("size", [0, 7, 1000, -1])
@@ -161,7 +161,7 @@ def test_truncated_tensors_are_named(copy, size):
     path = copy / "data.safetensors"
     path.write_bytes(path.read_bytes()[:size])
     with pytest.raises(CorruptFile, match=r"data\.safetensors' has \d+ bytes, its card says \d+"):
-        load(copy)
+        load_dataset(copy)
 
 
 @pytest.mark.parametrize("position", [0, 20, 500, -1])
@@ -171,31 +171,31 @@ def test_an_altered_byte_is_seen(copy, position):
     content[position] ^= 1
     path.write_bytes(content)
     with pytest.raises(CorruptFile, match=r"data\.safetensors' was altered: its SHA-256 is"):
-        load(copy)
+        load_dataset(copy)
 
 
 def test_tensors_without_a_card_and_a_card_without_tensors(copy):
     (copy / "data.safetensors").unlink()
     with pytest.raises(MissingData, match=r"data\.safetensors' is missing although its card is there"):
-        load(copy)
+        load_dataset(copy)
     (copy / "card.json").unlink()
     with pytest.raises(MissingData, match="no prepared data set"):
-        load(copy)
+        load_dataset(copy)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"scale": 255}', '"sha256 bytes scale"'])
 def test_a_damaged_card_is_named(copy, content):
     (copy / "card.json").write_text(content)
     with pytest.raises(CorruptFile, match=r"card\.json' is not a data set's card"):
-        load(copy)
+        load_dataset(copy)
 
 
 def test_the_card_of_another_set_is_refused(copy, tmp_path_factory):
     other = tmp_path_factory.mktemp("other")
-    prepare("digits2_tiny", ENTRIES["digits2_tiny"], other, NOWHERE)
+    prepare_dataset("digits2_tiny", ENTRIES["digits2_tiny"], other, NOWHERE)
     (copy / "card.json").write_bytes((other / "card.json").read_bytes())
     with pytest.raises(CorruptFile):
-        load(copy)
+        load_dataset(copy)
 
 
 def test_the_hash_is_of_the_file(digits):
@@ -208,7 +208,7 @@ def test_the_hash_is_of_the_file(digits):
 
 
 def test_inputs_are_levels_over_scale_in_float32(digits):
-    train, _, card = load(digits[0])
+    train, _, card = load_dataset(digits[0])
     assert card["scale"] == 16 == train.scale
     whole = train.inputs()
     assert whole.dtype == torch.float32
@@ -239,14 +239,14 @@ def test_float_inputs_are_left_alone():
 
 
 def test_loading_to_a_device(digits):
-    train, test, _ = load(digits[0], torch.device("cpu"))
+    train, test, _ = load_dataset(digits[0], torch.device("cpu"))
     assert {t.device.type for t in (train.x, train.y, test.x, test.y)} == {"cpu"}
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_every_device_gives_the_same_inputs(digits):
-    on_gpu, on_cpu = load(digits[0], "cuda")[0], load(digits[0])[0]
+    on_gpu, on_cpu = load_dataset(digits[0], "cuda")[0], load_dataset(digits[0])[0]
     assert on_gpu.x.is_cuda
     assert torch.equal(on_gpu.inputs().cpu(), on_cpu.inputs())
 

@@ -158,7 +158,7 @@ def test_mnist2_is_digits_0_and_1(source):
 @given(arrays.arrays(np.uint8, arrays.array_shapes(min_dims=1, max_dims=4, min_side=0)))
 @settings(max_examples=40, deadline=None)
 def test_idx_round_trip(array):
-    assert np.array_equal(_idx.decode(_idx.encode(array)), array)
+    assert np.array_equal(_idx.decode_idx(_idx.encode_idx(array)), array)
 
 
 @pytest.mark.parametrize(
@@ -167,13 +167,13 @@ def test_idx_round_trip(array):
         (b"", "nothing"),
         (b"\0\0\x0d\x01", "begins with 000008, this one with 00000d"),
         (b"\0\0\x08\x02\0\0\0\x01", "its header is cut short"),
-        (_idx.encode(np.zeros((3, 4), np.uint8))[:-1], "it holds 11 values, its header says 3 x 4"),
-        (_idx.encode(np.zeros((3, 4), np.uint8)) + b"1", "it holds 13 values, its header says 3 x 4"),
+        (_idx.encode_idx(np.zeros((3, 4), np.uint8))[:-1], "it holds 11 values, its header says 3 x 4"),
+        (_idx.encode_idx(np.zeros((3, 4), np.uint8)) + b"1", "it holds 13 values, its header says 3 x 4"),
     ],
 )
 def test_idx_says_what_is_wrong(content, reason):
     with pytest.raises(ValueError, match=reason):
-        _idx.decode(content)
+        _idx.decode_idx(content)
 
 
 MODULES = {"mnist": (mnist, "MNIST"), "fashion_mnist": (fashion_mnist, "FashionMNIST")}
@@ -192,7 +192,7 @@ def idx_directory(directory, monkeypatch, name):
     ]
     files = []
     for file, array in zip(module.FILES, contents, strict=True):
-        raw = _idx.encode(array)
+        raw = _idx.encode_idx(array)
         (folder / file.name).write_bytes(gzip.compress(raw))
         files.append(replace(file, content_md5=md5(raw)))
     monkeypatch.setattr(module, "FILES", tuple(files))

@@ -68,7 +68,7 @@ def test_stratified_order_is_a_permutation_with_proportional_beginnings(labels):
 def test_subsets_of_balanced_classes_are_balanced(size, classes, data):
     labels = np.random.default_rng(0).permutation(np.repeat(np.arange(classes), size))
     k = data.draw(st.integers(classes, len(labels)))
-    x, y = splits.subset(np.arange(len(labels)), labels, k, "train", classes)
+    x, y = splits.stratified_subset(np.arange(len(labels)), labels, k, "train", classes)
     counts = np.bincount(y, minlength=classes)
     assert counts.sum() == k
     assert counts.max() - counts.min() <= 1
@@ -101,14 +101,14 @@ def test_hold_out_parts_the_samples(labels, share):
 
 def test_subset_all_keeps_the_order_given():
     x, y = np.arange(5), np.array([1, 0, 1, 0, 1])
-    assert splits.subset(x, y, None, "train", 2)[0] is x
-    assert sorted(splits.subset(x, y, 5, "train", 2)[0]) == [0, 1, 2, 3, 4]
+    assert splits.stratified_subset(x, y, None, "train", 2)[0] is x
+    assert sorted(splits.stratified_subset(x, y, 5, "train", 2)[0]) == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("size", [1, 6, 0])
 def test_impossible_sizes_get_a_sentence(size):
     with pytest.raises(ConfigError, match=rf"key 'digits.train' got {size}; allowed is 2 .* to 5"):
-        splits.subset(np.arange(5), np.array([1, 0, 1, 0, 1]), size, "digits.train", 2)
+        splits.stratified_subset(np.arange(5), np.array([1, 0, 1, 0, 1]), size, "digits.train", 2)
 
 
 @pytest.mark.parametrize("factor", [1, 2, 3])

@@ -69,7 +69,7 @@ def _subject(
     options: argparse.Namespace, plan: Plan, device: torch.device
 ) -> tuple[nn.Module, Split, dict[str, Any], dict[str, Any]]:
     """The model, the test split, what is known of the run, and the data's card."""
-    from robustscape.data import load as load_data
+    from robustscape.data import load_dataset
     from robustscape.evaluation.trained_run import build_model
     from robustscape.storage import checkpoints
 
@@ -82,7 +82,7 @@ def _subject(
         raise ConfigError(
             "say which data to attack with --dataset; there is no run.json beside the checkpoint that names it."
         )
-    _, test, card = load_data(plan.data(dataset), device)
+    _, test, card = load_dataset(plan.data(dataset), device)
     if options.model:
         model = _factory(options.model)
     elif options.architecture:

@@ -237,9 +237,9 @@ def _without_network() -> Iterator[None]:
     def refuse(file: download.RemoteFile, folder: Path) -> Path:
         raise MissingData("This check downloads nothing.")
 
-    original = download.download
-    download.download = refuse
+    original = download.download_file
+    download.download_file = refuse
     try:
         yield
     finally:
-        download.download = original
+        download.download_file = original

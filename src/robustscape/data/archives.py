@@ -15,7 +15,7 @@ from robustscape.errors import CorruptFile, UserError
 
 
 @contextlib.contextmanager
-def unpacked(archive: Path) -> Iterator[Path]:
+def unpacked_archive(archive: Path) -> Iterator[Path]:
     """The files of a tar archive in a temporary folder (below $TMPDIR), which is deleted at the end of the block.
 
     Only plain files and folders that stay inside are written, with their bytes and nothing else: a name that leads out of

@@ -64,7 +64,7 @@ class _Refused(Exception):
     """What a mirror sent is not the file; another attempt there would not help."""
 
 
-def obtain(dataset: str, files: Sequence[RemoteFile], folder: Path) -> list[Path]:
+def obtain_files(dataset: str, files: Sequence[RemoteFile], folder: Path) -> list[Path]:
     """Paths of ``files`` in ``folder``, downloaded if they are not there. Only the fresh ones are verified.
 
     Raises:
@@ -74,7 +74,7 @@ def obtain(dataset: str, files: Sequence[RemoteFile], folder: Path) -> list[Path
         if (folder / file.name).exists():
             continue
         try:
-            download(file, folder)
+            download_file(file, folder)
         except MissingData as error:
             # One file that cannot be had tells that we are offline: do not wait for the others' time-outs.
             missing = [f for f in files[position:] if not (folder / f.name).exists()]
@@ -85,7 +85,7 @@ def obtain(dataset: str, files: Sequence[RemoteFile], folder: Path) -> list[Path
     return [folder / file.name for file in files]
 
 
-def verify(path: Path, file: RemoteFile) -> None:
+def verify_file(path: Path, file: RemoteFile) -> None:
     """Refuse a file that is not the publisher's.
 
     Raises:
@@ -125,7 +125,7 @@ def _impostor(start: bytes, name: str) -> str:
     return f"it begins with {start[: len(magic)]!r} instead of {magic!r}"
 
 
-def download(file: RemoteFile, folder: Path) -> Path:
+def download_file(file: RemoteFile, folder: Path) -> Path:
     """Download a file into ``folder``, showing progress and time left; whole and verified, or not there.
 
     Raises:

@@ -1,7 +1,7 @@
 """Prepared data sets: a folder with ``data.safetensors`` and ``card.json``, written once and read by every job.
 
 Tensors: train_x uint8 (N, C, H, W), train_y int64 (N,), test_x, test_y. The card says what they are, and holds the
-SHA-256 of the safetensors file; ``load`` refuses a file that is not the card's. Writing needs no torch (a data job
+SHA-256 of the safetensors file; ``load_dataset`` refuses a file that is not the card's. Writing needs no torch (a data job
 takes less than a second); the card is written last, so a folder with a card is complete.
 """
 
@@ -69,7 +69,7 @@ class Split:
         return replace(self, x=self.x[index], y=self.y[index])
 
 
-def prepare(name: str, entry: DatasetEntry, folder: str | Path, downloads: str | Path) -> dict[str, Any]:
+def prepare_dataset(name: str, entry: DatasetEntry, folder: str | Path, downloads: str | Path) -> dict[str, Any]:
     """Read the data set ``entry`` describes and write it to ``folder``; returns the card.
 
     Args:
@@ -90,7 +90,7 @@ def prepare(name: str, entry: DatasetEntry, folder: str | Path, downloads: str |
     raw: RawSplits = catalog.load("dataset", entry.dataset)(Path(downloads), **entry.parameters)
     tensors = {}
     for part, size in (("train", entry.train), ("test", entry.test)):
-        x, y = splits.subset(
+        x, y = splits.stratified_subset(
             getattr(raw, f"{part}_x"), getattr(raw, f"{part}_y"), size, f"{name}.{part}", len(raw.classes)
         )
         tensors[f"{part}_x"] = np.ascontiguousarray(splits.mean_pool(x, entry.pool))
@@ -133,7 +133,7 @@ def _card(name: str, entry: DatasetEntry, raw: RawSplits, tensors: dict[str, Any
     }
 
 
-def load(folder: str | Path, device: torch.device | str = "cpu") -> tuple[Split, Split, dict[str, Any]]:
+def load_dataset(folder: str | Path, device: torch.device | str = "cpu") -> tuple[Split, Split, dict[str, Any]]:
     """Training split, test split and card of a prepared data set, the tensors on ``device``.
 
     Raises:

@@ -97,7 +97,7 @@ def hold_out(labels: Array, share: float) -> tuple[Array, Array]:
     return order[size:], order[:size]
 
 
-def subset(x: Array, y: Array, size: int | None, key: str, classes: int) -> tuple[Array, Array]:
+def stratified_subset(x: Array, y: Array, size: int | None, key: str, classes: int) -> tuple[Array, Array]:
     """The first ``size`` samples in ``stratified_order``; all of them, in the order given, for None.
 
     Raises:

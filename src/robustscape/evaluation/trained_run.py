@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from robustscape.config.attacks import AttackSpec
-from robustscape.data import Split
-from robustscape.data import load as load_data
+from robustscape.data import Split, load_dataset
 from robustscape.devices import memory_format
 from robustscape.errors import CorruptFile, MissingData, unknown
 from robustscape.models import build
@@ -110,7 +109,7 @@ def load_run(
     except ValueError:
         raise CorruptFile(f"{folder / 'run.json'} is not JSON; delete it and train the run again.") from None
     config = record["config"]
-    train, test, card = load_data(data_folder, device)
+    train, test, card = load_dataset(data_folder, device)
     file = WEIGHTS[weights]
     tensors, metadata = checkpoints.load(folder / file, device)
     if metadata["sha256"] != record["checkpoints"][file]:

@@ -66,11 +66,11 @@ def _is_current(csv: Path, fingerprint: str) -> bool:
 
 def prepare(plan: Plan, dataset: str, downloads: Path) -> None:
     """Write a data set's tensors and card."""
-    from robustscape.data import prepare as prepare_data
+    from robustscape.data import prepare_dataset
 
     if dataset not in plan.experiment.datasets:
         raise unknown("data set", dataset, plan.experiment.datasets)
-    prepare_data(dataset, plan.experiment.datasets[dataset], plan.data(dataset), downloads)
+    prepare_dataset(dataset, plan.experiment.datasets[dataset], plan.data(dataset), downloads)
 
 
 # -- train ----------------------------------------------------------------------------------------------------------------
@@ -94,13 +94,13 @@ def _state(plan: Plan, run: Run) -> Path:
 def _train(plan: Plan, run: Run, device: torch.device) -> None:
     import torch
 
-    from robustscape.data import load as load_data
+    from robustscape.data import load_dataset
     from robustscape.evaluation.trained_run import build_model
     from robustscape.storage import checkpoints
     from robustscape.training import loop
 
     experiment, folder = plan.experiment, plan.model(run)
-    train_split, test_split, card = load_data(plan.data(run.dataset), device)
+    train_split, test_split, card = load_dataset(plan.data(run.dataset), device)
     config, code = experiment.run_config(run), plan.run_code(run)
     fingerprint = config_hash([config, code, card["sha256"]])
     record = _recorded(folder / "run.json")

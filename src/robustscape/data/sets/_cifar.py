@@ -12,15 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from robustscape.data.archives import unpacked
-from robustscape.data.download import RemoteFile, obtain, verify
+from robustscape.data.archives import unpacked_archive
+from robustscape.data.download import RemoteFile, obtain_files, verify_file
 from robustscape.data.splits import Array, RawSplits
 from robustscape.errors import CorruptFile
 
 _SHAPE = (3, 32, 32)
 
 
-def read(
+def read_cifar(
     dataset: str, archive: RemoteFile, directory: Path, train: Sequence[str], test: str, names: str, labels: int
 ) -> RawSplits:
     """Both splits of an archive.
@@ -34,9 +34,9 @@ def read(
         names: its member with the names of the classes, one a line.
         labels: label bytes of a record; the last one is the class.
     """
-    (path,) = obtain(dataset, [archive], directory)
-    verify(path, archive)
-    with unpacked(path) as folder:
+    (path,) = obtain_files(dataset, [archive], directory)
+    verify_file(path, archive)
+    with unpacked_archive(path) as folder:
         try:
             parts = [_records(folder / member, labels) for member in (*train, test)]
             classes = (folder / names).read_text().split()

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from robustscape.data.download import RemoteFile, obtain
+from robustscape.data.download import RemoteFile, obtain_files
 from robustscape.data.splits import Array
 from robustscape.errors import CorruptFile
 
 
-def decode(content: bytes) -> Array:
+def decode_idx(content: bytes) -> Array:
     """The uint8 array in an idx file; ValueError if it is none."""
     if len(content) < 4 or content[:3] != b"\0\0\x08":
         raise ValueError(f"an idx file of bytes begins with 000008, this one with {content[:3].hex() or 'nothing'}")
@@ -33,12 +33,12 @@ def decode(content: bytes) -> Array:
     return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
 
 
-def encode(array: Array) -> bytes:
+def encode_idx(array: Array) -> bytes:
     """An idx file of a uint8 array."""
     return b"\0\0\x08" + bytes([array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
 
 
-def content(path: Path) -> bytes:
+def decompressed_content(path: Path) -> bytes:
     """A file's bytes, decompressed if it is gzip.
 
     Raises:
@@ -55,7 +55,9 @@ def content(path: Path) -> bytes:
         ) from None
 
 
-def read(dataset: str, files: Sequence[RemoteFile], folders: Sequence[Path]) -> tuple[Array, Array, Array, Array]:
+def read_idx_files(
+    dataset: str, files: Sequence[RemoteFile], folders: Sequence[Path]
+) -> tuple[Array, Array, Array, Array]:
     """Training images and labels, test images and labels: uint8 (N, 1, H, W) and int64 (N,).
 
     Each file is taken, packed or unpacked, from the first folder that has it, or downloaded to the first folder; its
@@ -67,8 +69,8 @@ def read(dataset: str, files: Sequence[RemoteFile], folders: Sequence[Path]) -> 
         folders: where to look.
     """
     found = {file.name: _locate(file, folders) for file in files}
-    obtain(dataset, [file for file in files if found[file.name] is None], folders[0])
-    arrays = [_verified(found[file.name] or folders[0] / file.name, file) for file in files]
+    obtain_files(dataset, [file for file in files if found[file.name] is None], folders[0])
+    arrays = [_verified_array(found[file.name] or folders[0] / file.name, file) for file in files]
     train_x, train_y, test_x, test_y = arrays
     return train_x[:, None], train_y.astype(np.int64), test_x[:, None], test_y.astype(np.int64)
 
@@ -78,8 +80,8 @@ def _locate(file: RemoteFile, folders: Sequence[Path]) -> Path | None:
     return next((folder / name for folder in folders for name in names if (folder / name).exists()), None)
 
 
-def _verified(path: Path, file: RemoteFile) -> Array:
-    raw = content(path)
+def _verified_array(path: Path, file: RemoteFile) -> Array:
+    raw = decompressed_content(path)
     md5 = hashlib.md5(raw, usedforsecurity=False).hexdigest()
     if md5 != file.content_md5:
         page = "it is a web page (HTML)" if raw.lstrip()[:1] == b"<" else f"the md5 of its content is {md5}"
@@ -88,6 +90,6 @@ def _verified(path: Path, file: RemoteFile) -> Array:
             " Delete it; the next run downloads it again."
         )
     try:
-        return decode(raw)
+        return decode_idx(raw)
     except ValueError as error:
         raise CorruptFile(f"'{path}' is not an idx file: {error}.") from None

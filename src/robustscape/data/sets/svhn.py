@@ -6,21 +6,21 @@ from pathlib import Path
 
 import numpy as np
 
-from robustscape.data.download import RemoteFile, obtain, verify
+from robustscape.data.download import RemoteFile, obtain_files, verify_file
 from robustscape.data.splits import Array, RawSplits
 from robustscape.errors import CorruptFile
 
 _HOST = "ufldl.stanford.edu/housenumbers/"
 
 
-def _file(name: str, size: int, md5: str) -> RemoteFile:
+def _remote_file(name: str, size: int, md5: str) -> RemoteFile:
     return RemoteFile(name, size, md5, (f"https://{_HOST}{name}", f"http://{_HOST}{name}"))
 
 
 #: Training and test set; names and checksums as in torchvision 0.26. None of the works uses the extra images.
 FILES = (
-    _file("train_32x32.mat", 182040794, "e26dedcc434d2e4c54c9b2d4a06d8373"),
-    _file("test_32x32.mat", 64275384, "eb5a983be6a315427106f1b164d9cef3"),
+    _remote_file("train_32x32.mat", 182040794, "e26dedcc434d2e4c54c9b2d4a06d8373"),
+    _remote_file("test_32x32.mat", 64275384, "eb5a983be6a315427106f1b164d9cef3"),
 )
 
 
@@ -30,10 +30,10 @@ def svhn(directory: Path) -> RawSplits:
     Args:
         directory: holds ``train_32x32.mat`` and ``test_32x32.mat``, where torchvision leaves them.
     """
-    paths = obtain("svhn", FILES, directory)
+    paths = obtain_files("svhn", FILES, directory)
     for path, file in zip(paths, FILES, strict=True):
-        verify(path, file)
-    (train_x, train_y), (test_x, test_y) = (_read(path) for path in paths)
+        verify_file(path, file)
+    (train_x, train_y), (test_x, test_y) = (_read_matlab_file(path) for path in paths)
     return RawSplits(
         train_x,
         train_y,
@@ -47,7 +47,7 @@ def svhn(directory: Path) -> RawSplits:
     )
 
 
-def _read(path: Path) -> tuple[Array, Array]:
+def _read_matlab_file(path: Path) -> tuple[Array, Array]:
     """Images (N, 3, 32, 32) and labels 0..9 from X (32, 32, 3, N) and y (N, 1), in which the digit 0 has the label 10.
 
     MATLAB 5 files hold arrays, not code.

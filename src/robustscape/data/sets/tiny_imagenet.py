@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from robustscape.data.download import RemoteFile, obtain, verify
+from robustscape.data.download import RemoteFile, obtain_files, verify_file
 from robustscape.data.splits import Array, RawSplits
 from robustscape.errors import CorruptFile
 
@@ -48,17 +48,17 @@ def tiny_imagenet(directory: Path) -> RawSplits:
     folder = directory / ROOT
     if folder.is_dir():
         files = [path.relative_to(directory).as_posix() for path in folder.rglob("*") if path.is_file()]
-        return _read(str(folder), files, lambda name: (directory / name).read_bytes())
-    (path,) = obtain("tiny_imagenet", [ARCHIVE], directory)
-    verify(path, ARCHIVE)
+        return _read_both_splits(str(folder), files, lambda name: (directory / name).read_bytes())
+    (path,) = obtain_files("tiny_imagenet", [ARCHIVE], directory)
+    verify_file(path, ARCHIVE)
     try:
         with zipfile.ZipFile(path) as archive:
-            return _read(str(path), archive.namelist(), archive.read)
+            return _read_both_splits(str(path), archive.namelist(), archive.read)
     except zipfile.BadZipFile as error:
         raise CorruptFile(f"'{path}' is not a whole zip archive: {error}.") from None
 
 
-def _read(where: str, files: Iterable[str], read: Reader) -> RawSplits:
+def _read_both_splits(where: str, files: Iterable[str], read: Reader) -> RawSplits:
     """Both splits; ``read`` gives the bytes of a file of ``files``, whose names begin with ``tiny-imagenet-200/``."""
     known = {name.removeprefix(f"{ROOT}/") for name in files}
 
@@ -94,8 +94,8 @@ def _read(where: str, files: Iterable[str], read: Reader) -> RawSplits:
         raise CorruptFile(f"'{where}': val_annotations.txt names {len(test)} images, not {TEST:,}.")
 
     return RawSplits(
-        *_images(where, train, read),
-        *_images(where, test, read),
+        *_decode_images(where, train, read),
+        *_decode_images(where, test, read),
         classes=[names.get(number, number).split(",")[0] for number in numbers],
         scale=255.0,
         licence="for non-commercial research and education (ImageNet's terms)",
@@ -105,7 +105,7 @@ def _read(where: str, files: Iterable[str], read: Reader) -> RawSplits:
     )
 
 
-def _images(where: str, entries: list[tuple[str, int]], read: Reader) -> tuple[Array, Array]:
+def _decode_images(where: str, entries: list[tuple[str, int]], read: Reader) -> tuple[Array, Array]:
     """Pixels uint8 (N, 3, 64, 64) and labels int64 (N,); grey images get three equal channels."""
     x = np.empty((len(entries), 3, SIDE, SIDE), dtype=np.uint8)
     for place, (name, _) in enumerate(entries):
