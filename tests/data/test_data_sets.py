@@ -365,7 +365,7 @@ def test_a_damaged_cifar_archive_is_named(tmp_path, monkeypatch, damage):
         "cut": r"cifar-10-binary\.tar\.gz' is not .*: it has 1,000 bytes",
         "page": r"cifar-10-binary\.tar\.gz' is not .*: it is a web page",
         "member": r"has no member 'cifar-10-batches-bin/test_batch\.bin'",
-        "record": r"'test_batch\.bin' has 61,461 bytes, not records of 3073",
+        "record": r"'test_batch\.bin' has 61,461 bytes, which is not a whole number of records of 3073 bytes",
     }
     with pytest.raises(CorruptFile, match=reason[damage]):
         cifar10.cifar10(tmp_path)

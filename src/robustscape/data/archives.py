@@ -1,4 +1,4 @@
-"""Archives, opened without trusting them."""
+"""Unpacking of tar archives that are not trusted."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from robustscape.errors import CorruptFile, UserError
 
 @contextlib.contextmanager
 def unpacked_archive(archive: Path) -> Iterator[Path]:
-    """The files of a tar archive in a temporary folder (below $TMPDIR), which is deleted at the end of the block.
+    """Unpack a tar archive into a temporary folder (below $TMPDIR) and yield the folder; it is deleted after the block.
 
-    Only plain files and folders that stay inside are written, with their bytes and nothing else: a name that leads out of
-    the folder, a link and a device are errors. (Python's own "data" filter does as much, but Debian 12's Python 3.11.2 has
-    none.) An altered byte may go unnoticed: verify the archive first.
+    Only plain files and folders inside that folder are written, without permissions or owners: a name that leads out of
+    the folder, a link and a device are errors. (Python's own "data" filter does the same, but Python 3.11.2 of Debian 12
+    does not have it.) An altered byte may go unnoticed, so verify the archive first.
 
     Raises:
-        CorruptFile: it is not a whole tar archive, or a member is one of those.
-        UserError: the temporary folder is full.
+        CorruptFile: the file is not a whole tar archive, or has a member of those kinds.
+        UserError: the temporary folder cannot be written, for example because the disk is full.
     """
     with tempfile.TemporaryDirectory(prefix="robustscape-") as folder:
         try:
@@ -39,11 +39,12 @@ def unpacked_archive(archive: Path) -> Iterator[Path]:
 
 
 def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, root: Path, archive: Path) -> None:
-    """Write one member below ``root``, or refuse it."""
+    """Write one member below ``root``; raise CorruptFile if it is neither a file nor a folder inside ``root``."""
     target = (root / member.name.lstrip("/")).resolve()
     if not target.is_relative_to(root) or not (member.isfile() or member.isdir()):
         raise CorruptFile(
-            f"'{archive}' is dangerous and was not unpacked: member '{member.name}' is a link, a device or outside."
+            f"'{archive}' is dangerous and was not unpacked: its member '{member.name}' is a link or a device, or lies "
+            "outside the archive's folder."
         )
     if member.isdir():
         target.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
-"""Raw files of data sets: found in the user's folder, or downloaded; verified either way.
+"""Raw files of data sets: taken from the user's folder or downloaded, and verified either way.
 
 A download goes to ``NAME.part`` and is renamed when its checksum is right. A transfer that broke, or was killed, is
-resumed by an HTTP Range request; several mirrors are tried in turn. Two jobs that want the same file take turns by a
-lock on the part. Where nothing can be downloaded, the error says which file to put where, with its size and checksum.
+resumed by an HTTP Range request; mirrors are tried in turn. Jobs that want the same file wait for each other by a lock on
+the partial file. Where nothing can be downloaded, the error says which file to put where, with its size and checksum.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from robustscape.errors import CorruptFile, MissingData, UserError
 
-#: How files of a kind begin; a web page saved under their name does not.
+#: Suffix -> first bytes of such files, which tell them from a web page saved under their name.
 _MAGIC = {".gz": b"\x1f\x8b", ".mat": b"MATLAB 5.0"}
 
 _CHUNK = 1 << 20
@@ -39,15 +39,15 @@ _PAUSE = 1.0
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file as its publisher gives it.
+    """A file as its publisher distributes it.
 
     Args:
-        name: its name, also in the user's folder.
-        size: bytes.
-        md5: checksum the publisher, or torchvision, states. It is there against accidents; forging a second file with
-            the MD5 of a given one is still out of reach, so an http mirror is safe to read too.
+        name: name of the file, also in the user's folder.
+        size: size in bytes.
+        md5: MD5 as stated by the publisher or by torchvision. It guards against accidents; making another file with the
+            MD5 of a given one is still infeasible, so mirrors over http are safe too.
         urls: mirrors, in the order in which they are tried.
-        content_md5: of the decompressed file, where the same content circulates in several packings.
+        content_md5: MD5 of the decompressed file, where the same content is distributed in several compressed forms.
     """
 
     name: str
@@ -61,14 +61,19 @@ class RemoteFile:
 
 
 class _Refused(Exception):
-    """What a mirror sent is not the file; another attempt there would not help."""
+    """A mirror sent something else than the file; another attempt there would not help."""
 
 
 def obtain_files(dataset: str, files: Sequence[RemoteFile], folder: Path) -> list[Path]:
-    """Paths of ``files`` in ``folder``, downloaded if they are not there. Only the fresh ones are verified.
+    """Return the paths of ``files`` in ``folder``, after downloading the missing ones; only downloads are verified here.
+
+    Args:
+        dataset: name of the data set, for errors.
+        files: the files.
+        folder: where they are, or are downloaded to.
 
     Raises:
-        MissingData: some are neither there nor to be had; the message lists all of them.
+        MissingData: some are missing and cannot be downloaded; the message lists them with size, MD5 and address.
     """
     for position, file in enumerate(files):
         if (folder / file.name).exists():
@@ -76,7 +81,7 @@ def obtain_files(dataset: str, files: Sequence[RemoteFile], folder: Path) -> lis
         try:
             download_file(file, folder)
         except MissingData as error:
-            # One file that cannot be had tells that we are offline: do not wait for the others' time-outs.
+            # If one file cannot be downloaded we are probably offline: do not wait for the time-outs of the others.
             missing = [f for f in files[position:] if not (folder / f.name).exists()]
             lines = "".join(f"\n  {f} from {f.urls[0]}" for f in missing)
             raise MissingData(
@@ -86,10 +91,10 @@ def obtain_files(dataset: str, files: Sequence[RemoteFile], folder: Path) -> lis
 
 
 def verify_file(path: Path, file: RemoteFile) -> None:
-    """Refuse a file that is not the publisher's.
+    """Check that ``path`` is the publisher's ``file``.
 
     Raises:
-        CorruptFile: its size, beginning or MD5 is wrong; the message says which.
+        CorruptFile: its size, its first bytes or its MD5 are wrong; the message says which.
     """
     with path.open("rb") as stream:
         problem = _problem(stream, file)
@@ -98,7 +103,7 @@ def verify_file(path: Path, file: RemoteFile) -> None:
 
 
 def _problem(stream: BinaryIO, file: RemoteFile) -> str:
-    """What is wrong with a file's content; empty if nothing is."""
+    """Return what is wrong with a file's content, in words; empty if nothing is."""
     stream.seek(0)
     reason = _impostor(stream.read(512), file.name)
     if reason:
@@ -116,7 +121,7 @@ def _md5() -> hashlib._Hash:
 
 
 def _impostor(start: bytes, name: str) -> str:
-    """Why a file that begins so is not what its suffix says; empty if it may be."""
+    """Return why a file with these first bytes is not what its suffix says; empty if it may be."""
     magic = _MAGIC.get(Path(name).suffix, b"")
     if start.startswith(magic):
         return ""
@@ -126,11 +131,11 @@ def _impostor(start: bytes, name: str) -> str:
 
 
 def download_file(file: RemoteFile, folder: Path) -> Path:
-    """Download a file into ``folder``, showing progress and time left; whole and verified, or not there.
+    """Download a file into ``folder`` and return its path, showing progress; it is whole and verified, or not there.
 
     Raises:
-        MissingData: no mirror gave it; the message says what each of them did.
-        UserError: the disk is too full.
+        MissingData: no mirror sent the file; the message says what each of them did.
+        UserError: the disk has not enough space.
     """
     folder.mkdir(parents=True, exist_ok=True)
     target, failures = folder / file.name, []
@@ -158,7 +163,7 @@ def download_file(file: RemoteFile, folder: Path) -> Path:
 
 @contextlib.contextmanager
 def _locked_part(target: Path) -> Iterator[BinaryIO | None]:
-    """``target``'s partial file, open for reading and appending and locked; None if ``target`` is there by then."""
+    """Yield the partial file of ``target``, locked and open for reading and appending; None if ``target`` exists by then."""
     path = target.with_name(f"{target.name}.part")
     while True:
         with path.open("a+b") as part:
@@ -179,16 +184,16 @@ def _locked_part(target: Path) -> Iterator[BinaryIO | None]:
 
 
 def _bar(file: RemoteFile) -> tqdm:
-    """Progress on a terminal twice a second, in a log file twice a minute."""
+    """Return a progress bar, updated twice a second on a terminal and twice a minute in a log file."""
     interval = 0.5 if sys.stderr.isatty() else 30.0
     return tqdm(total=file.size, desc=file.name, unit="B", unit_scale=True, mininterval=interval, maxinterval=interval)
 
 
 def _from_mirror(file: RemoteFile, url: str, part: BinaryIO, bar: tqdm) -> None:
-    """Complete ``part`` from one mirror, resuming as often as the connection breaks.
+    """Complete ``part`` from one mirror; a broken transfer is resumed, up to 4 attempts in all.
 
     Raises:
-        _Refused: it sent something else.
+        _Refused: the mirror sent something else.
         OSError, HTTPException: it did not answer, or stopped sending.
     """
     for attempt in range(_ATTEMPTS):
@@ -209,14 +214,14 @@ def _from_mirror(file: RemoteFile, url: str, part: BinaryIO, bar: tqdm) -> None:
         problem = _problem(part, file)
         if not problem:
             return
-        part.truncate(0)  # nothing of it can be trusted
+        part.truncate(0)  # none of it can be trusted
         if not resumed:
             raise _Refused(problem)
     raise _Refused(problem)
 
 
 def _transfer(file: RemoteFile, url: str, part: BinaryIO, bar: tqdm) -> None:
-    """One request: what ``part`` lacks, appended to it."""
+    """Request what ``part`` lacks, and append it."""
     have = part.seek(0, os.SEEK_END)
     headers = {"User-Agent": "robustscape", **({"Range": f"bytes={have}-"} if have else {})}
     request = urllib.request.Request(url, headers=headers)  # noqa: S310  (a constant of a data set's module)
@@ -244,7 +249,7 @@ def _transfer(file: RemoteFile, url: str, part: BinaryIO, bar: tqdm) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong, in words."""
+    """Return what went wrong, in words."""
     if isinstance(error, http.client.IncompleteRead):
         return f"the connection broke {error.expected:,} bytes before the end"
     if isinstance(error, urllib.error.HTTPError):

@@ -1,8 +1,8 @@
 """Prepared data sets: a folder with ``data.safetensors`` and ``card.json``, written once and read by every job.
 
-Tensors: train_x uint8 (N, C, H, W), train_y int64 (N,), test_x, test_y. The card says what they are, and holds the
-SHA-256 of the safetensors file; ``load_dataset`` refuses a file that is not the card's. Writing needs no torch (a data job
-takes less than a second); the card is written last, so a folder with a card is complete.
+Tensors: train_x uint8 (N, C, H, W), train_y int64 (N,), test_x, test_y. The card describes them and holds the SHA-256 of
+the safetensors file; ``load_dataset`` refuses a file with another hash. Writing needs no torch, so a data job takes less
+than a second. The card is written last, so a folder with a card is complete.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class Split:
     """Inputs and labels on one device.
 
     Args:
-        x: (N, ...), uint8 levels or floats.
-        y: int64 labels, (N,).
-        scale: what ``x`` is divided by to be in [0, 1].
+        x: inputs (N, ...), uint8 levels or floats.
+        y: labels, int64 (N,).
+        scale: divisor that brings ``x`` to [0, 1].
     """
 
     x: Tensor
@@ -49,37 +49,37 @@ class Split:
         return len(self.y)
 
     def inputs(self, index: Tensor | slice | None = None) -> Tensor:
-        """Float32 inputs in [0, 1]: those at ``index`` (indices, a mask or a slice), or all.
+        """Return float32 inputs in [0, 1], (n, ...): those at ``index`` (indices, a mask or a slice), or all.
 
-        Cost: one gather of bytes and one division. The divisor is a tensor because CUDA multiplies by the reciprocal of
-        a Python number, which is not the same float; so every device gives the same inputs.
+        Every device gives the same floats: the divisor is a tensor because CUDA would multiply by the reciprocal of a
+        Python number, which rounds differently. Cost: one gather of bytes and one division.
         """
         levels = (self.x if index is None else self.x[index]).float()
         return levels / levels.new_full((), self.scale)
 
     def first(self, samples: int | None) -> tuple[Tensor, Tensor]:
-        """Inputs (n, ...) and labels (n,) of the first ``samples``, or of all.
+        """Return inputs (n, ...) and labels (n,) of the first ``samples``, or of all for None.
 
-        Prepared data sets are stored in an order whose every beginning is a fair sample.
+        Subsets are stored in ``splits.stratified_order``, so their first samples are a stratified sample.
         """
         return self.inputs(slice(samples)), self.y[:samples]
 
     def select(self, index: Tensor | slice) -> Split:
-        """Some of the samples."""
+        """Return the split of the samples at ``index`` (indices, a mask or a slice)."""
         return replace(self, x=self.x[index], y=self.y[index])
 
 
 def prepare_dataset(name: str, entry: DatasetEntry, folder: str | Path, downloads: str | Path) -> dict[str, Any]:
-    """Read the data set ``entry`` describes and write it to ``folder``; returns the card.
+    """Read the data set described by ``entry``, write it to ``folder`` and return the card.
 
     Args:
-        name: the entry's name in ``config/datasets.yaml``.
+        name: name of the entry in ``config/datasets.yaml``.
         entry: data set, parameters, sizes, pooling.
-        folder: where ``data.safetensors`` and ``card.json`` go.
+        folder: where ``data.safetensors`` and ``card.json`` are written.
         downloads: where raw files are looked for and, if they are missing, downloaded to.
 
     Raises:
-        MissingData: a raw file is neither there nor to be had; the message says what to put where.
+        MissingData: a raw file is missing and cannot be downloaded; the message says what to put where.
         CorruptFile: a raw file is not the publisher's.
         ConfigError: the sizes or the pooling do not fit the data.
         UserError: the files cannot be written.
@@ -103,7 +103,7 @@ def prepare_dataset(name: str, entry: DatasetEntry, folder: str | Path, download
 
 
 def _card(name: str, entry: DatasetEntry, raw: RawSplits, tensors: dict[str, Any]) -> dict[str, Any]:
-    """What a reader of a result, and the code that builds a model, must know of the data."""
+    """Return what a reader of a result, and the code that builds a model, must know of the data."""
     mean, std = splits.channel_statistics(tensors["train_x"], raw.scale)
     notes = [raw.note] if raw.note else []
     for part, size in (("train", entry.train), ("test", entry.test)):
@@ -134,11 +134,15 @@ def _card(name: str, entry: DatasetEntry, raw: RawSplits, tensors: dict[str, Any
 
 
 def load_dataset(folder: str | Path, device: torch.device | str = "cpu") -> tuple[Split, Split, dict[str, Any]]:
-    """Training split, test split and card of a prepared data set, the tensors on ``device``.
+    """Return training split, test split and card of a prepared data set, the tensors on ``device``.
+
+    Args:
+        folder: as written by ``prepare_dataset``.
+        device: where the tensors go.
 
     Raises:
         MissingData: the folder holds no prepared data set.
-        CorruptFile: a file is truncated, altered or not the card's.
+        CorruptFile: a file is truncated, altered or not the one of the card.
     """
     folder = Path(folder)
     card = _read_card(folder)
@@ -166,7 +170,7 @@ def _read_card(folder: Path) -> dict[str, Any]:
 
 
 def _verify(path: Path, card: dict[str, Any]) -> None:
-    """Compare a file with the card's size and SHA-256."""
+    """Raise CorruptFile or MissingData unless ``path`` has the size and the SHA-256 of the card."""
     advice = "delete the folder and prepare the data set again"
     try:
         size = path.stat().st_size

@@ -1,6 +1,6 @@
-"""Images and labels as they come from the files, and what is done to them before they are stored. NumPy only.
+"""Images and labels as read from the files, and what is done to them before they are stored. NumPy only.
 
-Everything here is deterministic without a seed: which images a subset holds depends on the data set, not on a run.
+Everything here is deterministic without a seed: the images of a subset depend on the data set, not on the run.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, eq=False)
 class RawSplits:
-    """What a data set's function returns.
+    """A data set as returned by its function: training and test samples, and where they come from.
 
     Args:
         train_x: training inputs, uint8, (N, C, H, W).
-        train_y: their labels, int64 in 0..K-1, (N,).
+        train_y: training labels, int64 in 0..K-1, (N,).
         test_x: test inputs, uint8, (M, C, H, W).
-        test_y: their labels, int64, (M,).
+        test_y: test labels, int64 in 0..K-1, (M,).
         classes: names of the K classes.
-        scale: what an input is divided by to be in [0, 1]: 255 for images, 16 for the digits of scikit-learn.
-        licence: under which the data are given.
+        scale: divisor that brings inputs to [0, 1]: 255 for images, 16 for the digits of scikit-learn.
+        licence: licence of the data.
         source: who published them, and where they were read.
-        official: whether these are the publisher's training and test sets, whole; only then may a number measured on
-            them be compared with a printed one.
-        note: what the reader of a result must know: a subset, a split of our own.
+        official: whether these are the publisher's whole training and test sets; only then may a number measured on them
+            be compared with a printed one.
+        note: what the reader of a result must know, such as "a subset" or "a split of our own".
 
     Raises:
-        UserError: types, shapes, labels or levels are not these.
+        UserError: types, shapes, labels or levels are not as described; the message says which and what they are.
     """
 
     train_x: Array
@@ -57,22 +57,28 @@ class RawSplits:
             if y.dtype != np.int64 or y.shape != x.shape[:1]:
                 raise UserError(f"the {part} labels must be int64 ({len(x)},), got {y.dtype} {y.shape}.")
             if not len(y) or y.min() < 0 or y.max() >= len(self.classes):
-                raise UserError(f"the {part} labels must be in 0..{len(self.classes) - 1}, and there must be some.")
+                found = f"{y.min()}..{y.max()}" if len(y) else "none"
+                raise UserError(
+                    f"the {part} labels must be in 0..{len(self.classes) - 1}, and there must be some; got {found}."
+                )
             if x.max() > self.scale:
                 raise UserError(f"the {part} inputs reach {x.max()}, above the scale {self.scale:g}.")
         if self.train_x.shape[1:] != self.test_x.shape[1:]:
             raise UserError(f"training and test inputs differ: {self.train_x.shape[1:]} and {self.test_x.shape[1:]}.")
         if len(np.unique(self.train_y)) < len(self.classes):
-            raise UserError("a class has no training input.")
+            absent = sorted({*range(len(self.classes))} - {*self.train_y.tolist()})
+            raise UserError(
+                f"every class needs a training input; there is none of {[self.classes[c] for c in absent]}."
+            )
 
 
 def stratified_order(labels: Array) -> Array:
-    """Indices 0..n-1 in a fixed, shuffled order in which every beginning is a stratified sample.
+    """Return the indices 0..n-1 in a fixed, shuffled order in which the first k, for any k, are a stratified sample.
 
-    Within a class the order is random; sample number r (from 0) of a class of size m comes at r/m. So every beginning
-    holds the classes in their proportions, to within one sample where they are balanced, and each of K classes from the
-    K-th sample on; larger subsets contain smaller ones. The random numbers are the raw stream of PCG64, which NumPy
-    guarantees not to change.
+    Within a class the order is random; sample number r (from 0) of a class of size m is placed at r/m. So the first k
+    samples hold the classes in their proportions (to within one sample where the classes are balanced) and, from k = K
+    on, each of the K classes; larger subsets contain smaller ones. The random numbers are the raw stream of PCG64, which
+    NumPy guarantees not to change.
 
     >>> labels = np.array([0, 0, 0, 0, 1, 1])
     >>> labels[stratified_order(labels)]
@@ -88,9 +94,11 @@ def stratified_order(labels: Array) -> Array:
 
 
 def hold_out(labels: Array, share: float) -> tuple[Array, Array]:
-    """Indices of a training and a test set, stratified, for data that were published in one piece.
+    """Return the indices of a stratified training and test set, for data that were published without a split.
 
-    The test set is ``share`` of them, rounded up.
+    Args:
+        labels: labels of all samples, (N,).
+        share: fraction of the samples in the test set, rounded up to whole samples.
     """
     order = stratified_order(labels)
     size = math.ceil(share * len(labels))
@@ -98,23 +106,33 @@ def hold_out(labels: Array, share: float) -> tuple[Array, Array]:
 
 
 def stratified_subset(x: Array, y: Array, size: int | None, key: str, classes: int) -> tuple[Array, Array]:
-    """The first ``size`` samples in ``stratified_order``; all of them, in the order given, for None.
+    """Return the first ``size`` samples in ``stratified_order``, or for None all samples in the given order.
+
+    Args:
+        x: inputs (N, ...).
+        y: labels (N,).
+        size: number of samples, or None.
+        key: key of the configuration that holds ``size``, for errors.
+        classes: number of classes.
 
     Raises:
-        ConfigError: more than there are, or fewer than one a class.
+        ConfigError: ``size`` is above N, or below one per class.
     """
     if size is None:
         return x, y
     if not classes <= size <= len(y):
         raise ConfigError(
-            f"key '{key}' got {size}; allowed is {classes} (one a class) to {len(y)} (all), or null for all."
+            f"key '{key}' got {size}; allowed is {classes} (one per class) to {len(y)} (all), or null for all."
         )
     chosen = stratified_order(y)[:size]
     return x[chosen], y[chosen]
 
 
 def mean_pool(x: Array, factor: int) -> Array:
-    """Means of ``factor`` x ``factor`` pixels, rounded half up to whole levels: uint8 (N, C, H, W) to (N, C, H/f, W/f).
+    """Return means of ``factor`` x ``factor`` pixels, rounded half up to whole levels: uint8 (N, C, H/factor, W/factor).
+
+    >>> mean_pool(np.array([[[[0, 1], [0, 1]]]], dtype=np.uint8), 2).tolist()
+    [[[[1]]]]
 
     Raises:
         ConfigError: ``factor`` does not divide height and width.
@@ -123,7 +141,9 @@ def mean_pool(x: Array, factor: int) -> Array:
         return x
     n, c, h, w = x.shape
     if h % factor or w % factor:
-        raise ConfigError(f"key 'pool' got {factor}, which does not divide images of {h}x{w} pixels.")
+        raise ConfigError(
+            f"key 'pool' got {factor}, which does not divide images of {h}x{w} pixels; allowed are common divisors."
+        )
     area = factor * factor
     sums = x.reshape(n, c, h // factor, factor, w // factor, factor).sum(axis=(3, 5), dtype=np.uint32)
     means: Array = ((2 * sums + area) // (2 * area)).astype(np.uint8)
@@ -131,7 +151,7 @@ def mean_pool(x: Array, factor: int) -> Array:
 
 
 def keep_classes(splits: RawSplits, names: Sequence[str]) -> RawSplits:
-    """Only the samples of some classes, relabelled 0, 1, ... in the order of ``names``."""
+    """Return the samples of the classes ``names`` only, relabelled 0, 1, ... in that order."""
     labels = np.full(len(splits.classes), -1, dtype=np.int64)
     labels[[list(splits.classes).index(name) for name in names]] = np.arange(len(names))
 
@@ -144,9 +164,9 @@ def keep_classes(splits: RawSplits, names: Sequence[str]) -> RawSplits:
 
 
 def channel_statistics(x: Array, scale: float) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation (of the population) of each channel of uint8 inputs (N, C, H, W), in units of [0, 1].
+    """Return mean and (population) standard deviation of each channel of uint8 inputs (N, C, H, W), in units of [0, 1].
 
-    Counted by level, so exact up to the last rounding and in little memory.
+    They are computed from the counts of the levels: exact up to the last rounding, in little memory.
     """
     counts = np.zeros((x.shape[1], 256), dtype=np.int64)
     for start in range(0, len(x), 1024):

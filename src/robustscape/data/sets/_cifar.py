@@ -1,8 +1,7 @@
-"""The binary version of the CIFAR data sets: records of a label (or two) and 3 x 32 x 32 bytes.
+"""The binary version of the CIFAR data sets: records of one or two label bytes and 3 x 32 x 32 pixel bytes.
 
 The python version, which torchvision reads, is pickled, and nothing here is unpickled. The binary archive is verified
-by the MD5 its publisher states (https://www.cs.toronto.edu/~kriz/cifar.html), so the files in it need no checksums of
-their own.
+by the MD5 stated by its publisher (https://www.cs.toronto.edu/~kriz/cifar.html), so its members need no checksums.
 """
 
 from __future__ import annotations
@@ -23,16 +22,20 @@ _SHAPE = (3, 32, 32)
 def read_cifar(
     dataset: str, archive: RemoteFile, directory: Path, train: Sequence[str], test: str, names: str, labels: int
 ) -> RawSplits:
-    """Both splits of an archive.
+    """Return both splits of an archive.
 
     Args:
-        dataset: name for errors.
+        dataset: name of the data set, for errors.
         archive: the publisher's file.
         directory: where it is, or is downloaded to.
-        train: its members with training images, in order.
-        test: its member with test images.
-        names: its member with the names of the classes, one a line.
-        labels: label bytes of a record; the last one is the class.
+        train: members with training images, in order.
+        test: member with test images.
+        names: member with the names of the classes, one per line.
+        labels: number of label bytes per record; the last one is the class.
+
+    Raises:
+        MissingData: the archive is missing and cannot be downloaded.
+        CorruptFile: it is not the publisher's, or lacks a member.
     """
     (path,) = obtain_files(dataset, [archive], directory)
     verify_file(path, archive)
@@ -57,10 +60,12 @@ def read_cifar(
 
 
 def _records(path: Path, labels: int) -> tuple[Array, Array]:
-    """Images uint8 (N, 3, 32, 32) and classes int64 (N,) of a binary file."""
+    """Return images uint8 (N, 3, 32, 32) and classes int64 (N,) of a binary file."""
     size = labels + int(np.prod(_SHAPE))
     values = np.fromfile(path, dtype=np.uint8)
     if not len(values) or len(values) % size:
-        raise CorruptFile(f"'{path.name}' has {len(values):,} bytes, not records of {size}.")
+        raise CorruptFile(
+            f"'{path.name}' has {len(values):,} bytes, which is not a whole number of records of {size} bytes."
+        )
     records = values.reshape(-1, size)
     return records[:, labels:].reshape(-1, *_SHAPE), records[:, labels - 1].astype(np.int64)

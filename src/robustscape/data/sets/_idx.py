@@ -1,6 +1,6 @@
 """The idx format of MNIST: two zero bytes, a type (8: uint8), the number of dimensions, their sizes, the values.
 
-Sizes are big-endian int32. Files come packed with gzip or not.
+Sizes are big-endian int32. Files are compressed with gzip or not.
 """
 
 from __future__ import annotations
@@ -21,7 +21,14 @@ from robustscape.errors import CorruptFile
 
 
 def decode_idx(content: bytes) -> Array:
-    """The uint8 array in an idx file; ValueError if it is none."""
+    """Return the uint8 array of an idx file.
+
+    >>> decode_idx(encode_idx(np.array([[1, 2]], dtype=np.uint8))).tolist()
+    [[1, 2]]
+
+    Raises:
+        ValueError: ``content`` is not an idx file of bytes; the message says why.
+    """
     if len(content) < 4 or content[:3] != b"\0\0\x08":
         raise ValueError(f"an idx file of bytes begins with 000008, this one with {content[:3].hex() or 'nothing'}")
     start = 4 + 4 * content[3]
@@ -34,12 +41,12 @@ def decode_idx(content: bytes) -> Array:
 
 
 def encode_idx(array: Array) -> bytes:
-    """An idx file of a uint8 array."""
+    """Return the content of an idx file that holds a uint8 array."""
     return b"\0\0\x08" + bytes([array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
 
 
 def decompressed_content(path: Path) -> bytes:
-    """A file's bytes, decompressed if it is gzip.
+    """Return the bytes of a file, decompressed if it is gzip.
 
     Raises:
         CorruptFile: the gzip is cut short or altered.
@@ -58,15 +65,19 @@ def decompressed_content(path: Path) -> bytes:
 def read_idx_files(
     dataset: str, files: Sequence[RemoteFile], folders: Sequence[Path]
 ) -> tuple[Array, Array, Array, Array]:
-    """Training images and labels, test images and labels: uint8 (N, 1, H, W) and int64 (N,).
+    """Return training images and labels, test images and labels: uint8 (N, 1, H, W) and int64 (N,).
 
-    Each file is taken, packed or unpacked, from the first folder that has it, or downloaded to the first folder; its
-    content is verified, since packings differ.
+    Each file is taken, compressed or not, from the first folder that has it, or downloaded to the first folder. Its
+    decompressed content is verified, since compressed forms differ.
 
     Args:
-        dataset: name for errors.
+        dataset: name of the data set, for errors.
         files: training images, training labels, test images, test labels.
-        folders: where to look.
+        folders: folders to look in.
+
+    Raises:
+        MissingData: a file is missing and cannot be downloaded.
+        CorruptFile: a file is not the publisher's.
     """
     found = {file.name: _locate(file, folders) for file in files}
     obtain_files(dataset, [file for file in files if found[file.name] is None], folders[0])

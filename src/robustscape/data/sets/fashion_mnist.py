@@ -8,8 +8,8 @@ from robustscape.data.download import RemoteFile
 from robustscape.data.sets import _idx
 from robustscape.data.splits import RawSplits
 
-#: Where ``apt install dataset-fashion-mnist`` puts the files. Its gzip headers differ from the publisher's; the content
-#: is the same, and that is what is verified.
+#: Where ``apt install dataset-fashion-mnist`` puts the files. Their gzip headers differ from the publisher's; their content
+#: is the same, and only the content is verified.
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 
 CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
@@ -45,8 +45,8 @@ def fashion_mnist(directory: Path) -> RawSplits:
     """70,000 pieces of clothing, 1x28x28; 10 classes; official split (60,000 + 10,000).
 
     Args:
-        directory: holds ``FashionMNIST/raw/*-ubyte.gz`` (or the unpacked files), as torchvision leaves them; Debian's
-            folder is looked into too.
+        directory: holds ``FashionMNIST/raw/*-ubyte.gz`` (or the decompressed files), as torchvision stores them; the
+            folder of Debian's package is searched too.
     """
     folders = [directory / "FashionMNIST" / "raw", DEBIAN]
     train_x, train_y, test_x, test_y = _idx.read_idx_files("fashion_mnist", FILES, folders)

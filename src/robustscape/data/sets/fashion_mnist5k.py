@@ -1,4 +1,4 @@
-"""5,000 + 1,000 images of Fashion-MNIST that come with this project: a second real image set that needs no download."""
+"""5,000 + 1,000 images of Fashion-MNIST that come with this project: a second real image set without a download."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ FOLDER = Path(__file__).parents[4] / "resources" / "fashion_mnist_5k"
 
 
 def fashion_mnist5k(directory: Path) -> RawSplits:
-    """6,000 pieces of clothing, 1x28x28, 500 + 100 a class; 10 classes; from the official training and test sets.
+    """6,000 pieces of clothing, 1x28x28, 500 + 100 per class; 10 classes; from the official training and test sets.
 
     Args:
-        directory: not read; the data come with the project, in ``resources/fashion_mnist_5k``.
+        directory: not used; the data come with the project, in ``resources/fashion_mnist_5k``.
     """
     train_x, train_y, test_x, test_y = _read_shipped_arrays(FOLDER)
     return RawSplits(
@@ -36,7 +36,7 @@ def fashion_mnist5k(directory: Path) -> RawSplits:
 
 
 def _read_shipped_arrays(folder: Path) -> list[Array]:
-    """The four arrays, verified by the SHA256SUMS beside them."""
+    """Return the four arrays, verified by the file SHA256SUMS beside them."""
     try:
         lines = (folder / "SHA256SUMS").read_text().splitlines()
         sums = {name: sha256 for sha256, name in (line.split() for line in lines)}

@@ -36,7 +36,7 @@ def mnist(directory: Path) -> RawSplits:
     """70,000 digits, 1x28x28; 10 classes; official split (60,000 + 10,000).
 
     Args:
-        directory: holds ``MNIST/raw/*-ubyte.gz`` (or the unpacked files), as torchvision leaves them.
+        directory: holds ``MNIST/raw/*-ubyte.gz`` (or the decompressed files), as torchvision stores them.
     """
     train_x, train_y, test_x, test_y = _idx.read_idx_files("mnist", FILES, [directory / "MNIST" / "raw"])
     return RawSplits(

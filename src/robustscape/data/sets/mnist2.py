@@ -21,7 +21,7 @@ def mnist2(directory: Path, *, source: Literal["mnist", "mnist5k", "digits"] = "
 
     Args:
         directory: where ``source`` looks for its files.
-        source: data set the digits are taken from; all but ``mnist`` are stand-ins.
+        source: data set from which the digits are taken; all but ``mnist`` are stand-ins.
     """
     splits = keep_classes(_SOURCES[source](directory), ["0", "1"])
     return replace(splits, note=f"{splits.note} digits 0 and 1 only.".strip())

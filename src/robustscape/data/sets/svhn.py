@@ -28,7 +28,7 @@ def svhn(directory: Path) -> RawSplits:
     """99,289 house numbers, 3x32x32; 10 classes; official split (73,257 + 26,032).
 
     Args:
-        directory: holds ``train_32x32.mat`` and ``test_32x32.mat``, where torchvision leaves them.
+        directory: holds ``train_32x32.mat`` and ``test_32x32.mat``, where torchvision stores them.
     """
     paths = obtain_files("svhn", FILES, directory)
     for path, file in zip(paths, FILES, strict=True):
@@ -48,7 +48,7 @@ def svhn(directory: Path) -> RawSplits:
 
 
 def _read_matlab_file(path: Path) -> tuple[Array, Array]:
-    """Images (N, 3, 32, 32) and labels 0..9 from X (32, 32, 3, N) and y (N, 1), in which the digit 0 has the label 10.
+    """Return images (N, 3, 32, 32) and labels 0..9 from X (32, 32, 3, N) and y (N, 1), where the digit 0 has the label 10.
 
     MATLAB 5 files hold arrays, not code.
     """

@@ -1,8 +1,8 @@
 """Tiny ImageNet (Stanford CS231n): 200 classes of ImageNet at 64 x 64 pixels, from the publisher's zip or its folder.
 
-    tiny-imagenet-200/wnids.txt                             200 class numbers (WordNet), one a line
+    tiny-imagenet-200/wnids.txt                             200 class numbers (WordNet), one per line
     tiny-imagenet-200/words.txt                             number, tab, names
-    tiny-imagenet-200/train/n01443537/images/*.JPEG         500 a class
+    tiny-imagenet-200/train/n01443537/images/*.JPEG         500 per class
     tiny-imagenet-200/val/images/*.JPEG                     10,000
     tiny-imagenet-200/val/val_annotations.txt               file, number, four coordinates of a box
 
@@ -59,7 +59,7 @@ def tiny_imagenet(directory: Path) -> RawSplits:
 
 
 def _read_both_splits(where: str, files: Iterable[str], read: Reader) -> RawSplits:
-    """Both splits; ``read`` gives the bytes of a file of ``files``, whose names begin with ``tiny-imagenet-200/``."""
+    """Return both splits; ``read`` returns the bytes of a file of ``files``, whose names begin with ``tiny-imagenet-200/``."""
     known = {name.removeprefix(f"{ROOT}/") for name in files}
 
     def text(name: str) -> str:
@@ -106,7 +106,7 @@ def _read_both_splits(where: str, files: Iterable[str], read: Reader) -> RawSpli
 
 
 def _decode_images(where: str, entries: list[tuple[str, int]], read: Reader) -> tuple[Array, Array]:
-    """Pixels uint8 (N, 3, 64, 64) and labels int64 (N,); grey images get three equal channels."""
+    """Return pixels uint8 (N, 3, 64, 64) and labels int64 (N,); grey images get three equal channels."""
     x = np.empty((len(entries), 3, SIDE, SIDE), dtype=np.uint8)
     for place, (name, _) in enumerate(entries):
         try:
