@@ -91,7 +91,7 @@ def test_initial_weights_of_logistic_regression() -> None:
 
 
 def test_logistic_regression_refuses_more_classes() -> None:
-    with pytest.raises(UserError, match=r"2 classes apart, but the data set has 10\."):
+    with pytest.raises(UserError, match=r"is for 2 classes, but the data set has 10\."):
         build("logistic_regression", {}, (1, 8, 8), 10)
 
 

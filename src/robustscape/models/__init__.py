@@ -1,7 +1,7 @@
-"""Architectures by name, and the two things every net gets: normalisation in front, and a form for evaluation.
+"""Models: an architecture by name with normalisation in front, and a faster form for evaluation.
 
-A model maps inputs in [0, 1], shape (B, C, H, W), to logits (B, K). Normalisation is its first layer, so that an
-attack's eps, step and clipping are in pixels and its gradients flow through the normalisation.
+A model maps inputs in [0, 1], shape (B, C, H, W), to logits (B, K). Normalisation is its first layer, so the eps, steps and
+clipping of an attack are in pixel units, and its gradients flow through the normalisation.
 """
 
 from __future__ import annotations
@@ -18,16 +18,19 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from robustscape import catalog
 from robustscape.errors import ConfigError
 
-__all__ = ["Classifier", "Normalize", "build", "fold_batchnorm"]
+__all__ = ["Classifier", "Normalize", "build_model", "fold_batchnorm"]
 
 
 class Normalize(nn.Module):
-    """``(x - mean) / std`` per channel of inputs (B, C, ...); mean and std are buffers, so a checkpoint holds them.
+    """``(x - mean) / std`` per channel of inputs (B, C, ...); mean and std are buffers, so checkpoints hold them.
 
     Args:
-        mean: of each channel.
-        std: of each channel.
-        dims: dimensions after the channel, 2 for images.
+        mean: mean of each channel.
+        std: standard deviation of each channel, above 0.
+        dims: number of dimensions after the channel, 2 for images.
+
+    Raises:
+        ConfigError: ``mean`` and ``std`` differ in length, or a standard deviation is not above 0.
     """
 
     mean: Tensor
@@ -59,7 +62,7 @@ class Classifier(nn.Sequential):
         self.add_module("net", net)
 
 
-def build(
+def build_model(
     architecture: str,
     parameters: Mapping[str, Any],
     shape: Sequence[int],
@@ -67,15 +70,19 @@ def build(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
 ) -> Classifier:
-    """A freshly initialised classifier of inputs in [0, 1]. Initial weights come from torch's global generator.
+    """Return a newly initialised classifier of inputs in [0, 1]. Initial weights come from torch's global generator.
+
+    >>> model = build_model("mlp", {"hidden": [4]}, shape=(1, 8, 8), num_classes=10)
+    >>> model(torch.zeros(3, 1, 8, 8)).shape
+    torch.Size([3, 10])
 
     Args:
         architecture: a name in the catalogue (``robustscape list architectures``).
-        parameters: its keyword arguments.
-        shape: of one input, e.g. (1, 28, 28).
-        num_classes: how many logits.
-        mean: per channel, in [0, 1]; None: no normalisation (the works that attack and train on raw pixels).
-        std: per channel; None exactly when ``mean`` is.
+        parameters: keyword arguments of the architecture.
+        shape: shape of one input, e.g. (1, 28, 28).
+        num_classes: number of logits.
+        mean: mean of each channel, in [0, 1]; None: no normalisation (for works that train and attack on raw pixels).
+        std: standard deviation of each channel; None if and only if ``mean`` is None.
 
     Raises:
         ConfigError: unknown architecture, or one that cannot take this shape or number of classes.
@@ -83,7 +90,9 @@ def build(
     net = catalog.load("architecture", architecture)(tuple(shape), num_classes, **parameters)
     if mean is None or std is None:
         if mean is not std:
-            raise ConfigError("normalisation needs both a mean and a standard deviation, or neither.")
+            raise ConfigError(
+                f"normalisation needs both a mean and a standard deviation, or neither; got mean {mean} and std {std}."
+            )
         return Classifier(nn.Identity(), net)
     if len(mean) != shape[0]:
         raise ConfigError(
@@ -93,13 +102,13 @@ def build(
 
 
 def fold_batchnorm(model: nn.Module) -> nn.Module:
-    """An eval-mode copy of ``model`` whose batch normalisations are folded into the convolutions before them.
+    """Return an eval-mode copy of ``model`` whose batch normalisations are folded into the convolutions before them.
 
     In eval mode batch normalisation is an affine map of each channel, z -> a z + b with a = gamma / sqrt(var + eps),
     and a convolution followed by one is a convolution with weights a W and bias b. The copy computes the same
-    function up to float rounding (about 1e-6 relative), with fewer passes over memory. Normalisations that follow
-    anything else (pre-activation blocks) stay. The copy is for evaluation: its weights are not the model's, so never
-    train it or measure its curvature.
+    function up to float rounding (about 1e-6 relative), with fewer passes over memory. Batch normalisations that follow
+    anything else than a convolution (as in pre-activation blocks) stay. The copy is for evaluation only: its weights are
+    not the model's, so do not train it or measure its curvature.
 
     A model that torch.fx cannot trace (control flow on values) is returned as a plain eval-mode copy.
     """
@@ -116,7 +125,7 @@ def fold_batchnorm(model: nn.Module) -> nn.Module:
         before = node.args[0]
         if before.op != "call_module" or len(before.users) > 1 or not isinstance(modules[before.target], nn.Conv2d):
             continue
-        if calls[before.target] > 1:  # elsewhere it is not followed by this normalisation
+        if calls[before.target] > 1:  # its other calls are not followed by this normalisation
             continue
         traced.set_submodule(before.target, fuse_conv_bn_eval(modules[before.target], modules[node.target]))
         node.replace_all_uses_with(before)

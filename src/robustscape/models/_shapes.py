@@ -1,4 +1,4 @@
-"""What convolutional nets require of their inputs."""
+"""The check of input shapes that convolutional nets share."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from robustscape.errors import ConfigError
 
 
 def require_image(architecture: str, shape: tuple[int, ...], smallest: int) -> tuple[int, int, int]:
-    """``shape`` as (C, H, W).
+    """Return ``shape`` as (C, H, W).
 
     Raises:
-        ConfigError: not an image, or smaller than ``smallest`` pixels a side.
+        ConfigError: it is not the shape of an image, or a side is below ``smallest`` pixels; the message names
+            ``architecture``.
     """
     if len(shape) != 3 or min(shape[1:]) < smallest:
         raise ConfigError(

@@ -12,12 +12,12 @@ from robustscape.models._shapes import require_image
 
 
 def lenet(shape: tuple[int, ...], num_classes: int, *, width: Annotated[int, Field(ge=1)] = 16) -> nn.Module:
-    """conv5x5(2w)-ReLU-pool, conv5x5(4w)-ReLU-pool, linear(64w)-ReLU, linear; w = 16 is the usual 32/64/1024 net.
+    """Return conv5x5(2w)-ReLU-pool, conv5x5(4w)-ReLU-pool, linear(64w)-ReLU, linear; w = 16 is the usual 32/64/1024 net.
 
     Args:
-        shape: of one image, (C, H, W), at least 4x4.
-        num_classes: how many logits.
-        width: the w above.
+        shape: shape of one image, (C, H, W), at least 4x4.
+        num_classes: number of logits.
+        width: w above.
     """
     channels, height, columns = require_image("lenet", shape, smallest=4)
     return nn.Sequential(

@@ -30,15 +30,18 @@ class LogisticRegression(nn.Module):
 def logistic_regression(
     shape: tuple[int, ...], num_classes: int, *, init_std: Annotated[float, Field(gt=0)] = 1e-3
 ) -> nn.Module:
-    """Logits (0, w.x), no bias, two classes only.
+    """Return a model with logits (0, w.x), without bias, for two classes.
 
     Args:
-        shape: of one input; it is flattened.
+        shape: shape of one input; inputs are flattened.
         num_classes: must be 2.
-        init_std: standard deviation of the initial weights (the work is silent).
+        init_std: standard deviation of the initial weights (the work does not state it).
+
+    Raises:
+        ConfigError: ``num_classes`` is not 2.
     """
     if num_classes != 2:
         raise ConfigError(
-            f"the architecture 'logistic_regression' tells 2 classes apart, but the data set has {num_classes}."
+            f"the architecture 'logistic_regression' is for 2 classes, but the data set has {num_classes}."
         )
     return LogisticRegression(math.prod(shape), init_std)

@@ -1,4 +1,4 @@
-"""A perceptron with hidden layers of ReLU, without normalisation; no work's own."""
+"""A multilayer perceptron with ReLUs and without batch normalisation; not from one of the works."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def mlp(
     *,
     hidden: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)] = [256, 256],  # noqa: B006  (a schema; never changed)
 ) -> nn.Module:
-    """Linear and ReLU for each hidden layer, then one linear layer.
+    """Return a net with a linear layer and a ReLU for each hidden layer, then one linear layer.
 
     Args:
-        shape: of one input, any.
-        num_classes: how many logits.
-        hidden: units of each hidden layer.
+        shape: shape of one input, any.
+        num_classes: number of logits.
+        hidden: number of units of each hidden layer.
     """
     sizes = [math.prod(shape), *hidden]
     layers: list[nn.Module] = [nn.Flatten()]

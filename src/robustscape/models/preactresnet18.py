@@ -1,8 +1,8 @@
 """Pre-activation ResNet-18 with the stem for small images (He et al. 2016b).
 
-The PreActResNet18 of kim2023 and of kanai2022's code base, in the form adversarial training uses: a normalisation and
-ReLU before the pooling, convolutional shortcuts without normalisation. Names are those of the field's common
-implementation: conv1, layer1..4, bn, linear; bn1, conv1, bn2, conv2, shortcut.0 in a block.
+The PreActResNet18 of kim2023 and of kanai2022's code base, in the form usual in adversarial training: batch normalisation
+and ReLU before the pooling, convolutional shortcuts without normalisation. Modules have the usual names: conv1, layer1..4,
+bn, linear; in a block bn1, conv1, bn2, conv2, shortcut.0.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ class PreActResNet(nn.Module):
 
 
 def preactresnet18(shape: tuple[int, ...], num_classes: int, *, width: Annotated[int, Field(ge=1)] = 64) -> nn.Module:
-    """Pre-activation ResNet-18 for small images.
+    """Return a pre-activation ResNet-18 for small images.
 
     Args:
-        shape: of one image, (C, H, W), e.g. 8x8 to 64x64.
-        num_classes: how many logits.
-        width: channels of the first stage; the usual net has 64.
+        shape: shape of one image, (C, H, W), e.g. 8x8 to 64x64.
+        num_classes: number of logits.
+        width: number of channels of the first stage; 64 in the usual net.
     """
     return PreActResNet(require_image("preactresnet18", shape, smallest=4)[0], num_classes, width)

@@ -1,8 +1,7 @@
 """ResNet-18 with the stem for small images: one 3x3 convolution, no max-pooling (He et al. 2016a, section 4.2).
 
-The ResNet18 of yamada2021, liu2020 (its w is ``width / 4``), kanai2022 and kim2023. Names are those of the field's
-common
-implementation: conv1, bn1, layer1..4, linear; conv1, bn1, conv2, bn2, shortcut.0 and .1 in a block.
+The ResNet18 of yamada2021, liu2020 (whose w is ``width / 4``), kanai2022 and kim2023. Modules have the usual names: conv1,
+bn1, layer1..4, linear; in a block conv1, bn1, conv2, bn2, shortcut.0 and shortcut.1.
 """
 
 from __future__ import annotations
@@ -58,11 +57,12 @@ class ResNet(nn.Module):
 
 
 def _norm(channels: int, norm: bool) -> nn.Module:
+    """Return batch normalisation, or the identity."""
     return nn.BatchNorm2d(channels) if norm else nn.Identity()
 
 
 def _initialise_plain(net: ResNet) -> None:
-    """He initialisation, and every block begins as its shortcut: without normalisation the sum of blocks would explode."""
+    """Initialise as He et al. (2015), but every block as its shortcut: without normalisation the sum of blocks would explode."""
     for module in net.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
@@ -80,12 +80,12 @@ def resnet18(
     width: Annotated[int, Field(ge=1)] = 64,
     norm: Literal["batch", "none"] = "batch",
 ) -> nn.Module:
-    """ResNet-18 for small images.
+    """Return a ResNet-18 for small images.
 
     Args:
-        shape: of one image, (C, H, W), e.g. 8x8 to 64x64.
-        num_classes: how many logits.
-        width: channels of the first stage; the usual net has 64.
-        norm: "batch", or "none": no normalisation, convolutions with biases (kim2023 figures 4.8 and 4.9).
+        shape: shape of one image, (C, H, W), e.g. 8x8 to 64x64.
+        num_classes: number of logits.
+        width: number of channels of the first stage; 64 in the usual net.
+        norm: "batch", or "none": no batch normalisation, convolutions with biases (kim2023 figures 4.8 and 4.9).
     """
     return ResNet(require_image("resnet18", shape, smallest=4)[0], num_classes, width, norm == "batch")

@@ -1,4 +1,4 @@
-"""A net that adversarial training can fit to small grey images within seconds on a CPU; no work's own."""
+"""A net that adversarial training fits to small grey images within seconds on a CPU; not from one of the works."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from robustscape.models._shapes import require_image
 
 
 def small_cnn(shape: tuple[int, ...], num_classes: int, *, width: Annotated[int, Field(ge=1)] = 16) -> nn.Module:
-    """Three 3x3 convolutions (w; 2w and 2w with stride 2), ReLU, and one linear layer; no batch normalisation.
+    """Return a net of three 3x3 convolutions (w; 2w and 2w with stride 2), ReLUs and one linear layer; no batch normalisation.
 
     Args:
-        shape: of one image, (C, H, W).
-        num_classes: how many logits.
-        width: channels of the first convolution.
+        shape: shape of one image, (C, H, W).
+        num_classes: number of logits.
+        width: w above, the number of channels of the first convolution.
     """
     channels, height, columns = require_image("small_cnn", shape, smallest=4)
     pixels = ((height + 3) // 4) * ((columns + 3) // 4)  # each stride of 2 halves a side, rounding up

@@ -1,6 +1,6 @@
-"""A net of three convolutions with batch normalisation: the smallest on which fast adversarial training collapses.
+"""A net of three convolutions with batch normalisation: the smallest one here with catastrophic overfitting in fast AT.
 
-No work's own: it stands in for the residual nets of kim2023 chapter 2 on images of 8x8 to 28x28 pixels, on a CPU.
+Not from one of the works: it stands in for the residual nets of kim2023 chapter 2 on images of 8x8 to 28x28 pixels, on a CPU.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from robustscape.models._shapes import require_image
 
 
 def small_cnn_bn(shape: tuple[int, ...], num_classes: int, *, width: Annotated[int, Field(ge=1)] = 16) -> nn.Module:
-    """Two 3x3 convolutions (w), pooling, one more (2w), each with batch normalisation and ReLU; one linear layer.
+    """Return two 3x3 convolutions (w), pooling, one more (2w), each with batch normalisation and ReLU, and a linear layer.
 
     Args:
-        shape: of one image, (C, H, W).
-        num_classes: how many logits.
-        width: channels of the first convolution.
+        shape: shape of one image, (C, H, W).
+        num_classes: number of logits.
+        width: w above, the number of channels of the first convolution.
     """
     channels, height, columns = require_image("small_cnn_bn", shape, smallest=4)
     return nn.Sequential(

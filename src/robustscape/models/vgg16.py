@@ -17,14 +17,14 @@ LAYERS = (4, 4, 0, 8, 8, 0, 16, 16, 16, 0, 32, 32, 32, 0, 32, 32, 32, 0)
 
 
 class VGG(nn.Module):
-    """features (convolutions and poolings), mean over what pixels are left, linear."""
+    """Convolutions and poolings (``features``), the mean over the remaining pixels, and a linear layer."""
 
     def __init__(self, channels: int, num_classes: int, width: int) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for size in LAYERS:
             if size == 0:
-                # Rounding up is the same for 32x32 pixels, and leaves a pixel of images whose side is no power of two.
+                # Rounding up changes nothing for 32x32 pixels, and leaves at least one pixel of smaller images.
                 layers.append(nn.MaxPool2d(2, ceil_mode=True))
                 continue
             out = size * width
@@ -38,11 +38,11 @@ class VGG(nn.Module):
 
 
 def vgg16(shape: tuple[int, ...], num_classes: int, *, width: Annotated[int, Field(ge=1)] = 16) -> nn.Module:
-    """VGG-16 with batch normalisation and one linear layer; the w of liu2020 is ``width``.
+    """Return a VGG-16 with batch normalisation and one linear layer; ``width`` is the w of liu2020.
 
     Args:
-        shape: of one image, (C, H, W), 32x32 in the work; at least 4x4.
-        num_classes: how many logits.
-        width: the w above: the first convolution has 4w channels, the last 32w; 16 is the usual net.
+        shape: shape of one image, (C, H, W), 32x32 in the work; at least 4x4.
+        num_classes: number of logits.
+        width: w: the first convolution has 4w channels and the last 32w; 16 in the usual net.
     """
     return VGG(require_image("vgg16", shape, smallest=4)[0], num_classes, width)

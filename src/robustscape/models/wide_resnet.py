@@ -1,7 +1,7 @@
 """Wide residual nets for small images (Zagoruyko & Komodakis 2016): WRN-depth-width.
 
-WRN-34-10 of kanai2022, WRN-28-10 and WRN-40-10 of kim2023, in the form adversarial training uses: pre-activation blocks,
-no dropout, He initialisation of convolutions by their outputs, no bias but the last layer's, which begins at 0.
+WRN-34-10 of kanai2022, WRN-28-10 and WRN-40-10 of kim2023, in the form usual in adversarial training: pre-activation blocks,
+no dropout, He initialisation of convolutions by fan-out, and no bias but that of the last layer, which is initialised to 0.
 """
 
 from __future__ import annotations
@@ -52,18 +52,18 @@ def wide_resnet(
     width: Annotated[int, Field(ge=1)] = 10,
     base: Annotated[int, Field(ge=1)] = 16,
 ) -> nn.Module:
-    """WRN-``depth``-``width``.
+    """Return WRN-``depth``-``width``.
 
     Args:
-        shape: of one image, (C, H, W), e.g. 8x8 to 64x64.
-        num_classes: how many logits.
-        depth: layers, 4 more than a multiple of 6: 10, 16, 22, 28, 34, 40.
+        shape: shape of one image, (C, H, W), e.g. 8x8 to 64x64.
+        num_classes: number of logits.
+        depth: number of layers, 4 more than a multiple of 6: 10, 16, 22, 28, 34, 40.
         width: widening factor k.
-        base: channels of the first convolution; the stages have k, 2 k and 4 k times as many; the usual net has 16.
+        base: number of channels of the first convolution, 16 in the usual net; the stages have k, 2 k and 4 k times as many.
 
     Raises:
-        ConfigError: no net has that depth.
+        ConfigError: ``depth`` is not 4 more than a multiple of 6.
     """
     if (depth - 4) % 6:
-        raise ConfigError(f"wide_resnet: depth must be 6 n + 4 (10, 16, 22, 28, 34, 40, ...), got {depth}.")
+        raise ConfigError(f"wide_resnet: 'depth' got {depth}; allowed is 6 n + 4: 10, 16, 22, 28, 34, 40, ...")
     return WideResNet(require_image("wide_resnet", shape, smallest=4)[0], num_classes, (depth - 4) // 6, width, base)
