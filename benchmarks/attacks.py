@@ -58,7 +58,7 @@ from robustscape.devices import configure
 from robustscape.evaluation.harness.craft import correctly_classified, craft
 from robustscape.evaluation.harness.curve import eps_curve
 from robustscape.evaluation.harness.suite import SuiteResult, run_suite
-from robustscape.models import build, fold_batchnorm
+from robustscape.models import build_classifier, fold_batchnorm
 from robustscape.storage import checkpoints
 
 EPOCHS, BATCH = 5, 64
@@ -88,7 +88,7 @@ def fashion() -> tuple[Tensor, Tensor]:
 
 def robust_net(x: Tensor, y: Tensor, eps: float) -> nn.Module:
     """A model trained at radius ``eps``, once, and cached."""
-    model = build("preactresnet18", {"width": 16}, (1, 28, 28), 10)
+    model = build_classifier("preactresnet18", {"width": 16}, (1, 28, 28), 10)
     recipe = hashlib.sha256(repr((eps, EPOCHS, BATCH, len(x), torch.__version__)).encode()).hexdigest()[:12]
     path = Path(tempfile.gettempdir()) / f"robustscape-benchmark-{recipe}.safetensors"
     if path.exists():

@@ -36,7 +36,7 @@ from robustscape.config.attacks import AttackSpec
 from robustscape.landscape import hessian
 from robustscape.landscape import surface as surfaces
 from robustscape.landscape.directions import filter_normalised, parameters_of, unflatten
-from robustscape.models import build, fold_batchnorm
+from robustscape.models import build_classifier, fold_batchnorm
 
 RESULTS = Path(__file__).parent / "results" / "landscape_cpu.json"
 
@@ -59,7 +59,7 @@ def make(case: Case, samples: int) -> tuple[nn.Module, Tensor, Tensor]:
     """A model of the case in eval mode, with running statistics of its inputs, and random data."""
     architecture, parameters, shape, classes = case
     torch.manual_seed(0)
-    model = build(architecture, parameters, shape, classes)
+    model = build_classifier(architecture, parameters, shape, classes)
     x, y = torch.rand(samples, *shape), torch.randint(0, classes, (samples,))
     with torch.no_grad():
         model(x[:64])

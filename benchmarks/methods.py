@@ -23,7 +23,7 @@ from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import frozen
 from robustscape.attacks.base.threat import ThreatModel
 from robustscape.devices import configure
-from robustscape.models import build
+from robustscape.models import build_classifier
 from robustscape.training.attack import TrainingAttack
 from robustscape.training.closure import Closure
 
@@ -125,7 +125,7 @@ def main() -> None:
         for name in CASES:
             torch.manual_seed(0)
             mean = [0.5] * shape[0]
-            model = build(architecture, parameters, shape, 10, mean, mean).to(device)
+            model = build_classifier(architecture, parameters, shape, 10, mean, mean).to(device)
             x = torch.rand(options.batch, *shape, device=device)
             y = torch.randint(10, (options.batch,), device=device)
             ours, passes = step(name, model, x, y), CASES[name][3]

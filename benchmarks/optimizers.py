@@ -17,7 +17,7 @@ from _measure import interleaved, ratio, write
 from torch import Tensor, nn
 
 from robustscape.devices import configure
-from robustscape.models import build
+from robustscape.models import build_classifier
 from robustscape.training.closure import Closure
 from robustscape.training.objective import CrossEntropy
 from robustscape.training.optimizers.asam import ASAM
@@ -52,7 +52,7 @@ def compare(name: str, batch: int, rounds: int, device: torch.device) -> dict[st
 
     def fresh() -> nn.Module:
         torch.manual_seed(0)
-        model: nn.Module = build(architecture, parameters, shape, 10, [0.5] * 3, [0.5] * 3).to(device)
+        model: nn.Module = build_classifier(architecture, parameters, shape, 10, [0.5] * 3, [0.5] * 3).to(device)
         return model.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
 
     def ours(make: Callable[..., torch.optim.SGD]) -> Callable[[], Any]:

@@ -21,7 +21,7 @@ from robustscape.attacks.base.gradients import frozen
 from robustscape.attacks.base.threat import ThreatModel
 from robustscape.attacks.pgd import pgd
 from robustscape.devices import configure
-from robustscape.models import build
+from robustscape.models import build_classifier
 from robustscape.training.attack import TrainingAttack
 from robustscape.training.loop import _update
 from robustscape.training.methods.adversarial import adversarial
@@ -39,7 +39,7 @@ def compare(
     architecture, parameters, shape = MODELS[name]
     torch.manual_seed(0)
     mean = [0.5] * shape[0]
-    model: nn.Module = build(architecture, parameters, shape, 10, mean, mean).to(device)
+    model: nn.Module = build_classifier(architecture, parameters, shape, 10, mean, mean).to(device)
     x, y = torch.rand(batch, *shape, device=device), torch.randint(10, (batch,), device=device)
     if channels_last:
         model, x = model.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last)

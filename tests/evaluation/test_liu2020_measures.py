@@ -21,7 +21,7 @@ from robustscape.evaluation.logs.update_summary import update_summary
 from robustscape.evaluation.softmax_ensemble import Ensemble, softmax_ensemble
 from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.landscape.dead_layers import dead_layers, largest_preactivations
-from robustscape.models import build
+from robustscape.models import build_classifier
 from robustscape.storage import checkpoints
 from robustscape.training.loop import ProbeContext
 from robustscape.training.probes.loss import loss as loss_probe
@@ -46,7 +46,7 @@ def run_of(model: nn.Module, eps: float = 0.1, path: Path = Path("nowhere")) -> 
 
 def lenet(width: int = 1) -> nn.Module:
     torch.manual_seed(0)
-    return build("lenet", {"width": width}, (1, 8, 8), 4).eval()
+    return build_classifier("lenet", {"width": width}, (1, 8, 8), 4).eval()
 
 
 def kill(model: nn.Module, layer: str) -> nn.Module:
@@ -82,7 +82,7 @@ def test_largest_preactivations_are_those_of_hooks() -> None:
 
 
 def test_functional_relus_are_seen() -> None:
-    model = build("resnet18", {"width": 1}, (1, 8, 8), 4).eval()
+    model = build_classifier("resnet18", {"width": 1}, (1, 8, 8), 4).eval()
     assert len(largest_preactivations(model, data()[0])) == 17
 
 
@@ -184,7 +184,7 @@ def test_ensembles_of_runs_and_of_the_ends_of_periods(tmp_path: Path) -> None:
     runs = []
     for seed in range(2):
         torch.manual_seed(seed)
-        model = build("lenet", {"width": 1}, (1, 8, 8), 4)
+        model = build_classifier("lenet", {"width": 1}, (1, 8, 8), 4)
         folder = tmp_path / str(seed)
         folder.mkdir()
         checkpoints.save(folder / "epoch4.safetensors", lenet(1).state_dict(), {})

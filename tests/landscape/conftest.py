@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from robustscape.config.attacks import AttackSpec
 from robustscape.data import Split
 from robustscape.evaluation.trained_run import TrainedRun
-from robustscape.models import Classifier, build
+from robustscape.models import Classifier, build_classifier
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +52,7 @@ def _two_classes(samples: int, side: int, seed: int = 0) -> tuple[Tensor, Tensor
 def logistic() -> tuple[Classifier, Tensor, Tensor]:
     """A fitted logistic regression on 60 images of 4x4 pixels."""
     torch.manual_seed(0)
-    model = build("logistic_regression", {}, (1, 4, 4), 2)
+    model = build_classifier("logistic_regression", {}, (1, 4, 4), 2)
     x, y = _two_classes(60, 4)
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
     for _ in range(50):
@@ -66,7 +66,7 @@ def logistic() -> tuple[Classifier, Tensor, Tensor]:
 def small_net() -> tuple[Classifier, Tensor, Tensor]:
     """A residual net with batch normalisation, its statistics filled, on 24 images of 8x8 pixels."""
     torch.manual_seed(1)
-    model = build("preactresnet18", {"width": 1}, (1, 8, 8), 3, (0.4,), (0.3,))
+    model = build_classifier("preactresnet18", {"width": 1}, (1, 8, 8), 3, (0.4,), (0.3,))
     x = torch.rand(24, 1, 8, 8, generator=torch.Generator().manual_seed(2))
     y = torch.arange(24) % 3
     model.train()

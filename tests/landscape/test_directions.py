@@ -15,13 +15,13 @@ from robustscape.landscape.directions import (
     unflatten,
     unit_random,
 )
-from robustscape.models import build
+from robustscape.models import build_classifier
 
 
 @pytest.fixture
 def net() -> nn.Module:
     torch.manual_seed(0)
-    model = build("resnet18", {"width": 2}, (3, 8, 8), 4, (0.5,) * 3, (0.2,) * 3)
+    model = build_classifier("resnet18", {"width": 2}, (3, 8, 8), 4, (0.5,) * 3, (0.2,) * 3)
     return model.eval()
 
 
@@ -44,7 +44,7 @@ def test_every_filter_has_the_norm_of_the_models_filter(net: nn.Module) -> None:
 
 
 def test_logistic_regression_is_one_filter() -> None:
-    model = build("logistic_regression", {"init_std": 0.3}, (1, 5, 5), 2)
+    model = build_classifier("logistic_regression", {"init_std": 0.3}, (1, 5, 5), 2)
     h = flatten(filter_normalised(model, seed=0))
     torch.testing.assert_close(h.norm(), flatten(parameters_of(model)).norm(), rtol=1e-6, atol=0.0)
 

@@ -19,7 +19,7 @@ from robustscape.landscape.hessian import top_directions
 from robustscape.landscape.hessian_eigenvalues import hessian_eigenvalues
 from robustscape.landscape.lanczos import dense
 from robustscape.landscape.perturbation_similarity import cosines, perturbation_similarity
-from robustscape.models import build
+from robustscape.models import build_classifier
 
 Net = tuple[nn.Module, Tensor, Tensor]
 AsRun = Callable[..., TrainedRun]
@@ -135,7 +135,7 @@ def test_surface_has_the_top_eigenvalue_as_its_curvature(as_run: AsRun, pgd_linf
 def test_many_eigenpairs_of_a_channels_last_net(as_run: AsRun, pgd_linf: AttackSpec) -> None:
     """The residuals of 16 and more pairs are computed together, which vmap cannot do in this layout."""
     torch.manual_seed(0)
-    model = build("lenet", {"width": 2}, (1, 8, 8), 3).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = build_classifier("lenet", {"width": 2}, (1, 8, 8), 3).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     x, y = torch.rand(12, 1, 8, 8), torch.arange(12) % 3
     rows = hessian_eigenvalues(as_run(model, x, y), attack=pgd_linf, top=20, max_steps=60)
     values = [row["value"] for row in rows]

@@ -31,7 +31,7 @@ from robustscape.landscape.lanczos import (
     quadrature,
     top_eigenpairs,
 )
-from robustscape.models import build
+from robustscape.models import build_classifier
 
 Case = tuple[nn.Module, Tensor, Tensor]
 
@@ -125,7 +125,7 @@ def test_equation_9_through_the_operators() -> None:
     y = torch.arange(10) % 2
     eps, c = 0.3, 2.5
     x = ((2.0 * y - 1)[:, None] * eps * u).view(10, 1, 3, 4)
-    model = build("logistic_regression", {}, (1, 3, 4), 2).eval()
+    model = build_classifier("logistic_regression", {}, (1, 3, 4), 2).eval()
     with torch.no_grad():
         model.net.linear.weight.copy_(c * u)
     spec = AttackSpec(attack="pgd", norm="L2", bounds=None, parameters={"steps": 100, "rel_step_size": 0.15})

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from robustscape import catalog
 from robustscape.errors import UserError
-from robustscape.models import build
+from robustscape.models import build_classifier
 
 IMAGE_NETS = {
     "lenet": {"width": 2},
@@ -31,7 +31,7 @@ def test_the_catalogue_knows_them() -> None:
 @pytest.mark.parametrize("side", [8, 14, 28, 32, 64])
 def test_every_image_size(architecture: str, channels: int, side: int) -> None:
     torch.manual_seed(0)  # of two channels all can be dead
-    model = build(architecture, {**IMAGE_NETS[architecture], "width": 8}, (channels, side, side), 7).eval()
+    model = build_classifier(architecture, {**IMAGE_NETS[architecture], "width": 8}, (channels, side, side), 7).eval()
     x = torch.rand(3, channels, side, side, requires_grad=True)
     logits = model(x)
     assert logits.shape == (3, 7) and torch.isfinite(logits).all()
@@ -44,7 +44,7 @@ def test_every_image_size(architecture: str, channels: int, side: int) -> None:
 def test_width_is_the_channels_of_the_first_convolution(architecture: str) -> None:
     first = {}
     for width in (2, 4):
-        model = build(architecture, {"width": width}, (3, 16, 16), 5)
+        model = build_classifier(architecture, {"width": width}, (3, 16, 16), 5)
         first[width] = next(p for p in model.parameters() if p.dim() == 4).shape[0]
     assert first[4] == 2 * first[2]
     assert first[2] == (4 if architecture == "lenet" else 2)  # liu2020's LeNet(w) begins with 2w
@@ -54,15 +54,15 @@ def test_width_is_the_channels_of_the_first_convolution(architecture: str) -> No
 @pytest.mark.parametrize("shape", [(64,), (1, 2, 8), (1, 16000)])
 def test_what_is_no_image_is_refused(architecture: str, shape: tuple[int, ...]) -> None:
     with pytest.raises(UserError, match=f"'{architecture}' takes images"):
-        build(architecture, {}, shape, 10)
+        build_classifier(architecture, {}, shape, 10)
 
 
 def test_weights_follow_the_global_seed() -> None:
     torch.manual_seed(5)
-    first = build("resnet18", {"width": 2}, (1, 8, 8), 3).state_dict()
+    first = build_classifier("resnet18", {"width": 2}, (1, 8, 8), 3).state_dict()
     torch.manual_seed(5)
-    again = build("resnet18", {"width": 2}, (1, 8, 8), 3).state_dict()
-    other = build("resnet18", {"width": 2}, (1, 8, 8), 3).state_dict()
+    again = build_classifier("resnet18", {"width": 2}, (1, 8, 8), 3).state_dict()
+    other = build_classifier("resnet18", {"width": 2}, (1, 8, 8), 3).state_dict()
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first["net.conv1.weight"], other["net.conv1.weight"])
 
@@ -71,7 +71,7 @@ def test_weights_follow_the_global_seed() -> None:
 
 
 def test_logits_of_logistic_regression_are_zero_and_wx() -> None:
-    model = build("logistic_regression", {"init_std": 1.0}, (1, 4, 5), 2)
+    model = build_classifier("logistic_regression", {"init_std": 1.0}, (1, 4, 5), 2)
     (weight,) = model.parameters()
     assert weight.shape == (1, 20)
     x = torch.rand(6, 1, 4, 5)
@@ -85,14 +85,14 @@ def test_logits_of_logistic_regression_are_zero_and_wx() -> None:
 
 def test_initial_weights_of_logistic_regression() -> None:
     torch.manual_seed(0)
-    weight = next(build("logistic_regression", {}, (1, 100, 100), 2).parameters())
+    weight = next(build_classifier("logistic_regression", {}, (1, 100, 100), 2).parameters())
     assert weight.mean().item() == pytest.approx(0, abs=5e-5)
     assert weight.std().item() == pytest.approx(1e-3, rel=0.05)
 
 
 def test_logistic_regression_refuses_more_classes() -> None:
     with pytest.raises(UserError, match=r"is for 2 classes, but the data set has 10\."):
-        build("logistic_regression", {}, (1, 8, 8), 10)
+        build_classifier("logistic_regression", {}, (1, 8, 8), 10)
 
 
 # -- lenet -------------------------------------------------------------------------------------------------------------
@@ -100,7 +100,9 @@ def test_logistic_regression_refuses_more_classes() -> None:
 
 def test_lenet_is_the_net_of_liu2020() -> None:
     """Section 3: conv5x5(2w), conv5x5(4w), fc(7*7*4w -> 64w), fc(64w -> K); w = 16: 32/64 channels, 1024 hidden."""
-    shapes = {name: tuple(p.shape) for name, p in build("lenet", {"width": 16}, (1, 28, 28), 10).named_parameters()}
+    shapes = {
+        name: tuple(p.shape) for name, p in build_classifier("lenet", {"width": 16}, (1, 28, 28), 10).named_parameters()
+    }
     assert shapes == {
         "net.conv1.weight": (32, 1, 5, 5),
         "net.conv1.bias": (32,),
@@ -114,7 +116,7 @@ def test_lenet_is_the_net_of_liu2020() -> None:
 
 
 def test_lenet_computes_what_its_layers_say() -> None:
-    model = build("lenet", {"width": 2}, (1, 28, 28), 10).eval()
+    model = build_classifier("lenet", {"width": 2}, (1, 28, 28), 10).eval()
     p = {name.removeprefix("net."): value for name, value in model.named_parameters()}
     x = torch.rand(4, 1, 28, 28)
     z = F.max_pool2d(F.relu(F.conv2d(x, p["conv1.weight"], p["conv1.bias"], padding=2)), 2)
@@ -138,7 +140,7 @@ def fill_statistics(model: nn.Module) -> None:
 
 @pytest.mark.parametrize(("channels", "side"), [(3, 32), (1, 28)])
 def test_resnet18_is_torchvisions_with_another_stem(channels: int, side: int) -> None:
-    ours = build("resnet18", {"width": 64}, (channels, side, side), 10).eval()
+    ours = build_classifier("resnet18", {"width": 64}, (channels, side, side), 10).eval()
     fill_statistics(ours)
     theirs = torchvision.models.resnet18(num_classes=10)
     theirs.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
@@ -154,7 +156,7 @@ def test_resnet18_is_torchvisions_with_another_stem(channels: int, side: int) ->
 
 
 def test_preactresnet18_is_its_definition() -> None:
-    model = build("preactresnet18", {"width": 4}, (3, 16, 16), 10).eval()
+    model = build_classifier("preactresnet18", {"width": 4}, (3, 16, 16), 10).eval()
     fill_statistics(model)
     s = {name.removeprefix("net."): value for name, value in model.state_dict().items()}
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from robustscape.config.architectures import ArchitectureEntry
 from robustscape.config.base import read_mapping, validate
 from robustscape.errors import ConfigError, UserError
-from robustscape.models import Normalize, build, fold_batchnorm
+from robustscape.models import Normalize, build_classifier, fold_batchnorm
 
 ENTRIES = Path(__file__).parents[2] / "config" / "architectures.yaml"
 
@@ -22,7 +22,7 @@ ENTRIES = Path(__file__).parents[2] / "config" / "architectures.yaml"
 
 def test_the_model_sees_pixels_and_the_net_standardised_inputs() -> None:
     mean, std = (0.1, 0.5, 0.9), (0.2, 0.3, 0.4)
-    model = build("small_cnn", {"width": 2}, (3, 8, 8), 4, mean, std)
+    model = build_classifier("small_cnn", {"width": 2}, (3, 8, 8), 4, mean, std)
     x = torch.rand(5, 3, 8, 8)
     standardised = (x - torch.tensor(mean).view(1, 3, 1, 1)) / torch.tensor(std).view(1, 3, 1, 1)
     torch.testing.assert_close(model(x), model.net(standardised))
@@ -42,12 +42,12 @@ def test_other_inputs_than_images() -> None:
 
 
 def test_mean_and_std_are_in_the_checkpoint_and_names_are_stable() -> None:
-    names = set(build("small_cnn", {}, (1, 8, 8), 4, (0.3,), (0.2,)).state_dict())
+    names = set(build_classifier("small_cnn", {}, (1, 8, 8), 4, (0.3,), (0.2,)).state_dict())
     layers = {f"net.{layer}.{part}" for layer in ("conv1", "conv2", "conv3", "linear") for part in ("weight", "bias")}
     assert names == {"normalize.mean", "normalize.std"} | layers
-    assert set(build("small_cnn", {}, (1, 8, 8), 4).state_dict()) == layers
-    trained = build("small_cnn", {}, (1, 8, 8), 4, (0.3,), (0.2,))
-    fresh = build("small_cnn", {}, (1, 8, 8), 4, (0.9,), (0.9,))
+    assert set(build_classifier("small_cnn", {}, (1, 8, 8), 4).state_dict()) == layers
+    trained = build_classifier("small_cnn", {}, (1, 8, 8), 4, (0.3,), (0.2,))
+    fresh = build_classifier("small_cnn", {}, (1, 8, 8), 4, (0.9,), (0.9,))
     fresh.load_state_dict(trained.state_dict())
     x = torch.rand(2, 1, 8, 8)
     assert torch.equal(fresh(x), trained(x))
@@ -64,12 +64,12 @@ def test_mean_and_std_are_in_the_checkpoint_and_names_are_stable() -> None:
 )
 def test_impossible_normalisations_are_refused(mean: Any, std: Any, says: str) -> None:
     with pytest.raises(UserError, match=says):
-        build("small_cnn", {}, (1, 8, 8), 4, mean, std)
+        build_classifier("small_cnn", {}, (1, 8, 8), 4, mean, std)
 
 
 def test_an_unknown_architecture_is_named() -> None:
     with pytest.raises(ConfigError, match=r"unknown architecture 'resnet81'\. Did you mean 'resnet18'"):
-        build("resnet81", {}, (1, 8, 8), 4)
+        build_classifier("resnet81", {}, (1, 8, 8), 4)
 
 
 # -- folding -----------------------------------------------------------------------------------------------------------
@@ -77,7 +77,7 @@ def test_an_unknown_architecture_is_named() -> None:
 
 def trained(architecture: str) -> tuple[nn.Module, Tensor]:
     torch.manual_seed(0)
-    model = build(architecture, {"width": 4}, (3, 16, 16), 10, (0.4, 0.5, 0.6), (0.2, 0.3, 0.2))
+    model = build_classifier(architecture, {"width": 4}, (3, 16, 16), 10, (0.4, 0.5, 0.6), (0.2, 0.3, 0.2))
     x = torch.rand(32, 3, 16, 16)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for _ in range(3):
@@ -155,7 +155,7 @@ def test_every_configured_architecture_can_be_built() -> None:
     for name, entry in entries.items():
         normalisation = ((0.5,), (0.5,)) if entry.normalisation == "dataset" else ()
         with torch.device("meta"):
-            model = build(entry.architecture, entry.parameters, (1, 28, 28), 2, *normalisation)
+            model = build_classifier(entry.architecture, entry.parameters, (1, 28, 28), 2, *normalisation)
         assert entry.about, name
         assert any(parameter.numel() for parameter in model.parameters())
 

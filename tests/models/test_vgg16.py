@@ -8,7 +8,7 @@ import torchvision
 from torch import Tensor, nn
 
 from robustscape.errors import UserError
-from robustscape.models import build
+from robustscape.models import build_classifier
 from robustscape.models.vgg16 import vgg16
 
 
@@ -38,14 +38,14 @@ def test_width_scales_every_layer() -> None:
 
 @pytest.mark.parametrize("side", [4, 7, 8, 14, 28, 32, 64])
 def test_every_image_size(side: int) -> None:
-    model = build("vgg16", {"width": 1}, (1, side, side), 7).eval()
+    model = build_classifier("vgg16", {"width": 1}, (1, side, side), 7).eval()
     out = model(torch.rand(3, 1, side, side))
     assert out.shape == (3, 7)
     assert out.isfinite().all()
 
 
 def test_every_parameter_is_used() -> None:
-    model = build("vgg16", {"width": 1}, (3, 32, 32), 5).train()
+    model = build_classifier("vgg16", {"width": 1}, (3, 32, 32), 5).train()
     model(torch.rand(4, 3, 32, 32)).square().sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
     convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
@@ -55,4 +55,4 @@ def test_every_parameter_is_used() -> None:
 
 def test_what_is_no_image_is_refused() -> None:
     with pytest.raises(UserError, match="'vgg16' takes images"):
-        build("vgg16", {}, (20,), 10)
+        build_classifier("vgg16", {}, (20,), 10)

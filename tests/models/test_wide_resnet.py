@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustscape.errors import ConfigError, UserError
-from robustscape.models import build
+from robustscape.models import build_classifier
 from robustscape.models.wide_resnet import wide_resnet
 
 
@@ -25,7 +25,7 @@ def test_parameters_of_the_known_nets(depth: int, width: int, count: int) -> Non
 @pytest.mark.parametrize("side", [8, 14, 28, 64])
 def test_every_image_size(channels: int, side: int) -> None:
     torch.manual_seed(0)
-    model = build("wide_resnet", {"depth": 10, "width": 2, "base": 4}, (channels, side, side), 7).eval()
+    model = build_classifier("wide_resnet", {"depth": 10, "width": 2, "base": 4}, (channels, side, side), 7).eval()
     x = torch.rand(3, channels, side, side, requires_grad=True)
     logits = model(x)
     assert logits.shape == (3, 7) and torch.isfinite(logits).all()
@@ -36,7 +36,7 @@ def test_every_image_size(channels: int, side: int) -> None:
 
 def test_it_is_its_definition() -> None:
     torch.manual_seed(0)
-    model = build("wide_resnet", {"depth": 16, "width": 3, "base": 2}, (3, 12, 12), 5).eval()
+    model = build_classifier("wide_resnet", {"depth": 16, "width": 3, "base": 2}, (3, 12, 12), 5).eval()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             for tensor in (module.weight, module.bias, module.running_mean, module.running_var):
@@ -65,6 +65,6 @@ def test_it_is_its_definition() -> None:
 
 def test_a_depth_that_no_net_has_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"6 n \+ 4.*got 30"):
-        build("wide_resnet", {"depth": 30}, (3, 8, 8), 10)
+        build_classifier("wide_resnet", {"depth": 30}, (3, 8, 8), 10)
     with pytest.raises(UserError, match="takes images"):
-        build("wide_resnet", {"depth": 10}, (16,), 10)
+        build_classifier("wide_resnet", {"depth": 10}, (16,), 10)

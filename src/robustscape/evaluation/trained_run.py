@@ -14,7 +14,7 @@ from robustscape.config.attacks import AttackSpec
 from robustscape.data import Split, load_dataset
 from robustscape.devices import memory_format
 from robustscape.errors import CorruptFile, MissingData, unknown
-from robustscape.models import build
+from robustscape.models import build_classifier
 from robustscape.storage import checkpoints
 from robustscape.storage.run_files import WEIGHTS
 
@@ -137,4 +137,4 @@ def build_model(config: dict[str, Any], card: dict[str, Any]) -> nn.Module:
     """An untrained model of a run's architecture for a data set's shape, normalisation first."""
     entry = config["architecture"]
     mean, std = (card["mean"], card["std"]) if entry["normalisation"] == "dataset" else (None, None)
-    return build(entry["architecture"], entry["parameters"], card["shape"], card["num_classes"], mean, std)
+    return build_classifier(entry["architecture"], entry["parameters"], card["shape"], card["num_classes"], mean, std)

@@ -18,7 +18,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from robustscape import catalog
 from robustscape.errors import ConfigError
 
-__all__ = ["Classifier", "Normalize", "build_model", "fold_batchnorm"]
+__all__ = ["Classifier", "Normalize", "build_classifier", "fold_batchnorm"]
 
 
 class Normalize(nn.Module):
@@ -62,7 +62,7 @@ class Classifier(nn.Sequential):
         self.add_module("net", net)
 
 
-def build_model(
+def build_classifier(
     architecture: str,
     parameters: Mapping[str, Any],
     shape: Sequence[int],
@@ -72,7 +72,7 @@ def build_model(
 ) -> Classifier:
     """Return a newly initialised classifier of inputs in [0, 1]. Initial weights come from torch's global generator.
 
-    >>> model = build_model("mlp", {"hidden": [4]}, shape=(1, 8, 8), num_classes=10)
+    >>> model = build_classifier("mlp", {"hidden": [4]}, shape=(1, 8, 8), num_classes=10)
     >>> model(torch.zeros(3, 1, 8, 8)).shape
     torch.Size([3, 10])
 

@@ -13,7 +13,7 @@ from robustscape.attacks.precision import bfloat16 as _bfloat16
 from robustscape.attacks.precision.bfloat16 import Bfloat16, _Fp32, absorb_batchnorm, input_gradient
 from robustscape.attacks.precision.prepared import prepared
 from robustscape.attacks.precision.relu import relu
-from robustscape.models import build, fold_batchnorm
+from robustscape.models import build_classifier, fold_batchnorm
 
 
 def used(model: nn.Module, x: Tensor) -> nn.Module:
@@ -31,7 +31,7 @@ def residual(architecture: str) -> tuple[nn.Module, Tensor]:
     torch.manual_seed(0)
     parameters = {"preactresnet18": {"width": 8}, "wide_resnet": {"depth": 16, "width": 1, "base": 8}}
     x = torch.rand(32, 3, 16, 16)
-    return used(build(architecture, parameters[architecture], (3, 16, 16), 10), x), x
+    return used(build_classifier(architecture, parameters[architecture], (3, 16, 16), 10), x), x
 
 
 def normalisations(model: nn.Module) -> list[nn.BatchNorm2d]:

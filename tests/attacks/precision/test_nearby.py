@@ -18,7 +18,7 @@ from robustscape.attacks.precision.prepared import MixedPrecision, Watched, prep
 from robustscape.attacks.square import square
 from robustscape.errors import AttackError
 from robustscape.evaluation.harness.counting import CountedModel
-from robustscape.models import build
+from robustscape.models import build_classifier
 
 
 class Crooked(nn.Module):
@@ -52,7 +52,7 @@ def model_of(name: str) -> tuple[nn.Module, tuple[int, int, int]]:
         model: nn.Module = Crooked()
     else:
         parameters = {} if name == "lenet" else {"width": 4}
-        model = build(name, parameters, shape, 5, mean=[0.4] * shape[0], std=[0.3] * shape[0])
+        model = build_classifier(name, parameters, shape, 5, mean=[0.4] * shape[0], std=[0.3] * shape[0])
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.running_mean, std=0.3)
