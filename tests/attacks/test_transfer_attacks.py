@@ -995,9 +995,9 @@ def test_hierarchical_targets_lie_outside_and_each_is_tried_once(
     run(hierarchical_pgd, net, x, y, threat, superclass=HIERARCHY, targets="average")
     assert len(tried) == 1
     _, goal, _ = tried[0]
-    standing = superclass_right(net, x, y)
-    assert (mapping[goal] != mapping[y[standing]]).all()
-    assert set(goal[mapping[y[standing]] == 0].tolist()) == {2, 3}  # drawn among the eligible
+    robust = superclass_right(net, x, y)
+    assert (mapping[goal] != mapping[y[robust]]).all()
+    assert set(goal[mapping[y[robust]] == 0].tolist()) == {2, 3}  # drawn among the eligible
 
 
 @pytest.mark.parametrize("norm", ["Linf", "L2"])
