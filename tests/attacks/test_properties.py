@@ -182,7 +182,7 @@ def test_tables_name_attacks_of_the_catalogue() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(
     place=st.integers(0, 5),
     norm=st.sampled_from(["Linf", "L2"]),
