@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from robustscape.attacks.base.threat import Norm
-from robustscape.theory.rows import row
+from robustscape.theory.rows import check_row
 
 
 class Problem(NamedTuple):
@@ -41,7 +41,7 @@ def optimal_problem(dimension: int, samples: int, eps: float, weight_norm: float
     So y x = eps u with one unit vector u, and w = weight_norm u; no other data satisfies the condition.
     """
     generator = torch.Generator().manual_seed(seed)
-    u = unit(torch.randn(dimension, generator=generator, dtype=torch.float64))
+    u = unit_vector(torch.randn(dimension, generator=generator, dtype=torch.float64))
     y = random_labels(samples, generator)
     return Problem(eps * y[:, None] * u, y, weight_norm * u)
 
@@ -51,24 +51,24 @@ def random_labels(samples: int, generator: torch.Generator) -> Tensor:
     return torch.randint(0, 2, (samples,), generator=generator).double() * 2 - 1
 
 
-def classes(y: Tensor) -> Tensor:
+def class_labels(y: Tensor) -> Tensor:
     """Labels as the rest of the package counts them, 0 and 1."""
     return (y > 0).long()
 
 
-def unit(vector: Tensor) -> Tensor:
+def unit_vector(vector: Tensor) -> Tensor:
     """``vector`` at length 1."""
     return vector / vector.norm()
 
 
-def losses(w: Tensor, x: Tensor, y: Tensor) -> Tensor:
+def logistic_losses(w: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """Eq 1: log(1 + exp(-y w.x)) of each sample, (N,)."""
     return F.softplus(-y * (x @ w))
 
 
 def worst_input(w: Tensor, x: Tensor, y: Tensor, eps: float, norm: Norm) -> Tensor:
     """The input of highest loss, without clipping, (N, d): x - y eps w/||w|| (L2), x - y eps sign(w) (Linf)."""
-    direction = unit(w) if norm == "L2" else w.sign()
+    direction = unit_vector(w) if norm == "L2" else w.sign()
     return x - eps * y[:, None] * direction
 
 
@@ -77,18 +77,18 @@ def worst_losses(w: Tensor, x: Tensor, y: Tensor, eps: float, norm: Norm) -> Ten
     return F.softplus(-y * (x @ w) + eps * w.norm(p=2 if norm == "L2" else 1))
 
 
-def hessian(function: Callable[[Tensor], Tensor], w: Tensor) -> Tensor:
+def weight_hessian(function: Callable[[Tensor], Tensor], w: Tensor) -> Tensor:
     """Hessian of a scalar function of the weights by automatic differentiation, reverse over reverse, (d, d)."""
     return torch.func.jacrev(torch.func.grad(function))(w)
 
 
-def farthest(a: Tensor, b: Tensor | float = 0.0) -> float:
+def largest_difference(a: Tensor, b: Tensor | float = 0.0) -> float:
     """Largest absolute difference of two tensors."""
     return (a - b).abs().max().item()
 
 
-def same(
+def agreement_row(
     check: str, quantity: str, a: Tensor, b: Tensor | float, *, tolerance: float, **parameters: Any
 ) -> dict[str, Any]:
     """The row that says that two tensors are nowhere further apart than ``tolerance``."""
-    return row(check, quantity, farthest(a, b), "==", 0.0, tolerance=tolerance, **parameters)
+    return check_row(check, quantity, largest_difference(a, b), "==", 0.0, tolerance=tolerance, **parameters)

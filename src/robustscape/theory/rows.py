@@ -7,7 +7,7 @@ from typing import Any, Literal
 Relation = Literal["==", "!=", ">=", "<=", ">"]
 
 
-def row(
+def check_row(
     check: str,
     quantity: str,
     value: float,

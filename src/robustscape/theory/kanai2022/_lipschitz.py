@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 
-def pairs(count: int, dimension: int, seed: int) -> tuple[Tensor, Tensor]:
+def random_weight_pairs(count: int, dimension: int, seed: int) -> tuple[Tensor, Tensor]:
     """Two sets of weights (count, dimension), pair by pair between 1e-6 and about 1 apart."""
     generator = torch.Generator().manual_seed(seed)
     one = 2 * torch.randn(count, dimension, generator=generator, dtype=torch.float64)
@@ -23,7 +23,7 @@ def pairs(count: int, dimension: int, seed: int) -> tuple[Tensor, Tensor]:
     return one, one + length * direction
 
 
-def outside(weights: Tensor, least: float) -> Tensor:
+def scaled_to_least_norm(weights: Tensor, least: float) -> Tensor:
     """Weights of norm below ``least`` scaled up to it."""
     norms = weights.norm(dim=1, keepdim=True)
     return weights * (least / norms).clamp_min(1.0)
@@ -35,7 +35,7 @@ def worst_inputs(weights: Tensor, x: Tensor, y: float, eps: float, norm: str) ->
     return x - eps * y * direction
 
 
-def gradients(weights: Tensor, x: Tensor, y: float, eps: float, norm: str) -> Tensor:
+def adversarial_gradients(weights: Tensor, x: Tensor, y: float, eps: float, norm: str) -> Tensor:
     """Gradient of the loss under attack at many weights, (K, d): by Danskin's theorem that at x' held fixed."""
     attacked = worst_inputs(weights, x, y, eps, norm)
     margin = y * (weights * attacked).sum(1, keepdim=True)
@@ -47,7 +47,7 @@ def largest_ratio(values: tuple[Tensor, Tensor], points: tuple[Tensor, Tensor]) 
     return ((values[0] - values[1]).norm(dim=1) / (points[0] - points[1]).norm(dim=1)).max().item()
 
 
-def constants(x: Tensor, eps: float, norm: str, weight_norm: float) -> tuple[float, float]:
+def lipschitz_bounds(x: Tensor, eps: float, norm: str, weight_norm: float) -> tuple[float, float]:
     """Upper bounds (C_tt, C_tx) for inputs in the ball around x and weights up to ``weight_norm``."""
     reach = x.norm().item() + eps * (len(x) ** 0.5 if norm == "Linf" else 1.0)
     return reach**2 / 4, 1 + reach * weight_norm / 4

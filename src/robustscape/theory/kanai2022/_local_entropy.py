@@ -34,7 +34,7 @@ class Moments(NamedTuple):
     covariance: tuple[Array, Array, Array]
 
 
-def quadrature(limit: float, width: float) -> tuple[Array, Array]:
+def gauss_legendre_panels(limit: float, width: float) -> tuple[Array, Array]:
     """Gauss-Legendre nodes and weights on [-limit, limit] in panels of at most ``width`` that meet at 0."""
     count = int(np.ceil(limit / width))
     edges = np.linspace(-limit, limit, 2 * count + 1)
@@ -48,7 +48,7 @@ def _kernels(loss: Loss, gamma: float, first: Array, second: Array) -> tuple[Arr
     """Nodes, the two Gaussian kernels with weights (n, k), (m, k), exp(-(L - shift)) (k, k), and the shift."""
     deviation = gamma**-0.5
     limit = max(np.abs(first).max(), np.abs(second).max()) + MARGIN * deviation
-    t, w = quadrature(float(limit), min(1.0, deviation) / PANELS)
+    t, w = gauss_legendre_panels(float(limit), min(1.0, deviation) / PANELS)
     losses = loss(t[:, None], t[None, :])
     shift = float(losses.min())
     one, two = (w * np.exp(-gamma / 2 * (theta[:, None] - t) ** 2) for theta in (first, second))
@@ -61,7 +61,7 @@ def local_entropy(loss: Loss, gamma: float, first: Array, second: Array) -> Arra
     return shift - np.log(one @ density @ two.T)
 
 
-def moments(loss: Loss, gamma: float, first: Array, second: Array) -> Moments:
+def local_entropy_moments(loss: Loss, gamma: float, first: Array, second: Array) -> Moments:
     """F and the first two moments of t."""
     t, one, two, density, shift = _kernels(loss, gamma, first, second)
     powers = {(i, j): (one * t**i) @ density @ (two * t**j).T for i in range(3) for j in range(3) if i + j <= 2}
@@ -75,7 +75,7 @@ def moments(loss: Loss, gamma: float, first: Array, second: Array) -> Moments:
     return Moments(shift - np.log(mass), mean, covariance)
 
 
-def grid(span: float, step: float, *, straddling: bool = False) -> Array:
+def weight_grid(span: float, step: float, *, straddling: bool = False) -> Array:
     """Nodes ``step`` apart from -span to span, 0 among them; ``straddling``: half a step off, so that none is 0."""
     count = round(span / step)
     nodes = step * np.arange(-count, count + 1, dtype=np.float64)

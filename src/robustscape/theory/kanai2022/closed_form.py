@@ -12,8 +12,15 @@ from torch import Tensor
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.threat import ThreatModel
 from robustscape.attacks.pgd import pgd
-from robustscape.theory.logistic import classes, losses, random_problem, same, worst_input, worst_losses
-from robustscape.theory.rows import row
+from robustscape.theory.logistic import (
+    agreement_row,
+    class_labels,
+    logistic_losses,
+    random_problem,
+    worst_input,
+    worst_losses,
+)
+from robustscape.theory.rows import check_row
 
 
 def closed_form(
@@ -53,12 +60,14 @@ def closed_form(
             exact = worst_losses(w, x, y, eps, norm)
             threat = ThreatModel(norm, eps, None)
             generator = SampleGenerator.seeded(seed, samples)
-            attacked = pgd(model, x, classes(y), threat, generator, steps=steps, rel_step_size=0.1)
-            found = F.cross_entropy(model(attacked), classes(y), reduction="none")
-            at_worst = losses(w, worst_input(w, x, y, eps, norm), y)
+            attacked = pgd(model, x, class_labels(y), threat, generator, steps=steps, rel_step_size=0.1)
+            found = F.cross_entropy(model(attacked), class_labels(y), reduction="none")
+            at_worst = logistic_losses(w, worst_input(w, x, y, eps, norm), y)
             rows += [
-                same(norm, "largest |formula - loss at x'|", exact, at_worst, tolerance=1e-12, **protocol),
-                same(norm, "largest |formula - PGD|", exact, found, tolerance=1e-4, **protocol),
-                row(norm, "PGD's largest excess", (found - exact).max().item(), "<=", 0.0, tolerance=1e-6, **protocol),
+                agreement_row(norm, "largest |formula - loss at x'|", exact, at_worst, tolerance=1e-12, **protocol),
+                agreement_row(norm, "largest |formula - PGD|", exact, found, tolerance=1e-4, **protocol),
+                check_row(
+                    norm, "PGD's largest excess", (found - exact).max().item(), "<=", 0.0, tolerance=1e-6, **protocol
+                ),
             ]
     return rows

@@ -7,9 +7,14 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field
 
-from robustscape.theory.kanai2022._lipschitz import constants, gradients, pairs, worst_inputs
-from robustscape.theory.logistic import random_problem, same, worst_losses
-from robustscape.theory.rows import row
+from robustscape.theory.kanai2022._lipschitz import (
+    adversarial_gradients,
+    lipschitz_bounds,
+    random_weight_pairs,
+    worst_inputs,
+)
+from robustscape.theory.logistic import agreement_row, random_problem, worst_losses
+from robustscape.theory.rows import check_row
 
 
 def lemma_1(
@@ -31,24 +36,28 @@ def lemma_1(
         seed: of the input and the weights.
     """
     x, y, w = random_problem(dimension, 1, seed)
-    one, two = pairs(draws, dimension, seed)
+    one, two = random_weight_pairs(draws, dimension, seed)
     rows = []
     for norm in ("L2", "Linf"):
         protocol = {"dimension": dimension, "draws": draws, "eps": eps, "norm": norm, "seed": seed}
         top = max(one.norm(dim=1).max().item(), two.norm(dim=1).max().item())
-        c_tt, c_tx = constants(x[0], eps, norm, top)
+        c_tt, c_tx = lipschitz_bounds(x[0], eps, norm, top)
         apart = (one - two).norm(dim=1)
         inputs = [worst_inputs(t, x[0], y.item(), eps, norm) for t in (one, two)]
-        slopes = [gradients(t, x[0], y.item(), eps, norm) for t in (one, two)]
+        slopes = [adversarial_gradients(t, x[0], y.item(), eps, norm) for t in (one, two)]
         moved, change = (inputs[0] - inputs[1]).norm(dim=1), (slopes[0] - slopes[1]).norm(dim=1)
         radius = eps * (dimension**0.5 if norm == "Linf" else 1.0)
         autodiff = torch.func.grad(lambda v, norm=norm: worst_losses(v, x, y, eps, norm).mean())(w)
-        held = gradients(w[None], x[0], y.item(), eps, norm)[0]
+        held = adversarial_gradients(w[None], x[0], y.item(), eps, norm)[0]
         excess = (change - c_tt * apart - c_tx * moved).max().item()
         liu = (change - c_tt * apart - 2 * radius * c_tx).max().item()
         rows += [
-            row("lemma 1", "largest excess over C_tt |dt| + C_tx |dx'|", excess, "<=", 0.0, tolerance=1e-9, **protocol),
-            row("proposition 1", "largest excess over Liu et al.'s bound", liu, "<=", 0.0, tolerance=1e-9, **protocol),
-            same("Danskin", "largest |x' held - autodiff|", held, autodiff, tolerance=1e-12, **protocol),
+            check_row(
+                "lemma 1", "largest excess over C_tt |dt| + C_tx |dx'|", excess, "<=", 0.0, tolerance=1e-9, **protocol
+            ),
+            check_row(
+                "proposition 1", "largest excess over Liu et al.'s bound", liu, "<=", 0.0, tolerance=1e-9, **protocol
+            ),
+            agreement_row("Danskin", "largest |x' held - autodiff|", held, autodiff, tolerance=1e-12, **protocol),
         ]
     return rows

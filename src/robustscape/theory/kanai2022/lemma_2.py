@@ -7,9 +7,16 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field
 
-from robustscape.theory.kanai2022._lipschitz import constants, gradients, largest_ratio, outside, pairs, worst_inputs
-from robustscape.theory.logistic import random_problem, same, unit, worst_input
-from robustscape.theory.rows import row
+from robustscape.theory.kanai2022._lipschitz import (
+    adversarial_gradients,
+    largest_ratio,
+    lipschitz_bounds,
+    random_weight_pairs,
+    scaled_to_least_norm,
+    worst_inputs,
+)
+from robustscape.theory.logistic import agreement_row, random_problem, unit_vector, worst_input
+from robustscape.theory.rows import check_row
 
 
 def lemma_2(
@@ -34,20 +41,23 @@ def lemma_2(
     """
     x, y, w = random_problem(dimension, 1, seed)
     protocol = {"dimension": dimension, "draws": draws, "eps": eps, "least_norm": least_norm, "seed": seed}
-    one, two = (outside(weights, least_norm) for weights in pairs(draws, dimension, seed))
+    one, two = (scaled_to_least_norm(weights, least_norm) for weights in random_weight_pairs(draws, dimension, seed))
     apart = (one - two).norm(dim=1) > 0
     one, two = one[apart], two[apart]
     points = worst_inputs(one, x[0], y.item(), eps, "L2"), worst_inputs(two, x[0], y.item(), eps, "L2")
-    slopes = gradients(one, x[0], y.item(), eps, "L2"), gradients(two, x[0], y.item(), eps, "L2")
+    slopes = (
+        adversarial_gradients(one, x[0], y.item(), eps, "L2"),
+        adversarial_gradients(two, x[0], y.item(), eps, "L2"),
+    )
     top = max(one.norm(dim=1).max().item(), two.norm(dim=1).max().item())
-    c_tt, c_tx = constants(x[0], eps, "L2", top)
+    c_tt, c_tx = lipschitz_bounds(x[0], eps, "L2", top)
     jacobian = torch.func.jacrev(lambda v: worst_input(v, x, y, eps, "L2")[0])(w)
-    direction = unit(w)
+    direction = unit_vector(w)
     formula = -y * eps / w.norm() * (torch.eye(dimension, dtype=w.dtype) - torch.outer(direction, direction))
     singular = torch.linalg.svdvals(jacobian)
     slope = eps / w.norm().item()
     return [
-        row(
+        check_row(
             "lemma 2",
             "largest ||dx'|| / ||dtheta||",
             largest_ratio(points, (one, two)),
@@ -56,9 +66,9 @@ def lemma_2(
             tolerance=1e-6,
             **protocol,
         ),
-        same("lemma 2", "largest |Jacobian - formula|", jacobian, formula, tolerance=1e-12, **protocol),
-        row("lemma 2", "norm of the Jacobian", singular[0].item(), "==", slope, tolerance=1e-6, **protocol),
-        row(
+        agreement_row("lemma 2", "largest |Jacobian - formula|", jacobian, formula, tolerance=1e-12, **protocol),
+        check_row("lemma 2", "norm of the Jacobian", singular[0].item(), "==", slope, tolerance=1e-6, **protocol),
+        check_row(
             "lemma 2",
             "singular values eps/||theta||",
             ((singular - slope).abs() < 1e-9).sum().item(),
@@ -66,8 +76,8 @@ def lemma_2(
             dimension - 1,
             **protocol,
         ),
-        row("lemma 2", "|Jacobian theta|", (jacobian @ w).norm().item(), "==", 0.0, tolerance=1e-12, **protocol),
-        row(
+        check_row("lemma 2", "|Jacobian theta|", (jacobian @ w).norm().item(), "==", 0.0, tolerance=1e-12, **protocol),
+        check_row(
             "theorem 1",
             "largest ||dgrad|| / ||dtheta||",
             largest_ratio(slopes, (one, two)),

@@ -7,9 +7,15 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field
 
-from robustscape.theory.kanai2022._lipschitz import constants, gradients, largest_ratio, pairs, worst_inputs
+from robustscape.theory.kanai2022._lipschitz import (
+    adversarial_gradients,
+    largest_ratio,
+    lipschitz_bounds,
+    random_weight_pairs,
+    worst_inputs,
+)
 from robustscape.theory.logistic import random_problem
-from robustscape.theory.rows import row
+from robustscape.theory.rows import check_row
 
 
 def lemma_3(
@@ -35,22 +41,22 @@ def lemma_3(
     x, y, _ = random_problem(dimension, 1, seed)
     x, label = x[0], y.item()
     protocol = {"dimension": dimension, "draws": draws, "eps": eps, "gap": gap, "seed": seed}
-    one, two = pairs(draws, dimension, seed)
+    one, two = random_weight_pairs(draws, dimension, seed)
     flipped, other = one.clone(), one.clone()
     column = torch.arange(draws) % dimension
     flipped[torch.arange(draws), column], other[torch.arange(draws), column] = gap, -gap
     jump = worst_inputs(flipped, x, label, eps, "Linf") - worst_inputs(other, x, label, eps, "Linf")
     distance = (flipped - other).norm(dim=1)
-    kink = gradients(flipped, x, label, eps, "Linf") - gradients(other, x, label, eps, "Linf")
+    kink = adversarial_gradients(flipped, x, label, eps, "Linf") - adversarial_gradients(other, x, label, eps, "Linf")
 
     same = two.abs() * one.sign()  # the orthant of the first
     inside = worst_inputs(one, x, label, eps, "Linf") - worst_inputs(same, x, label, eps, "Linf")
-    slopes = gradients(one, x, label, eps, "Linf"), gradients(same, x, label, eps, "Linf")
+    slopes = adversarial_gradients(one, x, label, eps, "Linf"), adversarial_gradients(same, x, label, eps, "Linf")
     apart = (one - same).norm(dim=1) > 0
     smooth = largest_ratio((slopes[0][apart], slopes[1][apart]), (one[apart], same[apart]))
-    c_tt, _ = constants(x, eps, "Linf", 1.0)
+    c_tt, _ = lipschitz_bounds(x, eps, "Linf", 1.0)
     return [
-        row(
+        check_row(
             "lemma 3",
             "least ||dx'|| across a sign",
             jump.norm(dim=1).min().item(),
@@ -59,8 +65,10 @@ def lemma_3(
             tolerance=1e-12,
             **protocol,
         ),
-        row("lemma 3", "least ||dx'|| / ||dtheta||", (jump.norm(dim=1) / distance).min().item(), ">", 1e5, **protocol),
-        row(
+        check_row(
+            "lemma 3", "least ||dx'|| / ||dtheta||", (jump.norm(dim=1) / distance).min().item(), ">", 1e5, **protocol
+        ),
+        check_row(
             "lemma 3",
             "least ||dgrad|| / ||dtheta||",
             (kink.norm(dim=1) / distance).median().item(),
@@ -68,8 +76,8 @@ def lemma_3(
             1e3,
             **protocol,
         ),
-        row("lemma 3", "largest ||dx'|| in an orthant", inside.norm(dim=1).max().item(), "==", 0.0, **protocol),
-        row(
+        check_row("lemma 3", "largest ||dx'|| in an orthant", inside.norm(dim=1).max().item(), "==", 0.0, **protocol),
+        check_row(
             "theorem 2", "largest ||dgrad|| / ||dtheta|| in an orthant", smooth, "<=", c_tt, tolerance=1e-6, **protocol
         ),
     ]

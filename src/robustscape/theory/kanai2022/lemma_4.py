@@ -9,8 +9,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.theory.logistic import same
-from robustscape.theory.rows import row
+from robustscape.theory.logistic import agreement_row
+from robustscape.theory.rows import check_row
 
 
 def lemma_4(
@@ -50,16 +50,16 @@ def lemma_4(
         worst = torch.linalg.solve(a, b)
         start = worst @ theta[0]
         jacobian = implicit_jacobian(loss, start, theta[0])
-        found = ascend(loss, theta[0], inputs, round(50 / c))
+        found = maximise_by_ascent(loss, theta[0], inputs, round(50 / c))
         bound = torch.linalg.matrix_norm(b, 2).item()
         moved = (worst @ (theta - other).T).norm(dim=0) / (theta - other).norm(dim=1)
         slope = ((b.T @ worst) @ (theta - other).T).norm(dim=0) / (theta - other).norm(dim=1)
         norms.append(torch.linalg.matrix_norm(jacobian, 2).item())
         rows += [
-            same("lemma 4", "largest |ascent - A^-1 B theta|", found, start, tolerance=1e-6, **protocol),
-            same("lemma 4", "largest |Jacobian - A^-1 B|", jacobian, worst, tolerance=1e-10, **protocol),
-            row("lemma 4", "norm of the Jacobian", norms[-1], "<=", bound / c, tolerance=1e-9, **protocol),
-            row(
+            agreement_row("lemma 4", "largest |ascent - A^-1 B theta|", found, start, tolerance=1e-6, **protocol),
+            agreement_row("lemma 4", "largest |Jacobian - A^-1 B|", jacobian, worst, tolerance=1e-10, **protocol),
+            check_row("lemma 4", "norm of the Jacobian", norms[-1], "<=", bound / c, tolerance=1e-9, **protocol),
+            check_row(
                 "lemma 4",
                 "largest ||dx'|| / ||dtheta||",
                 moved.max().item(),
@@ -68,7 +68,7 @@ def lemma_4(
                 tolerance=1e-9,
                 **protocol,
             ),
-            row(
+            check_row(
                 "smoothness",
                 "largest ||dgrad|| / ||dtheta||",
                 slope.max().item(),
@@ -79,7 +79,9 @@ def lemma_4(
             ),
         ]
     return rows + [
-        row("flat in x, rough in theta", "rise of the Jacobian's norm as c falls", after - before, ">", 0.0, seed=seed)
+        check_row(
+            "flat in x, rough in theta", "rise of the Jacobian's norm as c falls", after - before, ">", 0.0, seed=seed
+        )
         for before, after in pairwise(norms)
     ]
 
@@ -91,7 +93,7 @@ def implicit_jacobian(loss: Any, x: Tensor, theta: Tensor) -> Tensor:
     return -torch.linalg.solve(curvature, mixed)
 
 
-def ascend(loss: Any, theta: Tensor, inputs: int, rounds: int) -> Tensor:
+def maximise_by_ascent(loss: Any, theta: Tensor, inputs: int, rounds: int) -> Tensor:
     """The maximiser over x by gradient ascent from 0; the error shrinks by 1 - 0.4 c in a round."""
     x = torch.zeros(inputs, dtype=theta.dtype)
     slope = torch.func.grad(loss)

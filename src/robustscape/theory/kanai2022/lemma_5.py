@@ -8,8 +8,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.theory.logistic import farthest
-from robustscape.theory.rows import row
+from robustscape.theory.logistic import largest_difference
+from robustscape.theory.rows import check_row
 
 
 def lemma_5(
@@ -46,15 +46,17 @@ def lemma_5(
         jacobian = -torch.linalg.solve(bordered, mixed)[1:]
         c = torch.linalg.svdvals(bordered)[-1]
         bound = torch.linalg.matrix_norm(b, 2) / c
-        wrong = max(wrong, farthest(jacobian, exact))
+        wrong = max(wrong, largest_difference(jacobian, exact))
         excess = max(excess, (torch.linalg.matrix_norm(exact, 2) - bound).item())
         others = torch.randn(200, inputs, generator=generator, dtype=b.dtype)
         others = eps * others / others.norm(dim=1, keepdim=True)
         slack = max(slack, ((others - worst) @ b @ theta).max().item())
     return [
-        row("lemma 5", "largest excess of another point's loss", slack, "<=", 0.0, tolerance=1e-12, **protocol),
-        row("lemma 5", "largest |bordered - closed Jacobian|", wrong, "==", 0.0, tolerance=1e-9, **protocol),
-        row("lemma 5", "largest excess of ||Jacobian|| over ||B||/c", excess, "<=", 0.0, tolerance=1e-9, **protocol),
+        check_row("lemma 5", "largest excess of another point's loss", slack, "<=", 0.0, tolerance=1e-12, **protocol),
+        check_row("lemma 5", "largest |bordered - closed Jacobian|", wrong, "==", 0.0, tolerance=1e-9, **protocol),
+        check_row(
+            "lemma 5", "largest excess of ||Jacobian|| over ||B||/c", excess, "<=", 0.0, tolerance=1e-9, **protocol
+        ),
     ]
 
 

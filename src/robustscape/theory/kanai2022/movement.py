@@ -51,13 +51,15 @@ def movement(
         rows += _distances(panel, norm, eps, pair, ends)
     for panel, peaks in (("(b) peak inside the ball", INSIDE), ("(c) peak beyond the ball", BEYOND)):
         shares = np.linspace(0, 1, points)[:, None]
-        way = [highest(peak, eps) for peak in (1 - shares) * peaks[0] + shares * peaks[1]]
+        way = [highest_point_of_ball(peak, eps) for peak in (1 - shares) * peaks[0] + shares * peaks[1]]
         rows += _shape(panel, "ball", circle)
         for number, peak in enumerate(peaks, 1):
-            at = highest(peak, eps)
+            at = highest_point_of_ball(peak, eps)
             drop = 0.06 if panel.startswith("(b)") else float(np.sqrt((at - peak) @ CURVATURE @ (at - peak)))
             rows += _shape(panel, f"level of the loss at θ{number}", peak + drop * _ellipse(turn))
-        rows += _shape(panel, "x'(θ) on the way", np.array(way)) + _ends(panel, [highest(p, eps) for p in peaks])
+        rows += _shape(panel, "x'(θ) on the way", np.array(way)) + _ends(
+            panel, [highest_point_of_ball(p, eps) for p in peaks]
+        )
     return rows
 
 
@@ -66,7 +68,7 @@ def worst_input(theta: Array, eps: float, norm: str) -> Array:
     return np.asarray(CENTRE + eps * (theta / np.linalg.norm(theta) if norm == "L2" else np.sign(theta)))
 
 
-def highest(peak: Array, eps: float) -> Array:
+def highest_point_of_ball(peak: Array, eps: float) -> Array:
     """The point of the ball where -(x - m).A (x - m)/2 is greatest: m, or on the sphere (A + lambda I) x = A m."""
     if np.linalg.norm(peak) <= eps:
         return peak

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from robustscape.theory.kanai2022._common import worst_loss
-from robustscape.theory.kanai2022._local_entropy import Array, grid, largest_second_difference, local_entropy
-from robustscape.theory.rows import row
+from robustscape.theory.kanai2022._local_entropy import Array, largest_second_difference, local_entropy, weight_grid
+from robustscape.theory.kanai2022._two_weight_losses import worst_loss
+from robustscape.theory.rows import check_row
 
 
 def smoothing(
@@ -40,7 +40,7 @@ def smoothing(
                 protocol: dict[str, Any] = {"attack": attack, "eps": eps, "gamma": gamma, "nodes": nodes}
                 bends = []
                 for step in steps:
-                    side = grid(span, step, straddling=straddling)
+                    side = weight_grid(span, step, straddling=straddling)
                     values = (
                         loss(side[:, None], side[None, :]) if gamma is None else local_entropy(loss, gamma, side, side)
                     )
@@ -49,19 +49,19 @@ def smoothing(
                 kinked = gamma is None and attack != "none"
                 check = "kinks" if kinked else "smooth"
                 rows += [
-                    row(check, "growth as the step halves", after / before, ">=", 1.8, **protocol)
+                    check_row(check, "growth as the step halves", after / before, ">=", 1.8, **protocol)
                     if kinked
-                    else row(check, "growth as the step halves", after / before, "<=", 1.1, **protocol)
+                    else check_row(check, "growth as the step halves", after / before, "<=", 1.1, **protocol)
                     for before, after in pairwise(bends)
                 ]
         protocol = {"eps": eps, "nodes": nodes}
         rows += [
-            row("order", "Linf minus L2", coarse["Linf", None] - coarse["L2", None], ">", 0.0, **protocol),
-            row("order", "L2 minus clean", coarse["L2", None] - coarse["none", None], ">", 0.0, **protocol),
+            check_row("order", "Linf minus L2", coarse["Linf", None] - coarse["L2", None], ">", 0.0, **protocol),
+            check_row("order", "L2 minus clean", coarse["L2", None] - coarse["none", None], ">", 0.0, **protocol),
         ]
         for gamma in gammas:
             apart = coarse["Linf", gamma] / coarse["L2", gamma] - 1
-            rows.append(row("alike", "Linf over L2, less 1", abs(apart), "<=", 0.25, gamma=gamma, **protocol))
+            rows.append(check_row("alike", "Linf over L2, less 1", abs(apart), "<=", 0.25, gamma=gamma, **protocol))
     return rows + _shares(eps, steps, span)
 
 
@@ -69,16 +69,22 @@ def _shares(eps: float, steps: tuple[float, ...], span: float) -> list[dict[str,
     rows = []
     for attack in ("L2", "Linf"):
         loss = worst_loss("linear", "datum", attack, eps)
-        shares = [_share(loss(side[:, None], side[None, :]), step) for step in steps for side in [grid(span, step)]]
+        shares = [
+            _share(loss(side[:, None], side[None, :]), step) for step in steps for side in [weight_grid(span, step)]
+        ]
         for before, after in pairwise(shares):
             protocol: dict[str, Any] = {"attack": attack, "eps": eps}
             if attack == "L2":
                 rows.append(
-                    row("patch", "share of bent nodes, ratio", after / before, "==", 1.0, tolerance=0.2, **protocol)
+                    check_row(
+                        "patch", "share of bent nodes, ratio", after / before, "==", 1.0, tolerance=0.2, **protocol
+                    )
                 )
             else:
                 rows.append(
-                    row("axes", "share of bent nodes, ratio", after / before, "==", 0.5, tolerance=0.1, **protocol)
+                    check_row(
+                        "axes", "share of bent nodes, ratio", after / before, "==", 0.5, tolerance=0.1, **protocol
+                    )
                 )
     return rows
 

@@ -8,9 +8,15 @@ import numpy as np
 from pydantic import Field
 
 from robustscape.errors import ConfigError
-from robustscape.theory.kanai2022._common import DATA, worst_loss
-from robustscape.theory.kanai2022._local_entropy import Array, Loss, grid, largest_second_difference, local_entropy
+from robustscape.theory.kanai2022._local_entropy import (
+    Array,
+    Loss,
+    largest_second_difference,
+    local_entropy,
+    weight_grid,
+)
 from robustscape.theory.kanai2022._swish_pgd import swish_pgd_losses
+from robustscape.theory.kanai2022._two_weight_losses import DATA, worst_loss
 
 
 def surface(
@@ -59,10 +65,10 @@ def surface(
         for one, line in zip(axis.tolist(), heights.tolist(), strict=True)
         for two, value in zip(axis.tolist(), line, strict=True)
     ]
-    rows += _lowest(_values(exact, gamma, grid(span, steps[0])), grid(span, steps[0]))
+    rows += _lowest(_values(exact, gamma, weight_grid(span, steps[0])), weight_grid(span, steps[0]))
     for step in steps:
         for nodes, straddling in (("on", False), ("beside", True)):
-            side = grid(span, step, straddling=straddling)
+            side = weight_grid(span, step, straddling=straddling)
             values = _values(exact, gamma, side)
             found: dict[int | None, tuple[str, float]] = {
                 None: ("largest_second_difference", largest_second_difference(values, step))

@@ -12,9 +12,9 @@ from pydantic import Field
 from scipy import integrate
 from scipy.special import erfcx
 
-from robustscape.theory.kanai2022._common import worst_loss
-from robustscape.theory.kanai2022._local_entropy import local_entropy, moments
-from robustscape.theory.rows import row
+from robustscape.theory.kanai2022._local_entropy import local_entropy, local_entropy_moments
+from robustscape.theory.kanai2022._two_weight_losses import worst_loss
+from robustscape.theory.rows import check_row
 from robustscape.training.optimizers.entropy_sgd import entropy_sgd
 
 
@@ -79,7 +79,7 @@ def _quadratic(gamma: float, k: float, protocol: dict[str, Any]) -> list[dict[st
         _, mean, variance = entropy_1d(lambda t: k / 2 * t * t, gamma, theta)
         where = protocol | {"theta": theta}
         rows += [
-            row(
+            check_row(
                 "quadratic",
                 "F'",
                 gamma * (theta - mean),
@@ -88,8 +88,8 @@ def _quadratic(gamma: float, k: float, protocol: dict[str, Any]) -> list[dict[st
                 tolerance=1e-6,
                 **where,
             ),
-            row("quadratic", "variance", variance, "==", 1 / (gamma + k), tolerance=1e-6, **where),
-            row(
+            check_row("quadratic", "variance", variance, "==", 1 / (gamma + k), tolerance=1e-6, **where),
+            check_row(
                 "quadratic", "F''", gamma - gamma**2 * variance, "==", gamma * k / (gamma + k), tolerance=1e-6, **where
             ),
         ]
@@ -113,9 +113,9 @@ def _kink(gamma: float, slope: float, protocol: dict[str, Any]) -> list[dict[str
         low, middle, high = (kink_entropy(slope, gamma, theta + move) for move in (-h, 0.0, h))
         where = protocol | {"theta": theta}
         rows += [
-            row("kink", "F", value, "==", middle, tolerance=1e-6, **where),
-            row("kink", "F'", gamma * (theta - mean), "==", (high - low) / (2 * h), tolerance=1e-6, **where),
-            row(
+            check_row("kink", "F", value, "==", middle, tolerance=1e-6, **where),
+            check_row("kink", "F'", gamma * (theta - mean), "==", (high - low) / (2 * h), tolerance=1e-6, **where),
+            check_row(
                 "kink",
                 "F''",
                 gamma - gamma**2 * variance,
@@ -131,7 +131,7 @@ def _kink(gamma: float, slope: float, protocol: dict[str, Any]) -> list[dict[str
 def _attacked(gamma: float, norm: Any, eps: float, protocol: dict[str, Any]) -> list[dict[str, Any]]:
     loss = worst_loss("linear", "datum", norm, eps)
     side = np.linspace(-3, 3, 41)
-    found = moments(loss, gamma, side, side)
+    found = local_entropy_moments(loss, gamma, side, side)
     h = 1e-4
     around = np.sort(np.concatenate([side - h, side, side + h]))
     values = local_entropy(loss, gamma, around, around)
@@ -148,7 +148,7 @@ def _attacked(gamma: float, norm: Any, eps: float, protocol: dict[str, Any]) -> 
     step = side[1] - side[0]
     ratios = [np.linalg.norm(np.diff(first, axis=axis + 1), axis=0).max() / step for axis in (0, 1)]
     return [
-        row(
+        check_row(
             "attacked",
             "largest |F - adaptive quadrature|",
             _adaptive_error(loss, gamma, found.value, side),
@@ -157,7 +157,7 @@ def _attacked(gamma: float, norm: Any, eps: float, protocol: dict[str, Any]) -> 
             tolerance=1e-6,
             **protocol,
         ),
-        row(
+        check_row(
             "attacked",
             "largest |grad F - differences|",
             float(np.abs(first - np.stack(slopes)).max()),
@@ -166,7 +166,7 @@ def _attacked(gamma: float, norm: Any, eps: float, protocol: dict[str, Any]) -> 
             tolerance=1e-6,
             **protocol,
         ),
-        row(
+        check_row(
             "attacked",
             "largest |F'' - differences|",
             float(np.abs(gamma - gamma**2 * found.covariance[0] - bend).max()),
@@ -175,7 +175,7 @@ def _attacked(gamma: float, norm: Any, eps: float, protocol: dict[str, Any]) -> 
             tolerance=1e-5,
             **protocol,
         ),
-        row(
+        check_row(
             "theorem 3",
             "largest ||dgrad F|| / ||dtheta||",
             float(max(ratios)),
@@ -184,7 +184,7 @@ def _attacked(gamma: float, norm: Any, eps: float, protocol: dict[str, Any]) -> 
             tolerance=1e-9,
             **protocol,
         ),
-        row("theorem 3", "largest ||Cov||_F", float(norms.max()), "<=", 1e6, **protocol),
+        check_row("theorem 3", "largest ||Cov||_F", float(norms.max()), "<=", 1e6, **protocol),
     ]
 
 
@@ -241,7 +241,7 @@ def _langevin(gamma: float, k: float, draws: int, seed: int, protocol: dict[str,
     mean, variance = found.mean().item(), found.var().item()
     expected = gamma * theta / (gamma + k)
     return [
-        row("SGLD", "mean", mean, "==", expected, tolerance=0.05 * expected, **protocol),
+        check_row("SGLD", "mean", mean, "==", expected, tolerance=0.05 * expected, **protocol),
         # The steps are of finite length, which widens the distribution by a factor 1 / (1 - eta' (gamma + k) / 2).
-        row("SGLD", "variance", variance, "==", 1 / (gamma + k), tolerance=0.2 / (gamma + k), **protocol),
+        check_row("SGLD", "variance", variance, "==", 1 / (gamma + k), tolerance=0.2 / (gamma + k), **protocol),
     ]

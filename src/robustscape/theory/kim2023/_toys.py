@@ -68,7 +68,7 @@ def double_well_gradient(x: Any, y: Any) -> tuple[Any, Any]:
     return x**3 - x, y
 
 
-def ascend(gradient: Gradient, point: Point, radius: float, rule: Rule) -> Point:
+def perturbed_point(gradient: Gradient, point: Point, radius: float, rule: Rule) -> Point:
     """The perturbed point w^p; where the gradient is 0, w itself."""
     across, up = gradient(*point)
     length = radius if rule == "constant" else radius / (math.hypot(across, up) or math.inf)
@@ -82,7 +82,7 @@ class Path(NamedTuple):
     perturbed: Array
 
 
-def descend(
+def sam_path(
     gradient: Gradient,
     start: Point,
     *,
@@ -99,7 +99,7 @@ def descend(
     x, y = start
     weights, perturbed = [], []
     for _ in range(steps + 1):
-        above = ascend(gradient, (x, y), radius, rule)
+        above = perturbed_point(gradient, (x, y), radius, rule)
         weights.append((x, y))
         perturbed.append(above)
         if not (abs(x) < within and abs(y) < within):
@@ -109,7 +109,9 @@ def descend(
     return Path(np.array(weights), np.array(perturbed))
 
 
-def flow_line(gradient: Gradient, start: Point, *, backward: bool, step: float = 0.01, length: float = 8.0) -> Array:
+def gradient_flow_line(
+    gradient: Gradient, start: Point, *, backward: bool, step: float = 0.01, length: float = 8.0
+) -> Array:
     """The solution of dw/dt = -grad l(w) through ``start``, at points of equal distance (n, 2).
 
     Runge's and Kutta's fourth-order rule on the unit field. Started beside a saddle, backward along the eigenvector of
@@ -133,18 +135,18 @@ def flow_line(gradient: Gradient, start: Point, *, backward: bool, step: float =
     return np.array(line)
 
 
-def gradients(gradient: Gradient, points: Array) -> Array:
+def gradients_at(gradient: Gradient, points: Array) -> Array:
     """Gradients at (n, 2) points, (n, 2)."""
     return np.stack(gradient(points[:, 0], points[:, 1]), axis=1)
 
 
-def cosines(a: Array, b: Array) -> Array:
+def row_cosines(a: Array, b: Array) -> Array:
     """Cosine of the angle between the rows of two (n, 2) arrays; 0 where one of them vanishes."""
     lengths = np.hypot(a[:, 0], a[:, 1]) * np.hypot(b[:, 0], b[:, 1])
     products: Array = np.divide((a * b).sum(1), lengths, out=np.zeros(len(a)), where=lengths > 0)
     return products
 
 
-def sign_changes(values: Array) -> int:
+def count_sign_changes(values: Array) -> int:
     """How often neighbours have different signs."""
     return int(np.count_nonzero(np.diff(np.sign(values)) != 0))

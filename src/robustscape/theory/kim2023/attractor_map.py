@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from robustscape.theory.kim2023._scene import drawn, numbered, outcome
+from robustscape.theory.kim2023._picture_rows import drawn_rows, number_points, outcome_row
 from robustscape.theory.kim2023._toys import BEALE_SADDLE, beale_hessian
 
 WINDOW = ((-3.4, 3.8), (-1.2, 2.0))
@@ -35,10 +35,10 @@ def attractor_map(
         for number in (1, 2):
             value = eigenvalues[..., number - 1]
             panel = f"λ{'₁₂'[number - 1]} + ρ λ{'₁₂'[number - 1]}²,  ρ = {rho:g}"
-            rows += drawn(view, "surface", across, up, value + rho * value**2, panel=panel, metric=metric, rho=rho)
-    rows += drawn(view, "point", *BEALE_SADDLE, text="saddle", metric=metric)
+            rows += drawn_rows(view, "surface", across, up, value + rho * value**2, panel=panel, metric=metric, rho=rho)
+    rows += drawn_rows(view, "point", *BEALE_SADDLE, text="saddle", metric=metric)
     for number, value in enumerate(there, 1):
-        rows += outcome(view, "hessian_eigenvalue_at_the_saddle", value, number=number)
+        rows += outcome_row(view, "hessian_eigenvalue_at_the_saddle", value, number=number)
         for rho in at_saddle:
-            rows += outcome(view, "at_the_saddle", value + rho * value**2, number=number, rho=rho)
-    return numbered(rows)
+            rows += outcome_row(view, "at_the_saddle", value + rho * value**2, number=number, rho=rho)
+    return number_points(rows)

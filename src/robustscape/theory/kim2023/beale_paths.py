@@ -8,7 +8,15 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from robustscape.theory.kim2023._scene import Protocol, Rows, drawn, numbered, outcome, surface, thinned
+from robustscape.theory.kim2023._picture_rows import (
+    Protocol,
+    Rows,
+    drawn_rows,
+    evenly_spaced_indices,
+    number_points,
+    outcome_row,
+    surface_rows,
+)
 from robustscape.theory.kim2023._toys import (
     BEALE_MINIMUM,
     BEALE_SADDLE,
@@ -17,11 +25,11 @@ from robustscape.theory.kim2023._toys import (
     Rule,
     beale,
     beale_gradient,
-    cosines,
-    descend,
-    flow_line,
-    gradients,
-    sign_changes,
+    count_sign_changes,
+    gradient_flow_line,
+    gradients_at,
+    row_cosines,
+    sam_path,
 )
 
 #: Within this distance of the saddle SAM counts as trapped.
@@ -55,15 +63,15 @@ def beale_paths(
         steps: updates.
         points: of a side of the contour's grid.
     """
-    gd = descend(beale_gradient, start, eta=eta, steps=steps)
+    gd = sam_path(beale_gradient, start, eta=eta, steps=steps)
     rules: tuple[tuple[Rule, float], ...] = (("normalised", radius), ("constant", constant_radius))
-    paths = {rule: descend(beale_gradient, start, eta=eta, steps=steps, radius=rho, rule=rule) for rule, rho in rules}
+    paths = {rule: sam_path(beale_gradient, start, eta=eta, steps=steps, radius=rho, rule=rule) for rule, rho in rules}
     protocol: Protocol = {"eta": eta, "steps": steps}
     rows = _trajectories(gd, paths, rules, points, protocol)
     for rule, rho in rules:
         rows += _trapped(paths[rule], rule, rho, protocol)
         rows += _cosines(paths[rule], rule, rho, protocol)
-    return numbered(rows)
+    return number_points(rows)
 
 
 def _panel(rule: Rule, rho: float) -> str:
@@ -75,7 +83,7 @@ def _trajectories(
 ) -> Rows:
     """Figure 4.1: the function, the paths, where they begin and end."""
     view = "trajectory"
-    rows = surface(view, beale, np.linspace(*WINDOW[0], points), np.linspace(*WINDOW[1], points))
+    rows = surface_rows(view, beale, np.linspace(*WINDOW[0], points), np.linspace(*WINDOW[1], points))
     rows += _finish(view, "GD", gd, protocol)
     for rule, rho in rules:
         panel, method = _panel(rule, rho), f"SAM, {rule}"
@@ -85,7 +93,7 @@ def _trajectories(
         rows += _finish(view, method, paths[rule], own)
     begin = float(gd.weights[0, 0]), float(gd.weights[0, 1])
     for text, (x, y) in (("start", begin), ("saddle", BEALE_SADDLE), ("minimum", BEALE_MINIMUM)):
-        rows += drawn(view, "point", x, y, beale(x, y), text=text)
+        rows += drawn_rows(view, "point", x, y, beale(x, y), text=text)
     return rows
 
 
@@ -94,15 +102,15 @@ def _path(view: str, path: Path, **more: Any) -> Rows:
     travelled = np.concatenate([[0.0], np.hypot(*np.diff(path.weights, axis=0).T).cumsum()])
     chosen = np.unique(np.searchsorted(travelled, np.linspace(0, travelled[-1], 300)))
     x, y = path.weights[chosen.clip(max=len(travelled) - 1)].T
-    return drawn(view, "path", x, y, beale(x, y), **more)
+    return drawn_rows(view, "path", x, y, beale(x, y), **more)
 
 
 def _finish(view: str, method: str, path: Path, protocol: Protocol) -> Rows:
     x, y = path.weights[-1]
     return [
-        *outcome(view, "final_loss", beale(x, y), method=method, **protocol),
-        *outcome(view, "distance_to_saddle", _from(path.weights, BEALE_SADDLE)[-1], method=method, **protocol),
-        *outcome(view, "distance_to_minimum", _from(path.weights, BEALE_MINIMUM)[-1], method=method, **protocol),
+        *outcome_row(view, "final_loss", beale(x, y), method=method, **protocol),
+        *outcome_row(view, "distance_to_saddle", _from(path.weights, BEALE_SADDLE)[-1], method=method, **protocol),
+        *outcome_row(view, "distance_to_minimum", _from(path.weights, BEALE_MINIMUM)[-1], method=method, **protocol),
     ]
 
 
@@ -119,21 +127,21 @@ def _trapped(path: Path, rule: Rule, rho: float, protocol: Protocol) -> Rows:
     since = int(near.argmax()) if near.any() else len(near)
     unstable = (path.perturbed[since:, 0] - BEALE_SADDLE[0] - (path.perturbed[since:, 1] - BEALE_SADDLE[1])) / 2**0.5
     rows = [
-        *outcome(view, "step_trapped", since if near.any() else math.nan, method=method, **own),
-        *outcome(view, "sign_changes", sign_changes(unstable), method=method, **own),
+        *outcome_row(view, "step_trapped", since if near.any() else math.nan, method=method, **own),
+        *outcome_row(view, "sign_changes", count_sign_changes(unstable), method=method, **own),
     ]
-    late = since + thinned(len(near) - since, 700)
+    late = since + evenly_spaced_indices(len(near) - since, 700)
     shown = {"perturbed weights": path.perturbed[late], "weights": path.weights[late]}
     reach = 1.1 * max(
         (float(np.abs(points - BEALE_SADDLE).max()) for points in shown.values() if len(points)), default=1
     )
     side = np.linspace(-reach, reach, 31)
-    rows += surface(view, beale, BEALE_SADDLE[0] + side, BEALE_SADDLE[1] + side, panel=panel)
+    rows += surface_rows(view, beale, BEALE_SADDLE[0] + side, BEALE_SADDLE[1] + side, panel=panel)
     rows += _manifold(view, panel, "basin boundary", reach)
     for label, points in shown.items():
-        rows += drawn(view, "scatter", points[:, 0], points[:, 1], panel=panel, method=label, **own)
+        rows += drawn_rows(view, "scatter", points[:, 0], points[:, 1], panel=panel, method=label, **own)
     rows += _manifold(view, panel, "unstable manifold", reach)
-    return rows + drawn(view, "point", *BEALE_SADDLE, text="saddle")
+    return rows + drawn_rows(view, "point", *BEALE_SADDLE, text="saddle")
 
 
 def _manifold(view: str, panel: str, name: str, reach: float) -> Rows:
@@ -142,9 +150,9 @@ def _manifold(view: str, panel: str, name: str, reach: float) -> Rows:
     rows = []
     for side in (1.0, -1.0):
         begin = BEALE_SADDLE[0] + 1e-4 * side, BEALE_SADDLE[1] + 1e-4 * along * side
-        line = flow_line(beale_gradient, begin, backward=backward, step=reach / 200, length=3 * reach)
+        line = gradient_flow_line(beale_gradient, begin, backward=backward, step=reach / 200, length=3 * reach)
         line = line[(np.abs(line - BEALE_SADDLE) < reach).all(axis=1)][::4]
-        rows += drawn(view, "path", line[:, 0], line[:, 1], panel=panel, method=name, text=f"{name} {side:+g}")
+        rows += drawn_rows(view, "path", line[:, 0], line[:, 1], panel=panel, method=name, text=f"{name} {side:+g}")
     return rows
 
 
@@ -152,20 +160,20 @@ def _cosines(path: Path, rule: Rule, rho: float, protocol: Protocol) -> Rows:
     """Figure 4.4: the whole run as the range within windows, and its last steps one by one."""
     view, method, metric = "cosine", f"SAM, {rule}", "gradient_cosine"
     own = {**protocol, "rule": rule, "rho": rho}
-    cosine = cosines(gradients(beale_gradient, path.weights), gradients(beale_gradient, path.perturbed))
+    cosine = row_cosines(gradients_at(beale_gradient, path.weights), gradients_at(beale_gradient, path.perturbed))
     width = max(1, len(cosine) // 400)
     windows = cosine[: len(cosine) // width * width].reshape(-1, width)
     low, high = windows.min(1), windows.max(1)
     at = width * np.arange(len(low)) + width / 2
     last = np.arange(max(0, len(cosine) - 200), len(cosine))
-    ranges = drawn(
+    ranges = drawn_rows(
         view, "band", at, low, high, dy=high - low, panel="whole run", method=method, metric=metric, **own, window=width
     )
-    single = drawn(view, "curve", last, 0.0, cosine[last], panel="last steps", method=method, metric=metric, **own)
+    single = drawn_rows(view, "curve", last, 0.0, cosine[last], panel="last steps", method=method, metric=metric, **own)
     return [
         *ranges,
         *single,
-        *outcome(view, "least_cosine_at_the_end", cosine[-END:].min(), method=method, **own),
-        *outcome(view, "largest_cosine_at_the_end", cosine[-END:].max(), method=method, **own),
-        *outcome(view, "sign_changes_per_step", sign_changes(cosine[-END:]) / END, method=method, **own),
+        *outcome_row(view, "least_cosine_at_the_end", cosine[-END:].min(), method=method, **own),
+        *outcome_row(view, "largest_cosine_at_the_end", cosine[-END:].max(), method=method, **own),
+        *outcome_row(view, "sign_changes_per_step", count_sign_changes(cosine[-END:]) / END, method=method, **own),
     ]

@@ -12,7 +12,7 @@ from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.threat import ThreatModel
 from robustscape.evaluation.harness.distorted import distorted
 from robustscape.evaluation.nonlinearity import gamma
-from robustscape.theory.rows import row
+from robustscape.theory.rows import check_row
 from robustscape.training.methods.single_step_checkpoints import shortest_fooling
 
 
@@ -54,9 +54,9 @@ def checkpoints(
     labels = wavy(x).argmax(1)
     coarse, fine = (distorted(wavy, x, labels, eps, points)[0].sum().item() for points in (9, 99))  # i/10 is 10 i/100
     rows = [
-        row("eq 2.6", "largest |gamma| of a linear loss", single, "==", 0.0, tolerance=1e-10, **protocol),
-        row("eq 2.10", "smallest gamma of a linear classifier", convex, ">=", 0.0, tolerance=1e-10, **protocol),
-        row(
+        check_row("eq 2.6", "largest |gamma| of a linear loss", single, "==", 0.0, tolerance=1e-10, **protocol),
+        check_row("eq 2.10", "smallest gamma of a linear classifier", convex, ">=", 0.0, tolerance=1e-10, **protocol),
+        check_row(
             "eq 2.5",
             "samples counted by the distortion of a linear classifier",
             int(counted.sum()),
@@ -64,7 +64,7 @@ def checkpoints(
             0.0,
             **protocol,
         ),
-        row(
+        check_row(
             "eq 2.5",
             "distorted samples of a linear classifier of two classes",
             int(halves.sum()),
@@ -72,8 +72,8 @@ def checkpoints(
             0.0,
             **protocol,
         ),
-        row("eq 2.5", "distorted samples found by 99 points, against 9", fine, ">=", coarse, **protocol),
-        row("eq 2.5", "distorted samples found by 99 points", fine, ">", 0.0, **protocol),
+        check_row("eq 2.5", "distorted samples found by 99 points, against 9", fine, ">=", coarse, **protocol),
+        check_row("eq 2.5", "distorted samples found by 99 points", fine, ">", 0.0, **protocol),
     ]
     threat = ThreatModel("Linf", eps)
     start = threat.random_point(x, SampleGenerator.seeded(seed, samples)).double()
@@ -87,7 +87,7 @@ def checkpoints(
             right &= wavy(torch.lerp(x, full, j / c)).argmax(1) == labels
         mistaken = int(((steps == 1) != right).sum())
         rows += [
-            row(
+            check_row(
                 "algorithm 1",
                 "largest distance of c k* from a whole number",
                 off_grid,
@@ -97,8 +97,10 @@ def checkpoints(
                 checkpoints=c,
                 **protocol,
             ),
-            row("algorithm 1", "largest ||x' - x||", farthest, "<=", eps, tolerance=1e-9, checkpoints=c, **protocol),
-            row(
+            check_row(
+                "algorithm 1", "largest ||x' - x||", farthest, "<=", eps, tolerance=1e-9, checkpoints=c, **protocol
+            ),
+            check_row(
                 "algorithm 1",
                 "samples with k* = 1 but a wrong checkpoint, or none wrong but k* < 1",
                 mistaken,

@@ -7,15 +7,15 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from robustscape.theory.kim2023._diffusion import (
-    displacement,
-    drift,
-    sampling_error,
-    simulate,
-    simulate_momentum,
-    variance,
+from robustscape.theory.kim2023._picture_rows import Protocol, Rows, drawn_rows, number_points, outcome_row
+from robustscape.theory.kim2023._saddle_diffusion import (
+    diffusion_variance,
+    drift_coefficient,
+    mean_squared_displacement,
+    simulate_momentum_displacement,
+    simulate_variances,
+    variance_sampling_error,
 )
-from robustscape.theory.kim2023._scene import Protocol, Rows, drawn, numbered, outcome
 
 #: Panel -> eigenvalue, rho and the last time drawn. SAM escapes the first saddle, and the second, with rho > 1 / |lambda|,
 #: holds it.
@@ -52,7 +52,7 @@ def diffusion(
     rows = []
     for panel, (eigenvalue, rho, last) in PANELS.items():
         rows += _spread(panel, eigenvalue, rho, last, eta, batch, draws, generator)
-    return numbered(rows + _momentum(eta, batch, momentum_draws, generator))
+    return number_points(rows + _momentum(eta, batch, momentum_draws, generator))
 
 
 def _spread(
@@ -69,24 +69,26 @@ def _spread(
     radii = {method: 0.0 if plain else rho for method, (_, plain) in METHODS.items()}
     a = np.array([_simulated_drift(eigenvalue, radii[method], power) for method, (power, _) in METHODS.items()])
     steps = np.unique(np.linspace(0, last / eta, 9).round().astype(int))[1:].tolist()
-    simulated = simulate(
+    simulated = simulate_variances(
         np.full(len(a), eigenvalue), a, eta=eta, batch=batch, steps=steps, paths=draws, generator=generator
     )
     times, dots = np.linspace(0, last, 61), eta * np.array(steps)
     rows = []
     for number, (method, (power, _)) in enumerate(METHODS.items()):
         own: Protocol = {"rho": radii[method], "eigenvalue": eigenvalue, "power": power, "eta": eta, "batch": batch}
-        line = variance(eigenvalue, times, rho=radii[method], power=power, eta=eta, batch=batch)
-        rows += drawn(view, "curve", times, 0.0, line, panel=panel, method=method, metric=metric, **own)
+        line = diffusion_variance(eigenvalue, times, rho=radii[method], power=power, eta=eta, batch=batch)
+        rows += drawn_rows(view, "curve", times, 0.0, line, panel=panel, method=method, metric=metric, **own)
         found = simulated[:, number]
-        rows += drawn(
+        rows += drawn_rows(
             view, "dots", dots, 0.0, found, panel=panel, method=method, metric=f"simulated_{metric}", **own, draws=draws
         )
-        expected = variance(eigenvalue, dots, rho=radii[method], power=power, eta=eta, batch=batch)
+        expected = diffusion_variance(eigenvalue, dots, rho=radii[method], power=power, eta=eta, batch=batch)
         off = float(np.abs(found / expected - 1).max())
-        rows += outcome(view, "largest_relative_error", off, panel=panel, method=method, **own)
-        rows += outcome(view, "tolerance", max(0.05, sampling_error(draws)), panel=panel, method=method, **own)
-        rows += outcome(view, "last_variance", float(found[-1]), panel=panel, method=method, **own)
+        rows += outcome_row(view, "largest_relative_error", off, panel=panel, method=method, **own)
+        rows += outcome_row(
+            view, "tolerance", max(0.05, variance_sampling_error(draws)), panel=panel, method=method, **own
+        )
+        rows += outcome_row(view, "last_variance", float(found[-1]), panel=panel, method=method, **own)
     return rows
 
 
@@ -95,7 +97,7 @@ def _simulated_drift(eigenvalue: float, rho: float, power: int) -> float:
     if power == 1:
         above = 1 + rho * (eigenvalue * 1)
         return eigenvalue * above
-    return float(drift(eigenvalue, rho, power))
+    return float(drift_coefficient(eigenvalue, rho, power))
 
 
 def _momentum(eta: float, batch: int, draws: int, generator: np.random.Generator) -> Rows:
@@ -107,12 +109,12 @@ def _momentum(eta: float, batch: int, draws: int, generator: np.random.Generator
     for size in (batch, 4 * batch):
         method = f"SAM with momentum, B = {size}"
         own: Protocol = {"rho": rho, "eigenvalue": eigenvalue, "power": 1, "eta": eta, "batch": size}
-        line = displacement(grid, eigenvalue, time, rho=rho, eta=eta, batch=size, power=1)
-        found = simulate_momentum(
+        line = mean_squared_displacement(grid, eigenvalue, time, rho=rho, eta=eta, batch=size, power=1)
+        found = simulate_momentum_displacement(
             eigenvalue, gammas, rho=rho, eta=eta, batch=size, steps=round(time / eta), paths=draws, generator=generator
         )
-        rows += drawn(view, "curve", grid, 0.0, line, panel=panel, method=method, metric=metric, **own)
-        rows += drawn(
+        rows += drawn_rows(view, "curve", grid, 0.0, line, panel=panel, method=method, metric=metric, **own)
+        rows += drawn_rows(
             view,
             "dots",
             gammas,
@@ -125,5 +127,5 @@ def _momentum(eta: float, batch: int, draws: int, generator: np.random.Generator
             draws=draws,
         )
         for gamma, value in zip(gammas, found, strict=True):
-            rows += outcome(view, "simulated", float(value), panel=panel, method=method, gamma=float(gamma), **own)
+            rows += outcome_row(view, "simulated", float(value), panel=panel, method=method, gamma=float(gamma), **own)
     return rows

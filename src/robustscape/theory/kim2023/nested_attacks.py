@@ -14,7 +14,7 @@ from robustscape.attacks.base.gradients import input_gradient
 from robustscape.attacks.base.threat import TOLERANCE, ThreatModel
 from robustscape.attacks.kl_pgd import divergence as kl
 from robustscape.attacks.kl_pgd import kl_pgd
-from robustscape.theory.rows import row
+from robustscape.theory.rows import check_row
 
 
 def nested_attacks(
@@ -55,7 +55,7 @@ def nested_attacks(
         plain.append(kl(model(alone), clean).mean().item())
         start = torch.where(_column(highest > kl(model(alone), clean)), point, alone)
         before, before_ratio = highest, ratio
-        point, highest = _climbed(model, clean, x, start, threat, steps)
+        point, highest = _strongest_kl_points(model, clean, x, start, threat, steps)
         ratio = torch.maximum(ratio, (clean.log_softmax(1) - model(point).log_softmax(1)).abs().amax(1))
         falls += int((highest < before).sum())
         ratios_fall += int((ratio < before_ratio).sum())
@@ -63,11 +63,11 @@ def nested_attacks(
     protocol = {"samples": samples, "dimension": dimension, "classes": classes, "steps": steps, "seed": seed}
     rises = [after - before for before, after in itertools.pairwise(plain)]
     return [
-        row("eq 3.18", "samples whose divergence falls with eps, nested attacks", falls, "==", 0.0, **protocol),
-        row("eq 3.18", "samples whose largest |log alpha| falls with eps", ratios_fall, "==", 0.0, **protocol),
-        row("eq 3.18", "nested attacks outside of their ball", outside, "==", 0.0, **protocol),
+        check_row("eq 3.18", "samples whose divergence falls with eps, nested attacks", falls, "==", 0.0, **protocol),
+        check_row("eq 3.18", "samples whose largest |log alpha| falls with eps", ratios_fall, "==", 0.0, **protocol),
+        check_row("eq 3.18", "nested attacks outside of their ball", outside, "==", 0.0, **protocol),
         *(
-            row("eq 3.18", "rise of the mean divergence with eps, plain attacks", rise, ">", 0.0, **protocol)
+            check_row("eq 3.18", "rise of the mean divergence with eps, plain attacks", rise, ">", 0.0, **protocol)
             for rise in rises
         ),
     ]
@@ -77,7 +77,7 @@ def _column(mask: Tensor) -> Tensor:
     return mask[:, None]
 
 
-def _climbed(
+def _strongest_kl_points(
     model: nn.Module, clean: Tensor, x: Tensor, start: Tensor, threat: ThreatModel, steps: int
 ) -> tuple[Tensor, Tensor]:
     """The point of highest KL(p(x) || p(.)) that PGD sees from ``start`` on, and that divergence (N,)."""

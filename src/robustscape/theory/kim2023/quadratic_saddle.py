@@ -8,8 +8,16 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from robustscape.theory.kim2023._scene import Protocol, Rows, drawn, numbered, outcome, surface, thinned
-from robustscape.theory.kim2023._toys import Path, Rule, descend, quadratic, quadratic_gradient
+from robustscape.theory.kim2023._picture_rows import (
+    Protocol,
+    Rows,
+    drawn_rows,
+    evenly_spaced_indices,
+    number_points,
+    outcome_row,
+    surface_rows,
+)
+from robustscape.theory.kim2023._toys import Path, Rule, quadratic, quadratic_gradient, sam_path
 
 #: Both eigenvalues of the Hessian, in the order of the work.
 EIGENVALUES = (2.0, -2.0)
@@ -41,7 +49,7 @@ def quadratic_saddle(
     start = (-3.0, -offset)
 
     def run(rho: float, rule: Rule) -> Path:
-        return descend(quadratic_gradient, start, eta=eta, steps=steps, radius=rho, rule=rule, within=10.0)
+        return sam_path(quadratic_gradient, start, eta=eta, steps=steps, radius=rho, rule=rule, within=10.0)
 
     protocol: Protocol = {"eta": eta, "steps": steps}
     view = "saddle"
@@ -52,22 +60,22 @@ def quadratic_saddle(
         ("SAM", radius, "constant"),
     )
     side = np.linspace(*WINDOW, points)
-    rows = surface(view, quadratic, side, side, panel=a)
+    rows = surface_rows(view, quadratic, side, side, panel=a)
     for method, rho, rule in settings:
         path = run(rho, rule)
         inside = path.weights[(np.abs(path.weights) <= WINDOW[1]).all(axis=1)]
-        x, y = inside[thinned(len(inside), 200)].T
+        x, y = inside[evenly_spaced_indices(len(inside), 200)].T
         own = {**protocol, "radius": rho, "rule": rule} if rho else protocol
-        rows += drawn(view, "path", x, y, quadratic(x, y), panel=a, method=method, **own)
-        rows += outcome(view, "distance_to_saddle", math.hypot(*path.weights[-1]), method=method, **own)
-        rows += outcome(view, "largest_y", np.abs(path.weights[:, 1]).max(), method=method, **own)
-    rows += drawn(view, "point", *start, quadratic(*start), text="start", panel=a)
-    rows += drawn(view, "point", 0, 0, 0, text="saddle", panel=a)
+        rows += drawn_rows(view, "path", x, y, quadratic(x, y), panel=a, method=method, **own)
+        rows += outcome_row(view, "distance_to_saddle", math.hypot(*path.weights[-1]), method=method, **own)
+        rows += outcome_row(view, "largest_y", np.abs(path.weights[:, 1]).max(), method=method, **own)
+    rows += drawn_rows(view, "point", *start, quadratic(*start), text="start", panel=a)
+    rows += drawn_rows(view, "point", 0, 0, 0, text="saddle", panel=a)
     rows += _flows(view, radius, points)
     for rho in radii:
         ratio = run(rho, "constant").weights[-1, 1] / start[1]
-        rows += outcome(view, "growth_of_y", abs(ratio), method="SAM", radius=rho, rule="constant", **protocol)
-    return numbered(rows + _eigenvalues(view, radius, run, start[1], protocol))
+        rows += outcome_row(view, "growth_of_y", abs(ratio), method="SAM", radius=rho, rule="constant", **protocol)
+    return number_points(rows + _eigenvalues(view, radius, run, start[1], protocol))
 
 
 def _flows(view: str, radius: float, points: int) -> Rows:
@@ -79,8 +87,8 @@ def _flows(view: str, radius: float, points: int) -> Rows:
         right, above = quadratic_gradient(across, up)
         right, above = quadratic_gradient(across + rho * right, up + rho * above)
         speed = np.hypot(right, above)
-        rows += drawn(view, "flow", across, up, speed, dx=-right, dy=-above, panel=panel, metric="speed")
-        rows += drawn(view, "point", 0, 0, 0, text="saddle", panel=panel)
+        rows += drawn_rows(view, "flow", across, up, speed, dx=-right, dy=-above, panel=panel, metric="speed")
+        rows += drawn_rows(view, "point", 0, 0, 0, text="saddle", panel=panel)
     return rows
 
 
@@ -90,11 +98,11 @@ def _eigenvalues(view: str, radius: float, run: Any, offset: float, protocol: di
     rows, rho = [], np.linspace(0, 1.2 * radius, 13)
     for number, value in enumerate(EIGENVALUES, 1):
         label = f"λ = {value:g}".replace("-", "−")
-        rows += drawn(view, "curve", rho, 0.0, value + rho * value**2, panel=panel, method=label, metric=metric)
-        rows += outcome(view, f"hessian_eigenvalue_{number}", value, method="GD")
+        rows += drawn_rows(view, "curve", rho, 0.0, value + rho * value**2, panel=panel, method=label, metric=metric)
+        rows += outcome_row(view, f"hessian_eigenvalue_{number}", value, method="GD")
         rows += [
             {**row, "radius": radius}
-            for row in drawn(
+            for row in drawn_rows(
                 view,
                 "dots",
                 radius,
@@ -111,7 +119,7 @@ def _eigenvalues(view: str, radius: float, run: Any, offset: float, protocol: di
         stays = abs(run(middle, "constant").weights[-1, 1]) < abs(offset)
         low, high = (low, middle) if stays else (middle, high)
     threshold = (low + high) / 2
-    rows += drawn(
+    rows += drawn_rows(
         view, "point", threshold, 0, 0, text="threshold", panel=panel, method="threshold", metric="found_threshold"
     )
-    return rows + outcome(view, "attractor_threshold_rho", threshold, method="SAM", **protocol)
+    return rows + outcome_row(view, "attractor_threshold_rho", threshold, method="SAM", **protocol)

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.theory.rows import row
+from robustscape.theory.rows import check_row
 
 
 def smoothness_gradient(
@@ -70,7 +70,7 @@ def smoothness_gradient(
                     against += int((step @ (jp[y] - jp[t])).item() < 0)
     protocol = {"classes": classes, "dimension": dimension, "draws": draws, "seed": seed}
     close: list[dict[str, Any]] = [
-        row(
+        check_row(
             f"eq {name}" if name == "3.19" else f"proposition {name}",
             quantity,
             errors[key],
@@ -88,7 +88,7 @@ def smoothness_gradient(
     ]
     return [
         *close,
-        row(
+        check_row(
             "proposition 3.1",
             "signs of the coefficient that differ from p - p*",
             wrong_coefficient,
@@ -96,9 +96,11 @@ def smoothness_gradient(
             0.0,
             **protocol,
         ),
-        row("proposition 3.2", "draws with p_y > p*_y and p_t < p*_t", with_gap, ">", 0.0, **protocol),
-        row("proposition 3.2", "of them without log alpha_y > 0 > log alpha_t", wrong_signs, "==", 0.0, **protocol),
-        row(
+        check_row("proposition 3.2", "draws with p_y > p*_y and p_t < p*_t", with_gap, ">", 0.0, **protocol),
+        check_row(
+            "proposition 3.2", "of them without log alpha_y > 0 > log alpha_t", wrong_signs, "==", 0.0, **protocol
+        ),
+        check_row(
             "proposition 3.2",
             "of them in which the direct part lowers p_y - p_t",
             against,

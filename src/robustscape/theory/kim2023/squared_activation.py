@@ -9,7 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from robustscape.theory.kim2023._scene import Protocol, Rows, drawn, numbered, outcome, surface
+from robustscape.theory.kim2023._picture_rows import (
+    Protocol,
+    Rows,
+    drawn_rows,
+    number_points,
+    outcome_row,
+    surface_rows,
+)
 from robustscape.theory.kim2023._toys import Array
 
 #: An end point with |w_1| below this counts as stuck at the saddle line w_1 = 0.
@@ -57,13 +64,13 @@ def squared_activation(
     rows = _landscape(view, points)
     for batch in batches:
         generator = np.random.default_rng(seed)
-        w = train(settings, eta=eta, steps=steps, batch=batch, runs=draws, generator=generator)
+        w = train_squared_unit(settings, eta=eta, steps=steps, batch=batch, runs=draws, generator=generator)
         ends = dict(zip(settings, zip(*w, strict=True), strict=True))
         if batch == batches[0]:
             rows += _end_points(ends, radius, {**protocol, "batch": batch})
             rows += _references(ends)
         rows += _means(ends, batch, protocol)
-    return numbered(rows)
+    return number_points(rows)
 
 
 def _end_points(ends: Ends, radius: float, protocol: Protocol) -> Rows:
@@ -71,7 +78,7 @@ def _end_points(ends: Ends, radius: float, protocol: Protocol) -> Rows:
     rows = []
     for method, rho in (("SGD", 0.0), (f"SAM, ρ = {radius:g}", radius)):
         w1, w2 = ends["normalised", rho]
-        rows += drawn(VIEW, "scatter", w1, w2, expected_loss(w1, w2), panel=PANELS[1], method=method, **protocol)
+        rows += drawn_rows(VIEW, "scatter", w1, w2, expected_loss(w1, w2), panel=PANELS[1], method=method, **protocol)
     return rows
 
 
@@ -84,9 +91,11 @@ def _means(ends: Ends, batch: int, protocol: Protocol) -> Rows:
         own = {**protocol, "rule": rule, "batch": batch}
         if math.isfinite(loss):
             method = f"SAM, {rule}, batches of {batch}"
-            rows += drawn(VIEW, "curve", rho, 0.0, loss, panel=PANELS[2], method=method, metric="final_loss", **own)
+            rows += drawn_rows(
+                VIEW, "curve", rho, 0.0, loss, panel=PANELS[2], method=method, metric="final_loss", **own
+            )
         for metric, value in (("mean_loss", loss), ("share_stuck", stuck), ("runs_not_finite", (~finite).sum())):
-            rows += outcome(VIEW, metric, value, method=rule, radius=rho, **own)
+            rows += outcome_row(VIEW, metric, value, method=rule, radius=rho, **own)
     return rows
 
 
@@ -113,7 +122,7 @@ def label_means(batch: int, steps: int, runs: int, generator: np.random.Generato
     return means
 
 
-def train(
+def train_squared_unit(
     settings: list[tuple[str, float]],
     *,
     eta: float,
@@ -152,16 +161,16 @@ def _gradient(w1: Array, w2: Array, label: Array) -> tuple[Array, Array]:
 def _landscape(view: str, points: int) -> Rows:
     """Panel a, the expected loss above its minimum, and in panels a and b where its minima and its saddle line are."""
     x, y = np.linspace(-1.3, 1.3, points), np.linspace(-0.2, 2.2, points)
-    rows = surface(
+    rows = surface_rows(
         view, lambda w1, w2: expected_loss(w1, w2) - _HALF**2, x, y, panel=PANELS[0], metric="loss_above_minimum"
     )
     height = np.linspace(0.3, 2.2, 60)
     for panel in PANELS[:2]:
         for side, name in ((1.0, "right"), (-1.0, "left")):
-            rows += drawn(view, "path", side * np.sqrt(_MEAN / height), height, panel=panel, text=name)
-        rows += drawn(view, "path", [0.0, 0.0], [0.0, 2.2], panel=panel, text="saddle line")
+            rows += drawn_rows(view, "path", side * np.sqrt(_MEAN / height), height, panel=panel, text=name)
+        rows += drawn_rows(view, "path", [0.0, 0.0], [0.0, 2.2], panel=panel, text="saddle line")
     for text, place in (("minima", (0.85, 0.78)), ("saddle line", (0.0, 1.9))):
-        rows += drawn(view, "label", *place, panel=PANELS[0], text=text)
+        rows += drawn_rows(view, "label", *place, panel=PANELS[0], text=text)
     return rows
 
 
@@ -170,9 +179,9 @@ def _references(ends: Ends) -> Rows:
     lowest, saddle = expected_loss(1.0, _MEAN), expected_loss(0.0, 1.0)
     rows = []
     for text, metric, value in (("minima", "global_minimum_loss", lowest), ("saddle line", "saddle_loss", saddle)):
-        rows += drawn(VIEW, "level", 0.0, 0.0, value, panel=PANELS[2], method="any", metric=metric, text=text)
+        rows += drawn_rows(VIEW, "level", 0.0, 0.0, value, panel=PANELS[2], method="any", metric=metric, text=text)
     large = [rho for rule, rho in ends if rule == "normalised" and rho > 0.7]
     if large:
         mean = _mean([_mean_loss(ends["normalised", rho]) for rho in large])
-        rows += drawn(VIEW, "dots", large[-1], 0.0, mean, panel=PANELS[2], method="SAM", metric="mean_final_loss")
+        rows += drawn_rows(VIEW, "dots", large[-1], 0.0, mean, panel=PANELS[2], method="SAM", metric="mean_final_loss")
     return rows

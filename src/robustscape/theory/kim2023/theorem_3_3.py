@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.theory.rows import row
+from robustscape.theory.rows import check_row
 
 
 def theorem_3_3(
@@ -49,34 +49,38 @@ def theorem_3_3(
     for number in range(draws):
         weight = torch.rand(points, generator=generator, dtype=torch.float64)
         weight /= weight.sum()
-        f, eta = _problem(number, points, generator)
-        star = _violators(f, radius)
+        f, eta = _random_line_problem(number, points, generator)
+        star = _opposite_sign_points(f, radius)
         wrong = torch.where(f > 0, 1 - eta, eta)  # P(f(x) y <= 0 | x)
         crossing = f * f[star] <= 0
         crossing &= star != torch.arange(points)
         bdy = weight @ ((1 - wrong) * crossing)
         rob = weight @ torch.where(crossing, torch.ones_like(eta), wrong)  # some point of the ball is wrong
         split = max(split, abs((rob - weight @ wrong - bdy).item()))
-        boundary = max(boundary, (bdy - weight @ _near_boundary(f, radius).double()).item())
+        boundary = max(boundary, (bdy - weight @ _near_decision_boundary(f, radius).double()).item())
         best = weight @ torch.minimum(eta, 1 - eta)
         for m in bridges:
-            path = torch.stack([_rounded(k, m, star) for k in range(m + 1)])
+            path = torch.stack([_path_points(k, m, star) for k in range(m + 1)])
             for beta in betas:
                 products = beta * f[path[:-1]] * f[path[1:]]
                 for name in ("hinge", "logistic"):
-                    excess = weight @ (eta * _phi(name, f) + (1 - eta) * _phi(name, -f)) - weight @ _least(name, eta)
-                    bound = _psi_inverse(name, excess.item()) + (weight @ _phi(name, products).sum(0)).item()
+                    excess = weight @ (
+                        eta * _surrogate_loss(name, f) + (1 - eta) * _surrogate_loss(name, -f)
+                    ) - weight @ _least_conditional_risk(name, eta)
+                    bound = _psi_inverse(name, excess.item()) + (weight @ _surrogate_loss(name, products).sum(0)).item()
                     slack[name, m] = min(slack[name, m], bound - (rob - best).item())
     protocol = {"points": points, "radius": radius, "draws": draws, "seed": seed}
     return [
-        row("eq 3.20", "largest |R_rob - R_nat - R_bdy|", split, "==", 0.0, tolerance=1e-12, **protocol),
-        row("eq 3.21", "largest R_bdy - P[near the boundary]", boundary, "<=", 0.0, tolerance=1e-12, **protocol),
+        check_row("eq 3.20", "largest |R_rob - R_nat - R_bdy|", split, "==", 0.0, tolerance=1e-12, **protocol),
+        check_row("eq 3.21", "largest R_bdy - P[near the boundary]", boundary, "<=", 0.0, tolerance=1e-12, **protocol),
         *(
-            row("eq 3.23", "sign patterns against it", _violations(m), "==", 0.0, bridges=m, **protocol)
+            check_row(
+                "eq 3.23", "sign patterns against it", _count_violations_of_3_23(m), "==", 0.0, bridges=m, **protocol
+            )
             for m in sorted({*bridges, 5})
         ),
         *(
-            row(
+            check_row(
                 "theorem 3.3",
                 "smallest right side - left side",
                 value,
@@ -92,7 +96,7 @@ def theorem_3_3(
     ]
 
 
-def _problem(number: int, points: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _random_line_problem(number: int, points: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """f and eta. Of three draws one is a random walk; two are steps of size 1 or 5 that agree with eta: little is to spare."""
     walk = torch.randn(points, generator=generator, dtype=torch.float64).cumsum(0)
     eta = torch.rand(points, generator=generator, dtype=torch.float64)
@@ -104,7 +108,7 @@ def _problem(number: int, points: int, generator: torch.Generator) -> tuple[Tens
     return f, torch.where(f > 0, torch.maximum(certain, 1 - certain), torch.minimum(certain, 1 - certain))
 
 
-def _violators(f: Tensor, radius: int) -> Tensor:
+def _opposite_sign_points(f: Tensor, radius: int) -> Tensor:
     """x* as indices (n,): the nearest point of the ball where f has not the sign it has at x; x itself if there is none."""
     count, positive = len(f), (f > 0).tolist()
     star = torch.arange(count)
@@ -116,29 +120,29 @@ def _violators(f: Tensor, radius: int) -> Tensor:
     return star
 
 
-def _near_boundary(f: Tensor, radius: int) -> Tensor:
+def _near_decision_boundary(f: Tensor, radius: int) -> Tensor:
     """Whether both signs of f occur within the ball, bool (n,)."""
-    return _violators(f, radius) != torch.arange(len(f))
+    return _opposite_sign_points(f, radius) != torch.arange(len(f))
 
 
-def _rounded(k: int, m: int, star: Tensor) -> Tensor:
+def _path_points(k: int, m: int, star: Tensor) -> Tensor:
     """Grid points nearest to x + k/m (x* - x)."""
     here = torch.arange(len(star))
     return here + torch.round((star - here).double() * k / m).long()
 
 
-def _phi(name: str, z: Tensor) -> Tensor:
+def _surrogate_loss(name: str, z: Tensor) -> Tensor:
     if name == "hinge":
         return (1 - z).clamp_min(0)
     return torch.nn.functional.softplus(-z) / torch.log(torch.tensor(2.0, dtype=z.dtype))
 
 
-def _least(name: str, eta: Tensor) -> Tensor:
+def _least_conditional_risk(name: str, eta: Tensor) -> Tensor:
     """H(eta) = inf_a eta phi(a) + (1 - eta) phi(-a)."""
-    return 2 * torch.minimum(eta, 1 - eta) if name == "hinge" else _entropy(eta)
+    return 2 * torch.minimum(eta, 1 - eta) if name == "hinge" else _binary_entropy(eta)
 
 
-def _entropy(eta: Tensor) -> Tensor:
+def _binary_entropy(eta: Tensor) -> Tensor:
     """h_2, in bits."""
     return -(torch.special.xlogy(eta, eta) + torch.special.xlogy(1 - eta, 1 - eta)) / torch.log(
         torch.tensor(2.0, dtype=eta.dtype)
@@ -157,7 +161,7 @@ def _psi_inverse(name: str, value: float) -> float:
     return high
 
 
-def _violations(m: int, signs: Sequence[int] = (-1, 0, 1)) -> int:
+def _count_violations_of_3_23(m: int, signs: Sequence[int] = (-1, 0, 1)) -> int:
     """Patterns of signs at the m + 1 points of a path for which equation 3.23 fails."""
     return sum(
         (pattern[0] * pattern[-1] < 0) > sum(a * b <= 0 for a, b in itertools.pairwise(pattern))

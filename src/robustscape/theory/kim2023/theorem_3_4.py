@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.theory.rows import row
+from robustscape.theory.rows import check_row
 
 
 def theorem_3_4(
@@ -41,9 +41,9 @@ def theorem_3_4(
         general = torch.lerp(ends[0][:, None], ends[1][:, None], share)  # each component moves one way
         protocol = {"segments": m, "draws": draws, "seed": seed}
         for name, chain, count in (("two classes", binary, 2), ("monotone components", general, classes)):
-            gap = excess(chain).max().item()
+            gap = chain_excess(chain).max().item()
             rows.append(
-                row(
+                check_row(
                     "theorem 3.4",
                     f"largest left side - right side, {name}",
                     gap,
@@ -55,9 +55,9 @@ def theorem_3_4(
                 )
             )
     there_and_back = torch.tensor([0.5, 0.9, 0.5], dtype=torch.float64)
-    counter = excess(torch.stack([there_and_back, 1 - there_and_back], 1)[None]).item()
+    counter = chain_excess(torch.stack([there_and_back, 1 - there_and_back], 1)[None]).item()
     rows.append(
-        row(
+        check_row(
             "theorem 3.4",
             "left side - right side of a path that turns",
             counter,
@@ -72,7 +72,7 @@ def theorem_3_4(
     return rows
 
 
-def excess(chain: Tensor) -> Tensor:
+def chain_excess(chain: Tensor) -> Tensor:
     """sum_k KL(p_k || p_{k+1}) - KL(p_0 || p_m) of chains (N, m + 1, C) of distributions, (N,)."""
 
     def divergence(p: Tensor, q: Tensor) -> Tensor:

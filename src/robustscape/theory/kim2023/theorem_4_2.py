@@ -15,11 +15,11 @@ from robustscape.theory.kim2023._toys import (
     beale,
     beale_gradient,
     beale_hessian,
-    descend,
     quadratic_gradient,
+    sam_path,
 )
-from robustscape.theory.logistic import farthest, same
-from robustscape.theory.rows import row
+from robustscape.theory.logistic import agreement_row, largest_difference
+from robustscape.theory.rows import check_row
 
 
 def theorem_4_2(
@@ -46,7 +46,7 @@ def theorem_4_2(
     """
     generator = torch.Generator().manual_seed(seed)
     protocol: dict[str, Any] = {"dimension": dimension, "matrices": matrices, "rule": "constant", "seed": seed}
-    hessians = [_saddle(dimension, generator) for _ in range(matrices)]
+    hessians = [_random_saddle_hessian(dimension, generator) for _ in range(matrices)]
     return [
         *_jacobians(hessians, rhos, protocol),
         *_thresholds(hessians, protocol),
@@ -55,13 +55,13 @@ def theorem_4_2(
     ]
 
 
-def jacobian(loss: Callable[[Tensor], Tensor], point: Tensor, rho: float) -> Tensor:
+def sam_field_jacobian(loss: Callable[[Tensor], Tensor], point: Tensor, rho: float) -> Tensor:
     """Jacobian (d, d) of SAM's vector field -grad l(w + rho grad l(w)) by automatic differentiation."""
     gradient = torch.func.grad(loss)
     return torch.func.jacrev(lambda w: -gradient(w + rho * gradient(w)))(point)
 
 
-def _saddle(dimension: int, generator: torch.Generator) -> Tensor:
+def _random_saddle_hessian(dimension: int, generator: torch.Generator) -> Tensor:
     """A random symmetric matrix with at least two negative eigenvalues and one positive, none near 0."""
     basis = torch.linalg.qr(torch.randn(dimension, dimension, generator=generator, dtype=torch.float64))[0]
     sizes = 0.2 + 2 * torch.rand(dimension, generator=generator, dtype=torch.float64)
@@ -69,21 +69,23 @@ def _saddle(dimension: int, generator: torch.Generator) -> Tensor:
     return basis @ torch.diag(sizes * signs) @ basis.T
 
 
-def _loss(hessian: Tensor) -> Callable[[Tensor], Tensor]:
+def _cubic_loss(hessian: Tensor) -> Callable[[Tensor], Tensor]:
     return lambda w: w @ hessian @ w / 2 + 0.1 * (w**3).sum()
 
 
-def _relative(a: Tensor, b: Tensor) -> float:
-    return farthest(a, b) / b.abs().max().item()
+def _relative_difference(a: Tensor, b: Tensor) -> float:
+    return largest_difference(a, b) / b.abs().max().item()
 
 
 def _jacobians(hessians: list[Tensor], rhos: tuple[float, ...], protocol: dict[str, Any]) -> list[dict[str, Any]]:
     rows = []
     origin = torch.zeros(len(hessians[0]), dtype=torch.float64)
     for rho in rhos:
-        worst = max(_relative(jacobian(_loss(h), origin, rho), -(h + rho * h @ h)) for h in hessians)
+        worst = max(
+            _relative_difference(sam_field_jacobian(_cubic_loss(h), origin, rho), -(h + rho * h @ h)) for h in hessians
+        )
         quantity = "largest relative |autodiff + (H + rho H^2)|"
-        rows.append(row("Jacobian", quantity, worst, "==", 0.0, tolerance=1e-5, rho=rho, **protocol))
+        rows.append(check_row("Jacobian", quantity, worst, "==", 0.0, tolerance=1e-5, rho=rho, **protocol))
     return rows
 
 
@@ -93,7 +95,7 @@ def _thresholds(hessians: list[Tensor], protocol: dict[str, Any]) -> list[dict[s
     negative = [torch.linalg.eigvalsh(h)[torch.linalg.eigvalsh(h) < 0] for h in hessians]
 
     def largest(h: Tensor, rho: float) -> float:
-        return torch.linalg.eigvals(jacobian(_loss(h), origin, rho)).real.max().item()
+        return torch.linalg.eigvals(sam_field_jacobian(_cubic_loss(h), origin, rho)).real.max().item()
 
     binding = [(-1 / values).max().item() for values in negative]
     printed = [-1 / values.min().item() for values in negative]
@@ -103,10 +105,10 @@ def _thresholds(hessians: list[Tensor], protocol: dict[str, Any]) -> list[dict[s
     most_negative = min(largest(h, 1.01 * rho) for h, rho in zip(hessians, printed, strict=True))
     quantity = "largest real part of the Jacobian's eigenvalues"
     return [
-        row("attractor", f"{quantity} above the threshold", -above, ">", 0.0, **protocol),
-        row("attractor", f"{quantity} below the threshold", below, ">", 0.0, **protocol),
-        row("at equality", f"{quantity} at the threshold", at, "==", 0.0, tolerance=1e-9, **protocol),
-        row("closest to 0 binds", f"{quantity} above -1 / min lambda", most_negative, ">", 0.0, **protocol),
+        check_row("attractor", f"{quantity} above the threshold", -above, ">", 0.0, **protocol),
+        check_row("attractor", f"{quantity} below the threshold", below, ">", 0.0, **protocol),
+        check_row("at equality", f"{quantity} at the threshold", at, "==", 0.0, tolerance=1e-9, **protocol),
+        check_row("closest to 0 binds", f"{quantity} above -1 / min lambda", most_negative, ">", 0.0, **protocol),
     ]
 
 
@@ -119,21 +121,23 @@ def _beale(rhos: tuple[float, ...], protocol: dict[str, Any]) -> list[dict[str, 
 
     hessian = torch.from_numpy(beale_hessian(*BEALE_SADDLE))
     largest = np.linalg.eigvalsh(hessian.numpy())[-1]
-    worst = max(_relative(jacobian(loss, point, rho), -(hessian + rho * hessian @ hessian)) for rho in rhos)
+    worst = max(
+        _relative_difference(sam_field_jacobian(loss, point, rho), -(hessian + rho * hessian @ hessian)) for rho in rhos
+    )
     autodiff = torch.func.hessian(loss)(point)
     rows = [
-        row(
+        check_row(
             "Beale", "largest |gradient| at (0, 1)", max(map(abs, beale_gradient(*BEALE_SADDLE))), "==", 0.0, **protocol
         ),
-        same("Beale", "largest |Hessian - autodiff|", hessian, autodiff, tolerance=1e-9, **protocol),
-        row("Beale", "largest relative |autodiff + (H + rho H^2)|", worst, "==", 0.0, tolerance=1e-5, **protocol),
+        agreement_row("Beale", "largest |Hessian - autodiff|", hessian, autodiff, tolerance=1e-9, **protocol),
+        check_row("Beale", "largest relative |autodiff + (H + rho H^2)|", worst, "==", 0.0, tolerance=1e-5, **protocol),
     ]
     for factor, sign in ((0.99, -1.0), (1.01, 1.0)):
         rho = factor / largest
-        least = -torch.linalg.eigvals(jacobian(loss, point, rho)).real.max().item()
+        least = -torch.linalg.eigvals(sam_field_jacobian(loss, point, rho)).real.max().item()
         side = "above" if sign > 0 else "below"
         rows.append(
-            row("Beale", f"least eigenvalue {side} 1/27.75, signed", sign * least, ">", 0.0, rho=rho, **protocol)
+            check_row("Beale", f"least eigenvalue {side} 1/27.75, signed", sign * least, ">", 0.0, rho=rho, **protocol)
         )
     return rows
 
@@ -142,16 +146,18 @@ def _simulated(eta: float, protocol: dict[str, Any]) -> list[dict[str, Any]]:
     """x^2 - y^2 on both sides of 1/2, and the cycle of the normalised radius below it."""
     rows = []
     for rho, sign in ((0.45, 1.0), (0.49, 1.0), (0.51, -1.0), (0.55, -1.0)):
-        path = descend(quadratic_gradient, (-3.0, -0.01), eta=eta, steps=2000, radius=rho, rule="constant", within=1e3)
+        path = sam_path(quadratic_gradient, (-3.0, -0.01), eta=eta, steps=2000, radius=rho, rule="constant", within=1e3)
         growth = float(np.log(abs(path.weights[-1, 1]) / 0.01))
         side = "grows" if sign > 0 else "shrinks"
-        rows.append(row("x^2 - y^2", f"log of how |y| {side}, signed", sign * growth, ">", 0.0, rho=rho, **protocol))
+        rows.append(
+            check_row("x^2 - y^2", f"log of how |y| {side}, signed", sign * growth, ">", 0.0, rho=rho, **protocol)
+        )
     rho, size = 0.1, 2.0 * eta * 0.1
-    cycle = descend(quadratic_gradient, (0.001, 0.0005), eta=eta, steps=5000, radius=rho, rule="normalised").weights
+    cycle = sam_path(quadratic_gradient, (0.001, 0.0005), eta=eta, steps=5000, radius=rho, rule="normalised").weights
     farthest_away = float(np.abs(cycle[-1000:]).max())
     own = {**protocol, "rule": "normalised", "rho": rho}
     return [
         *rows,
-        row("normalised radius", "distance kept over eta rho |lambda|", farthest_away / size, "<=", 2.0, **own),
-        row("normalised radius", "distance kept over eta rho |lambda|", farthest_away / size, ">", 0.01, **own),
+        check_row("normalised radius", "distance kept over eta rho |lambda|", farthest_away / size, "<=", 2.0, **own),
+        check_row("normalised radius", "distance kept over eta rho |lambda|", farthest_away / size, ">", 0.01, **own),
     ]

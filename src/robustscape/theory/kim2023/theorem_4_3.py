@@ -8,8 +8,13 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from robustscape.theory.kim2023._diffusion import drift, sampling_error, simulate, variance
-from robustscape.theory.rows import row
+from robustscape.theory.kim2023._saddle_diffusion import (
+    diffusion_variance,
+    drift_coefficient,
+    simulate_variances,
+    variance_sampling_error,
+)
+from robustscape.theory.rows import check_row
 
 
 def theorem_4_3(
@@ -37,27 +42,29 @@ def theorem_4_3(
     """
     generator = np.random.default_rng(seed)
     protocol = {"eta": eta, "batch": batch, "draws": draws, "seed": seed}
-    tolerance = max(0.03, sampling_error(draws))
+    tolerance = max(0.03, variance_sampling_error(draws))
     quantity = "simulated over closed-form variance"
     rows = []
     for rho, t in settings:
         directions = np.array([eigenvalue for eigenvalue in eigenvalues for _ in range(3)])
         # SGD, SAM as it steps, and the drift of the proof
-        a = np.array([d for v in eigenvalues for d in (v, _sam_gradient(v, rho), drift(v, rho, 2))])
-        found = simulate(directions, a, eta=eta, batch=batch, steps=[round(t / eta)], paths=draws, generator=generator)[
-            0
-        ].reshape(-1, 3)
+        a = np.array([d for v in eigenvalues for d in (v, _sam_gradient(v, rho), drift_coefficient(v, rho, 2))])
+        found = simulate_variances(
+            directions, a, eta=eta, batch=batch, steps=[round(t / eta)], paths=draws, generator=generator
+        )[0].reshape(-1, 3)
         for eigenvalue, (sgd, sam, proof) in zip(eigenvalues, found, strict=True):
-            one, two = (variance(eigenvalue, t, rho=rho, power=p, eta=eta, batch=batch) for p in (1, 2))
-            plain = variance(eigenvalue, t, eta=eta, batch=batch)
+            one, two = (diffusion_variance(eigenvalue, t, rho=rho, power=p, eta=eta, batch=batch) for p in (1, 2))
+            plain = diffusion_variance(eigenvalue, t, eta=eta, batch=batch)
             own = {"rho": rho, "t": t, "eigenvalue": eigenvalue, **protocol}
             rows += [
-                row("SGD", quantity, sgd / plain, "==", 1.0, tolerance=tolerance, **own),
-                row("power 1", quantity, sam / one, "==", 1.0, tolerance=tolerance, power=1, **own),
-                row("power 2", quantity, proof / two, "==", 1.0, tolerance=tolerance, power=2, **own),
+                check_row("SGD", quantity, sgd / plain, "==", 1.0, tolerance=tolerance, **own),
+                check_row("power 1", quantity, sam / one, "==", 1.0, tolerance=tolerance, power=1, **own),
+                check_row("power 2", quantity, proof / two, "==", 1.0, tolerance=tolerance, power=2, **own),
             ]
             if abs(one / two - 1) > 0.05:
-                rows.append(row("SAM is not power 2", quantity, sam / two, "!=", 1.0, tolerance=0.05, power=2, **own))
+                rows.append(
+                    check_row("SAM is not power 2", quantity, sam / two, "!=", 1.0, tolerance=0.05, power=2, **own)
+                )
     return rows + _equations(protocol) + _eigenbasis(generator, eta, batch, draws, tolerance, protocol)
 
 
@@ -74,21 +81,25 @@ def _equations(protocol: dict[str, Any]) -> list[dict[str, Any]]:
         worst = 0.0
         for eigenvalue in (-2.0, -0.5, 0.7, 3.0):
             for rho in (0.0, 0.3, 1.0):
-                a, diffusion = drift(eigenvalue, rho, power), eta * abs(eigenvalue) / (2 * batch)
+                a, diffusion = drift_coefficient(eigenvalue, rho, power), eta * abs(eigenvalue) / (2 * batch)
                 t = torch.linspace(0.05, 2, 20, dtype=torch.float64, requires_grad=True)
                 sigma = diffusion * (-torch.expm1(-2 * a * t)) / a
                 (slope,) = torch.autograd.grad(sigma.sum(), t)
-                ours = variance(eigenvalue, t.detach().numpy(), rho=rho, power=power, eta=eta, batch=batch)
+                ours = diffusion_variance(eigenvalue, t.detach().numpy(), rho=rho, power=power, eta=eta, batch=batch)
                 residual = slope.numpy() - (2 * diffusion - 2 * a * ours)
                 worst = max(worst, float(np.abs(residual).max() / diffusion))
         quantity = "largest |d sigma^2/dt - 2 D + 2 a sigma^2| / D"
-        rows.append(row("differential equation", quantity, worst, "==", 0.0, tolerance=1e-9, power=power, **protocol))
+        rows.append(
+            check_row("differential equation", quantity, worst, "==", 0.0, tolerance=1e-9, power=power, **protocol)
+        )
     rhos = np.linspace(0, 5, 101)
-    attracted = [drift(-1.0, rhos, power).max() for power in (1, 2)]
+    attracted = [drift_coefficient(-1.0, rhos, power).max() for power in (1, 2)]
     return [
         *rows,
-        row("attraction", "largest drift over rho in [0, 5], lambda = -1", attracted[0], ">", 0.0, power=1, **protocol),
-        row(
+        check_row(
+            "attraction", "largest drift over rho in [0, 5], lambda = -1", attracted[0], ">", 0.0, power=1, **protocol
+        ),
+        check_row(
             "attraction", "largest drift over rho in [0, 5], lambda = -1", attracted[1], "<=", 0.0, power=2, **protocol
         ),
     ]
@@ -110,15 +121,17 @@ def _eigenbasis(
         above = w + rho * w @ hessian
         w = w - eta * (above @ hessian + generator.standard_normal((paths, 2)) @ noise)
     covariance = basis.T @ (w.T @ w / paths) @ basis
-    expected = variance(values, t, rho=rho, eta=eta, batch=batch)
+    expected = diffusion_variance(values, t, rho=rho, eta=eta, batch=batch)
     scale = np.sqrt(np.outer(expected, expected))
     off = covariance[0, 1] / scale[0, 1]
     own = {**protocol, "rho": rho, "t": t, "power": 1}
     wide = tolerance * 1.5
     return [
-        row("eigenbasis", "covariance of the eigendirections, relative", off, "==", 0.0, tolerance=wide, **own),
+        check_row("eigenbasis", "covariance of the eigendirections, relative", off, "==", 0.0, tolerance=wide, **own),
         *(
-            row("eigenbasis", "simulated over closed-form variance", v, "==", 1.0, tolerance=wide, eigenvalue=e, **own)
+            check_row(
+                "eigenbasis", "simulated over closed-form variance", v, "==", 1.0, tolerance=wide, eigenvalue=e, **own
+            )
             for e, v in zip(values.tolist(), np.diag(covariance) / expected, strict=True)
         ),
     ]

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from robustscape.theory.kim2023._toys import Array
-from robustscape.theory.rows import row
+from robustscape.theory.rows import check_row
 
 
 def theorem_5_1(
@@ -47,12 +47,12 @@ def theorem_5_1(
             log_ratios = _log_ratios(w, s, prior, generator.standard_normal((draws, k)))
             error = 5 * float(log_ratios.std(ddof=1)) / draws**0.5
             rows.append(
-                row(
+                check_row(
                     "KL of Gaussians",
                     "Monte Carlo mean of log q - log p",
                     float(log_ratios.mean()),
                     "==",
-                    kl(w, s, prior),
+                    gaussian_kl(w, s, prior),
                     tolerance=error,
                     dimension=k,
                     sigma=s,
@@ -64,13 +64,13 @@ def theorem_5_1(
     return rows + _violations(hypotheses, samples, levels, datasets, generator, seed)
 
 
-def kl(mean: Array, sigma: float, prior: float) -> float:
+def gaussian_kl(mean: Array, sigma: float, prior: float) -> float:
     """KL(N(mean, sigma^2 I) || N(0, prior^2 I)) in nats."""
     k = len(mean)
     return float((k * sigma**2 + mean @ mean) / prior**2 - k + 2 * k * math.log(prior / sigma)) / 2
 
 
-def bound(loss: Any, divergence: Any, samples: int, level: float) -> Any:
+def pac_bayes_bound(loss: Any, divergence: Any, samples: int, level: float) -> Any:
     """Right side of eq 5.8."""
     return loss + np.sqrt((divergence + math.log(samples / level)) / (2 * (samples - 1)))
 
@@ -101,12 +101,12 @@ def _violations(
     own = {"hypotheses": hypotheses, "samples": samples, "datasets": datasets, "seed": seed}
     rows = []
     for level in levels:
-        right = bound(empirical, divergence, samples, level)
+        right = pac_bayes_bound(empirical, divergence, samples, level)
         share = float((population > right).mean())
         plain = float((population > empirical).mean())
         rows += [
-            row("PAC-Bayes", "share of data sets that violate the bound", share, "<=", level, level=level, **own),
-            row("PAC-Bayes", "share that violate it without the root", plain, ">", level, level=level, **own),
-            row("PAC-Bayes", "mean of the bound", float(right.mean()), "<=", 1.0, level=level, **own),
+            check_row("PAC-Bayes", "share of data sets that violate the bound", share, "<=", level, level=level, **own),
+            check_row("PAC-Bayes", "share that violate it without the root", plain, ">", level, level=level, **own),
+            check_row("PAC-Bayes", "mean of the bound", float(right.mean()), "<=", 1.0, level=level, **own),
         ]
     return rows

@@ -21,7 +21,7 @@ def sigmoid(z: Array) -> Array:
     return np.exp(-np.logaddexp(0.0, -z))
 
 
-def loss(theta: Array, eps: float) -> Array:
+def adversarial_loss(theta: Array, eps: float) -> Array:
     """g_eps."""
     return np.logaddexp(0.0, theta + eps * np.abs(theta))
 
@@ -31,13 +31,13 @@ def worst_input(theta: Array, eps: float) -> Array:
     return np.where(theta >= 0, 1.0 + eps, 1.0 - eps)
 
 
-def slope(theta: Array, eps: float) -> Array:
+def adversarial_slope(theta: Array, eps: float) -> Array:
     """g_eps', the right derivative at 0."""
     x = worst_input(theta, eps)
     return x * sigmoid(theta * x)
 
 
-def constants(eps: float) -> tuple[float, float, float]:
+def lipschitz_constants(eps: float) -> tuple[float, float, float]:
     """Lipschitz constants (L_theta, L_theta_theta, L_theta_x) of g over theta in R and x' in the budget.
 
     |dg/dtheta| = |x'| sigma <= 1 + eps; |d2g/dtheta2| = x'^2 sigma (1 - sigma) <= (1 + eps)^2 / 4; and

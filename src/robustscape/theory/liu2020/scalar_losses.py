@@ -12,7 +12,7 @@ from robustscape.theory.liu2020 import _scalar_toy as toy
 
 def scalar_losses(
     *,
-    radii: list[float] = [0.6, 1.2],  # noqa: B006  (read from the syntax tree as a schema; never changed)
+    eps_values: list[float] = [0.6, 1.2],  # noqa: B006  (read from the syntax tree as a schema; never changed)
     points: Annotated[int, Field(ge=3)] = 121,
     span: Annotated[float, Field(gt=0)] = 3.0,
 ) -> list[dict[str, Any]]:
@@ -23,24 +23,24 @@ def scalar_losses(
     rows are left out.
 
     Args:
-        radii: values of eps.
+        eps_values: values of eps.
         points: values of theta, odd so that 0 is one of them.
         span: theta runs from -span to span.
     """
     theta = np.linspace(-span, span, points + 1 - points % 2)
     rows: list[dict[str, Any]] = []
-    for eps in radii:
+    for eps in eps_values:
         for curve, radius in (("vanilla", 0.0), ("adversarial", eps)):
-            values = toy.loss(theta, radius).tolist()
+            values = toy.adversarial_loss(theta, radius).tolist()
             rows += [
                 {"eps": eps, "curve": curve, "theta": t, "metric": "loss", "value": v, "unit": "nats"}
                 for t, v in zip(theta.tolist(), values, strict=True)
             ]
-        rises = float(np.diff(toy.loss(theta, eps)).min())
-        found = {"left_derivative": _left(eps), "right_derivative": float(toy.slope(np.array(0.0), eps))}
+        rises = float(np.diff(toy.adversarial_loss(theta, eps)).min())
+        found = {"left_derivative": _left(eps), "right_derivative": float(toy.adversarial_slope(np.array(0.0), eps))}
         found["smallest_rise"] = rises
         if (at := _minimiser(eps)) is not None:
-            found |= {"minimiser": at, "minimum": float(toy.loss(np.array(at), eps))}
+            found |= {"minimiser": at, "minimum": float(toy.adversarial_loss(np.array(at), eps))}
         rows += [
             {"eps": eps, "curve": "adversarial", "theta": None, "metric": metric, "value": value, "unit": "1"}
             for metric, value in found.items()
@@ -50,15 +50,15 @@ def scalar_losses(
 
 def _left(eps: float) -> float:
     """The derivative just left of 0, where the worst input is 1 - eps."""
-    return float(toy.slope(np.array(-1e-300), eps))
+    return float(toy.adversarial_slope(np.array(-1e-300), eps))
 
 
 def _minimiser(eps: float, far: float = 1e3) -> float | None:
     """Where the slope changes its sign, by bisection on [-far, far]; None if it does not."""
     low, high = -far, far
-    if toy.slope(np.array(low), eps) > 0 or toy.slope(np.array(high), eps) < 0:
+    if toy.adversarial_slope(np.array(low), eps) > 0 or toy.adversarial_slope(np.array(high), eps) < 0:
         return None
     for _ in range(200):
         middle = 0.5 * (low + high)
-        low, high = (middle, high) if toy.slope(np.array(middle), eps) < 0 else (low, middle)
+        low, high = (middle, high) if toy.adversarial_slope(np.array(middle), eps) < 0 else (low, middle)
     return 0.5 * (low + high)

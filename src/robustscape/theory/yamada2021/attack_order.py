@@ -12,8 +12,8 @@ from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.threat import Norm, ThreatModel
 from robustscape.attacks.pgd import pgd
 from robustscape.attacks.random_noise import random_noise
-from robustscape.theory.logistic import classes, losses, random_problem, worst_losses
-from robustscape.theory.rows import row
+from robustscape.theory.logistic import class_labels, logistic_losses, random_problem, worst_losses
+from robustscape.theory.rows import check_row
 
 NORMS: tuple[Norm, ...] = ("L2", "Linf")
 
@@ -38,7 +38,7 @@ def attack_order(
         seed: of inputs, labels, weights and attacks; PGD's start and the random noise are independent draws.
     """
     x, y, w = random_problem(dimension, samples, seed)
-    labels = classes(y)
+    labels = class_labels(y)
 
     def model(points: Tensor) -> Tensor:
         return torch.stack([torch.zeros(len(points), dtype=points.dtype), points @ w], dim=1)
@@ -49,8 +49,8 @@ def attack_order(
         generator = SampleGenerator.seeded(seed, samples)
         attacked = pgd(model, x, labels, threat, generator.fork(0), steps=steps, rel_step_size=rel_step_size)
         exact = worst_losses(w, x, y, eps, norm)
-        climbed = losses(w, attacked, y)
-        drawn = losses(w, random_noise(model, x, labels, threat, generator.fork(1)), y)
+        climbed = logistic_losses(w, attacked, y)
+        drawn = logistic_losses(w, random_noise(model, x, labels, threat, generator.fork(1)), y)
         share = (climbed / exact).min().item()
         protocol: dict[str, Any] = {
             "norm": norm,
@@ -62,7 +62,7 @@ def attack_order(
             "seed": seed,
         }
         rows += [
-            row(
+            check_row(
                 "Y-14",
                 "smallest closed form - PGD loss",
                 (exact - climbed).min().item(),
@@ -71,7 +71,7 @@ def attack_order(
                 tolerance=1e-6,
                 **protocol,
             ),
-            row(
+            check_row(
                 "Y-14",
                 "smallest PGD - random loss",
                 (climbed - drawn).min().item(),
@@ -80,6 +80,6 @@ def attack_order(
                 tolerance=1e-6,
                 **protocol,
             ),
-            row("lemma 1", "smallest share of the closed form that PGD reaches", share, ">=", 0.999, **protocol),
+            check_row("lemma 1", "smallest share of the closed form that PGD reaches", share, ">=", 0.999, **protocol),
         ]
     return rows

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 
-from robustscape.theory.logistic import losses, random_problem, same, unit, worst_losses
-from robustscape.theory.rows import row
+from robustscape.theory.logistic import agreement_row, logistic_losses, random_problem, unit_vector, worst_losses
+from robustscape.theory.rows import check_row
 
 
 def lemma_1(
@@ -35,16 +35,16 @@ def lemma_1(
     x, _, w = random_problem(dimension, samples, seed)
     generator = torch.Generator().manual_seed(seed + 1)
     across = torch.randn(samples, dimension, generator=generator, dtype=torch.float64)
-    across -= (across @ unit(w))[:, None] * unit(w)
+    across -= (across @ unit_vector(w))[:, None] * unit_vector(w)
     across /= across.norm(dim=1, keepdim=True)
     angle = torch.linspace(torch.pi, 0, angles, dtype=torch.float64)
     cosine, sine = angle.cos(), angle.sin()
-    eta = eps * (-cosine[:, None, None] * unit(w) + sine[:, None, None] * across)  # (angles, N, d)
+    eta = eps * (-cosine[:, None, None] * unit_vector(w) + sine[:, None, None] * across)  # (angles, N, d)
 
     rows = []
     for label in (1.0, -1.0):
         y = torch.full((samples,), label, dtype=torch.float64)
-        curve = torch.stack([losses(w, x + noise, y) for noise in eta])  # (angles, N)
+        curve = torch.stack([logistic_losses(w, x + noise, y) for noise in eta])  # (angles, N)
         formula = F.softplus(-y * (x @ w) + label * w.norm() * eps * cosine[:, None])
         slope = label * curve.diff(dim=0) / cosine.diff()[:, None]
         worst = label * cosine[curve.argmax(0)]
@@ -58,9 +58,9 @@ def lemma_1(
             "seed": seed,
         }
         rows += [
-            same("eq 7", "largest |loss - formula|", curve, formula, tolerance=1e-12, **protocol),
-            row("lemma 1", "smallest slope of y loss along cos t", slope.min().item(), ">", 0.0, **protocol),
-            row(
+            agreement_row("eq 7", "largest |loss - formula|", curve, formula, tolerance=1e-12, **protocol),
+            check_row("lemma 1", "smallest slope of y loss along cos t", slope.min().item(), ">", 0.0, **protocol),
+            check_row(
                 "lemma 1",
                 "smallest y cos t of a worst case",
                 worst.min().item(),
@@ -69,6 +69,8 @@ def lemma_1(
                 tolerance=1e-12,
                 **protocol,
             ),
-            same("worst case", "largest |closed form - grid|", bound, curve.amax(0), tolerance=1e-12, **protocol),
+            agreement_row(
+                "worst case", "largest |closed form - grid|", bound, curve.amax(0), tolerance=1e-12, **protocol
+            ),
         ]
     return rows

@@ -12,8 +12,16 @@ from torch import Tensor
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.threat import ThreatModel
 from robustscape.landscape.logistic import fixed_hessian
-from robustscape.theory.logistic import classes, farthest, hessian, losses, random_problem, same, unit
-from robustscape.theory.rows import row
+from robustscape.theory.logistic import (
+    agreement_row,
+    class_labels,
+    largest_difference,
+    logistic_losses,
+    random_problem,
+    unit_vector,
+    weight_hessian,
+)
+from robustscape.theory.rows import check_row
 
 
 def theorem_2(
@@ -56,17 +64,19 @@ def _derivatives(dimension: int, samples: int, eps: float, seed: int, protocol: 
     """(a), on random data."""
     x, y, w = random_problem(dimension, samples, seed)
     points = x + _noise(x, eps, seed)
-    gradient = torch.func.grad(lambda v: losses(v, points, y).mean())(w)
+    gradient = torch.func.grad(lambda v: logistic_losses(v, points, y).mean())(w)
     g = 1 + torch.exp(-y * (points @ w))
     share = (y * (g - 1) / g)[:, None]
     corrected, printed = -(share * points).mean(0), (share * x).mean(0)
-    autodiff = hessian(lambda v: losses(v, points, y).mean(), w)
-    equation_14 = fixed_hessian(w, points, classes(y))
+    autodiff = weight_hessian(lambda v: logistic_losses(v, points, y).mean(), w)
+    equation_14 = fixed_hessian(w, points, class_labels(y))
     quantity = "largest |formula - autodiff|"
     return [
-        same("eq 13 corrected", quantity, corrected, gradient, tolerance=1e-12, **protocol),
-        row("eq 13 printed", quantity, farthest(printed, gradient), "!=", 0.0, tolerance=1e-6, **protocol),
-        same("eq 14", quantity, equation_14, autodiff, tolerance=1e-12, **protocol),
+        agreement_row("eq 13 corrected", quantity, corrected, gradient, tolerance=1e-12, **protocol),
+        check_row(
+            "eq 13 printed", quantity, largest_difference(printed, gradient), "!=", 0.0, tolerance=1e-6, **protocol
+        ),
+        agreement_row("eq 14", quantity, equation_14, autodiff, tolerance=1e-12, **protocol),
     ]
 
 
@@ -77,8 +87,8 @@ def _second_moment(dimension: int, eps: float, draws: int, seed: int, protocol: 
     expected = eps**2 / 3 * torch.eye(dimension, dtype=torch.float64)
     error, mean_error = 6 * eps**2 / 3 / draws**0.5, 6 * eps / (3 * draws) ** 0.5
     return [
-        same("noise", "largest |E eta|", eta.mean(0), 0.0, tolerance=mean_error, **protocol),
-        same("noise", "largest |E eta eta^T - eps^2/3 I|", moment, expected, tolerance=error, **protocol),
+        agreement_row("noise", "largest |E eta|", eta.mean(0), 0.0, tolerance=mean_error, **protocol),
+        agreement_row("noise", "largest |E eta eta^T - eps^2/3 I|", moment, expected, tolerance=error, **protocol),
     ]
 
 
@@ -89,13 +99,13 @@ def _vanishing(
     x, y, w = random_problem(dimension, samples, seed)
     noise = _noise(x, eps, seed)
     lacking = (eps - (y * ((x + noise) @ w)).min()).clamp_min(0) / w.norm()
-    points = x + noise + lacking * y[:, None] * unit(w)
+    points = x + noise + lacking * y[:, None] * unit_vector(w)
     margin = (y * (points @ w)).min().item()
-    tops = [torch.linalg.eigvalsh(fixed_hessian(scale * w, points, classes(y)))[-1].item() for scale in scales]
+    tops = [torch.linalg.eigvalsh(fixed_hessian(scale * w, points, class_labels(y)))[-1].item() for scale in scales]
     longest = points.norm(dim=1).max().item() ** 2
     bounds = [torch.tensor(-scale * margin).exp().item() * longest for scale in scales]
     rows = [
-        row(
+        check_row(
             "theorem 2",
             "largest eigenvalue at c w",
             top,
@@ -109,7 +119,7 @@ def _vanishing(
     ]
     falls = [before - after for before, after in pairwise(tops)]
     return rows + [
-        row("theorem 2", "fall of the largest eigenvalue with c", fall, ">", 0.0, **protocol) for fall in falls
+        check_row("theorem 2", "fall of the largest eigenvalue with c", fall, ">", 0.0, **protocol) for fall in falls
     ]
 
 
@@ -134,8 +144,8 @@ def _constant_margin(
         formula = factor * (x.T @ x / samples + variance * torch.eye(dimension, dtype=x.dtype))
         rise = torch.linalg.eigvalsh(noisy) - torch.linalg.eigvalsh(clean)
         rows += [
-            same(check, "largest |formula - autodiff|", formula, noisy, tolerance=1e-12, **protocol),
-            row(
+            agreement_row(check, "largest |formula - autodiff|", formula, noisy, tolerance=1e-12, **protocol),
+            check_row(
                 check,
                 "smallest rise of an eigenvalue",
                 rise.min().item(),
@@ -144,7 +154,7 @@ def _constant_margin(
                 tolerance=1e-12,
                 **protocol,
             ),
-            row(
+            check_row(
                 check,
                 "largest rise of an eigenvalue",
                 rise.max().item(),
@@ -160,7 +170,7 @@ def _constant_margin(
 def _hessian_of_the_rest(w: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """Hessian with respect to all weights but the last, whose coordinate is y."""
     points = torch.cat([x, y[:, None]], dim=1)
-    return hessian(lambda v: losses(v, points, y).mean(), w)[:-1, :-1]
+    return weight_hessian(lambda v: logistic_losses(v, points, y).mean(), w)[:-1, :-1]
 
 
 def _noise(x: Tensor, eps: float, seed: int) -> Tensor:

@@ -17,21 +17,21 @@ import numpy as np
 from robustscape.theory.kim2023._toys import Array
 
 
-def drift(eigenvalue: Any, rho: Any, power: int) -> Any:
+def drift_coefficient(eigenvalue: Any, rho: Any, power: int) -> Any:
     """a = lambda (1 + rho lambda)^power."""
     return eigenvalue * (1 + rho * eigenvalue) ** power
 
 
-def variance(eigenvalue: Any, t: Any, *, rho: Any = 0.0, power: int = 1, eta: float, batch: Any) -> Any:
+def diffusion_variance(eigenvalue: Any, t: Any, *, rho: Any = 0.0, power: int = 1, eta: float, batch: Any) -> Any:
     """sigma^2(t); 2 D t where the drift vanishes."""
     diffusion = eta * abs(eigenvalue) / (2 * batch)
-    a = np.asarray(drift(eigenvalue, rho, power), float)
+    a = np.asarray(drift_coefficient(eigenvalue, rho, power), float)
     exponent = -2 * a * t
     still = np.abs(a) < 1e-12
     return diffusion * np.where(still, 2 * t, -np.expm1(exponent) / np.where(still, 1.0, a))
 
 
-def displacement(
+def mean_squared_displacement(
     gamma: Any,
     eigenvalue: float,
     t: float,
@@ -46,31 +46,31 @@ def displacement(
 
     ``printed`` takes C2 = eta / t from the statement; its derivation gives t / eta, which is used otherwise.
     """
-    c1, c2, c3, c4 = constants(eigenvalue, t, rho=rho, eta=eta, power=power, printed=printed)
+    c1, c2, c3, c4 = displacement_constants(eigenvalue, t, rho=rho, eta=eta, power=power, printed=printed)
     u = 1 - gamma
-    return (c1 * inertia(u, c2) - c3 * np.expm1(-c4 / u) / u) / batch
+    return (c1 * inertial_term(u, c2) - c3 * np.expm1(-c4 / u) / u) / batch
 
 
-def constants(
+def displacement_constants(
     eigenvalue: float, t: float, *, rho: float, eta: float, power: int = 2, printed: bool = False
 ) -> tuple[float, float, float, float]:
     """C1 to C4 of theorem 4.5."""
-    a = drift(eigenvalue, rho, power)
+    a = drift_coefficient(eigenvalue, rho, power)
     return eta**2 * abs(eigenvalue) / 2, eta / t if printed else t / eta, eta * abs(eigenvalue) / (2 * a), 2 * a * t
 
 
-def inertia(u: Any, c2: float) -> Any:
+def inertial_term(u: Any, c2: float) -> Any:
     """h = (1 - exp(-C2 u))^2 / u^3 at u = 1 - gamma."""
     return np.expm1(-c2 * u) ** 2 / u**3
 
 
-def inertia_slope(u: Any, c2: float) -> Any:
+def inertial_term_slope(u: Any, c2: float) -> Any:
     """dh / dgamma = exp(-2 C2 u) (exp(C2 u) - 1) (3 (exp(C2 u) - 1) - 2 C2 u) / u^4, which is positive."""
     rise = np.expm1(c2 * u)
     return np.exp(-2 * c2 * u) * rise * (3 * rise - 2 * c2 * u) / u**4
 
 
-def simulate(
+def simulate_variances(
     eigenvalues: Array,
     a: Array,
     *,
@@ -97,7 +97,7 @@ def simulate(
     return np.array(found)
 
 
-def simulate_momentum(
+def simulate_momentum_displacement(
     eigenvalue: float,
     gammas: Array,
     *,
@@ -110,7 +110,7 @@ def simulate_momentum(
 ) -> Array:
     """Mean squared displacement (len(gammas),) of SAM with momentum: m <- gamma m + g, w <- w - eta m."""
     w, m = np.zeros((len(gammas), paths)), np.zeros((len(gammas), paths))
-    a, strength = drift(eigenvalue, rho, 1), (abs(eigenvalue) / batch) ** 0.5
+    a, strength = drift_coefficient(eigenvalue, rho, 1), (abs(eigenvalue) / batch) ** 0.5
     for _ in range(steps):
         m = gammas[:, None] * m + a * w + strength * generator.standard_normal(paths)
         w = w - eta * m
@@ -118,6 +118,6 @@ def simulate_momentum(
     return squares
 
 
-def sampling_error(draws: int) -> float:
+def variance_sampling_error(draws: int) -> float:
     """Five standard errors of a Gaussian variance estimated from ``draws`` draws, relative to it."""
     return float(5 * (2 / draws) ** 0.5)

@@ -17,53 +17,53 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 
-def problem(inputs: int, classes: int, draws: int, seed: int) -> tuple[Array, Array]:
+def random_linear_model(inputs: int, classes: int, draws: int, seed: int) -> tuple[Array, Array]:
     """x ~ N(0, I) and ``draws`` matrices W ~ N(0, I), from numpy's default generator."""
     generator = np.random.default_rng(seed)
     return generator.standard_normal(inputs), generator.standard_normal((draws, classes, inputs))
 
 
-def margins(weights: Array) -> Array:
+def class_differences(weights: Array) -> Array:
     """w_j - w_y for j != y: (n, K - 1, m)."""
     return weights[:, 1:] - weights[:, :1]
 
 
-def is_good(x: Array, weights: Array, eps: float) -> Mask:
+def is_good_direction(x: Array, weights: Array, eps: float) -> Mask:
     """W in V_eps, by the dual norm: (w_i - w_y).x + eps ||w_i - w_y||_1 <= 0 for all i; (n,)."""
-    difference = margins(weights)
+    difference = class_differences(weights)
     return np.all(difference @ x + eps * np.abs(difference).sum(-1) <= 0, axis=1)
 
 
-def is_bad(x: Array, weights: Array, eps: float, *, half_line: bool = False) -> Mask:
+def is_bad_direction(x: Array, weights: Array, eps: float, *, half_line: bool = False) -> Mask:
     """W in T_eps, from the one-sided derivatives of c -> g_eps(x, cW) at 0; (n,).
 
     With v = sum_{j != y} (w_j - w_y): |v.x| <= eps ||v||_1, or, where only c >= 0 is allowed, v.x + eps ||v||_1 >= 0.
     """
-    v = margins(weights).sum(1)
+    v = class_differences(weights).sum(1)
     slope, room = v @ x, eps * np.abs(v).sum(-1)
     return slope + room >= 0 if half_line else np.abs(slope) <= room
 
 
-def corners(x: Array, eps: float) -> Array:
+def box_corners(x: Array, eps: float) -> Array:
     """The 2^m corners of the box around x, (2^m, m)."""
     bits = (np.arange(2 ** len(x))[:, None] >> np.arange(len(x))) & 1
     return x + eps * (2.0 * bits - 1.0)
 
 
-def losses(points: Array, weights: Array) -> Array:
+def linear_model_losses(points: Array, weights: Array) -> Array:
     """g at each point for each W: (n, points)."""
-    scores = margins(weights) @ points.T
+    scores = class_differences(weights) @ points.T
     return np.logaddexp.reduce(np.concatenate([np.zeros_like(scores[:, :1]), scores], axis=1), axis=1)
 
 
-def worst_losses(x: Array, weights: Array, eps: float) -> Array:
+def worst_corner_losses(x: Array, weights: Array, eps: float) -> Array:
     """g_eps, exactly: the largest of the corners; (n,)."""
-    return losses(corners(x, eps), weights).max(1)
+    return linear_model_losses(box_corners(x, eps), weights).max(1)
 
 
 def bad_by_search(x: Array, weights: Array, eps: float, steps: Array, *, half_line: bool = False) -> Mask:
     """W in T_eps by comparing g_eps at c = 0 with g_eps at c = +-steps; (n,)."""
     origin = np.log(weights.shape[1])  # at W = 0 every class is as likely as the next
     signs = (1.0,) if half_line else (1.0, -1.0)
-    found = [worst_losses(x, sign * step * weights, eps) for step in steps for sign in signs]
+    found = [worst_corner_losses(x, sign * step * weights, eps) for step in steps for sign in signs]
     return np.min(found, axis=0) >= origin - 1e-12

@@ -22,7 +22,7 @@ Layer = Literal[
 ]
 
 
-def drawn(
+def drawn_rows(
     view: str,
     layer: Layer,
     x: Any,
@@ -56,18 +56,20 @@ def drawn(
     ]
 
 
-def outcome(view: str, metric: str, value: float, *, method: str | None = None, unit: str = "1", **more: Any) -> Rows:
+def outcome_row(
+    view: str, metric: str, value: float, *, method: str | None = None, unit: str = "1", **more: Any
+) -> Rows:
     """A number that is not drawn, in full precision."""
     return [{"view": view, "method": method, "metric": metric, "value": float(value), "unit": unit, **more}]
 
 
-def surface(view: str, function: Any, x: Array, y: Array, **more: Any) -> Rows:
+def surface_rows(view: str, function: Any, x: Array, y: Array, **more: Any) -> Rows:
     """A function over the grid ``x`` by ``y``."""
     across, up = np.meshgrid(x, y)
-    return drawn(view, "surface", across, up, function(across, up), **more)
+    return drawn_rows(view, "surface", across, up, function(across, up), **more)
 
 
-def numbered(rows: Rows) -> Rows:
+def number_points(rows: Rows) -> Rows:
     """``rows`` with ``point`` counted within each view; rows that are not drawn get none."""
     counts: dict[str, int] = {}
     for row in rows:
@@ -77,6 +79,6 @@ def numbered(rows: Rows) -> Rows:
     return rows
 
 
-def thinned(length: int, most: int) -> NDArray[np.int64]:
+def evenly_spaced_indices(length: int, most: int) -> NDArray[np.int64]:
     """Indices of at most ``most`` of ``length`` entries, evenly spread, both ends among them."""
     return np.unique(np.linspace(0, length - 1, min(length, most)).round().astype(int))

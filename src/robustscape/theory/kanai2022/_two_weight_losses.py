@@ -49,7 +49,9 @@ def dual_norm(first: Array, second: Array, attack: Attack) -> Array:
     return np.hypot(first, second) if attack == "L2" else np.abs(first) + np.abs(second)
 
 
-def reach(first: Array, second: Array, x: tuple[float, float], attack: Attack, eps: float) -> tuple[Array, Array]:
+def reachable_scores(
+    first: Array, second: Array, x: tuple[float, float], attack: Attack, eps: float
+) -> tuple[Array, Array]:
     """Least and greatest z the attack can make of the input x."""
     z = first * x[0] + second * x[1]
     room = eps * dual_norm(first, second, attack)
@@ -63,7 +65,7 @@ def worst_loss(model: Model, data: Data, attack: Attack, eps: float) -> Loss:
     def loss(first: Array, second: Array) -> Array:
         total = np.zeros(np.broadcast_shapes(first.shape, second.shape))
         for x, y in zip(inputs, labels, strict=True):
-            low, high = reach(first, second, x, attack, eps)
+            low, high = reachable_scores(first, second, x, attack, eps)
             if model == "linear":
                 worst = low if y > 0 else high
             elif y > 0:
