@@ -291,7 +291,7 @@ def test_a_lone_column_lies_on_its_side_and_epochs_are_whole() -> None:
 def test_narrow_logarithmic_axes_have_plain_numbers() -> None:
     figure, grid = style.panels(1, 1)
     grid[0, 0].plot([1, 2], [0.4, 4.5])
-    _parts.log_y(grid[0, 0])
+    _parts.set_log_y(grid[0, 0])
     figure.draw_without_rendering()
     said = [label.get_text() for label in grid[0, 0].get_yticklabels()]
     assert {"0.5", "1", "2"} <= set(said)

@@ -126,7 +126,7 @@ def results(made_once: tuple[dict[str, Study], Path], tmp_path: Path) -> tuple[d
 
 def written(results: tuple[dict[str, Study], Path], **options) -> str:
     studies, root = results
-    path = page.write(studies, root, "small", **options)
+    path = page.write_page(studies, root, "small", **options)
     assert path == root / "report" / "index.html"
     return path.read_text()
 
@@ -215,13 +215,13 @@ def test_the_same_results_give_the_same_page(results) -> None:
 
 
 def test_it_works_with_no_items_and_with_none_made(tmp_path: Path) -> None:
-    empty = Outline(page.html({}, tmp_path, "smoke", command="make"))
+    empty = Outline(page.page_html({}, tmp_path, "smoke", command="make"))
     assert (
         "0 / 0 items made" in empty.words
         and "no claim was tested" in empty.words
         and "no study has an item" in empty.words
     )
-    none = Outline(page.html({"w": make_study("w", table_1=table_item())}, tmp_path, "smoke", command="make"))
+    none = Outline(page.page_html({"w": make_study("w", table_1=table_item())}, tmp_path, "smoke", command="make"))
     assert "0 / 1 items made" in none.words and len(none.all("article", **{"class": "missing"})) == 1
 
 
