@@ -1,4 +1,4 @@
-"""kanai2022, section 3.1: the worst inputs of a linear classifier in closed form, against PGD."""
+"""kanai2022, section 3.1: the worst inputs of a linear classifier in closed form, compared with PGD."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def closed_form(
     steps: Annotated[int, Field(ge=1)] = 100,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """log(1 + exp(-y w.x + eps ||w||_q)) with q = 2 (L2) and 1 (Linf): the loss at the closed form, and what PGD finds.
+    """Compare log(1 + exp(-y w.x + eps ||w||_q)), q = 2 (L2) or 1 (Linf), with the loss at the worst input and at PGD's.
 
     Args:
         dimensions: numbers of weights.
-        samples: random inputs.
-        eps: radius.
-        steps: of PGD, each a tenth of eps.
-        seed: of inputs, labels, weights and PGD's starts.
+        samples: number of random inputs.
+        eps: perturbation budget.
+        steps: number of PGD steps, each of size eps / 10.
+        seed: seed of the inputs, labels, weights and PGD's starts.
     """
     rows = []
     for dimension in dimensions:

@@ -1,4 +1,4 @@
-"""kanai2022, lemma 1 and proposition 1: the loss under attack is as smooth as its worst input is Lipschitz."""
+"""kanai2022, lemma 1 and proposition 1: the adversarial loss is smooth if its worst input is Lipschitz in the weights."""
 
 from __future__ import annotations
 
@@ -24,16 +24,17 @@ def lemma_1(
     eps: Annotated[float, Field(gt=0)] = 0.3,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """||dgrad l_eps|| <= C_tt ||dtheta|| + C_tx ||dx'||, pair by pair, however x' moves; so a C_x-Lipschitz x' is enough.
+    """Check ||dgrad l_eps|| <= C_tt ||dtheta|| + C_tx ||dx'|| on pairs of weights, however x' moves.
 
-    Liu et al. (2020), who hold nothing of x', have 2 C_tx times the radius of the ball instead of C_tx ||dx'||: the same
-    bound at its worst. Danskin's theorem, the gradient of l_eps being that at x' held fixed, is checked too.
+    So the loss is smooth wherever x' is Lipschitz. Liu et al. (2020), who assume nothing about x', have 2 C_tx times the
+    Euclidean radius of the ball instead of C_tx ||dx'||, its largest value. Danskin's theorem, that the gradient of l_eps is the
+    one with x' held fixed, is checked too.
 
     Args:
         dimension: number of weights.
-        draws: random pairs of weights.
-        eps: radius.
-        seed: of the input and the weights.
+        draws: number of random pairs of weights.
+        eps: perturbation budget.
+        seed: seed of the input and the weights.
     """
     x, y, w = random_problem(dimension, 1, seed)
     one, two = random_weight_pairs(draws, dimension, seed)

@@ -1,4 +1,4 @@
-"""kanai2022, lemma 2 and theorem 1: under L2 attacks worst input and loss are smooth in the weights away from 0."""
+"""kanai2022, lemma 2 and theorem 1: under L2 attacks, worst input and loss are smooth in the weights away from 0."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ def lemma_2(
     least_norm: Annotated[float, Field(gt=0)] = 0.5,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """||x'(t1) - x'(t2)|| <= eps/theta_min ||t1 - t2||, the Jacobian of x', and the smoothness constant of theorem 1.
+    """Check ||x'(t1) - x'(t2)|| <= eps/theta_min ||t1 - t2||, the Jacobian of x', and the constant of theorem 1.
 
-    dx'/dtheta = -(y eps/||theta||) (I - theta theta^T/||theta||^2) has the singular value eps/||theta|| d - 1 times, and 0
-    along theta. Theorem 1 bounds the gradient's Lipschitz constant by C_tt + eps C_tx/theta_min.
+    dx'/dtheta = -(y eps/||theta||) (I - theta theta^T/||theta||^2) has the singular value eps/||theta|| with multiplicity
+    d - 1, and 0 along theta. Theorem 1 bounds the Lipschitz constant of the gradient by C_tt + eps C_tx/theta_min.
 
     Args:
         dimension: number of weights.
-        draws: random pairs of weights.
-        eps: radius.
-        least_norm: theta_min.
-        seed: of the input and the weights.
+        draws: number of random pairs of weights.
+        eps: perturbation budget.
+        least_norm: theta_min, the least norm of the weights.
+        seed: seed of the input and the weights.
     """
     x, y, w = random_problem(dimension, 1, seed)
     protocol = {"dimension": dimension, "draws": draws, "eps": eps, "least_norm": least_norm, "seed": seed}

@@ -1,4 +1,4 @@
-"""kanai2022, lemma 4: a worst input inside the ball is smooth in the weights, less so where the loss is flat."""
+"""kanai2022, lemma 4: a worst input inside the ball is smooth in the weights, less so where the loss is flat in x."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def lemma_4(
     draws: Annotated[int, Field(ge=10)] = 1000,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """dx'/dtheta = -(grad_x^2 l)^-1 grad_theta grad_x l on l = -x.A x/2 + x.B theta, whose worst input is A^-1 B theta.
+    """Check dx'/dtheta = -(grad_x^2 l)^-1 grad_theta grad_x l on l = -x.A x/2 + x.B theta, whose worst input is A^-1 B theta.
 
-    With c the least |eigenvalue| of A: ||dx'/dtheta|| <= ||B||/c, and the loss at x' is (C_tt + C_tx^2/c)-smooth with C_tt = 0
-    and C_tx = ||B||. Both constants grow as c falls: flat in x, rough in theta.
+    With c the least eigenvalue of A, ||dx'/dtheta|| <= ||B||/c, and the loss at x' is (C_tt + C_tx^2/c)-smooth with C_tt = 0
+    and C_tx = ||B||. Both constants grow as c falls: the flatter the loss is in x, the less smooth it is in theta.
 
     Args:
         inputs: dimension of x.
         weights: dimension of theta.
         curvatures: least eigenvalues c of A, descending; the others lie between c and 2.
-        draws: random pairs of weights.
-        seed: of A, B and the weights.
+        draws: number of random pairs of weights.
+        seed: seed of A, B and the weights.
     """
     rows, norms = [], []
     for c in curvatures:
@@ -87,14 +87,14 @@ def lemma_4(
 
 
 def implicit_jacobian(loss: Any, x: Tensor, theta: Tensor) -> Tensor:
-    """-(grad_x^2 l)^-1 grad_theta grad_x l at (x, theta), by automatic differentiation, (inputs, weights)."""
+    """Return -(grad_x^2 l)^-1 grad_theta grad_x l at (x, theta), by automatic differentiation, (inputs, weights)."""
     curvature = torch.func.hessian(loss, argnums=0)(x, theta)
     mixed = torch.func.jacrev(torch.func.grad(loss, argnums=0), argnums=1)(x, theta)
     return -torch.linalg.solve(curvature, mixed)
 
 
 def maximise_by_ascent(loss: Any, theta: Tensor, inputs: int, rounds: int) -> Tensor:
-    """The maximiser over x by gradient ascent from 0; the error shrinks by 1 - 0.4 c in a round."""
+    """Return the maximiser over x, (inputs,), by gradient ascent from 0; a step shrinks the error by 1 - 0.4 c or more."""
     x = torch.zeros(inputs, dtype=theta.dtype)
     slope = torch.func.grad(loss)
     for _ in range(rounds):

@@ -10,11 +10,11 @@ from scipy.optimize import brentq
 
 from robustscape.theory.kanai2022._local_entropy import Array
 
-#: What the drawing shows; the work's values are lost. One weight of theta changes its sign in the second panel.
+#: Input and pairs of weights drawn; the work's values are lost. In ``ACROSS`` one weight changes its sign.
 CENTRE = np.array([0.0, 0.0])
 NEAR = np.array([1.0, 0.35]), np.array([1.0, 0.8])
 ACROSS = np.array([1.0, 0.25]), np.array([1.0, -0.25])
-#: Panels (b) and (c): l = -(x' - m).A (x' - m)/2, whose peak m moves with theta, first inside the ball, then beyond it.
+#: Panels (b) and (c): l = -(x' - m).A (x' - m)/2, whose peak m moves with theta, in (b) inside the ball, in (c) outside.
 CURVATURE = np.array([[1.0, 0.35], [0.35, 0.6]])
 INSIDE = np.array([0.10, 0.02]), np.array([0.03, 0.13])
 BEYOND = np.array([0.52, 0.12]), np.array([0.30, 0.48])
@@ -23,15 +23,15 @@ BEYOND = np.array([0.52, 0.12]), np.array([0.30, 0.48])
 def movement(
     *, eps: Annotated[float, Field(gt=0)] = 0.3, points: Annotated[int, Field(ge=3)] = 121
 ) -> list[dict[str, Any]]:
-    """Paths in the plane of inputs, and the distances between the worst inputs of two weights.
+    """Return paths in the plane of inputs, and the distances between the worst inputs of two weights.
 
-    Rows x_1 and x_2, the ``place``-th point of a ``shape`` of a ``panel``: (a) a linear model under L2 and under Linf attack;
-    (b) a peak of the loss inside the ball; (c) one beyond it, where the worst input lies on the sphere. Rows adversarial_
-    example_distance, weight_distance and their ratio for the pairs of (a), beside eps/theta_min, lemma 2's bound.
+    Rows x_1 and x_2 are the ``place``-th point of a ``shape`` in a ``panel``: (a) a linear model under L2 and Linf attacks; (b) a
+    peak of the loss inside the ball; (c) a peak outside, with the worst input on the sphere. For the pairs of (a) there are rows
+    adversarial_example_distance, weight_distance, their ratio, bound (eps/theta_min, lemma 2) and jump (2 eps, lemma 3).
 
     Args:
-        eps: radius.
-        points: of a curve.
+        eps: perturbation budget.
+        points: number of points of a curve.
     """
     turn = np.linspace(0, 2 * np.pi, points)
     circle = CENTRE + eps * np.stack([np.cos(turn), np.sin(turn)], axis=1)
@@ -64,12 +64,12 @@ def movement(
 
 
 def worst_input(theta: Array, eps: float, norm: str) -> Array:
-    """x' = x - y eps theta/||theta|| (L2), x - y eps sign(theta) (Linf), for y = -1, so that it moves along theta."""
+    """Return x' = x - y eps theta/||theta|| (L2) or x - y eps sign(theta) (Linf), (2,); y = -1, so it moves along theta."""
     return np.asarray(CENTRE + eps * (theta / np.linalg.norm(theta) if norm == "L2" else np.sign(theta)))
 
 
 def highest_point_of_ball(peak: Array, eps: float) -> Array:
-    """The point of the ball where -(x - m).A (x - m)/2 is greatest: m, or on the sphere (A + lambda I) x = A m."""
+    """Return the point of the L2 ball where -(x - m).A (x - m)/2 is greatest: m, or on the sphere (A + lambda I) x = A m."""
     if np.linalg.norm(peak) <= eps:
         return peak
 
@@ -81,7 +81,7 @@ def highest_point_of_ball(peak: Array, eps: float) -> Array:
 
 
 def _ellipse(turn: Array) -> Array:
-    """{v : v.A v = 1}."""
+    """Return points of {v : v.A v = 1} at the angles ``turn``, (n, 2)."""
     return np.asarray(np.linalg.solve(np.linalg.cholesky(CURVATURE).T, np.stack([np.cos(turn), np.sin(turn)])).T)
 
 

@@ -1,4 +1,4 @@
-"""kanai2022, sections 3.1 and 4: the loss under attack has kinks, more of them under Linf; Entropy-SGD takes them away."""
+"""kanai2022, sections 3.1 and 4: the adversarial loss has kinks, more of them under Linf; Entropy-SGD removes them."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def smoothing(
     steps: tuple[Annotated[float, Field(gt=0)], ...] = (0.025, 0.0125, 0.00625),
     span: Annotated[float, Field(gt=0)] = 3.0,
 ) -> list[dict[str, Any]]:
-    """Largest second differences of the loss of figure 2 on ever finer grids, with and without a node at 0.
+    """Check the largest second differences of the loss of figure 2 on finer and finer grids, with and without a node at 0.
 
-    Where the gradient is Lipschitz they settle; where it jumps they double as the step halves. The share of nodes with a second
-    difference above 2 tends to a patch around 0 under L2, and halves with the step under Linf (the axes).
+    They converge where the gradient is Lipschitz and double as the step halves where it jumps. The share of nodes with a second
+    difference above 2 converges to that of a patch around 0 under L2, and halves with the step under Linf (along the axes).
 
     Args:
-        eps: radius.
-        gammas: of Entropy-SGD.
-        steps: grid steps, each half of the one before.
+        eps: perturbation budget.
+        gammas: values of gamma of Entropy-SGD.
+        steps: grid steps, each half the one before.
         span: the window is [-span, span]^2.
     """
     rows = []
@@ -62,15 +62,17 @@ def smoothing(
         for gamma in gammas:
             apart = coarse["Linf", gamma] / coarse["L2", gamma] - 1
             rows.append(check_row("alike", "Linf over L2, less 1", abs(apart), "<=", 0.25, gamma=gamma, **protocol))
-    return rows + _shares(eps, steps, span)
+    return rows + _bent_share_rows(eps, steps, span)
 
 
-def _shares(eps: float, steps: tuple[float, ...], span: float) -> list[dict[str, Any]]:
+def _bent_share_rows(eps: float, steps: tuple[float, ...], span: float) -> list[dict[str, Any]]:
     rows = []
     for attack in ("L2", "Linf"):
         loss = worst_loss("linear", "datum", attack, eps)
         shares = [
-            _share(loss(side[:, None], side[None, :]), step) for step in steps for side in [weight_grid(span, step)]
+            _share_of_bent_nodes(loss(side[:, None], side[None, :]), step)
+            for step in steps
+            for side in [weight_grid(span, step)]
         ]
         for before, after in pairwise(shares):
             protocol: dict[str, Any] = {"attack": attack, "eps": eps}
@@ -89,7 +91,8 @@ def _shares(eps: float, steps: tuple[float, ...], span: float) -> list[dict[str,
     return rows
 
 
-def _share(values: Array, step: float, bent: float = 2.0) -> float:
+def _share_of_bent_nodes(values: Array, step: float, bent: float = 2.0) -> float:
+    """Return the share of inner nodes where a second difference along either axis exceeds ``bent``."""
     one = np.abs(np.diff(values, 2, axis=0))[:, 1:-1] > bent * step**2
     two = np.abs(np.diff(values, 2, axis=1))[1:-1] > bent * step**2
     return float((one | two).mean())

@@ -1,4 +1,4 @@
-"""kanai2022, figure 2 (d) to (f): PGD on the swish model against the exact worst case, and where that is interior."""
+"""kanai2022, figure 2 (d) to (f): PGD on the swish model against the exact worst case, and interior worst cases."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def swish_attack(
     span: Annotated[float, Field(gt=0)] = 3.0,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """The loss is log(1 + exp(-s(z))) at the reachable z nearest to z* = -1.278, where s is least, -0.278.
+    """Check that the loss is log(1 + exp(-s(z))) at the reachable z nearest to z* = -1.278, where s has its minimum -0.278.
 
-    Where z* is reachable the optimum lies inside the ball (lemma 4): there the loss is log(1 + exp(0.278)) and its gradient 0,
-    under Linf attacks too, which have kinks elsewhere.
+    Where z* is reachable the optimum lies inside the ball (lemma 4): the loss is log(1 + exp(0.278)) and its gradient 0, under
+    Linf attacks too, which have kinks elsewhere.
 
     Args:
-        eps: radius.
-        points: nodes of a side of the window of weights.
+        eps: perturbation budget.
+        points: number of weights per side of the window.
         span: the window is [-span, span]^2.
-        seed: of PGD's starts.
+        seed: seed of PGD's starts.
     """
     z = swish_minimiser()
     least = float(swish(np.array(z)))

@@ -1,4 +1,4 @@
-"""kim2023, figures 5.1 and 5.6: one ascent step, a chain of ascent steps, and the points multi-ascent SAM learns from."""
+"""kim2023, figures 5.1 and 5.6: one ascent step, a chain of ascent steps, and the gradients that multi-ascent SAM uses."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ def ascent_chain(
     shown: Annotated[int, Field(ge=2)] = 5,
     points: Annotated[int, Field(ge=3)] = 45,
 ) -> list[dict[str, Any]]:
-    """Chains w^n = w^{n-1} + (rho / N) grad l / ||grad l|| (eq 5.5) on a toy loss whose gradient turns.
+    """Return chains w^n = w^{n-1} + (rho / N) grad l / ||grad l|| (eq 5.5) on a toy loss whose gradient turns.
 
-    The loss is a valley with a hill beside it: the steepest way up starts along the valley's side and turns to the hill. A
-    chain ends inside the circle of radius rho (on it only if all its gradients are parallel), so v_N is normalised before
-    losses at one distance are compared.
+    The loss is a valley with a hill beside it: the direction of steepest ascent first climbs the side of the valley, then turns
+    towards the hill. A chain ends inside the circle of radius rho (on it only if all its gradients are parallel), so the
+    direction v_N is normalised before losses at the same distance are compared.
 
     Args:
-        radius: rho, large, to be seen.
+        radius: rho, large, so that it can be seen.
         start: the weights w.
         ascents: chain lengths N whose losses are compared.
-        shown: N of the chain drawn in figure 5.1.
-        points: of a side of the grid.
+        shown: length N of the chain drawn in figure 5.1.
+        points: number of grid points per side.
     """
     rows = []
     for number in ascents:
@@ -60,12 +60,12 @@ def ascent_chain(
 
 
 def toy_loss(x: Any, y: Any) -> Any:
-    """x^2 / 20 + 3 y^2 / 5 + 2 exp(-2 (x - 7/5)^2 - 2 (y - 3/5)^2)."""
+    """Return x^2 / 20 + 3 y^2 / 5 + 2 exp(-2 (x - 7/5)^2 - 2 (y - 3/5)^2), elementwise."""
     return 0.05 * x**2 + 0.6 * y**2 + _hill(x, y)
 
 
 def toy_gradient(x: Any, y: Any) -> tuple[Any, Any]:
-    """Both partial derivatives."""
+    """Return both partial derivatives, elementwise."""
     hill = _hill(x, y)
     return 0.1 * x - 4 * (x - 1.4) * hill, 1.2 * y - 4 * (y - 0.6) * hill
 
@@ -75,7 +75,7 @@ def _hill(x: Any, y: Any) -> Any:
 
 
 def ascent_points(start: Point, radius: float, ascents: int) -> Array:
-    """Eq 5.5: the points w^0 .. w^N, (N + 1, 2)."""
+    """Return the points w^0 to w^N of eq 5.5, (N + 1, 2)."""
     points = [start]
     for _ in range(ascents):
         points.append(perturbed_point(toy_gradient, points[-1], radius / ascents, "normalised"))
@@ -83,7 +83,7 @@ def ascent_points(start: Point, radius: float, ascents: int) -> Array:
 
 
 def _one_and_many(start: Point, radius: float, shown: int, points: int) -> Rows:
-    """Figure 5.1, from above."""
+    """Return the rows of figure 5.1, seen from above."""
     view = "steps"
     rows = surface_rows(view, toy_loss, np.linspace(*WINDOW[0], points), np.linspace(*WINDOW[1], points))
     one, many = ascent_points(start, radius, 1), ascent_points(start, radius, shown)
@@ -106,7 +106,7 @@ def _one_and_many(start: Point, radius: float, shown: int, points: int) -> Rows:
 
 
 def _multi_ascent(start: Point, radius: float, points: int) -> Rows:
-    """Figure 5.6: the chain of two on the surface, its gradients, and which of them SAM-2 and multi-ascent SAM use."""
+    """Return the rows of figure 5.6: the chain of two on the surface, and the gradients that both methods use."""
     view = "multi"
     path = ascent_points(start, radius, 2)
     x, y = np.linspace(*WINDOW[0], points), np.linspace(*WINDOW[1], points)

@@ -34,7 +34,7 @@ from robustscape.theory.kim2023._toys import (
 
 #: Within this distance of the saddle SAM counts as trapped.
 NEAR = 0.05
-#: Length of the end of the run that claims about oscillation look at.
+#: Number of steps at the end of a path on which claims about oscillation are tested.
 END = 1000
 WINDOW = ((-3.4, 3.8), (-1.2, 2.0))
 
@@ -48,20 +48,19 @@ def beale_paths(
     steps: Annotated[int, Field(ge=2000)] = 20_000,
     points: Annotated[int, Field(ge=3)] = 81,
 ) -> list[dict[str, Any]]:
-    """Paths of GD and of SAM under both radius rules, SAM's perturbed weights once it is trapped, and gradient cosines.
+    """Return paths of GD and of SAM under both radius rules, SAM's perturbed weights once it is trapped, and gradient cosines.
 
-    The work gives eta = 1e-4 only. The other values are ours: the start lies in the basin of the minimum, the normalised
-    radius is one that traps from there (0.3 and more do, 0.2 does not), and the constant radius is above 1/27.75, which
-    theorem 4.2 asks for. With the constant radius the cosine settles at -1; that it oscillates, as figure 4.4 shows, is
-    the normalised rule's doing.
+    The work gives eta = 1e-4 only. The other values are ours: the start lies in the basin of the minimum, SAM is trapped from
+    there with a normalised radius of 0.3 and more (not of 0.2), and the constant radius is above 1/27.75, as theorem 4.2
+    requires. With the constant radius the cosine converges to -1; it oscillates, as in figure 4.4, under the normalised rule.
 
     Args:
         eta: learning rate.
-        radius: of the normalised rule.
-        constant_radius: of the constant rule.
+        radius: rho of the normalised rule.
+        constant_radius: rho of the constant rule.
         start: initial weights.
-        steps: updates.
-        points: of a side of the contour's grid.
+        steps: number of updates.
+        points: number of grid points per side of the contour plot.
     """
     gd = sam_path(beale_gradient, start, eta=eta, steps=steps)
     rules: tuple[tuple[Rule, float], ...] = (("normalised", radius), ("constant", constant_radius))
@@ -81,7 +80,7 @@ def _panel(rule: Rule, rho: float) -> str:
 def _trajectories(
     gd: Path, paths: dict[Rule, Path], rules: tuple[tuple[Rule, float], ...], points: int, protocol: Protocol
 ) -> Rows:
-    """Figure 4.1: the function, the paths, where they begin and end."""
+    """Return the rows of figure 4.1: the function, the paths, and their ends."""
     view = "trajectory"
     rows = surface_rows(view, beale, np.linspace(*WINDOW[0], points), np.linspace(*WINDOW[1], points))
     rows += _finish(view, "GD", gd, protocol)
@@ -98,7 +97,7 @@ def _trajectories(
 
 
 def _path(view: str, path: Path, **more: Any) -> Rows:
-    """A path, thinned by length rather than by time: it ends with thousands of steps on the spot."""
+    """Return the rows of a path, thinned by length rather than by time, since its last thousands of steps hardly move."""
     travelled = np.concatenate([[0.0], np.hypot(*np.diff(path.weights, axis=0).T).cumsum()])
     chosen = np.unique(np.searchsorted(travelled, np.linspace(0, travelled[-1], 300)))
     x, y = path.weights[chosen.clip(max=len(travelled) - 1)].T
@@ -120,7 +119,7 @@ def _from(points: Array, place: tuple[float, float]) -> Array:
 
 
 def _trapped(path: Path, rule: Rule, rho: float, protocol: Protocol) -> Rows:
-    """Figure 4.3: w and w^p from the first step within ``NEAR`` of the saddle, the basins' boundary and the manifolds."""
+    """Return the rows of figure 4.3: w and w^p from the first step within ``NEAR`` of the saddle on, and both manifolds."""
     view, panel, method = "trapped", _panel(rule, rho), f"SAM, {rule}"
     own = {**protocol, "rule": rule, "rho": rho}
     near = _from(path.weights, BEALE_SADDLE) < NEAR
@@ -145,7 +144,7 @@ def _trapped(path: Path, rule: Rule, rho: float, protocol: Protocol) -> Rows:
 
 
 def _manifold(view: str, panel: str, name: str, reach: float) -> Rows:
-    """Where the flow into the saddle comes from (the boundary of the basins), or where the flow out of it goes."""
+    """Return the rows of the stable manifold of the saddle, which is the boundary of the basins, or of the unstable one."""
     backward, along = (True, 1.0) if name == "basin boundary" else (False, -1.0)
     rows = []
     for side in (1.0, -1.0):
@@ -157,7 +156,7 @@ def _manifold(view: str, panel: str, name: str, reach: float) -> Rows:
 
 
 def _cosines(path: Path, rule: Rule, rho: float, protocol: Protocol) -> Rows:
-    """Figure 4.4: the whole run as the range within windows, and its last steps one by one."""
+    """Return the rows of figure 4.4: the whole path as the range within windows, and its last steps one by one."""
     view, method, metric = "cosine", f"SAM, {rule}", "gradient_cosine"
     own = {**protocol, "rule": rule, "rho": rho}
     cosine = row_cosines(gradients_at(beale_gradient, path.weights), gradients_at(beale_gradient, path.perturbed))

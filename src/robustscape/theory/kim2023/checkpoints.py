@@ -1,4 +1,4 @@
-"""kim2023 chapter 2: equation 2.6, the nonlinearity, the distortion and the invariants of algorithm 1, on random models."""
+"""kim2023, chapter 2: equation 2.6, the nonlinearity, the distortion and the invariants of algorithm 1, on random models."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ def checkpoints(
     checkpoints: list[Annotated[int, Field(ge=1)]] = [1, 2, 3, 4],  # noqa: B006  (read from the syntax tree as a schema)
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """What must hold of any model; the general ones are tested on a net with many boundaries within eps.
+    """Check statements that hold for all models, on random linear classifiers and on a net with many boundaries within eps.
 
-    Equation 2.6: a linear loss rises by eps ||grad||_1 along the single step, so gamma is 0; gamma is at least 0 for a linear
-    classifier; a linear classifier of two classes has no distortion; more points find no less distortion. Algorithm 1: k* is a
-    multiple of 1/c, the point is in the ball, and k* = 1 exactly where start and all inner checkpoints are right.
+    Equation 2.6: a linear loss rises by eps ||grad||_1 along the single step, so gamma = 0; gamma >= 0 for a linear classifier; a
+    linear classifier of two classes has no distortion; a finer search finds no less distortion. Algorithm 1: k* is a multiple of
+    1/c, the point is in the ball, and k* = 1 exactly where the start and all inner checkpoints are classified correctly.
 
     Args:
-        dimension: of the inputs.
-        samples: random inputs.
-        eps: radius.
-        checkpoints: values of c.
-        seed: of models, inputs and labels.
+        dimension: dimension of the inputs.
+        samples: number of random inputs.
+        eps: perturbation budget.
+        checkpoints: values of c, the number of checkpoints.
+        seed: seed of the models, inputs and labels.
     """
     generator = torch.Generator().manual_seed(seed)
     x = torch.rand(samples, dimension, generator=generator, dtype=torch.float64)
@@ -121,7 +121,7 @@ def _linear(weights: Tensor) -> nn.Module:
 
 
 class _Wavy(nn.Module):
-    """Logits that turn many times within eps."""
+    """A classifier whose logits change direction many times within eps."""
 
     def __init__(self, dimension: int, generator: torch.Generator) -> None:
         super().__init__()
@@ -133,7 +133,7 @@ class _Wavy(nn.Module):
 
 
 class _Always(nn.Module):
-    """The gradients of a model, and always the labels: every step of algorithm 1 is the full one."""
+    """A classifier with the gradients of a model that always predicts the labels, so that algorithm 1 takes the full step."""
 
     def __init__(self, model: nn.Module, labels: Tensor) -> None:
         super().__init__()

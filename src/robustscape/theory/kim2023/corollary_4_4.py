@@ -19,16 +19,16 @@ def corollary_4_4(
     eigenvalues: Annotated[tuple[float, ...], Field(min_length=1)] = (-2.0, -1.0, -0.1, 0.1, 1.0, 2.0),
     small: Annotated[tuple[float, ...], Field(min_length=1)] = (0.001, 0.01),
 ) -> list[dict[str, Any]]:
-    """The exact difference of the closed forms against its approximation, for both powers of theorem 4.3.
+    """Compare the exact difference of the closed forms with its approximation, for both powers of theorem 4.3.
 
-    The approximation is 2 eta t^2 |lambda|^3 rho / B with power 2, half of it with power 1, for |lambda| t and rho
-    |lambda| far below 1. Erratum: the corollary's sentence calls SAM's displacement Delta_SGD and SGD's Delta_SAM; that
-    SAM's is the smaller one is what is checked. For negative lambda and power 2 it is so while rho |lambda| < 2 only.
+    The approximation is 2 eta t^2 |lambda|^3 rho / B with power 2 and half of it with power 1, for |lambda| t and rho |lambda|
+    far below 1. Erratum: the corollary exchanges Delta_SGD and Delta_SAM in its sentence; checked is that SAM's displacement is
+    the smaller one. For negative lambda and power 2 this holds only while rho |lambda| < 2.
 
     Args:
         eta: learning rate.
-        batch: B.
-        eigenvalues: lambda.
+        batch: batch size B.
+        eigenvalues: values of lambda.
         small: values of |lambda| t and of rho |lambda|.
     """
     protocol = {"eta": eta, "batch": batch}
@@ -75,6 +75,6 @@ def corollary_4_4(
 
 
 def variance_difference(eigenvalue: float, t: float, rho: float, power: int, eta: float, batch: int) -> float:
-    """Delta_SGD - Delta_SAM after time t."""
+    """Return Delta_SGD - Delta_SAM after time t."""
     sgd = diffusion_variance(eigenvalue, t, eta=eta, batch=batch)
     return float(sgd - diffusion_variance(eigenvalue, t, rho=rho, power=power, eta=eta, batch=batch))

@@ -1,4 +1,4 @@
-"""kim2023, corollary 5.2: losses at two radii bound the population's too; the tail lemma of its proof."""
+"""kim2023, corollary 5.2: losses at two radii bound the population loss; the tail lemma of its proof."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ def corollary_5_2(
     draws: Annotated[int, Field(ge=100)] = 200_000,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """P(|e|^2 - k s^2 >= 2 s^2 sqrt(k t) + 2 t s^2) <= exp(-t) by Monte Carlo, and the right side on a quadratic toy.
+    """Check P(|e|^2 - k s^2 >= 2 s^2 sqrt(k t) + 2 t s^2) <= exp(-t) by Monte Carlo, and the right side on a quadratic toy.
 
-    On l(w) = w.Hw / 2 with rho_1 <= rho_2, lambda max_{rho_1} + (1 - lambda) max_{rho_2} falls with lambda, lies between the
-    two maxima and above the mean over Gaussian noise whose radius rho_1 holds (eq 5.15). The probabilities in eqs 5.12 and
-    5.13 use an alpha that the work does not define, so they are not checked.
+    On l(w) = w.Hw / 2 with rho_1 <= rho_2, lambda max_{rho_1} + (1 - lambda) max_{rho_2} falls with lambda, lies between the two
+    maxima, and is above the mean over Gaussian noise of norm up to rho_1 (eq 5.15). The probabilities of eqs 5.12 and 5.13 use an
+    alpha that the work does not define, so they are not checked.
 
     Args:
-        dimensions: k.
-        times: t.
+        dimensions: values of k.
+        times: values of t.
         sigma: s of the lemma.
         radii: rho_1 and rho_2 of the toy.
-        points: values of lambda in [0, 1].
-        draws: of the noise.
-        seed: of the noise.
+        points: number of values of lambda in [0, 1].
+        draws: number of draws of the noise.
+        seed: seed of the noise.
     """
     generator = np.random.default_rng(seed)
     rows = []
@@ -51,7 +51,7 @@ def corollary_5_2(
 
 
 def worst_loss_in_ball(hessian: Array, w: Array, radius: float) -> float:
-    """Largest value of v.Hv / 2 over |v - w| <= radius in the plane; H is positive semidefinite, so on the circle."""
+    """Return the largest v.Hv / 2 over |v - w| <= radius in the plane, searched on the circle, as H is positive semidefinite."""
     angle = np.linspace(0, 2 * math.pi, 2881)
     points = w + radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)
     return float(((points @ hessian) * points).sum(1).max() / 2)

@@ -1,4 +1,4 @@
-"""kim2023, theorem 4.3 as a picture: how far SGD and SAM spread from a saddle, closed form and Monte Carlo."""
+"""kim2023, theorem 4.3 as a figure: the spread of SGD and SAM from a saddle, in closed form and by Monte Carlo."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from robustscape.theory.kim2023._saddle_diffusion import (
     variance_sampling_error,
 )
 
-#: Panel -> eigenvalue, rho and the last time drawn. SAM escapes the first saddle, and the second, with rho > 1 / |lambda|,
-#: holds it.
+#: Panel -> eigenvalue, rho and the last time drawn. SAM escapes from the first saddle; the second, with rho > 1 / |lambda|,
+#: traps it.
 PANELS: dict[str, tuple[float, float, float]] = {
     "(a) escape, λ = −1, ρ = 0.5": (-1.0, 0.5, 1.5),
     "(b) capture, λ = −1, ρ = 1.5": (-1.0, 1.5, 1.5),
     "(c) valley, λ = 1, ρ = 0.5": (1.0, 0.5, 1.5),
 }
-#: Method -> power of 1 + rho lambda in the drift, and whether rho is 0.
+#: Method -> power of 1 + rho lambda in the drift, and True if rho is 0.
 METHODS = {"SGD": (1, True), "SAM, as it steps (power 1)": (1, False), "SAM, theorem 4.3 (power 2)": (2, False)}
 
 
@@ -36,17 +36,17 @@ def diffusion(
     momentum_draws: Annotated[int, Field(ge=10)] = 10_000,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """Variance against time in three eigendirections, for SGD and SAM with both powers, and displacement against momentum.
+    """Return the variance over time in three eigendirections, for SGD and SAM with both powers, and displacement over momentum.
 
-    The dots are simulated updates (one a time step eta). "SAM as it steps" evaluates the gradient at w^p = w + rho lambda
-    w; the other SAM follows the drift that the theorem's proof writes down.
+    Dots are simulated, with one update per time step eta. "SAM, as it steps" takes the gradient at w^p = w + rho lambda w; the
+    other SAM has the drift of the theorem's proof.
 
     Args:
-        eta: learning rate, and time of a step.
-        batch: B; the noise of a gradient has variance |lambda| / B.
-        draws: simulated paths of the variances.
-        momentum_draws: simulated paths for the momentum panel.
-        seed: of the noise.
+        eta: learning rate, which is also the time of a step.
+        batch: batch size B; the noise of a gradient has variance |lambda| / B.
+        draws: number of simulated paths in the panels of variances.
+        momentum_draws: number of simulated paths in the panel of momentum.
+        seed: seed of the noise.
     """
     generator = np.random.default_rng(seed)
     rows = []
@@ -93,7 +93,7 @@ def _spread(
 
 
 def _simulated_drift(eigenvalue: float, rho: float, power: int) -> float:
-    """Drift coefficient of what is simulated: for power 1 SAM's gradient at w^p of w = 1, for power 2 the proof's."""
+    """Return the drift coefficient simulated: for power 1 SAM's gradient at w^p of w = 1, for power 2 that of the proof."""
     if power == 1:
         above = 1 + rho * (eigenvalue * 1)
         return eigenvalue * above
@@ -101,7 +101,7 @@ def _simulated_drift(eigenvalue: float, rho: float, power: int) -> float:
 
 
 def _momentum(eta: float, batch: int, draws: int, generator: np.random.Generator) -> Rows:
-    """Theorem 4.5 at two batch sizes: closed form (C2 = t / eta, power 1) and SAM with momentum, rho = 0.5, t = 1."""
+    """Return the rows of theorem 4.5 at two batch sizes: closed form (C2 = t / eta, power 1) and simulation of SAM."""
     view, metric, panel = "diffusion", "displacement", "(d) momentum, λ = −1, ρ = 0.5, t = 1"
     gammas, eigenvalue, rho, time = np.array([0.0, 0.3, 0.5, 0.7, 0.8, 0.9]), -1.0, 0.5, 1.0
     grid = np.linspace(0, 0.9, 46)

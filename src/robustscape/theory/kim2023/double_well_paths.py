@@ -1,4 +1,4 @@
-"""kim2023, figure 4.2: two basins, the saddle between them, and what a step of SAM does there (cases I to III)."""
+"""kim2023, figure 4.2: two basins, the saddle between them, and steps of SAM in cases I to III."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from robustscape.theory.kim2023._toys import (
 SADDLE: Point = (0.0, 0.0)
 MINIMA: dict[str, Point] = {"s₁": (1.0, 0.0), "s₂": (-1.0, 0.0)}
 WINDOW = ((-1.45, 1.45), (-0.95, 1.75))
-#: Starts of the four steps shown, one a case; the step's case is worked out, not assumed.
+#: Starts of the steps shown, one per case; which case a step is, is computed, not assumed.
 STARTS: dict[str, Point] = {
     "case I": (0.9, 0.9),
     "case II": (0.35, 0.8),
@@ -36,15 +36,15 @@ def double_well_paths(
     eta: Annotated[float, Field(gt=0)] = 0.6,
     points: Annotated[int, Field(ge=3)] = 41,
 ) -> list[dict[str, Any]]:
-    """Phase portraits of (x^2 - 1)^2 / 4 + y^2 / 2 with one SAM step (normalised radius) in each case.
+    """Return phase portraits of (x^2 - 1)^2 / 4 + y^2 / 2 with one SAM step (normalised radius) in each case.
 
-    The stable manifold of the saddle, x = 0, is the boundary of the basins; the unstable one is y = 0. The work draws
-    this by hand; here the manifolds are integrated and the steps are taken.
+    The stable manifold of the saddle, x = 0, is the boundary of the basins; the unstable one is y = 0. The work draws them by
+    hand; here the manifolds are integrated and the steps computed.
 
     Args:
-        radius: of SAM; large, to be seen.
-        eta: learning rate; large, to be seen.
-        points: of a side of the flow's grid.
+        radius: rho of SAM, large, so that it can be seen.
+        eta: learning rate, large, so that a step can be seen.
+        points: number of grid points per side of the flow.
     """
     view = "portrait"
     x, y = np.linspace(*WINDOW[0], points), np.linspace(*WINDOW[1], points)
@@ -71,14 +71,15 @@ def double_well_paths(
 
 
 def basin_of(point: Point) -> str:
-    """The minimum that the gradient flow from a point reaches: the sign of x, as x = 0 is the basins' boundary."""
+    """Return the minimum that the gradient flow reaches from a point, by the sign of x; "boundary" on the boundary x = 0."""
     return "boundary" if point[0] == 0 else "s₁" if point[0] > 0 else "s₂"
 
 
 def sam_step_case(point: Point, radius: float, eta: float) -> str:
-    """Case of a SAM step: III if w^p is in another basin than w, (i) or (ii) by w_{t+1}; II if the boundary is near.
+    """Return the case of a SAM step.
 
-    Near is what the radius can reach: W^s meets the ball of this radius around w.
+    Case III: w^p is in another basin than w; (i) if w_{t+1} is in the basin of w, (ii) if not. Case II: w^p is in the same basin,
+    but the boundary intersects the ball of this radius around w. Case I: it does not.
     """
     above, after = sam_step(point, radius, eta)
     if basin_of(above) != basin_of(point):
@@ -87,7 +88,7 @@ def sam_step_case(point: Point, radius: float, eta: float) -> str:
 
 
 def sam_step(point: Point, radius: float, eta: float) -> tuple[Point, Point]:
-    """w^p and w_{t+1}."""
+    """Return w^p and w_{t+1}."""
     above = perturbed_point(double_well_gradient, point, radius, "normalised")
     across, up = double_well_gradient(*above)
     return above, (point[0] - eta * across, point[1] - eta * up)

@@ -19,7 +19,7 @@ from robustscape.theory.kim2023._picture_rows import (
 )
 from robustscape.theory.kim2023._toys import Path, Rule, quadratic, quadratic_gradient, sam_path
 
-#: Both eigenvalues of the Hessian, in the order of the work.
+#: Eigenvalues of the Hessian, in the order of the work.
 EIGENVALUES = (2.0, -2.0)
 WINDOW = (-3.5, 3.5)
 
@@ -33,18 +33,18 @@ def quadratic_saddle(
     radii: Annotated[tuple[float, ...], Field(min_length=1)] = (0.3, 0.45, 0.49, 0.51, 0.55, 1.0),
     points: Annotated[int, Field(ge=3)] = 31,
 ) -> list[dict[str, Any]]:
-    """Paths from (-3, -offset), the flows of GD and SAM, and the eigenvalues lambda + rho lambda^2 against rho.
+    """Return paths from (-3, -offset), the flows of GD and SAM, and the eigenvalues lambda + rho lambda^2 over rho.
 
-    The figure's rule is the constant radius; under the normalised one SAM stays at the saddle at every radius, in a
-    cycle of size eta rho |lambda| (theorem 4.2 does not speak about it).
+    The figure uses the constant radius. Under the normalised rule, which theorem 4.2 does not cover, SAM stays at the saddle for
+    every radius, in a cycle of size eta rho |lambda|.
 
     Args:
-        radius: the figure's rho.
+        radius: rho of the figure.
         eta: learning rate; the work gives none.
         offset: distance of the start from the stable manifold y = 0.
-        steps: updates; a path ends where it leaves the picture.
-        radii: further constant radii, to find on which side of 1/2 they end.
-        points: of a side of the grids.
+        steps: number of updates; a path ends when it leaves the picture.
+        radii: further constant radii below and above the threshold 1/2.
+        points: number of grid points per side.
     """
     start = (-3.0, -offset)
 
@@ -79,7 +79,7 @@ def quadratic_saddle(
 
 
 def _flows(view: str, radius: float, points: int) -> Rows:
-    """Panels b and c: minus the gradient at w, and at w + rho times the gradient."""
+    """Return the rows of panels b and c: minus the gradient at w, and at w + rho times the gradient."""
     side = np.linspace(-1.5, 1.5, points)
     across, up = np.meshgrid(side, side)
     rows = []
@@ -93,7 +93,7 @@ def _flows(view: str, radius: float, points: int) -> Rows:
 
 
 def _eigenvalues(view: str, radius: float, run: Any, offset: float, protocol: dict[str, Any]) -> Rows:
-    """lambda + rho lambda^2 over rho, the work's numbers, and the least radius whose path does not leave, by bisection."""
+    """Return lambda + rho lambda^2 over rho, the numbers of the work, and the least radius that traps SAM, by bisection."""
     panel, metric = "(d) SAM's eigenvalues", "lambda_plus_rho_lambda_squared"
     rows, rho = [], np.linspace(0, 1.2 * radius, 13)
     for number, value in enumerate(EIGENVALUES, 1):

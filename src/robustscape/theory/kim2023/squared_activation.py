@@ -1,4 +1,4 @@
-"""kim2023, figure 4.7: a net of one squared unit, where SAM ends at the saddle line and SGD at the minima."""
+"""kim2023, figure 4.7: a net of one squared unit, on which SAM ends at the saddle line and SGD at the minima."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STUCK = 0.2
 LABELS = (-1.0, 2.0)
 VIEW = "squared_activation"
 PANELS = ("(a) expected loss above 2.25", "(b) end points", "(c) mean loss at the end")
-#: Radius rule and radius -> the runs' weights w_1 and w_2 at the end.
+#: Radius rule and radius -> final weights w_1 and w_2 of all starts, each (draws,).
 Ends = dict[tuple[str, float], tuple[Array, Array]]
 _MEAN, _HALF = sum(LABELS) / 2, (LABELS[1] - LABELS[0]) / 2
 
@@ -41,23 +41,23 @@ def squared_activation(
     points: Annotated[int, Field(ge=3)] = 61,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """The landscape of w_2 phi(w_1 x) with phi(z) = z^2, end points of SGD and SAM, and their mean loss against rho.
+    """Return the landscape of w_2 phi(w_1 x) with phi(z) = z^2, end points of SGD and SAM, and their mean loss over rho.
 
-    x = 1, y is -1 or 2 with probability 1/2, the loss is (w_2 w_1^2 - y)^2; its expectation (w_2 w_1^2 - 1/2)^2 + 2.25
-    has minima 2.25 and the saddle line {w_1 = 0, w_2 >= 0} with 2.5. Learning rate, batch and number of steps are ours
-    ("as in Ziyin et al."), and the radius from which everything sticks, 0.7 in the work, depends on them and on the rule:
-    0.1 with the normalised one, about 0.8 with the constant one and batches of 4. Runs of a batch size share their starts
-    and batches at all radii, so that they differ in nothing else.
+    x = 1, y is -1 or 2 with probability 1/2, and the loss is (w_2 w_1^2 - y)^2; its expectation (w_2 w_1^2 - 1/2)^2 + 2.25 has
+    minima of 2.25 and the saddle line {w_1 = 0, w_2 >= 0} of 2.5. Learning rate, batch size and number of steps are ours; the
+    work refers to Ziyin et al. The radius from which on all starts are trapped, 0.7 in the work, depends on them and on the
+    radius rule: 0.1 with the normalised one, about 0.8 with the constant one and batches of 4. For one batch size, starts and
+    batches are the same at all radii.
 
     Args:
-        radius: of the SAM whose end points are shown.
-        radii: of the curve; 0 is SGD.
+        radius: rho of the SAM whose end points are shown.
+        radii: values of rho of the curve; 0 is SGD.
         eta: learning rate.
-        steps: updates.
-        batches: samples of y in a batch; the end points shown are of the first.
-        draws: initial weights, each a run; w_1 ~ U(-0.1, 0.1), w_2 ~ U(0, 1).
-        points: of a side of the landscape's grid.
-        seed: of starts and batches.
+        steps: number of updates.
+        batches: batch sizes; the end points shown are those of the first.
+        draws: number of initial weights, w_1 ~ U(-0.1, 0.1), w_2 ~ U(0, 1).
+        points: number of grid points per side of the landscape.
+        seed: seed of the starts and batches.
     """
     settings = [(rule, rho) for rule in ("normalised", "constant") for rho in sorted({0.0, radius, *radii})]
     view, protocol = VIEW, Protocol(eta=eta, steps=steps, seed=seed)
@@ -74,7 +74,7 @@ def squared_activation(
 
 
 def _end_points(ends: Ends, radius: float, protocol: Protocol) -> Rows:
-    """Panel b."""
+    """Return the rows of panel b."""
     rows = []
     for method, rho in (("SGD", 0.0), (f"SAM, ρ = {radius:g}", radius)):
         w1, w2 = ends["normalised", rho]
@@ -83,7 +83,7 @@ def _end_points(ends: Ends, radius: float, protocol: Protocol) -> Rows:
 
 
 def _means(ends: Ends, batch: int, protocol: Protocol) -> Rows:
-    """Panel c, and the numbers behind it; runs that diverged are counted and left out."""
+    """Return the rows of panel c and its numbers; starts from which training diverged are counted and left out."""
     rows = []
     for (rule, rho), (w1, w2) in ends.items():
         finite = np.isfinite(w1) & np.isfinite(w2)
@@ -100,22 +100,23 @@ def _means(ends: Ends, batch: int, protocol: Protocol) -> Rows:
 
 
 def _mean_loss(weights: tuple[Array, Array]) -> float:
+    """Return the mean of the expected loss over the starts from which training did not diverge."""
     finite = np.isfinite(weights[0]) & np.isfinite(weights[1])
     return _mean(expected_loss(weights[0][finite], weights[1][finite]))
 
 
 def _mean(values: Any) -> float:
-    """The mean; NaN where every run diverged."""
+    """Return the mean; NaN without values."""
     return float(np.mean(values)) if len(values) else math.nan
 
 
 def expected_loss(w1: Any, w2: Any) -> Any:
-    """(w_2 w_1^2 - E y)^2 + Var y."""
+    """Return (w_2 w_1^2 - E y)^2 + Var y, elementwise."""
     return (w2 * w1**2 - _MEAN) ** 2 + _HALF**2
 
 
 def label_means(batch: int, steps: int, runs: int, generator: np.random.Generator) -> NDArray[np.float64]:
-    """Mean label of random batches, (steps, runs): the bits of a random integer are its labels."""
+    """Return the mean label of random batches, (steps, runs); the bits of a random integer are the labels of a batch."""
     mask = np.uint64((1 << batch) - 1)
     bits = np.bitwise_count(generator.integers(0, 2**64, (steps, runs), dtype=np.uint64) & mask)
     means: NDArray[np.float64] = LABELS[0] + 2 * _HALF * bits / batch
@@ -131,10 +132,10 @@ def train_squared_unit(
     runs: int,
     generator: np.random.Generator,
 ) -> tuple[Array, Array]:
-    """Weights w_1 and w_2 at the end, each (settings, runs); a setting is a radius rule and a radius.
+    """Return the final weights w_1 and w_2, each (settings, runs); a setting is a radius rule and a radius.
 
-    The gradient, 4 r w_1 w_2 and 2 r w_1^2 with r = w_2 w_1^2 - y, is linear in y, so a batch is its mean label. Runs
-    that diverge become inf or NaN and stay so.
+    The gradient, 4 r w_1 w_2 and 2 r w_1^2 with r = w_2 w_1^2 - y, is linear in y, so only the mean label of a batch matters.
+    Weights that diverge become inf or NaN and stay so.
     """
     w1 = np.tile(generator.uniform(-0.1, 0.1, runs), (len(settings), 1))
     w2 = np.tile(generator.uniform(0, 1, runs), (len(settings), 1))
@@ -153,13 +154,14 @@ def train_squared_unit(
 
 
 def _gradient(w1: Array, w2: Array, label: Array) -> tuple[Array, Array]:
+    """Return both partial derivatives of the loss at the mean label of a batch."""
     square = w1 * w1
     twice = 2 * (w2 * square - label)
     return 2 * twice * w1 * w2, twice * square
 
 
 def _landscape(view: str, points: int) -> Rows:
-    """Panel a, the expected loss above its minimum, and in panels a and b where its minima and its saddle line are."""
+    """Return the rows of panel a, the expected loss above its minimum, and of minima and saddle line in panels a and b."""
     x, y = np.linspace(-1.3, 1.3, points), np.linspace(-0.2, 2.2, points)
     rows = surface_rows(
         view, lambda w1, w2: expected_loss(w1, w2) - _HALF**2, x, y, panel=PANELS[0], metric="loss_above_minimum"
@@ -175,7 +177,7 @@ def _landscape(view: str, points: int) -> Rows:
 
 
 def _references(ends: Ends) -> Rows:
-    """The losses of the minima and of the saddle line, and SAM's at large radii, where the work prints 2.50."""
+    """Return the losses of the minima, of the saddle line, and of SAM at large radii, for which the work prints 2.50."""
     lowest, saddle = expected_loss(1.0, _MEAN), expected_loss(0.0, 1.0)
     rows = []
     for text, metric, value in (("minima", "global_minimum_loss", lowest), ("saddle line", "saddle_loss", saddle)):

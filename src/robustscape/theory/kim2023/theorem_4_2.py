@@ -1,4 +1,4 @@
-"""kim2023, theorem 4.2: a saddle attracts SAM with the constant radius if rho exceeds -1/lambda for every negative lambda."""
+"""kim2023, theorem 4.2: a saddle attracts SAM with a constant radius if rho exceeds -1/lambda for all negative lambda."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ def theorem_4_2(
     eta: Annotated[float, Field(gt=0)] = 0.01,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """The Jacobian of -grad l(w + rho grad l(w)) at a saddle is -(H + rho H^2), and its sign decides.
+    """Check that the Jacobian of -grad l(w + rho grad l(w)) at a saddle is -(H + rho H^2), and that its sign decides.
 
-    On losses w.Hw/2 + cubic terms with random symmetric H, on Beale's function, and by simulation on x^2 - y^2. Errata:
-    the work asks for rho >= -1/lambda_1; at equality an eigenvalue is 0, and with several negative eigenvalues the one
-    closest to 0 binds. Its equations 4.11 to 4.13 call the Jacobian d^2w/dt^2. The theorem does not speak about the
-    normalised radius, under which every saddle traps, in a cycle of size eta rho |lambda|.
+    This is checked on losses w.Hw/2 + cubic terms with random symmetric H, on Beale's function, and by simulation on x^2 - y^2.
+    Errata: the work requires rho >= -1/lambda_1, but at equality an eigenvalue is 0, and of several negative eigenvalues the one
+    closest to 0 sets the threshold. Its equations 4.11 to 4.13 call the Jacobian d^2w/dt^2. The theorem does not cover the
+    normalised radius, with which every saddle traps SAM in a cycle of size eta rho |lambda|.
 
     Args:
-        dimension: of the random Hessians.
-        matrices: how many of them.
-        rhos: radii at which the Jacobian is compared.
+        dimension: dimension of the random Hessians.
+        matrices: number of random Hessians.
+        rhos: values of rho at which the Jacobians are compared.
         eta: learning rate of the simulations.
-        seed: of the Hessians.
+        seed: seed of the Hessians.
     """
     generator = torch.Generator().manual_seed(seed)
     protocol: dict[str, Any] = {"dimension": dimension, "matrices": matrices, "rule": "constant", "seed": seed}
@@ -56,13 +56,13 @@ def theorem_4_2(
 
 
 def sam_field_jacobian(loss: Callable[[Tensor], Tensor], point: Tensor, rho: float) -> Tensor:
-    """Jacobian (d, d) of SAM's vector field -grad l(w + rho grad l(w)) by automatic differentiation."""
+    """Return the Jacobian (d, d) of SAM's vector field -grad l(w + rho grad l(w)) by automatic differentiation."""
     gradient = torch.func.grad(loss)
     return torch.func.jacrev(lambda w: -gradient(w + rho * gradient(w)))(point)
 
 
 def _random_saddle_hessian(dimension: int, generator: torch.Generator) -> Tensor:
-    """A random symmetric matrix with at least two negative eigenvalues and one positive, none near 0."""
+    """Return a random symmetric matrix (d, d) with at least two negative and one positive eigenvalue, none near 0."""
     basis = torch.linalg.qr(torch.randn(dimension, dimension, generator=generator, dtype=torch.float64))[0]
     sizes = 0.2 + 2 * torch.rand(dimension, generator=generator, dtype=torch.float64)
     signs = torch.where(torch.arange(dimension) < max(2, dimension // 2), -1.0, 1.0).double()
@@ -70,10 +70,12 @@ def _random_saddle_hessian(dimension: int, generator: torch.Generator) -> Tensor
 
 
 def _cubic_loss(hessian: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return the loss w.Hw/2 + 0.1 sum w^3, whose Hessian at 0 is H."""
     return lambda w: w @ hessian @ w / 2 + 0.1 * (w**3).sum()
 
 
 def _relative_difference(a: Tensor, b: Tensor) -> float:
+    """Return max |a - b| / max |b|."""
     return largest_difference(a, b) / b.abs().max().item()
 
 
@@ -90,7 +92,7 @@ def _jacobians(hessians: list[Tensor], rhos: tuple[float, ...], protocol: dict[s
 
 
 def _thresholds(hessians: list[Tensor], protocol: dict[str, Any]) -> list[dict[str, Any]]:
-    """Largest real part of the Jacobian's eigenvalues below, at and above max -1/lambda, and at the printed -1/lambda_1."""
+    """Check the largest real part of the Jacobian's eigenvalues around max -1/lambda and above the printed -1/lambda_1."""
     origin = torch.zeros(len(hessians[0]), dtype=torch.float64)
     negative = [torch.linalg.eigvalsh(h)[torch.linalg.eigvalsh(h) < 0] for h in hessians]
 
@@ -143,7 +145,7 @@ def _beale(rhos: tuple[float, ...], protocol: dict[str, Any]) -> list[dict[str, 
 
 
 def _simulated(eta: float, protocol: dict[str, Any]) -> list[dict[str, Any]]:
-    """x^2 - y^2 on both sides of 1/2, and the cycle of the normalised radius below it."""
+    """Check paths on x^2 - y^2 with rho on both sides of 1/2, and the cycle under the normalised radius."""
     rows = []
     for rho, sign in ((0.45, 1.0), (0.49, 1.0), (0.51, -1.0), (0.55, -1.0)):
         path = sam_path(quadratic_gradient, (-3.0, -0.01), eta=eta, steps=2000, radius=rho, rule="constant", within=1e3)

@@ -1,4 +1,4 @@
-"""kim2023, theorem 4.3: the Gaussian into which SGD and SAM spread from a saddle, and the power of 1 + rho lambda in it."""
+"""kim2023, theorem 4.3: the Gaussian spread of SGD and SAM from a saddle, and the power of 1 + rho lambda in its drift."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ def theorem_4_3(
     draws: Annotated[int, Field(ge=100)] = 200_000,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """sigma^2(t) = D / a (1 - exp(-2 a t)) with a = lambda (1 + rho lambda)^power against simulated paths, within 3%.
+    """Compare sigma^2(t) = D / a (1 - exp(-2 a t)), a = lambda (1 + rho lambda)^power, with simulated paths, within 3%.
 
-    Erratum: the proof differentiates through w^p and gets power 2; SAM (eq 4.6) has power 1. Each power is simulated with
-    its own drift, SAM's by taking the gradient at w^p; that SAM is not power 2 shows where the two differ by 14%. With
-    power 2 no saddle ever attracts, against theorem 4.2.
+    Erratum: the proof differentiates through w^p and gets power 2; SAM (eq 4.6) has power 1. Each power is simulated with its own
+    drift, SAM's by the gradient at w^p; where the two powers differ by more than 5%, SAM must not agree with power 2. With power
+    2 no saddle attracts, in contradiction to theorem 4.2.
 
     Args:
-        eta: learning rate, and time of a step.
-        batch: B.
-        eigenvalues: lambda of the simulated directions.
+        eta: learning rate, which is also the time of a step.
+        batch: batch size B.
+        eigenvalues: values of lambda of the simulated directions.
         settings: pairs of rho and t.
-        draws: paths.
-        seed: of the noise.
+        draws: number of simulated paths.
+        seed: seed of the noise.
     """
     generator = np.random.default_rng(seed)
     protocol = {"eta": eta, "batch": batch, "draws": draws, "seed": seed}
@@ -69,12 +69,12 @@ def theorem_4_3(
 
 
 def _sam_gradient(eigenvalue: float, rho: float) -> float:
-    """The gradient at w^p = w + rho grad l(w) of l(w) = lambda w^2 / 2, at w = 1."""
+    """Return the gradient of l(w) = lambda w^2 / 2 at w^p = w + rho grad l(w), for w = 1."""
     return float(eigenvalue * (1.0 + rho * (eigenvalue * 1.0)))
 
 
 def _equations(protocol: dict[str, Any]) -> list[dict[str, Any]]:
-    """The closed form solves d sigma^2 / dt = 2 D - 2 a sigma^2, and when it attracts."""
+    """Check that the closed form solves d sigma^2 / dt = 2 D - 2 a sigma^2, and for which power a saddle can attract."""
     rows = []
     eta, batch = protocol["eta"], protocol["batch"]
     for power in (1, 2):
@@ -108,7 +108,7 @@ def _equations(protocol: dict[str, Any]) -> list[dict[str, Any]]:
 def _eigenbasis(
     generator: np.random.Generator, eta: float, batch: int, draws: int, tolerance: float, protocol: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    """In two dimensions w is N(0, Q diag(sigma^2) Q^T): SAM in rotated coordinates, its covariance in the eigenbasis."""
+    """Check that in two dimensions w ~ N(0, Q diag(sigma^2) Q^T), by simulating SAM in rotated coordinates."""
     rho, t = 0.5, 0.5
     angle = 0.6
     basis = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])

@@ -1,4 +1,4 @@
-"""kim2023, theorem 4.5: momentum speeds the escape from a saddle up, a large batch slows it down."""
+"""kim2023, theorem 4.5: momentum accelerates the escape from a saddle, a large batch slows it down."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ def theorem_4_5(
     draws: Annotated[int, Field(ge=100)] = 20_000,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """Delta = C1 (1 - exp(-C2 u))^2 / (u^3 B) + C3 (1 - exp(-C4 / u)) / (u B) with u = 1 - gamma, for lambda = -1 and 1.
+    """Check Delta = C1 (1 - exp(-C2 u))^2 / (u^3 B) + C3 (1 - exp(-C4 / u)) / (u B), u = 1 - gamma, for lambda = -1 and 1.
 
-    (a) It rises with gamma and falls with B; (b) it is proportional to 1/B; (c) the first term's derivative; (d) Delta u B
-    tends to C1 C2^2 + C3 as gamma -> 1. Errata: the statement prints C2 = eta / t, its derivation has t / eta; its
-    constants are positive for lambda > 0 only, and for lambda < 0 (d) fails: the second term grows like exp(|C4| / u).
-    Simulated updates with momentum follow the trends; the formula itself is for small steps.
+    (a) It rises with gamma and falls with B; (b) it is proportional to 1/B; (c) the derivative of the first term; (d) Delta u B
+    tends to C1 C2^2 + C3 as gamma -> 1. Errata: the statement prints C2 = eta / t, its derivation has t / eta; its constants are
+    positive for lambda > 0 only, and for lambda < 0 (d) fails, since the second term grows like exp(|C4| / u). Simulated updates
+    with momentum follow the trends (a); the formula itself is for small steps.
 
     Args:
         eta: learning rate.
-        rho: radius.
-        t: time; t / eta updates.
-        batches: B, ascending.
+        rho: radius of SAM.
+        t: time; the simulation takes t / eta updates.
+        batches: batch sizes B, ascending.
         gammas: momenta of the simulation, ascending.
-        points: of the grid of gamma in [0, 0.99].
-        draws: simulated paths.
-        seed: of the noise.
+        points: number of values of gamma in [0, 0.99].
+        draws: number of simulated paths.
+        seed: seed of the noise.
     """
     grid = np.linspace(0, 0.99, points)
     protocol: dict[str, Any] = {"eta": eta, "rho": rho, "t": t, "seed": seed}
@@ -57,6 +57,7 @@ def theorem_4_5(
 
 
 def _monotone(eigenvalue: float, grid: Any, batches: tuple[int, ...], own: dict[str, Any]) -> list[dict[str, Any]]:
+    """Check (a) and (b) on the formula."""
     values = np.stack(
         [
             mean_squared_displacement(grid, eigenvalue, own["t"], rho=own["rho"], eta=own["eta"], batch=b)
@@ -81,6 +82,7 @@ def _monotone(eigenvalue: float, grid: Any, batches: tuple[int, ...], own: dict[
 def _simulated(
     eigenvalue: float, batches: tuple[int, ...], gammas: tuple[float, ...], draws: int, own: dict[str, Any]
 ) -> list[dict[str, Any]]:
+    """Check (a) on simulated updates."""
     generator = np.random.default_rng(own["seed"])
     found = np.stack(
         [
@@ -109,7 +111,7 @@ def _simulated(
 
 
 def _derivative(grid: Any, protocol: dict[str, Any]) -> list[dict[str, Any]]:
-    """(c), against automatic differentiation."""
+    """Check (c) against automatic differentiation."""
     _, c2, _, _ = displacement_constants(1.0, protocol["t"], rho=protocol["rho"], eta=protocol["eta"])
     gamma = torch.tensor(grid, dtype=torch.float64, requires_grad=True)
     h = torch.expm1(-c2 * (1 - gamma)) ** 2 / (1 - gamma) ** 3
@@ -126,7 +128,7 @@ def _derivative(grid: Any, protocol: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _limits(protocol: dict[str, Any]) -> list[dict[str, Any]]:
-    """(d) for both signs of lambda, and the two readings of C2."""
+    """Check (d) for both signs of lambda, and the two readings of C2."""
     eta, rho, t = protocol["eta"], protocol["rho"], protocol["t"]
 
     def scaled(eigenvalue: float, u: float, printed: bool = False) -> float:
@@ -136,7 +138,7 @@ def _limits(protocol: dict[str, Any]) -> list[dict[str, Any]]:
     limit = c1 * c2**2 + c3
     ratio = scaled(1.0, 1e-6) / limit
     growth = float(np.log(scaled(-1.0, 0.01) / scaled(-1.0, 0.02)))
-    # The derivation's own first term: noise D and damping 1 - gamma per step, exp(-(1 - gamma) t / eta).
+    # The first term as derived: noise D and damping 1 - gamma per step, exp(-(1 - gamma) t / eta).
     derived = eta**2 / 2 * (1 - np.exp(-t / eta)) ** 2
     _, wrong, _, _ = displacement_constants(1.0, t, rho=rho, eta=eta, printed=True)
     return [

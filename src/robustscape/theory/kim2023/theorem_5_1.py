@@ -1,4 +1,4 @@
-"""kim2023, theorem 5.1: the PAC-Bayes bound, and the divergence of Gaussians it is used with."""
+"""kim2023, theorem 5.1: the PAC-Bayes bound, and the divergence between Gaussians with which it is used."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ def theorem_5_1(
     draws: Annotated[int, Field(ge=100)] = 20_000,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """(i) KL(N(w, s^2 I) || N(0, s_P^2 I)) against Monte Carlo; (ii) how often the bound is violated, at most a share a.
+    """Check (i) KL(N(w, s^2 I) || N(0, s_P^2 I)) against Monte Carlo; (ii) that at most a share a of samples violate the bound.
 
-    The toy of (ii): hypotheses that err with probabilities spread over [0.1, 0.6], a uniform prior, and a posterior
-    proportional to exp(-n L_S), which depends on the sample as the theorem allows. That the sample's own loss without the
-    root is exceeded far more often shows that the bound is doing something.
+    In (ii), hypotheses err with probabilities evenly spaced in [0.1, 0.6], the prior is uniform, and the posterior is
+    proportional to exp(-n L_S), which may depend on the sample. The empirical loss alone, without the root, is exceeded far more
+    often, which shows that the bound is not vacuous.
 
     Args:
-        dimensions: of the Gaussians.
-        spreads: pairs of s and s_P.
-        hypotheses: of the toy.
-        samples: |S| of the toy.
-        levels: a.
-        datasets: samples S drawn.
-        draws: of the Monte Carlo divergence.
-        seed: of everything random.
+        dimensions: dimensions of the Gaussians.
+        spreads: pairs of standard deviations s and s_P.
+        hypotheses: number of hypotheses in (ii).
+        samples: sample size |S| in (ii).
+        levels: values of a.
+        datasets: number of samples S drawn.
+        draws: number of draws of the Monte Carlo divergence.
+        seed: seed of all random draws.
     """
     generator = np.random.default_rng(seed)
     rows = []
@@ -65,18 +65,18 @@ def theorem_5_1(
 
 
 def gaussian_kl(mean: Array, sigma: float, prior: float) -> float:
-    """KL(N(mean, sigma^2 I) || N(0, prior^2 I)) in nats."""
+    """Return KL(N(mean, sigma^2 I) || N(0, prior^2 I)) in nats; ``mean`` is (k,)."""
     k = len(mean)
     return float((k * sigma**2 + mean @ mean) / prior**2 - k + 2 * k * math.log(prior / sigma)) / 2
 
 
 def pac_bayes_bound(loss: Any, divergence: Any, samples: int, level: float) -> Any:
-    """Right side of eq 5.8."""
+    """Return the right side of eq 5.8, L + sqrt((KL + log(n / a)) / (2 (n - 1))), elementwise in ``loss`` and ``divergence``."""
     return loss + np.sqrt((divergence + math.log(samples / level)) / (2 * (samples - 1)))
 
 
 def _log_ratios(mean: Array, sigma: float, prior: float, standard: Array) -> Array:
-    """log q - log p at draws from q, (n,)."""
+    """Return log q - log p at draws from q, (n,); ``standard`` are standard normal draws (n, k)."""
     points = mean + sigma * standard
     log_q = -(standard**2).sum(1) / 2 - len(mean) * math.log(sigma)
     log_p = -(points**2).sum(1) / (2 * prior**2) - len(mean) * math.log(prior)

@@ -15,22 +15,25 @@ from pydantic import Field
 
 Array = NDArray[np.float64]
 
-#: Half the width of the second difference.
+#: Step h of the second difference.
 STENCIL = 0.02
 
 
 def vanilla_loss(theta: Array) -> Array:
-    """g."""
+    """Return g(theta), elementwise."""
     return 0.15 * theta**2 + 0.5 * np.sin(3.0 * theta)
 
 
 def worst_shifted_loss(theta: Array, eps: float, shifts: int = 201) -> Array:
-    """g_eps, over a grid of shifts that holds both ends of the budget: around a minimum the maximum is at an end."""
+    """Return g_eps(theta), elementwise, as the maximum over a grid of shifts from -eps to eps, both included.
+
+    Around a minimum of g the maximum is at one of the two ends, so there it is exact.
+    """
     return vanilla_loss(theta[..., None] + np.linspace(-eps, eps, shifts)).max(-1)
 
 
 def worst_loss_curvature(theta: float, eps: float) -> float:
-    """(g_eps(t + h) + g_eps(t - h) - 2 g_eps(t)) / h^2."""
+    """Return (g_eps(t + h) + g_eps(t - h) - 2 g_eps(t)) / h^2 at t = ``theta``."""
     left, middle, right = worst_shifted_loss(np.array([theta - STENCIL, theta, theta + STENCIL]), eps)
     return float((left + right - 2 * middle) / STENCIL**2)
 
@@ -41,11 +44,11 @@ def sharper_minima(
     points: Annotated[int, Field(ge=3)] = 301,
     span: Annotated[float, Field(gt=0)] = 3.0,
 ) -> list[dict[str, Any]]:
-    """Rows loss on a grid of theta for each eps, and per eps one row each of minimiser and curvature at it.
+    """Return rows ``loss`` on a grid of theta for each eps, and per eps one row each of minimiser and curvature_at_minimum.
 
     Args:
         eps_values: values of eps; 0 is the vanilla loss.
-        points: values of theta.
+        points: number of values of theta.
         span: theta runs from -span to span.
     """
     theta = np.linspace(-span, span, points)

@@ -1,4 +1,4 @@
-"""liu2020 section 2.2: the adversarial loss stays Lipschitz, its gradient does not; on the scalar toy, exactly."""
+"""liu2020, section 2.2: the adversarial loss is Lipschitz, its gradient is not; exactly, on the scalar toy."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ def smoothness(
     draws: Annotated[int, Field(ge=10)] = 10_000,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """Both bounds of the theorem on random pairs theta_1, theta_2, and the kink that no Lipschitz constant covers.
+    """Check both bounds of the theorem on random pairs theta_1, theta_2, and the jump of the gradient at the kink.
 
         |g_eps(t1) - g_eps(t2)|   <= L_theta |t1 - t2|
         |g_eps'(t1) - g_eps'(t2)| <= L_theta_theta |t1 - t2| + 2 eps L_theta_x
 
     Args:
         eps_values: values of eps.
-        draws: pairs, theta ~ N(0, 3^2), half of them close together across 0.
-        seed: of the pairs.
+        draws: number of pairs: theta ~ N(0, 3^2), half of them close together on both sides of 0.
+        seed: seed of the pairs.
     """
     generator = np.random.default_rng(seed)
     first = 3.0 * generator.standard_normal(draws)
@@ -65,7 +65,7 @@ def smoothness(
             check_row("kink", "jump of the derivative", jump, "==", eps, tolerance=1e-6, **shared),
             check_row("kink", "jump of the derivative", jump, "<=", 2 * eps * cross + 1e-6, **shared),
         ]
-        if eps > 0:  # the gradient alone is not Lipschitz: its quotient grows without end across 0
+        if eps > 0:  # the gradient alone is not Lipschitz: its difference quotient across 0 is unbounded
             across = float(
                 (toy.adversarial_slope(np.array(h), eps) - toy.adversarial_slope(np.array(-h), eps)) / (2 * h)
             )

@@ -27,15 +27,15 @@ def attack_order(
     rel_step_size: Annotated[float, Field(gt=0)] = 0.15,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """Losses of a logistic regression under the exact attack, PGD and random noise, sample by sample, in L2 and Linf.
+    """Compare the losses of a logistic regression under the exact attack, PGD and random noise, per sample, in L2 and Linf.
 
     Args:
         dimension: number of weights.
-        samples: random inputs.
-        eps: radius.
-        steps: of PGD; the work trains with 40.
-        rel_step_size: step of PGD as a fraction of eps; the work's is 0.15 for L2.
-        seed: of inputs, labels, weights and attacks; PGD's start and the random noise are independent draws.
+        samples: number of random inputs.
+        eps: perturbation budget.
+        steps: number of PGD steps; the work trains with 40.
+        rel_step_size: step size of PGD as a fraction of eps; the work's is 0.15 for L2.
+        seed: seed of the inputs, labels, weights and attacks; PGD's starts and the random noise are independent.
     """
     x, y, w = random_problem(dimension, samples, seed)
     labels = class_labels(y)

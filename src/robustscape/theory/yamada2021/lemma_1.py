@@ -1,4 +1,4 @@
-"""yamada2021, lemma 1: the loss under noise of a given length depends on its angle alone, and monotonically."""
+"""yamada2021, lemma 1: the loss under noise of a given norm depends on its angle to the weights alone, monotonically."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ def lemma_1(
     angles: Annotated[int, Field(ge=3)] = 181,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """The loss log(1 + exp(-y w.x + y ||w|| ||eta|| cos t)) rises with cos t for y = +1 and falls for y = -1 (eq 7).
+    """Check that log(1 + exp(-y w.x + y ||w|| ||eta|| cos t)) rises with cos t for y = +1 and falls for y = -1 (eq 7).
 
-    The angle t is measured from -eta, so y cos t = 1 is the worst case. The noise is built as a vector, at each angle
-    in a random plane of its own a sample.
+    The angle t is between w and -eta, so y cos t = 1 is the worst case. The noise is built as a vector, at each angle in a
+    random plane that contains w, one plane per sample.
 
     Args:
         dimension: number of weights.
-        samples: random inputs, each with both labels.
-        eps: length of the noise.
-        angles: points of the grid from 180 to 0 degrees.
-        seed: of inputs, weights and planes.
+        samples: number of random inputs; each is used with both labels.
+        eps: norm of the noise.
+        angles: number of angles, from 180 to 0 degrees.
+        seed: seed of the inputs, weights and planes.
     """
     x, _, w = random_problem(dimension, samples, seed)
     generator = torch.Generator().manual_seed(seed + 1)

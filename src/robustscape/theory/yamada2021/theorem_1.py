@@ -1,4 +1,4 @@
-"""yamada2021, theorem 1: at the optimum, the loss under attack is sharper the larger the attack."""
+"""yamada2021, theorem 1: at the optimum, the adversarial loss is sharper the larger eps is."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ def theorem_1(
     weight_norm: Annotated[float, Field(gt=0)] = 2.0,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """Hessian of eq 9, its eigenvalues (eqs 10, 11) and their growth with eps (eq 12), against autodiff.
+    """Compare the Hessian of eq 9, its eigenvalues (eqs 10, 11) and their growth with eps (eq 12) with autodiff.
 
-    At a point with w/||w|| = y x/eps for every sample, H = eps / (2 ||w||) (I - w w^T/||w||^2): the eigenvalue
-    eps / (2 ||w||) is there d - 1 times, and 0 along w. It is the curvature under an attack that moves with w; with the
-    attack held fixed, as training computes it, the Hessian is zero there. Away from the optimum both have closed forms,
-    which are checked too.
+    At a point with w/||w|| = y x/eps for every sample, H = eps / (2 ||w||) (I - w w^T/||w||^2) has the eigenvalue
+    eps / (2 ||w||) with multiplicity d - 1, and the eigenvalue 0 along w. It is the Hessian of the loss under an attack that
+    moves with w; with the attack held fixed, as training computes it, the Hessian is zero there. Away from the optimum both
+    Hessians have closed forms, which are checked too.
 
     Args:
         dimension: number of weights.
-        samples: inputs.
-        eps_values: L2 radii, at least two.
-        weight_norm: ||w||, the same at every radius, as eq 12 assumes.
-        seed: of inputs, labels and weights.
+        samples: number of inputs.
+        eps_values: perturbation budgets in L2, at least two.
+        weight_norm: ||w||, the same at every eps, as eq 12 assumes.
+        seed: seed of the inputs, labels and weights.
     """
     rows, tops, eps_values = [], [], tuple(sorted(set(eps_values)))
     for eps in eps_values:
@@ -85,11 +85,12 @@ def theorem_1(
 
 
 def _moving_attack_hessian(w: Tensor, x: Tensor, y: Tensor, eps: float) -> Tensor:
+    """Return the Hessian (d, d) of the mean loss with the attack differentiated, too."""
     return weight_hessian(lambda v: logistic_losses(v, worst_input(v, x, y, eps, "L2"), y).mean(), w)
 
 
 def _central_differences(w: Tensor, x: Tensor, y: Tensor, eps: float) -> Tensor:
-    """The same Hessian from differences of gradients with the attack recomputed, as an experiment measures it."""
+    """Return the same Hessian from central differences of gradients with the attack recomputed, as experiments do."""
     step = 1e-5 * w.norm()
 
     def gradient(weights: Tensor) -> Tensor:
@@ -101,7 +102,7 @@ def _central_differences(w: Tensor, x: Tensor, y: Tensor, eps: float) -> Tensor:
 
 
 def _away_from_the_optimum(dimension: int, samples: int, eps: float, seed: int) -> list[dict[str, Any]]:
-    """The closed forms of both Hessians, which experiments measure with, on random data."""
+    """Check the closed forms of both Hessians, which experiments use, on random data."""
     x, y, w = random_problem(dimension, samples, seed)
     protocol = {"eps": eps, "dimension": dimension, "samples": samples, "weight_norm": w.norm().item(), "seed": seed}
     moving = _moving_attack_hessian(w, x, y, eps)
