@@ -56,6 +56,11 @@ def class_labels(y: Tensor) -> Tensor:
     return (y > 0).long()
 
 
+def binary_logits(scores: Tensor) -> Tensor:
+    """Return the logits (0, score), (N, 2), of a binary classifier with scores (N,); their cross-entropy is the loss of eq 1."""
+    return torch.stack([torch.zeros_like(scores), scores], dim=1)
+
+
 def unit_vector(vector: Tensor) -> Tensor:
     """Return ``vector`` scaled to Euclidean norm 1."""
     return vector / vector.norm()

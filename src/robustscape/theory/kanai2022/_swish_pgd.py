@@ -13,6 +13,7 @@ from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.threat import ThreatModel
 from robustscape.attacks.pgd import pgd
 from robustscape.theory.kanai2022._local_entropy import Array
+from robustscape.theory.logistic import binary_logits
 
 #: Gradients vanish at z = z*, where a start would be stuck: there are several starts, and the best point is kept.
 STEPS, REL_STEP_SIZE, RESTARTS = 100, 0.05, 3
@@ -26,8 +27,7 @@ def swish_pgd_losses(
     weights = torch.from_numpy(np.stack([one.ravel(), two.ravel()], axis=1))
 
     def model(points: Tensor) -> Tensor:
-        z = (points * weights).sum(1)
-        return torch.stack([torch.zeros_like(z), F.silu(z)], dim=1)
+        return binary_logits(F.silu((points * weights).sum(1)))
 
     inputs = torch.tensor(x, dtype=torch.float64).expand(len(weights), 2)
     labels = torch.ones(len(weights), dtype=torch.int64)

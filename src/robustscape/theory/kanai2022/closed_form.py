@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
@@ -14,6 +13,7 @@ from robustscape.attacks.base.threat import ThreatModel
 from robustscape.attacks.pgd import pgd
 from robustscape.theory.logistic import (
     agreement_row,
+    binary_logits,
     class_labels,
     logistic_losses,
     random_problem,
@@ -45,8 +45,7 @@ def closed_form(
         x, y, w = random_problem(dimension, samples, seed)
 
         def model(points: Tensor, w: Tensor = w) -> Tensor:
-            z = points @ w
-            return torch.stack([torch.zeros_like(z), z], dim=1)
+            return binary_logits(points @ w)
 
         for norm in ("L2", "Linf"):
             protocol = {
