@@ -1,4 +1,4 @@
-"""Pictures of planes: each layer is where its rows say, panels are in their order, colours are fair to the sign."""
+"""Figures of planes: each layer is where its rows say, panels are in order, diverging colours are symmetric around 0."""
 
 from __future__ import annotations
 
