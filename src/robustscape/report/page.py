@@ -178,6 +178,7 @@ def _claims_by_item(csv: Path) -> dict[tuple[str, str], list[dict[str, str]]]:
 def _shown_item(
     work: str, name: str, item: Item, root: Path, claims: dict[tuple[str, str], list[dict[str, str]]]
 ) -> ShownItem:
+    """Return what the page shows of an item; little more than its name if its CSV does not exist."""
     csv = root / work / f"{name}.csv"
     shown = ShownItem(work, name, item, claims=claims.get((work, name), []))
     if not csv.exists():

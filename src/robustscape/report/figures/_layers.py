@@ -115,6 +115,7 @@ def pivot_grid(rows: pd.DataFrame, column: str) -> tuple[Any, Any, Any]:
 
 
 def _surface(axes: Axes, rows: pd.DataFrame, colours: ScalarMappable) -> None:
+    """Draw a surface as filled contours, or smoothly with the line of value 0 if its colours diverge."""
     x, y, values = pivot_grid(rows, "value")
     norm: Any = colours.norm
     if colours.get_cmap().name == DIVERGING:
@@ -160,6 +161,7 @@ def _outline() -> list[Any]:
 
 
 def _curve(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
+    """Draw curves of the value over x, with marks if there are few points."""
     for method, part in rows_by_method(rows):
         few = len(part) <= 15
         marker = style.MARKERS[list(look).index(method) % len(style.MARKERS)] if few and method in look else ""
@@ -180,6 +182,7 @@ def _band(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
 
 
 def _level(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
+    """Draw a dashed horizontal line with its text and value, and the printed value beside it."""
     highest = rows["value"].max()
     for row in rows.itertuples():
         axes.axhline(cast(float, row.value), color=style.GREY, linewidth=1.2, linestyle=(0, (4, 3)))
@@ -230,6 +233,7 @@ def _dots(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
 
 
 def _arrow(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
+    """Draw an arrow from (x, y) to (x + dx, y + dy) for each row."""
     for row in rows.itertuples():
         x, y, dx, dy = (cast(float, getattr(row, column)) for column in ("x", "y", "dx", "dy"))
         arrow: Any = axes.annotate(
@@ -242,6 +246,7 @@ def _arrow(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
 
 
 def _point(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
+    """Draw a mark for each row with its text beside it, displaced by (dx, dy) points if the row says so."""
     for row in rows.itertuples():
         x, y = cast(float, row.x), cast(float, row.y)
         known = MARKS.get(str(row.text))
@@ -259,6 +264,7 @@ def _point(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
 
 
 def _label(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
+    """Write the text of each row at its place."""
     for row in rows.itertuples():
         text = axes.text(
             cast(float, row.x), cast(float, row.y), str(row.text), ha="center", va="center", fontsize=13,

@@ -59,6 +59,7 @@ def curves_and_map(
 
 
 def _curves(axes: Axes, rows: pd.DataFrame, final: pd.DataFrame, x: str, hue: str) -> None:
+    """Draw the curves with their bands and, at their ends, the printed numbers."""
     known = _parts.distinct_levels(rows, hue)
     texts = levels(known)
     handles = []
@@ -80,6 +81,7 @@ def _curves(axes: Axes, rows: pd.DataFrame, final: pd.DataFrame, x: str, hue: st
 
 
 def _map(figure: Figure, axes: Axes, rows: pd.DataFrame, across: str, up: str, label: str) -> None:
+    """Draw the map with labelled contours and its colour bar."""
     axes.grid(visible=False)
     axes.set_xlabel(name(across))
     axes.set_ylabel(name(up))

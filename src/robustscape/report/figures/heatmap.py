@@ -85,6 +85,7 @@ def heatmap(
 
 
 def _label(axes: Axes, across: list[object], down: list[object]) -> None:
+    """Put the levels at the cells of both axes; at every few cells if there are many."""
     for axis, values in ((axes.xaxis, across), (axes.yaxis, down)):
         every = 1 if len(values) <= _READABLE else max(1, (len(values) - 1) // 4)
         texts = levels(values)

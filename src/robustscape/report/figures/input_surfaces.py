@@ -78,6 +78,7 @@ def _grid(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def _perspective(axes: Any, loss: pd.DataFrame, wrong: pd.DataFrame, elevation: float, azimuth: float) -> None:
+    """Draw the loss in perspective, coloured by right and wrong predictions."""
     across, down = np.meshgrid(loss.columns.to_numpy(float), loss.index.to_numpy(float))
     faces = np.array([to_rgba(colour) for colour in _COLOURS])[wrong.to_numpy(int)]
     axes.plot_surface(
@@ -99,6 +100,7 @@ def _perspective(axes: Any, loss: pd.DataFrame, wrong: pd.DataFrame, elevation: 
 
 
 def _map(axes: Any, loss: pd.DataFrame, wrong: pd.DataFrame) -> None:
+    """Draw the plane from above: right and wrong predictions, lines of equal loss, and the marks x and x + v1."""
     pale = ListedColormap([(*to_rgba(colour)[:3], 0.45) for colour in _COLOURS])
     x, y = loss.columns.to_numpy(float), loss.index.to_numpy(float)
     axes.pcolormesh(x, y, wrong.to_numpy(float) > 0.5, cmap=pale, vmin=0, vmax=1, shading="nearest")

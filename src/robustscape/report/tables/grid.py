@@ -98,6 +98,7 @@ def _places(rows: pd.DataFrame, columns: list[str], item: Item) -> list[tuple[An
 
 
 def _cell(record: dict[Any, Any]) -> Cell:
+    """Return the cell of one row of the CSV."""
     unit = "" if record["unit"] != record["unit"] else str(record["unit"])
     value = number(record["value"], unit) or ("nan" if record["n"] else "")
     std = spread(record["std"], record["value"], unit)

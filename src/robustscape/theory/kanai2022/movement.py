@@ -86,6 +86,7 @@ def _ellipse(turn: Array) -> Array:
 
 
 def _shape(panel: str, shape: str, path: Array) -> list[dict[str, Any]]:
+    """Return rows x_1 and x_2 of the points of a path, (n, 2) or (2,)."""
     return [
         {"panel": panel, "shape": shape, "place": place, "metric": metric, "value": value, "unit": "1"}
         for place, point in enumerate(np.atleast_2d(path).tolist())
@@ -98,6 +99,7 @@ def _ends(panel: str, ends: list[Array]) -> list[dict[str, Any]]:
 
 
 def _distances(panel: str, norm: str, eps: float, pair: tuple[Array, Array], ends: list[Array]) -> list[dict[str, Any]]:
+    """Return the distances between the two worst inputs and the two weights, their ratio, and the bounds of lemmas 2 and 3."""
     moved, apart = float(np.linalg.norm(ends[0] - ends[1])), float(np.linalg.norm(pair[0] - pair[1]))
     least = min(float(np.linalg.norm(theta)) for theta in pair)
     found = {

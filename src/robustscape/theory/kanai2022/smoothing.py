@@ -66,6 +66,7 @@ def smoothing(
 
 
 def _bent_share_rows(eps: float, steps: tuple[float, ...], span: float) -> list[dict[str, Any]]:
+    """Check how the share of bent nodes changes as the step halves, under L2 and Linf."""
     rows = []
     for attack in ("L2", "Linf"):
         loss = worst_loss("linear", "datum", attack, eps)

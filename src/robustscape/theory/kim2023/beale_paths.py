@@ -105,6 +105,7 @@ def _path(view: str, path: Path, **more: Any) -> Rows:
 
 
 def _finish(view: str, method: str, path: Path, protocol: Protocol) -> Rows:
+    """Return the loss at the end of a path and its distances to the saddle and the minimum."""
     x, y = path.weights[-1]
     return [
         *outcome_row(view, "final_loss", beale(x, y), method=method, **protocol),

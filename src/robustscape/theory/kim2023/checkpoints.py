@@ -114,6 +114,7 @@ def checkpoints(
 
 
 def _linear(weights: Tensor) -> nn.Module:
+    """Return a linear classifier with these weights (C, d), without bias."""
     model = nn.Linear(weights.shape[1], weights.shape[0], bias=False, dtype=weights.dtype)
     with torch.no_grad():
         model.weight.copy_(weights)

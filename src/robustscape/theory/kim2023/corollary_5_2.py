@@ -60,6 +60,7 @@ def worst_loss_in_ball(hessian: Array, w: Array, radius: float) -> float:
 def _quadratic_toy(
     radii: tuple[float, float], points: int, draws: int, generator: np.random.Generator, seed: int
 ) -> list[dict[str, Any]]:
+    """Check the right side of the corollary on a quadratic loss of two weights."""
     hessian, w = np.array([[2.0, 0.6], [0.6, 0.5]]), np.array([0.3, -0.2])
     near, far = (worst_loss_in_ball(hessian, w, radius) for radius in radii)
     share = np.linspace(0, 1, points)

@@ -65,6 +65,7 @@ def _spread(
     draws: int,
     generator: np.random.Generator,
 ) -> Rows:
+    """Return the rows of one panel of variances: closed form, simulation and their largest relative difference."""
     view, metric = "diffusion", "variance"
     radii = {method: 0.0 if plain else rho for method, (_, plain) in METHODS.items()}
     a = np.array([_simulated_drift(eigenvalue, radii[method], power) for method, (power, _) in METHODS.items()])

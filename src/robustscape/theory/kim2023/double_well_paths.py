@@ -95,6 +95,7 @@ def sam_step(point: Point, radius: float, eta: float) -> tuple[Point, Point]:
 
 
 def _step(view: str, panel: str, wanted: str, start: Point, radius: float, eta: float) -> Rows:
+    """Return the rows of one SAM step: its arrows, its points, and which case it is."""
     above, after = sam_step(start, radius, eta)
     own: Protocol = {"radius": radius, "eta": eta, "rule": "normalised"}
     cosine = row_cosines(

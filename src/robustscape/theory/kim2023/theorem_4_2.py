@@ -80,6 +80,7 @@ def _relative_difference(a: Tensor, b: Tensor) -> float:
 
 
 def _jacobians(hessians: list[Tensor], rhos: tuple[float, ...], protocol: dict[str, Any]) -> list[dict[str, Any]]:
+    """Compare the Jacobians at 0 of random losses with -(H + rho H^2)."""
     rows = []
     origin = torch.zeros(len(hessians[0]), dtype=torch.float64)
     for rho in rhos:
@@ -115,6 +116,7 @@ def _thresholds(hessians: list[Tensor], protocol: dict[str, Any]) -> list[dict[s
 
 
 def _beale(rhos: tuple[float, ...], protocol: dict[str, Any]) -> list[dict[str, Any]]:
+    """Check gradient, Hessian and Jacobian at the saddle of Beale's function, and the sign on both sides of 1/27.75."""
     point = torch.tensor(BEALE_SADDLE, dtype=torch.float64)
 
     def loss(w: Tensor) -> Tensor:

@@ -92,6 +92,7 @@ def _violations(
     generator: np.random.Generator,
     seed: int,
 ) -> list[dict[str, Any]]:
+    """Check (ii): the share of data sets that violate the bound, and the share that exceed the empirical loss alone."""
     risks = np.linspace(0.1, 0.6, hypotheses)
     losses = generator.binomial(samples, risks, (datasets, hypotheses)) / samples
     weights = np.exp(-samples * (losses - losses.min(axis=1, keepdims=True)))
