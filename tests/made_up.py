@@ -1,4 +1,4 @@
-"""Small made-up results shaped like the real ones: what measurements write, labelled as the item stage labels it."""
+"""Small made-up results with the columns of real ones: rows as measurements write them, with the item's labels."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ STAND_IN = "digits_01 for mnist2"
 
 
 def make_item(**keys: Any) -> Item:
-    """An item stanza; only what a test is about need be said."""
+    """An item; the keys that a test does not set have defaults."""
     defaults = {"title": "A title", "kind": "table", "draw": "grid", "rows": [{"of": "anything"}], "factors": []}
     return Item.model_validate({**defaults, **keys})
 
 
 def make_study(work: str, **items: Item) -> Study:
-    """A study with these items and nothing behind them."""
+    """A study with these items, without runs or measurements."""
     return Study.model_construct(work=work, title="Sharper <landscapes> & more", reference="A, B, 2021", items=items)
 
 
-def label(rows: list[dict[str, Any]], **columns: Any) -> pd.DataFrame:
+def labelled_frame(rows: list[dict[str, Any]], **columns: Any) -> pd.DataFrame:
+    """The rows as a frame, with the columns that every item has; ``columns`` override them."""
     common = {"dataset": "mnist2", "architecture": "logistic_regression", "stand_in": STAND_IN, "paper_protocol": False}
     return pd.DataFrame(rows).assign(**{**common, **columns})
 
@@ -52,11 +53,11 @@ def accuracy_rows(**columns: Any) -> pd.DataFrame:
                 }
                 for metric, value in values.items()
             ]
-    return label(rows, **columns)
+    return labelled_frame(rows, **columns)
 
 
 def printed_accuracies(eps_values: list[float] = L2) -> pd.DataFrame:
-    """A printed CSV in the form of resources/paper: radii with six digits, one column the item does not know."""
+    """A printed CSV as in resources/paper: eps with six digits, and one column that is no factor of the item."""
     rows = []
     for eps in eps_values:
         train, test = 99.89 - eps, 99.95 - eps
@@ -91,7 +92,7 @@ def landscape_rows(norm: str = "L2", eps_values: list[float] = L2, points: int =
                     loss = 0.01 + 0.05 * eps + bend * alpha**2 + tilt * alpha * eps
                     rows.append({**common, "alpha": alpha, "metric": "loss", "value": loss, "unit": "nats"})
                 rows.append({**common, "metric": "sharpness", "value": 2 * bend, "unit": "nats"})
-    return label(rows, **columns)
+    return labelled_frame(rows, **columns)
 
 
 def eigenvalue_rows(**columns: Any) -> pd.DataFrame:
@@ -108,17 +109,17 @@ def eigenvalue_rows(**columns: Any) -> pd.DataFrame:
             + 0.004 * seed,
             "unit": "1",
         }
-        for norm, radii, scale in (("L2", L2, 1.0), ("Linf", LINF, 260.0))
-        for eps in radii
+        for norm, eps_values, scale in (("L2", L2, 1.0), ("Linf", LINF, 260.0))
+        for eps in eps_values
         for seed in range(3)
         for convention in ("fixed", "total")
         for rank in (1, 2, 3)
     ]
-    return label(rows, **columns)
+    return labelled_frame(rows, **columns)
 
 
 def surface_rows(points: int = 21, **columns: Any) -> pd.DataFrame:
-    """A surface over two directions, two radii."""
+    """A surface over two directions, for two values of eps."""
     rows = [
         {
             "eps": eps,
@@ -133,11 +134,11 @@ def surface_rows(points: int = 21, **columns: Any) -> pd.DataFrame:
         for alpha in np.linspace(-1, 1, points)
         for beta in np.linspace(-1, 1, points)
     ]
-    return label(rows, **columns)
+    return labelled_frame(rows, **columns)
 
 
 def plane_rows(**columns: Any) -> pd.DataFrame:
-    """A panel of a plane with everything that can lie in it, and a panel of curves."""
+    """A panel of a plane with every layer it can have, and a panel of curves."""
     side = np.linspace(-1, 1, 7)
     grid = [(x, y) for x in side for y in side]
     rows: list[dict[str, Any]] = []
@@ -162,7 +163,7 @@ def plane_rows(**columns: Any) -> pd.DataFrame:
     draw("(b) curves", "band", [(0.0, 1.5), (1.0, 1.5)], "SAM")
     draw("(b) curves", "level", [(0.0, 0.0)], text="floor")
     rows.append({"method": "GD", "metric": "final_loss", "value": 0.25, "unit": "nats"})
-    return label(rows, **columns)
+    return labelled_frame(rows, **columns)
 
 
 def transfer_rows(**columns: Any) -> pd.DataFrame:
@@ -181,11 +182,11 @@ def transfer_rows(**columns: Any) -> pd.DataFrame:
         for j, target in enumerate(nets)
         for seed in range(2)
     ]
-    return label(rows, **columns)
+    return labelled_frame(rows, **columns)
 
 
 def path_rows(**columns: Any) -> pd.DataFrame:
-    """Figure 1 of kanai2022: a frame, a way and its end, in three panels."""
+    """Figure 1 of kanai2022: a frame, a path and its end, in three panels."""
     rows = []
     for panel in ("(a)", "(b)", "(c)"):
         for shape, count in (("ball", 9), ("the way", 4), ("the end", 1)):
@@ -194,7 +195,7 @@ def path_rows(**columns: Any) -> pd.DataFrame:
                     rows.append(
                         {"panel": panel, "shape": shape, "place": place, "metric": metric, "value": value, "unit": "1"}
                     )
-    return label(rows, **columns)
+    return labelled_frame(rows, **columns)
 
 
 def progress_rows(**columns: Any) -> pd.DataFrame:
@@ -219,4 +220,4 @@ def progress_rows(**columns: Any) -> pd.DataFrame:
                     }
                     for metric, value in values.items()
                 ]
-    return label(rows, **columns)
+    return labelled_frame(rows, **columns)

@@ -1,4 +1,4 @@
-"""Figures: what is drawn is what the CSV says, the same bytes every time, the paper's values beside ours."""
+"""Figures draw the values of the CSV, ours and the printed ones, and the same rows give the same bytes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CONFIG = Path(__file__).parents[2] / "config"
 
 
 def case(name: str) -> tuple[Item, pd.DataFrame]:
-    """A figure's stanza and item rows."""
+    """A figure item and its rows."""
     metrics: list[str] = []
     printed = None
     if name == "curves":
@@ -95,7 +95,7 @@ def texts(figure: Figure) -> str:
 
 
 def test_every_figure_of_the_catalogue_is_tested() -> None:
-    """Here on made-up rows, or by name in another file of this folder."""
+    """Each figure is tested here on made-up rows, or by name in another file of this folder."""
     others = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py") if path != Path(__file__))
     untested = set(catalog.entries("figure")) - set(NAMES)
     assert not [name for name in untested if not re.search(rf"\b{name}\b", others)]
@@ -291,7 +291,7 @@ def test_a_lone_column_lies_on_its_side_and_epochs_are_whole() -> None:
 def test_narrow_logarithmic_axes_have_plain_numbers() -> None:
     figure, grid = style.panels(1, 1)
     grid[0, 0].plot([1, 2], [0.4, 4.5])
-    _parts.log_y(grid[0, 0])
+    _parts.set_log_y(grid[0, 0])
     figure.draw_without_rendering()
     said = [label.get_text() for label in grid[0, 0].get_yticklabels()]
     assert {"0.5", "1", "2"} <= set(said)

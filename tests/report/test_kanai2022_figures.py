@@ -1,4 +1,4 @@
-"""The figure functions of kanai2022: what is drawn is what the CSV says."""
+"""The figure functions of kanai2022 draw the values of the CSV."""
 
 from __future__ import annotations
 

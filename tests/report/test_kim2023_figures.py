@@ -1,4 +1,4 @@
-"""The figures of kim2023 chapters 2 and 3: they draw what the CSV says, the same bytes each time."""
+"""The figures of kim2023, chapters 2 and 3, draw the values of the CSV, and the same rows give the same bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page: self-contained, complete, honest about what is missing, and safe to open."""
+"""The report page is self-contained and complete, names what is missing, and escapes text."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ VOID = {"meta", "link", "input", "img", "br", "hr"}
 
 
 class Outline(HTMLParser):
-    """Tags in order, whether they balance, and every attribute."""
+    """The tags of a page in order, with their attributes, and its text; fails if the tags do not balance."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -126,7 +126,7 @@ def results(made_once: tuple[dict[str, Study], Path], tmp_path: Path) -> tuple[d
 
 def written(results: tuple[dict[str, Study], Path], **options) -> str:
     studies, root = results
-    path = page.write(studies, root, "small", **options)
+    path = page.write_page(studies, root, "small", **options)
     assert path == root / "report" / "index.html"
     return path.read_text()
 
@@ -147,8 +147,8 @@ def test_summary_counts_items_and_verdicts(results) -> None:
     assert "4 / 5 items made" in words
     assert "1 / 2 of the tested claims hold" in words
     assert "1 hold 1 fail 2 not testable at this scale" in words
-    assert "Scale small , written 2026-01-02 03:04 UTC." in words and "make reproduce SCALE=small" in words
-    assert "3 items use stand-in data or networks" in words
+    assert "Results at scale small , written 2026-01-02 03:04 UTC." in words and "make reproduce SCALE=small" in words
+    assert "3 items were made with stand-ins" in words
     assert "python 3.11.7" in words and "gpu" not in words
 
 
@@ -215,19 +215,19 @@ def test_the_same_results_give_the_same_page(results) -> None:
 
 
 def test_it_works_with_no_items_and_with_none_made(tmp_path: Path) -> None:
-    empty = Outline(page.html({}, tmp_path, "smoke", command="make"))
+    empty = Outline(page.page_html({}, tmp_path, "smoke", command="make"))
     assert (
         "0 / 0 items made" in empty.words
         and "no claim was tested" in empty.words
         and "no study has an item" in empty.words
     )
-    none = Outline(page.html({"w": make_study("w", table_1=table_item())}, tmp_path, "smoke", command="make"))
+    none = Outline(page.page_html({"w": make_study("w", table_1=table_item())}, tmp_path, "smoke", command="make"))
     assert "0 / 1 items made" in none.words and len(none.all("article", **{"class": "missing"})) == 1
 
 
 def test_claims_that_were_not_evaluated_are_said_to_be(results) -> None:
     (results[1] / "claims.csv").unlink()
-    assert "3 claims not evaluated yet." in Outline(written(results)).words
+    assert "3 claims have not been evaluated yet." in Outline(written(results)).words
 
 
 def test_templates_are_all_used() -> None:

@@ -1,4 +1,4 @@
-"""Panels chosen one by one: what is drawn is what the CSV says."""
+"""Panels that are described one by one draw the values of the CSV."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of planes: each layer is where its rows say, panels are in their order, colours are fair to the sign."""
+"""Figures of planes: each layer is where its rows say, panels are in order, diverging colours are symmetric around 0."""
 
 from __future__ import annotations
 
@@ -87,15 +87,15 @@ def test_diverging_colours_are_white_at_zero() -> None:
     surface = rows["layer"] == "surface"
     rows.loc[surface, "value"] = np.linspace(low, high, surface.sum())
     for decades in (None, 3.0):
-        scale = _layers.scale(rows, "diverging", decades, None)
+        scale = _layers.surface_colours(rows, "diverging", decades, None)
         assert scale is not None
         assert scale.norm(0.0) == pytest.approx(0.5)
         assert (scale.norm.vmin, scale.norm.vmax) == (-5, 5)
         assert isinstance(scale.norm, SymLogNorm) == (decades is not None)
         assert min(scale.to_rgba(0.0)[:3]) > 0.95
-    limited = _layers.scale(rows, "diverging", None, 2.0)
+    limited = _layers.surface_colours(rows, "diverging", None, 2.0)
     assert limited is not None and (limited.norm.vmin, limited.norm.vmax) == (-2, 2)
-    assert _layers.scale(rows[~surface], "diverging", None, None) is None
+    assert _layers.surface_colours(rows[~surface], "diverging", None, None) is None
     assert drawn(rows, colour="diverging", decades=2, colour_limit=2)
 
 
@@ -103,7 +103,7 @@ def test_logarithmic_colours_span_the_decades_asked_for() -> None:
     rows = table()
     surface = rows["layer"] == "surface"
     rows.loc[surface, "value"] = np.geomspace(1e-9, 100, surface.sum())
-    scale = _layers.scale(rows, "sequential", 3, None)
+    scale = _layers.surface_colours(rows, "sequential", 3, None)
     assert scale is not None and isinstance(scale.norm, LogNorm)
     assert (scale.norm.vmin, scale.norm.vmax) == (pytest.approx(0.1), pytest.approx(100))
     assert drawn(rows, decades=3)

@@ -1,4 +1,4 @@
-"""Curves beside a map, and curves with stars: what is drawn is what the rows say."""
+"""Curves beside a map, and curves with stars, draw the values of the rows."""
 
 from __future__ import annotations
 

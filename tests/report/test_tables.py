@@ -1,4 +1,4 @@
-"""Tables: text for a terminal, LaTeX that compiles, notes that say what stood in."""
+"""Tables: Markdown aligned for a terminal, LaTeX that compiles, notes that name the stand-ins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The checks of kanai2022 hold, would not if a formula were wrong, and give the numbers of its specification."""
+"""The checks of kanai2022 hold, fail when a formula is replaced by a wrong one, and give known numbers."""
 
 from __future__ import annotations
 
@@ -8,58 +8,47 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.special import logsumexp
+from theory_checks import Rows, failing_checks, replace_in_check, run_check
 
-from robustscape import catalog
 from robustscape.errors import ConfigError
 from robustscape.theory.kanai2022 import (
-    _common,
     _lipschitz,
     _local_entropy,
-    lemma_2,
+    _two_weight_losses,
     lemma_4,
     lemma_5,
     movement,
     theorem_3,
 )
 
-Rows = list[dict[str, Any]]
-#: Check -> parameters that make it quick.
+#: Check -> parameters that make it fast.
 CHECKS: dict[str, dict[str, Any]] = {
-    "closed_form": {"samples": 50},
-    "lemma_1": {"draws": 2000},
-    "lemma_2": {"draws": 2000},
-    "lemma_3": {},
-    "lemma_4": {"draws": 200},
-    "lemma_5": {"draws": 30},
-    "theorem_3": {"gammas": (1.0,), "draws": 400},
-    "smoothing": {"gammas": (1.0,)},
-    "swish_attack": {"points": 31},
+    "kanai2022/closed_form": {"samples": 50},
+    "kanai2022/lemma_1": {"draws": 2000},
+    "kanai2022/lemma_2": {"draws": 2000},
+    "kanai2022/lemma_3": {},
+    "kanai2022/lemma_4": {"draws": 200},
+    "kanai2022/lemma_5": {"draws": 30},
+    "kanai2022/theorem_3": {"gammas": (1.0,), "draws": 400},
+    "kanai2022/smoothing": {"gammas": (1.0,)},
+    "kanai2022/swish_attack": {"points": 31},
 }
-
-
-def run(name: str, **parameters: Any) -> Rows:
-    rows: Rows = catalog.load("theory", f"kanai2022/{name}")(**parameters)
-    return rows
-
-
-def failing(rows: Rows) -> list[tuple[str, str]]:
-    return [(row["check"], row["quantity"]) for row in rows if not row["holds"]]
 
 
 @pytest.mark.parametrize("name", CHECKS)
 def test_every_row_holds(name: str) -> None:
-    rows = run(name, **CHECKS[name])
-    assert rows and failing(rows) == []
+    rows = run_check(name, **CHECKS[name])
+    assert rows and failing_checks(rows) == set()
     assert all(isinstance(row["value"], int | float) and math.isfinite(row["value"]) for row in rows)
 
 
-@pytest.mark.parametrize("name", ["closed_form", "lemma_1", "lemma_2", "lemma_3", "lemma_4", "lemma_5"])
-def test_other_problems_and_radii(name: str) -> None:
-    changes = {"seed": 4} | ({"eps": 1.5} if name != "lemma_4" else {"curvatures": (0.5, 0.05)})
-    assert failing(run(name, **CHECKS[name] | changes)) == []
+@pytest.mark.parametrize("name", [name for name in CHECKS if name.split("/")[1].startswith(("closed_form", "lemma"))])
+def test_every_row_holds_with_other_parameters(name: str) -> None:
+    changes = {"seed": 4} | ({"eps": 1.5} if name != "kanai2022/lemma_4" else {"curvatures": (0.5, 0.05)})
+    assert failing_checks(run_check(name, **CHECKS[name] | changes)) == set()
 
 
-# -- the numbers of the specification, section 2 -------------------------------------------------------------------------
+# -- known numbers of the surfaces ------------------------------------------------------------------------------------------
 
 #: (attack, gamma) -> largest second difference at h = 0.025 on [-3, 3]^2, x = (1, 0.5), y = +1, eps = 0.3.
 MEASURED = {
@@ -83,26 +72,26 @@ def bends(rows: Rows, nodes: str = "on") -> dict[float, float]:
 
 @pytest.mark.parametrize(("attack", "gamma"), MEASURED)
 def test_largest_second_differences(attack: str, gamma: float | None) -> None:
-    found = bends(run("surface", attack=attack, gamma=gamma, points=3, steps=(0.025,)))[0.025]
+    found = bends(run_check("kanai2022/surface", attack=attack, gamma=gamma, points=3, steps=(0.025,)))[0.025]
     assert found == pytest.approx(MEASURED[attack, gamma], rel=5e-3)
 
 
 @pytest.mark.parametrize(("attack", "expected"), [("L2", (16.3, 32.3, 64.3)), ("Linf", (29.4, 58.8, 117))])
-def test_they_double_under_refinement(attack: str, expected: tuple[float, ...]) -> None:
+def test_second_differences_at_a_kink_double_under_refinement(attack: str, expected: tuple[float, ...]) -> None:
     """n = 321, 641 and 1281 nodes a side; the L2 value is set by the node at 0, the Linf value by where along an axis it is."""
     steps = (6 / 320, 6 / 640, 6 / 1280)
-    found = bends(run("surface", attack=attack, points=3, steps=steps))
+    found = bends(run_check("kanai2022/surface", attack=attack, points=3, steps=steps))
     assert [found[step] for step in steps] == pytest.approx(expected, rel=0.075)
 
 
 def test_data_labelled_by_the_first_feature() -> None:
     steps = (0.05, 0.025, 0.0125)
     for attack, raw, smooth in (("L2", (6.3, 12.3, 24.3), 0.2475), ("Linf", (11.8, 23.5, 47.1), 0.268)):
-        rows = run("surface", data="first_feature", attack=attack, points=3, steps=steps)
+        rows = run_check("kanai2022/surface", data="first_feature", attack=attack, points=3, steps=steps)
         assert [bends(rows)[step] for step in steps] == pytest.approx(raw, rel=6e-3)
         assert next(r["value"] for r in rows if r["metric"] == "best_theta_2") == 0.0
         assert next(r["value"] for r in rows if r["metric"] == "best_theta_1") == 3.0
-        rows = run("surface", data="first_feature", attack=attack, gamma=1.0, points=3, steps=steps)
+        rows = run_check("kanai2022/surface", data="first_feature", attack=attack, gamma=1.0, points=3, steps=steps)
         assert list(bends(rows).values()) == pytest.approx([smooth] * 3, rel=2e-3)
         assert list(bends(rows, "beside").values()) == pytest.approx([smooth] * 3, rel=5e-3)
         assert abs(next(r["value"] for r in rows if r["metric"] == "best_theta_2")) <= 0.05
@@ -112,7 +101,7 @@ def test_where_the_gradient_jumps() -> None:
     """Under Linf on both axes, under L2 at the origin only."""
 
     def across(attack: str) -> dict[tuple[int, float], float]:
-        rows = run("surface", data="first_feature", attack=attack, points=3, steps=(0.02, 0.01))
+        rows = run_check("kanai2022/surface", data="first_feature", attack=attack, points=3, steps=(0.02, 0.01))
         return {(r["weight"], r["grid_step"]): r["value"] for r in rows if r["metric"] == "second_difference_across"}
 
     linf, l2 = across("Linf"), across("L2")
@@ -121,30 +110,29 @@ def test_where_the_gradient_jumps() -> None:
         assert l2[weight, 0.01] < 1.05 * l2[weight, 0.02] < 1
 
 
-def test_the_swish_model_has_its_minimum_where_the_specification_says() -> None:
-    z = _common.swish_minimiser()
+def test_the_minimum_of_the_swish_model() -> None:
+    z = _two_weight_losses.swish_minimiser()
     assert z == pytest.approx(-1.27846, abs=5e-6)
-    assert float(_common.swish(np.array(z))) == pytest.approx(-0.27846, abs=5e-6)
-    loss = _common.worst_loss("swish", "datum", "Linf", 0.5)
+    assert float(_two_weight_losses.swish(np.array(z))) == pytest.approx(-0.27846, abs=5e-6)
+    loss = _two_weight_losses.worst_loss("swish", "datum", "Linf", 0.5)
     assert float(loss(np.array(-1.5), np.array(0.3))) == pytest.approx(0.8421, abs=1e-4)
 
 
-def test_pgd_draws_the_surface_of_the_swish_model() -> None:
-    for attack in ("L2", "Linf"):
-        found, exact = (
-            [
-                r["value"]
-                for r in run("surface", model="swish", attack=attack, eps=0.5, found_by=by, points=15, steps=(0.5,))
-                if r["metric"] == "loss"
-            ]
-            for by in ("pgd", "exact")
+def test_pgd_finds_the_surface_of_the_swish_model() -> None:
+    def losses(attack: str, found_by: str) -> list[float]:
+        rows = run_check(
+            "kanai2022/surface", model="swish", attack=attack, eps=0.5, found_by=found_by, points=15, steps=(0.5,)
         )
+        return [row["value"] for row in rows if row["metric"] == "loss"]
+
+    for attack in ("L2", "Linf"):
+        found, exact = losses(attack, "pgd"), losses(attack, "exact")
         assert len(found) == 225 and found == pytest.approx(exact, abs=1e-3) and found != exact
     with pytest.raises(ConfigError, match="swish model on the datum only"):
-        run("surface", attack="L2", found_by="pgd")
+        run_check("kanai2022/surface", attack="L2", found_by="pgd")
 
 
-# -- the parts ---------------------------------------------------------------------------------------------------------
+# -- parts of the checks ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("model", ["linear", "swish"])
@@ -156,23 +144,23 @@ def test_the_worst_loss_is_the_largest_of_many_inputs(model: Any, data: Any, att
     if attack == "L2":
         offsets /= np.maximum(1, np.linalg.norm(offsets, axis=1, keepdims=True))
     offsets *= 0 if attack == "none" else eps
-    loss = _common.worst_loss(model, data, attack, eps)
+    loss = _two_weight_losses.worst_loss(model, data, attack, eps)
     for theta in ((2.0, -0.7), (-1.4, 0.2), (-2.0, -1.0)):
         total = 0.0
-        for x, y in zip(*_common.DATA[data], strict=True):
+        for x, y in zip(*_two_weight_losses.DATA[data], strict=True):
             z = (np.array(x) + offsets) @ np.array(theta)
             score = z if model == "linear" else z / (1 + np.exp(-z))
             total += np.logaddexp(0, -y * score).max()
         exact = float(loss(np.array(theta[0]), np.array(theta[1])))
-        sampled = total / len(_common.DATA[data][0])
+        sampled = total / len(_two_weight_losses.DATA[data][0])
         assert sampled <= exact + 1e-12 and sampled == pytest.approx(exact, abs=0.02)
 
 
 def test_the_integral_reaches_far_beyond_the_window_and_is_converged(monkeypatch: pytest.MonkeyPatch) -> None:
-    loss = _common.worst_loss("linear", "datum", "L2", 0.3)
+    loss = _two_weight_losses.worst_loss("linear", "datum", "L2", 0.3)
     side = np.linspace(-3, 3, 7)
     usual = _local_entropy.local_entropy(loss, 1.0, side, side)
-    nodes, _ = _local_entropy.quadrature(3 + _local_entropy.MARGIN, 0.5)
+    nodes, _ = _local_entropy.gauss_legendre_panels(3 + _local_entropy.MARGIN, 0.5)
     assert nodes.max() > 3 + 5  # five standard deviations
     monkeypatch.setattr(_local_entropy, "MARGIN", 11.0)
     monkeypatch.setattr(_local_entropy, "PANELS", 4)
@@ -185,7 +173,7 @@ def test_the_integral_is_a_log_sum_exp() -> None:
     low = _local_entropy.local_entropy(lambda a, b: a**2 + abs(b), 2.0, side, side)
     high = _local_entropy.local_entropy(lambda a, b: a**2 + abs(b) + 900.0, 2.0, side, side)
     np.testing.assert_allclose(high - low, 900.0, atol=1e-9)
-    t, w = _local_entropy.quadrature(8.0, 0.25)
+    t, w = _local_entropy.gauss_legendre_panels(8.0, 0.25)
     exponents = -(t[:, None] ** 2 + np.abs(t)) - (1.0 + t[:, None]) ** 2 - (0.5 - t) ** 2
     assert low[0, 1] == pytest.approx(-logsumexp(exponents, b=np.outer(w, w)), abs=1e-9)
 
@@ -194,7 +182,7 @@ def test_moments_are_those_of_a_gaussian_for_a_quadratic_loss() -> None:
     """L = t.A t/2: p_theta is N((A + gamma)^-1 gamma theta, (A + gamma)^-1)."""
     a, gamma = np.array([[2.0, 0.5], [0.5, 1.0]]), 1.5
     side = np.array([-1.0, 2.0])
-    found = _local_entropy.moments(
+    found = _local_entropy.local_entropy_moments(
         lambda p, q: (a[0, 0] * p**2 + 2 * a[0, 1] * p * q + a[1, 1] * q**2) / 2, gamma, side, side
     )
     covariance = np.linalg.inv(a + gamma * np.eye(2))
@@ -205,7 +193,7 @@ def test_moments_are_those_of_a_gaussian_for_a_quadratic_loss() -> None:
 
 
 def test_grids_have_a_node_at_0_or_straddle_it() -> None:
-    on, beside = _local_entropy.grid(3.0, 0.025), _local_entropy.grid(3.0, 0.025, straddling=True)
+    on, beside = _local_entropy.weight_grid(3.0, 0.025), _local_entropy.weight_grid(3.0, 0.025, straddling=True)
     assert len(on) == 241 and 0.0 in on and len(beside) == 240 and np.abs(beside).min() == pytest.approx(0.0125)
 
 
@@ -215,32 +203,39 @@ def test_the_kink_has_a_closed_form() -> None:
     assert 0 < variance < 1 / 2.0  # exp(-L) <= 1 narrows the Gaussian
 
 
-def test_a_wrong_bound_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half the constants of theorem 1, or worst inputs of half the radius, do not pass."""
-    monkeypatch.setattr(
-        lemma_2, "worst_inputs", lambda w, x, y, eps, norm: _lipschitz.worst_inputs(w, x, y, 2 * eps, norm)
-    )
-    assert ("lemma 2", "largest ||dx'|| / ||dtheta||") in failing(
-        run("lemma_2", draws=3000, least_norm=2.0, dimension=2)
-    )
-    monkeypatch.undo()
-    monkeypatch.setattr(
-        lemma_4,
-        "implicit_jacobian",
-        lambda *a: -lemma_4.ascend(a[0], a[2], 4, 50)[:, None].expand(4, 3),
-    )
-    assert failing(run("lemma_4", draws=50))
-    monkeypatch.undo()
-    honest = lemma_5.bordered_hessian
-    monkeypatch.setattr(lemma_5, "bordered_hessian", lambda c, o, m: honest(c, o, 2 * m))
-    assert failing(run("lemma_5", draws=5))
+def test_a_wrong_formula_is_noticed_in_lemma_2(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Worst inputs at twice eps move further than the bound allows."""
+
+    def too_far(w: Any, x: Any, y: float, eps: float, norm: str) -> Any:
+        return _lipschitz.worst_inputs(w, x, y, 2 * eps, norm)
+
+    replace_in_check(monkeypatch, "kanai2022/lemma_2", "worst_inputs", too_far)
+    rows = run_check("kanai2022/lemma_2", draws=3000, least_norm=2.0, dimension=2)
+    assert not next(row["holds"] for row in rows if row["quantity"] == "largest ||dx'|| / ||dtheta||")
+
+
+def test_a_wrong_formula_is_noticed_in_lemma_4(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The negated maximiser is no Jacobian."""
+
+    def not_a_jacobian(loss: Any, x: Any, theta: Any) -> Any:
+        return -lemma_4.maximise_by_ascent(loss, theta, 4, 50)[:, None].expand(4, 3)
+
+    replace_in_check(monkeypatch, "kanai2022/lemma_4", "implicit_jacobian", not_a_jacobian)
+    assert failing_checks(run_check("kanai2022/lemma_4", draws=50))
+
+
+def test_a_wrong_formula_is_noticed_in_lemma_5(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twice the multiplier gives another bordered Hessian."""
+    right = lemma_5.bordered_hessian
+    replace_in_check(monkeypatch, "kanai2022/lemma_5", "bordered_hessian", lambda c, o, m: right(c, o, 2 * m))
+    assert failing_checks(run_check("kanai2022/lemma_5", draws=5))
 
 
 # -- figure 1 ----------------------------------------------------------------------------------------------------------
 
 
 def test_the_worst_input_jumps_under_linf_and_slides_under_l2() -> None:
-    rows = run("movement", eps=0.2, points=33)
+    rows = run_check("kanai2022/movement", eps=0.2, points=33)
     metrics = {(r["panel"], r["metric"]): r["value"] for r in rows if r["place"] is None}
     jump, still = "(a) L∞, one weight changes sign", "(a) L∞, no weight changes sign"
     assert metrics[jump, "adversarial_example_distance"] == pytest.approx(0.4)
@@ -265,6 +260,6 @@ def test_the_highest_point_of_a_ball() -> None:
     for peak in movement.BEYOND:
         away = edge - peak
         best = edge[(np.einsum("ni,ij,nj->n", away, movement.CURVATURE, away)).argmin()]
-        np.testing.assert_allclose(movement.highest(peak, 0.3), best, atol=1e-4)
+        np.testing.assert_allclose(movement.highest_point_of_ball(peak, 0.3), best, atol=1e-4)
     inside = movement.INSIDE[0]
-    np.testing.assert_array_equal(movement.highest(inside, 0.3), inside)
+    np.testing.assert_array_equal(movement.highest_point_of_ball(inside, 0.3), inside)

@@ -1,17 +1,15 @@
-"""The checks of kim2023 chapters 2 and 3 hold, and would not if a formula were wrong."""
+"""The checks of kim2023, chapters 2 and 3, hold, and fail when a formula is replaced by a wrong one."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import pytest
 import torch
+from theory_checks import failing_checks, replace_in_check, run_check
 
 from robustscape import catalog
 from robustscape.theory.kim2023 import smoothness_gradient, theorem_3_3, theorem_3_4
-
-Rows = list[dict[str, Any]]
 
 CHECKS = [
     "kim2023/smoothness_gradient",
@@ -22,27 +20,18 @@ CHECKS = [
 ]
 
 
-def run(name: str, **parameters: Any) -> Rows:
-    rows: Rows = catalog.load("theory", name)(**parameters)
-    return rows
-
-
-def failing(rows: Rows) -> set[str]:
-    return {entry["check"] for entry in rows if not entry["holds"]}
-
-
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("name", CHECKS)
 def test_every_row_holds(name: str, seed: int) -> None:
-    rows = run(name, seed=seed)
-    assert len(rows) >= 5 and failing(rows) == set()
+    rows = run_check(name, seed=seed)
+    assert len(rows) >= 5 and failing_checks(rows) == set()
     assert all(entry["seed"] == seed and math.isfinite(entry["value"]) for entry in rows)
 
 
 @pytest.mark.parametrize("name", CHECKS)
 def test_same_seed_same_rows(name: str) -> None:
     small = {"draws": 10} if "draws" in catalog.find("theory", name).parameters.model_fields else {"samples": 40}
-    assert run(name, seed=5, **small) == run(name, seed=5, **small)
+    assert run_check(name, seed=5, **small) == run_check(name, seed=5, **small)
 
 
 def test_theorem_3_4_by_hand() -> None:
@@ -50,15 +39,17 @@ def test_theorem_3_4_by_hand() -> None:
     p = torch.tensor([[0.5, 0.9, 0.5]], dtype=torch.float64)
     there = 0.5 * math.log(0.5 / 0.9) + 0.5 * math.log(0.5 / 0.1)
     back = 0.9 * math.log(0.9 / 0.5) + 0.1 * math.log(0.1 / 0.5)
-    assert theorem_3_4.excess(torch.stack([p, 1 - p], 2)).item() == pytest.approx(there + back)
+    assert theorem_3_4.chain_excess(torch.stack([p, 1 - p], 2)).item() == pytest.approx(there + back)
     falling = torch.tensor([[0.9, 0.6, 0.5]], dtype=torch.float64)
-    assert theorem_3_4.excess(torch.stack([falling, 1 - falling], 2)).item() < 0
+    assert theorem_3_4.chain_excess(torch.stack([falling, 1 - falling], 2)).item() < 0
 
 
 def test_a_wrong_sign_in_proposition_3_2_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     original = smoothness_gradient._jacobian
-    monkeypatch.setattr(smoothness_gradient, "_jacobian", lambda w, x: 1.01 * original(w, x))
-    assert {"proposition 3.1", "proposition 3.2", "eq 3.19"} <= failing(run("kim2023/smoothness_gradient", draws=3))
+    replace_in_check(monkeypatch, "kim2023/smoothness_gradient", "_jacobian", lambda w, x: 1.01 * original(w, x))
+    assert {"proposition 3.1", "proposition 3.2", "eq 3.19"} <= failing_checks(
+        run_check("kim2023/smoothness_gradient", draws=3)
+    )
 
 
 @pytest.mark.parametrize("change", ["excess", "bridges"])
@@ -66,14 +57,16 @@ def test_theorem_3_3_needs_both_of_its_terms(monkeypatch: pytest.MonkeyPatch, ch
     if change == "excess":
         monkeypatch.setattr(theorem_3_3, "_psi_inverse", lambda name, value: 0.0)
     else:
-        original = theorem_3_3._phi
-        monkeypatch.setattr(theorem_3_3, "_phi", lambda name, z: original(name, z) * (0 if z.dim() == 2 else 1))
-    assert "theorem 3.3" in failing(run("kim2023/theorem_3_3", draws=60))
+        original = theorem_3_3._surrogate_loss
+        monkeypatch.setattr(
+            theorem_3_3, "_surrogate_loss", lambda name, z: original(name, z) * (0 if z.dim() == 2 else 1)
+        )
+    assert "theorem 3.3" in failing_checks(run_check("kim2023/theorem_3_3", draws=60))
 
 
 def test_psi_inverse_inverts_psi() -> None:
     for t in (0.1, 0.5, 0.9):
-        psi = 1 - theorem_3_3._entropy(torch.tensor((1 + t) / 2, dtype=torch.float64)).item()
+        psi = 1 - theorem_3_3._binary_entropy(torch.tensor((1 + t) / 2, dtype=torch.float64)).item()
         assert theorem_3_3._psi_inverse("logistic", psi) == pytest.approx(t, abs=1e-9)
     assert theorem_3_3._psi_inverse("hinge", 0.3) == 0.3
     assert theorem_3_3._psi_inverse("logistic", 2.0) == 2.0
@@ -81,5 +74,5 @@ def test_psi_inverse_inverts_psi() -> None:
 
 def test_the_printed_form_of_3_23_with_strict_signs_fails_at_zeros() -> None:
     """With f = 0 on the path the sum needs <=; the check covers these patterns."""
-    assert theorem_3_3._violations(2) == 0
-    assert theorem_3_3._violations(1, signs=(-1, 1)) == 0
+    assert theorem_3_3._count_violations_of_3_23(2) == 0
+    assert theorem_3_3._count_violations_of_3_23(1, signs=(-1, 1)) == 0

@@ -1,4 +1,4 @@
-"""The checks and toys of liu2020: the specification's numbers, closed forms, and that wrong formulas are caught."""
+"""The checks and toys of liu2020: known numbers, closed forms, and wrong formulas that are noticed."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from theory_checks import Rows, single_value
 
 from robustscape.config.experiment import load
 from robustscape.config.recipes import Schedule
-from robustscape.theory.liu2020 import _linear_sets as sets
+from robustscape.theory.liu2020 import _linear_model as linear
 from robustscape.theory.liu2020 import _scalar_toy as toy
 from robustscape.theory.liu2020.convergence import convergence
 from robustscape.theory.liu2020.directions import directions
@@ -19,13 +20,14 @@ from robustscape.theory.liu2020.flat_and_sharp import flat_and_sharp
 from robustscape.theory.liu2020.linear_sets import linear_sets
 from robustscape.theory.liu2020.scalar_losses import scalar_losses
 from robustscape.theory.liu2020.schedules import schedules
-from robustscape.theory.liu2020.sharper_minima import second_difference, sharper_minima, worst
+from robustscape.theory.liu2020.sharper_minima import sharper_minima, worst_loss_curvature, worst_shifted_loss
 from robustscape.theory.liu2020.smoothness import smoothness
 from robustscape.training.schedules import factor
 
 CONFIG = Path(__file__).parents[2] / "config"
 
-# Specification, section 2.1: 2e5 draws, numpy's default_rng(0), x = (0.1257, -0.1321, 0.6404, 0.1049).
+#: eps -> shares of good, bad and (half line) bad directions of section 2.1, from 2e5 draws of numpy's default_rng(0);
+#: x = (0.1257, -0.1321, 0.6404, 0.1049).
 SHARES = {
     0.0: (0.3347, 0.0000, 0.5006),
     0.1: (0.1903, 0.3130, 0.6560),
@@ -34,45 +36,36 @@ SHARES = {
 }
 
 
-def found(rows: list[dict[str, Any]], metric: str, **where: Any) -> float:
-    matching = [r for r in rows if r["metric"] == metric and all(r.get(k) == v for k, v in where.items())]
-    assert len(matching) == 1, matching
-    value: float = matching[0]["value"]
-    return value
-
-
 # -- the linear model -----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def shares() -> list[dict[str, Any]]:
+def shares() -> Rows:
     return linear_sets()
 
 
 @pytest.mark.parametrize("eps", SHARES)
-def test_shares_of_good_and_bad_directions_are_those_of_the_specification(
-    shares: list[dict[str, Any]], eps: float
-) -> None:
+def test_shares_of_good_and_bad_directions(shares: Rows, eps: float) -> None:
     for metric, expected in zip(("share_good", "share_bad", "share_bad_half_line"), SHARES[eps], strict=True):
-        assert found(shares, metric, eps=eps) / 100 == pytest.approx(expected, abs=6e-5)
+        assert single_value(shares, metric, eps=eps) / 100 == pytest.approx(expected, abs=6e-5)
 
 
-def test_from_the_largest_entry_of_x_on_every_direction_is_bad(shares: list[dict[str, Any]]) -> None:
+def test_from_the_largest_entry_of_x_on_every_direction_is_bad(shares: Rows) -> None:
     bar = next(row["eps"] for row in shares if row["at_eps_bar"])
     assert bar == pytest.approx(0.6404, abs=5e-5)
-    assert found(shares, "share_good", eps=bar) == 0
-    assert found(shares, "share_bad", eps=bar) == found(shares, "share_bad_half_line", eps=bar) == 100
+    assert single_value(shares, "share_good", eps=bar) == 0
+    assert single_value(shares, "share_bad", eps=bar) == single_value(shares, "share_bad_half_line", eps=bar) == 100
     assert all(row["nested"] for row in shares)
 
 
 def test_shares_that_are_not_nested_are_seen() -> None:
-    rows = linear_sets(draws=500, radii=[0.4, 0.1])
+    rows = linear_sets(draws=500, eps_values=[0.4, 0.1])
     assert not all(row["nested"] for row in rows)
 
 
 @pytest.mark.parametrize(("inputs", "classes", "seed"), [(4, 3, 0), (3, 5, 1), (1, 3, 2)])
 def test_closed_forms_agree_with_brute_force(inputs: int, classes: int, seed: int) -> None:
-    rows = directions(inputs=inputs, classes=classes, draws=100, seed=seed, radii=[0.0, 0.1, 0.3, 0.9])
+    rows = directions(inputs=inputs, classes=classes, draws=100, seed=seed, eps_values=[0.0, 0.1, 0.3, 0.9])
     assert all(row["holds"] for row in rows)
     assert {"V closed form", "T closed form", "P1 nested", "T1 nested", "T2 everything is bad"} <= {
         row["check"] for row in rows
@@ -81,18 +74,20 @@ def test_closed_forms_agree_with_brute_force(inputs: int, classes: int, seed: in
 
 def test_the_loss_of_the_linear_model_by_hand() -> None:
     x, weights = np.array([1.0, 2.0]), np.array([[[0.0, 0.0], [1.0, 0.0], [0.0, -1.0]]])
-    assert sets.losses(x[None], weights)[0, 0] == pytest.approx(math.log(1 + math.e + math.exp(-2)))
-    assert sorted(map(tuple, sets.corners(x, 0.5))) == [(0.5, 1.5), (0.5, 2.5), (1.5, 1.5), (1.5, 2.5)]
+    assert linear.linear_model_losses(x[None], weights)[0, 0] == pytest.approx(math.log(1 + math.e + math.exp(-2)))
+    assert sorted(map(tuple, linear.box_corners(x, 0.5))) == [(0.5, 1.5), (0.5, 2.5), (1.5, 1.5), (1.5, 2.5)]
     worst_case = max(math.log(1 + math.exp(a) + math.exp(-b)) for a in (0.5, 1.5) for b in (1.5, 2.5))
-    assert sets.worst_losses(x, weights, 0.5)[0] == pytest.approx(worst_case)
+    assert linear.worst_corner_losses(x, weights, 0.5)[0] == pytest.approx(worst_case)
 
 
 def test_a_wrong_closed_form_disagrees_with_the_search() -> None:
-    x, weights = sets.problem(4, 3, 200, 0)
-    searched = sets.bad_by_search(x, weights, 0.2, np.geomspace(1e-4, 10, 101))
-    euclidean = np.abs(sets.margins(weights).sum(1) @ x) <= 0.2 * np.linalg.norm(sets.margins(weights).sum(1), axis=1)
+    x, weights = linear.random_linear_model(4, 3, 200, 0)
+    searched = linear.bad_by_search(x, weights, 0.2, np.geomspace(1e-4, 10, 101))
+    euclidean = np.abs(linear.class_differences(weights).sum(1) @ x) <= 0.2 * np.linalg.norm(
+        linear.class_differences(weights).sum(1), axis=1
+    )
     assert (euclidean != searched).any()
-    assert (sets.is_bad(x, weights, 0.2) == searched).all()
+    assert (linear.is_bad_direction(x, weights, 0.2) == searched).all()
 
 
 # -- the scalar toy ---------------------------------------------------------------------------------------------------------
@@ -106,22 +101,22 @@ def test_smoothness_theorem_holds_on_the_toy() -> None:
 
 
 def test_the_gradient_alone_breaks_the_bound_without_the_eps_term() -> None:
-    _, curvature, cross = toy.constants(0.6)
-    gap = float(toy.slope(np.array(1e-3), 0.6) - toy.slope(np.array(-1e-3), 0.6))
+    _, curvature, cross = toy.lipschitz_constants(0.6)
+    gap = float(toy.adversarial_slope(np.array(1e-3), 0.6) - toy.adversarial_slope(np.array(-1e-3), 0.6))
     assert gap > curvature * 2e-3
     assert gap <= curvature * 2e-3 + 2 * 0.6 * cross
 
 
 def test_constants_of_the_toy() -> None:
-    assert toy.constants(0.0)[2] == pytest.approx(1.0998, abs=1e-4)
-    assert toy.constants(1.0)[:2] == (2.0, 1.0)
+    assert toy.lipschitz_constants(0.0)[2] == pytest.approx(1.0998, abs=1e-4)
+    assert toy.lipschitz_constants(1.0)[:2] == (2.0, 1.0)
 
 
 def test_slope_is_the_derivative_of_the_loss() -> None:
     theta = np.array([-2.0, -0.3, 0.4, 3.0])
     for eps in (0.0, 0.6, 1.2):
-        difference = (toy.loss(theta + 1e-6, eps) - toy.loss(theta - 1e-6, eps)) / 2e-6
-        np.testing.assert_allclose(toy.slope(theta, eps), difference, atol=1e-8)
+        difference = (toy.adversarial_loss(theta + 1e-6, eps) - toy.adversarial_loss(theta - 1e-6, eps)) / 2e-6
+        np.testing.assert_allclose(toy.adversarial_slope(theta, eps), difference, atol=1e-8)
 
 
 def test_convergence_theorem_holds_and_is_not_vacuous() -> None:
@@ -135,12 +130,12 @@ def test_convergence_theorem_holds_and_is_not_vacuous() -> None:
 def test_curves_of_figure_2() -> None:
     rows = scalar_losses()
     for eps in (0.6, 1.2):
-        assert found(rows, "right_derivative", eps=eps) == pytest.approx((1 + eps) / 2)
-        assert found(rows, "left_derivative", eps=eps) == pytest.approx((1 - eps) / 2)
-    assert found(rows, "minimiser", eps=1.2) == pytest.approx(0, abs=1e-12)
-    assert found(rows, "minimum", eps=1.2) == pytest.approx(math.log(2))
+        assert single_value(rows, "right_derivative", eps=eps) == pytest.approx((1 + eps) / 2)
+        assert single_value(rows, "left_derivative", eps=eps) == pytest.approx((1 - eps) / 2)
+    assert single_value(rows, "minimiser", eps=1.2) == pytest.approx(0, abs=1e-12)
+    assert single_value(rows, "minimum", eps=1.2) == pytest.approx(math.log(2))
     assert not [row for row in rows if row["metric"] == "minimiser" and row["eps"] == 0.6]
-    assert found(rows, "smallest_rise", eps=0.6) > 0 > found(rows, "smallest_rise", eps=1.2)
+    assert single_value(rows, "smallest_rise", eps=0.6) > 0 > single_value(rows, "smallest_rise", eps=1.2)
     curve = {r["theta"]: r["value"] for r in rows if r.get("curve") == "adversarial" and r["metric"] == "loss"}
     assert len(curve) == 121
     vanilla = [r["value"] for r in rows if r["curve"] == "vanilla" and r["metric"] == "loss" and r["theta"] == 3.0]
@@ -150,22 +145,22 @@ def test_curves_of_figure_2() -> None:
 # -- sketches -------------------------------------------------------------------------------------------------------------------
 
 
-def test_second_differences_of_figure_3_are_those_of_the_specification() -> None:
+def test_second_differences_of_figure_3() -> None:
     rows = sharper_minima()
-    curvature = [found(rows, "curvature_at_minimum", eps=eps) for eps in (0.0, 0.1, 0.3)]
+    curvature = [single_value(rows, "curvature_at_minimum", eps=eps) for eps in (0.0, 0.1, 0.3)]
     assert curvature == pytest.approx([4.8, 51, 127], rel=0.01)
-    assert second_difference(-0.49, 0.0) == pytest.approx(0.3 + 4.5 * math.sin(1.47), rel=0.01)
+    assert worst_loss_curvature(-0.49, 0.0) == pytest.approx(0.3 + 4.5 * math.sin(1.47), rel=0.01)
 
 
 def test_the_worst_shift_is_never_better_than_none() -> None:
     theta = np.linspace(-3, 3, 101)
-    assert (worst(theta, 0.1) >= worst(theta, 0.0)).all()
-    assert (worst(theta, 0.3) >= worst(theta, 0.1) - 1e-3).all()
+    assert (worst_shifted_loss(theta, 0.1) >= worst_shifted_loss(theta, 0.0)).all()
+    assert (worst_shifted_loss(theta, 0.3) >= worst_shifted_loss(theta, 0.1) - 1e-3).all()
 
 
 def test_the_sharp_minimum_generalises_worse() -> None:
     rows = flat_and_sharp()
-    flat, sharp = (found(rows, "loss_gap", minimum=name) for name in ("flat", "sharp"))
+    flat, sharp = (single_value(rows, "loss_gap", minimum=name) for name in ("flat", "sharp"))
     assert flat == pytest.approx(0.9 * (1 - math.exp(-0.045)), abs=1e-3)
     assert sharp == pytest.approx(0.9 * (1 - math.exp(-1.125)), abs=1e-3)
     assert sharp > 10 * flat
@@ -201,18 +196,20 @@ def test_figure_12_shows_the_schedules_of_the_recipes() -> None:
 
 
 def test_budgets_follow_the_formulas() -> None:
-    """Specification, section 3.1, written out anew."""
+    """The formulas of section 3.1, written out again here."""
     parameters = study_schedules("budgets_mnist")
     rows = schedules(**parameters)
     for epoch in (0, 1, 30, 49, 50, 60, 61, 99):
         p = epoch / 100
         cosine = min(0.4, 0.5 * (1 - math.cos(p * math.pi)) * 0.6)
-        assert found(rows, "eps", schedule="cosine", epoch=epoch) == pytest.approx(cosine, abs=1e-12)
-        assert found(rows, "eps", schedule="linear", epoch=epoch) == pytest.approx(min(0.4, 0.8 * p), abs=1e-12)
-        assert found(rows, "eps", schedule="constant", epoch=epoch) == 0.4
-    assert found(rows, "fraction_at_target", schedule="cosine") == pytest.approx(math.acos(-1 / 3) / math.pi, abs=2e-4)
+        assert single_value(rows, "eps", schedule="cosine", epoch=epoch) == pytest.approx(cosine, abs=1e-12)
+        assert single_value(rows, "eps", schedule="linear", epoch=epoch) == pytest.approx(min(0.4, 0.8 * p), abs=1e-12)
+        assert single_value(rows, "eps", schedule="constant", epoch=epoch) == 0.4
+    assert single_value(rows, "fraction_at_target", schedule="cosine") == pytest.approx(
+        math.acos(-1 / 3) / math.pi, abs=2e-4
+    )
     assert math.acos(-1 / 3) / math.pi == pytest.approx(0.6082, abs=5e-5)
-    assert found(rows, "fraction_at_target", schedule="linear") == pytest.approx(0.5, abs=2e-4)
+    assert single_value(rows, "fraction_at_target", schedule="linear") == pytest.approx(0.5, abs=2e-4)
 
 
 def test_periodic_budgets_fall_to_zero_at_every_reset() -> None:
@@ -220,20 +217,22 @@ def test_periodic_budgets_fall_to_zero_at_every_reset() -> None:
     for epoch in range(200):
         begin, length = (0, 100) if epoch < 100 else (100, 50) if epoch < 150 else (150, 50)
         p = (epoch - begin) / length
-        assert found(rows, "eps", schedule="linear", epoch=epoch) == pytest.approx(min(8, 16 * p) / 255, abs=1e-12)
+        assert single_value(rows, "eps", schedule="linear", epoch=epoch) == pytest.approx(
+            min(8, 16 * p) / 255, abs=1e-12
+        )
     for schedule in ("cosine", "linear"):
         firsts = [r["value"] for r in rows if r["metric"] == "first_of_period" and r["schedule"] == schedule]
         assert firsts == [0, 0, 0]
-        assert found(rows, "largest_fall", schedule=schedule) == 0
-        assert found(rows, "largest", schedule=schedule) == pytest.approx(8 / 255)
+        assert single_value(rows, "largest_fall", schedule=schedule) == 0
+        assert single_value(rows, "largest", schedule=schedule) == pytest.approx(8 / 255)
 
 
 def test_periodic_rates_return_and_fall() -> None:
     rows = schedules(**study_schedules("rates"))
     assert [r["value"] for r in rows if r["metric"] == "first_of_period" and r["schedule"] == "periodic"] == [0.1] * 3
-    assert found(rows, "largest_rise", schedule="periodic") == 0
-    assert found(rows, "learning_rate", schedule="periodic", epoch=50) == pytest.approx(0.01)
-    drops = [found(rows, "learning_rate", schedule="constant with drops", epoch=e) for e in (99, 100, 149, 150)]
+    assert single_value(rows, "largest_rise", schedule="periodic") == 0
+    assert single_value(rows, "learning_rate", schedule="periodic", epoch=50) == pytest.approx(0.01)
+    drops = [single_value(rows, "learning_rate", schedule="constant with drops", epoch=e) for e in (99, 100, 149, 150)]
     assert drops == pytest.approx([0.1, 0.01, 0.01, 0.001])
 
 

@@ -457,7 +457,7 @@ def report(plan: Plan) -> None:
     """Write the page."""
     from robustscape.report import page
 
-    page.write(plan.studies, plan.root, plan.experiment.scale_name)
+    page.write_page(plan.studies, plan.root, plan.experiment.scale_name)
 
 
 def split_target(plan: Plan, target: str) -> tuple[str, str]:

@@ -1,7 +1,7 @@
-"""The report: one self-contained page with every item of a scale, its claims, and what made it.
+"""The report: one self-contained HTML page with every item of a scale, its claims, and the record of how it was made.
 
-Nothing is fetched: style, script and pictures are in the file, so it can be mailed. It reads the items' CSVs, their
-sidecars and ``claims.csv``, and works with none of them there.
+Style, script and pictures are in the file and nothing is fetched, so the page can be sent by mail. It is made from the
+items' CSVs, their records (``<item>.json``) and ``claims.csv``; any of them may be missing.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from robustscape.report.table import Table
 from robustscape.report.words import FAILS, HOLDS, UNTESTABLE
 from robustscape.storage.atomic import write_text
 
-#: Template, style and script; what the page depends on beside code.
+#: Folder of the template, style sheet and script; they belong to the fingerprint of the page.
 TEMPLATES = Path(__file__).parent / "templates"
 
-#: Vector graphics up to this size go into the page; larger ones (surfaces) as PNG.
+#: Vector graphics of up to this many bytes are embedded; larger ones (surfaces) are replaced by their PNG.
 _LARGEST_SVG = 400_000
-#: CSS pixels to a pixel of a figure of 150 dpi, so that its text is about as large as the page's.
+#: CSS pixels per pixel of a figure at 150 dpi, chosen so that its text is about as large as that of the page.
 _CSS_PIXELS = 0.69
-#: Files up to this size can be downloaded from the page itself; larger ones from beside it.
+#: Text files of up to this many bytes are embedded as downloads; larger ones are linked in their folder.
 _LARGEST_DOWNLOAD = 200_000
 
 _TYPES = {
@@ -45,8 +45,25 @@ _CHIPS = {HOLDS: "holds", FAILS: "fails", UNTESTABLE: "untestable"}
 
 
 @dataclass
-class Shown:
-    """An item as the template sees it."""
+class ShownItem:
+    """An item as the template sees it.
+
+    Args:
+        work: key of the work.
+        name: key of the item, such as ``figure_3_1``.
+        item: the item as the study describes it.
+        made: True if its CSV exists; all that follows is empty otherwise, except ``claims``.
+        table: the drawn table, for tables.
+        picture: the picture as a data URL, for figures.
+        width: of the picture in CSS pixels.
+        stand_ins: what ran in place of the work's data sets and architectures, such as "digits_01 for MNIST 0/1".
+        own: True if data, architecture and protocol are the work's own in every row.
+        compared: number of rows whose difference from a printed number means something.
+        flags: raised flags that the item does not acknowledge.
+        claims: rows of ``claims.csv``, each with ``chip``, the CSS class of its verdict.
+        downloads: pairs of file type and URL.
+        record: the content of ``<item>.json``.
+    """
 
     work: str
     name: str
@@ -65,44 +82,46 @@ class Shown:
 
     @property
     def anchor(self) -> str:
-        """Its place in the page."""
+        """The id of its element in the page."""
         return f"{self.work}-{self.name}"
 
     @property
     def short(self) -> str:
-        """``figure_3_1`` -> ``figure 3.1``."""
+        """The name as text: "figure 3.1" for ``figure_3_1``."""
         kind, _, number = self.name.partition("_")
         return f"{kind} {number.replace('_', '.')}".rstrip()
 
     @property
     def status(self) -> str:
-        """One word for the dot in the navigation: fails, holds, untestable, none (no claims) or missing."""
+        """The CSS class of its dot in the contents: fails, holds, untestable, none (no claims) or missing (not made)."""
         if not self.made:
             return "missing"
         chips = {claim["chip"] for claim in self.claims}
         return next((chip for chip in ("fails", "holds", "untestable") if chip in chips), "none")
 
 
-def write(studies: Mapping[str, Study], root: Path, scale: str, *, command: str = "", when: str | None = None) -> Path:
+def write_page(
+    studies: Mapping[str, Study], root: Path, scale: str, *, command: str = "", when: str | None = None
+) -> Path:
     """Write ``report/index.html`` below ``root`` (``results/<scale>``) and return its path.
 
     Args:
         studies: the works to show.
         root: the scale's results.
         scale: its name.
-        command: what regenerates everything; ``make reproduce SCALE=<scale>`` by default.
+        command: the command that regenerates everything; ``make reproduce SCALE=<scale>`` by default.
         when: the date to print; now, to the minute, in UTC, by default.
     """
     path = root / "report" / "index.html"
-    write_text(path, html(studies, root, scale, command=command or f"make reproduce SCALE={scale}", when=when))
+    write_text(path, page_html(studies, root, scale, command=command or f"make reproduce SCALE={scale}", when=when))
     return path
 
 
-def html(studies: Mapping[str, Study], root: Path, scale: str, *, command: str, when: str | None = None) -> str:
-    """The page as text."""
-    claims = _claims(root / "claims.csv")
+def page_html(studies: Mapping[str, Study], root: Path, scale: str, *, command: str, when: str | None = None) -> str:
+    """Return the page as HTML; arguments as for ``write_page``."""
+    claims = _claims_by_item(root / "claims.csv")
     shown = {
-        work: [_shown(work, name, item, root, claims) for name, item in study.items.items()]
+        work: [_shown_item(work, name, item, root, claims) for name, item in study.items.items()]
         for work, study in studies.items()
     }
     everything = [item for items in shown.values() for item in items]
@@ -123,7 +142,7 @@ def html(studies: Mapping[str, Study], root: Path, scale: str, *, command: str, 
         counts={chip: sum(c["chip"] == chip for item in everything for c in item.claims) for chip in _CHIPS.values()},
         stood_in=sum(bool(item.stand_ins) for item in everything),
         seconds=records.seconds([root / item.work / f"{item.name}.json" for item in everything]),
-        versions=_versions(everything),
+        versions=_recorded_versions(everything),
         scale=scale,
         command=command,
         when=when or datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -133,7 +152,7 @@ def html(studies: Mapping[str, Study], root: Path, scale: str, *, command: str, 
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people.
+    """Return a duration in words.
 
     >>> duration(0.52), duration(75), duration(7300)
     ('0.5 s', '1 min 15 s', '2 h 1 min')
@@ -145,8 +164,8 @@ def duration(seconds: float) -> str:
     return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60)} min"
 
 
-def _claims(csv: Path) -> dict[tuple[str, str], list[dict[str, str]]]:
-    """Rows of claims.csv by (work, item), each with the name of its chip."""
+def _claims_by_item(csv: Path) -> dict[tuple[str, str], list[dict[str, str]]]:
+    """Return the rows of ``claims.csv`` by (work, item), each with ``chip``, the CSS class of its verdict."""
     found: dict[tuple[str, str], list[dict[str, str]]] = {}
     if csv.exists():
         for row in pd.read_csv(csv, dtype=str, keep_default_na=False).to_dict("records"):
@@ -156,9 +175,12 @@ def _claims(csv: Path) -> dict[tuple[str, str], list[dict[str, str]]]:
     return found
 
 
-def _shown(work: str, name: str, item: Item, root: Path, claims: dict[tuple[str, str], list[dict[str, str]]]) -> Shown:
+def _shown_item(
+    work: str, name: str, item: Item, root: Path, claims: dict[tuple[str, str], list[dict[str, str]]]
+) -> ShownItem:
+    """Return what the page shows of an item; little more than its name if its CSV does not exist."""
     csv = root / work / f"{name}.csv"
-    shown = Shown(work, name, item, claims=claims.get((work, name), []))
+    shown = ShownItem(work, name, item, claims=claims.get((work, name), []))
     if not csv.exists():
         return shown
     rows = read(csv)
@@ -170,38 +192,38 @@ def _shown(work: str, name: str, item: Item, root: Path, claims: dict[tuple[str,
     if item.kind == "table":
         shown.table = draw(item, csv)
     else:
-        shown.picture, shown.width = _picture(csv)
+        shown.picture, shown.width = _embedded_picture(csv)
     suffixes = (".csv", ".md", ".tex") if item.kind == "table" else (".csv", ".svg", ".png")
     shown.downloads = [
-        (suffix[1:], _download(csv.with_suffix(suffix))) for suffix in suffixes if csv.with_suffix(suffix).exists()
+        (suffix[1:], _download_url(csv.with_suffix(suffix))) for suffix in suffixes if csv.with_suffix(suffix).exists()
     ]
     shown.record = records.load(csv.with_suffix(".json")) or {}
     return shown
 
 
-def _data(path: Path) -> str:
+def _data_url(path: Path) -> str:
     return f"data:{_TYPES[path.suffix]};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
-def _picture(csv: Path) -> tuple[str, int]:
-    """The figure for an ``<img>`` and its width: vector if it is small, else PNG; empty if there is none."""
+def _embedded_picture(csv: Path) -> tuple[str, int]:
+    """Return the figure as a data URL (SVG if that is small, else PNG) and its width in CSS pixels; ("", 0) if there is none."""
     svg, png = csv.with_suffix(".svg"), csv.with_suffix(".png")
     if not png.exists():
         return "", 0
-    pixels = int.from_bytes(png.read_bytes()[16:20], "big")  # the header says how wide a PNG is
+    pixels = int.from_bytes(png.read_bytes()[16:20], "big")  # the width in the PNG header
     vector = svg.exists() and svg.stat().st_size <= _LARGEST_SVG
-    return _data(svg if vector else png), round(pixels * _CSS_PIXELS)
+    return _data_url(svg if vector else png), round(pixels * _CSS_PIXELS)
 
 
-def _download(path: Path) -> str:
-    """A link to a file: pictures and large files beside the page, small text within it."""
+def _download_url(path: Path) -> str:
+    """Return a URL of a file: a relative path for pictures and large files, a data URL for small text files."""
     if path.suffix in (".svg", ".png") or path.stat().st_size > _LARGEST_DOWNLOAD:
         return f"../{path.parent.name}/{path.name}"
-    return _data(path)
+    return _data_url(path)
 
 
-def _versions(items: list[Shown]) -> dict[str, str]:
-    """What the items were made with, from their sidecars; several values where they differ."""
+def _recorded_versions(items: list[ShownItem]) -> dict[str, str]:
+    """Return the versions recorded with the items, key -> value; different values are joined by commas."""
     found: dict[str, dict[str, None]] = {}
     for item in items:
         for source in ("environment", "versions"):

@@ -1,4 +1,4 @@
-"""What a table function returns, and how it is written: Markdown that reads well in a terminal, LaTeX with booktabs."""
+"""The grid that a table function returns, written as Markdown aligned for a terminal or as LaTeX with booktabs."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from robustscape.report.words import latex
 
 @dataclass(frozen=True)
 class Cell:
-    """One place of the grid: our number, the paper's, and their difference where that means something."""
+    """One cell: our number, the printed number, and their difference where data set, architecture and protocol are the work's.
+
+    All three are text, empty where there is no such number.
+    """
 
     value: str = ""
     paper: str = ""
     difference: str = ""
 
     def __str__(self) -> str:
-        """``99.89 ± 0.02 (paper 99.91)``."""
+        """The cell as plain text, such as ``99.89 ± 0.02 (paper 99.91)``."""
         if not self.paper:
             return self.value
         return f"{self.value or '-'} (paper {self.paper})"
@@ -25,13 +28,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A grid of cells with one or more levels of row and column heads.
+    """A grid of cells with one or more levels of row and column headings.
 
     Args:
         title: heading.
         index: names of the row levels.
-        columns: heads of the columns; several strings are levels, outermost first.
-        body: for each row its levels and its cells.
+        columns: headings of the columns, one tuple per column; several strings are levels, outermost first.
+        body: for each row its headings, one per level, and its cells, one per column.
         notes: sentences under the table.
     """
 
@@ -42,7 +45,7 @@ class Table:
     notes: tuple[str, ...] = ()
 
     def heads(self) -> list[list[tuple[str, int]]]:
-        """Column heads level by level: (text, how many columns it spans)."""
+        """Return the column headings level by level, outermost first, as pairs (text, number of columns it spans)."""
         depth = len(self.columns[0]) if self.columns else 0
         spans = []
         for level in range(depth):
@@ -51,7 +54,7 @@ class Table:
         return spans
 
     def blanked(self) -> list[tuple[list[str], tuple[Cell, ...], bool]]:
-        """The body with outer levels named once: (levels, cells, whether a new outermost group begins)."""
+        """Return the body with repeated outer headings left blank: (headings, cells, True if a new outermost group begins)."""
         found: list[tuple[list[str], tuple[Cell, ...], bool]] = []
         above: tuple[str, ...] = ()
         for levels, cells in self.body:
@@ -62,7 +65,7 @@ class Table:
         return found
 
     def markdown(self) -> str:
-        """A pipe table whose columns are aligned in plain text as well."""
+        """Return a Markdown pipe table, padded so that its columns are aligned in plain text too, under its title."""
         head = [*self.index, *(", ".join(part for part in column if part) for column in self.columns)]
         lines = [[*levels, *(str(cell) for cell in cells)] for levels, cells in self.body]
         widths = [max(len(row[i]) for row in [head, *lines]) for i in range(len(head))]
@@ -80,7 +83,7 @@ class Table:
         return f"### {self.title}\n\n{table}\n" + (f"\n{notes}\n" if notes else "")
 
     def latex(self, label: str) -> str:
-        """A ``table`` float, shrunk to the text's width if it is wider; needs the packages booktabs and graphicx."""
+        """Return a LaTeX ``table`` float, scaled down to the text width if it is wider; needs booktabs and graphicx."""
         spans = self.heads()
         left = len(self.index)
         lines = []
@@ -112,7 +115,7 @@ class Table:
 
 
 def _rules(heads: list[tuple[str, int]], left: int) -> list[str]:
-    """``\\cmidrule`` under each head that spans columns."""
+    """Return a ``\\cmidrule`` for each heading that spans several columns."""
     rules, start = [], left + 1
     for _, span in heads:
         if span > 1:

@@ -1,5 +1,6 @@
-"""Closed forms and toys: each theorem of the works that can be checked numerically, checked.
+"""Numerical checks of the works' theorems, and toys: one package per work, one check per module.
 
-A check takes no trained run; it builds what it needs from its parameters and seed, and returns rows made by
-``_rows.row``.
+A check needs no trained run. It builds what it needs from its parameters and its seed and returns rows: those of a theorem
+are made by ``rows.check_row``, which compares a value with what the theorem says; those of a toy are tidy (metric, value,
+unit and factors) and are drawn by the report.
 """

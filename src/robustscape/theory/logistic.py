@@ -1,8 +1,8 @@
-"""Logistic regression as yamada2021 writes it, and problems to check its theorems on; equation numbers are the paper's.
+"""Logistic regression in the notation of yamada2021, and random problems on which theorems are checked.
 
-Shapes: inputs x (N, d), labels y in {-1, +1} (N,), weights w (d,), no bias. Everything in float64, and differentiable
-in w through the attack; the closed forms that experiments use are in ``landscape.logistic``, and are checked against
-these.
+Shapes: inputs x (N, d), labels y in {-1, +1} (N,), weights w (d,), no bias. Everything is in float64 and differentiable in w
+through the attack. The closed forms that experiments use are in ``landscape.logistic`` and are checked against these.
+Equation numbers are those of yamada2021.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from robustscape.attacks.base.threat import Norm
-from robustscape.theory.rows import row
+from robustscape.theory.rows import check_row
 
 
 class Problem(NamedTuple):
-    """Inputs, labels and weights."""
+    """Inputs x (N, d), labels y (N,) in {-1, +1} and weights w (d,)."""
 
     x: Tensor
     y: Tensor
@@ -27,7 +27,7 @@ class Problem(NamedTuple):
 
 
 def random_problem(dimension: int, samples: int, seed: int) -> Problem:
-    """Gaussian inputs of norm about 1, random labels, Gaussian weights of norm about 1: margins of both signs."""
+    """Return Gaussian inputs of norm about 1, random labels and Gaussian weights of norm about 1; margins have both signs."""
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(samples, dimension, generator=generator, dtype=torch.float64) / dimension**0.5
     y = random_labels(samples, generator)
@@ -36,59 +36,64 @@ def random_problem(dimension: int, samples: int, seed: int) -> Problem:
 
 
 def optimal_problem(dimension: int, samples: int, eps: float, weight_norm: float, seed: int) -> Problem:
-    """The data for which w is optimal at every point, as eqs 9 to 12 assume: w / ||w|| = y x / eps for all samples.
+    """Return a problem whose weights are optimal for every sample, as eqs 9 to 12 assume: w / ||w|| = y x / eps.
 
-    So y x = eps u with one unit vector u, and w = weight_norm u; no other data satisfies the condition.
+    So y x = eps u with one random unit vector u, and w = weight_norm u; no other data satisfy the condition.
     """
     generator = torch.Generator().manual_seed(seed)
-    u = unit(torch.randn(dimension, generator=generator, dtype=torch.float64))
+    u = unit_vector(torch.randn(dimension, generator=generator, dtype=torch.float64))
     y = random_labels(samples, generator)
     return Problem(eps * y[:, None] * u, y, weight_norm * u)
 
 
 def random_labels(samples: int, generator: torch.Generator) -> Tensor:
-    """-1 or +1, (N,)."""
+    """Return labels -1 or +1 with equal probability, (N,), float64."""
     return torch.randint(0, 2, (samples,), generator=generator).double() * 2 - 1
 
 
-def classes(y: Tensor) -> Tensor:
-    """Labels as the rest of the package counts them, 0 and 1."""
+def class_labels(y: Tensor) -> Tensor:
+    """Return labels -1 and +1 as the classes 0 and 1 that the rest of the package uses, int64 (N,)."""
     return (y > 0).long()
 
 
-def unit(vector: Tensor) -> Tensor:
-    """``vector`` at length 1."""
+def binary_logits(scores: Tensor) -> Tensor:
+    """Return the logits (0, score), (N, 2), of a binary classifier with scores (N,); their cross-entropy is the loss of eq 1."""
+    return torch.stack([torch.zeros_like(scores), scores], dim=1)
+
+
+def unit_vector(vector: Tensor) -> Tensor:
+    """Return ``vector`` scaled to Euclidean norm 1."""
     return vector / vector.norm()
 
 
-def losses(w: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Eq 1: log(1 + exp(-y w.x)) of each sample, (N,)."""
+def logistic_losses(w: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Return the loss of each sample, eq 1: log(1 + exp(-y w.x)), in nats, (N,)."""
     return F.softplus(-y * (x @ w))
 
 
 def worst_input(w: Tensor, x: Tensor, y: Tensor, eps: float, norm: Norm) -> Tensor:
-    """The input of highest loss, without clipping, (N, d): x - y eps w/||w|| (L2), x - y eps sign(w) (Linf)."""
-    direction = unit(w) if norm == "L2" else w.sign()
+    """Return the inputs of highest loss, without clipping, (N, d): x - y eps w/||w|| (L2) or x - y eps sign(w) (Linf)."""
+    direction = unit_vector(w) if norm == "L2" else w.sign()
     return x - eps * y[:, None] * direction
 
 
 def worst_losses(w: Tensor, x: Tensor, y: Tensor, eps: float, norm: Norm) -> Tensor:
-    """Loss of each sample under that attack, (N,): log(1 + exp(-y w.x + eps ||w||_2)), or ||w||_1 for Linf."""
+    """Return the loss of each sample at its worst input, (N,): log(1 + exp(-y w.x + eps ||w||_2)), with ||w||_1 for Linf."""
     return F.softplus(-y * (x @ w) + eps * w.norm(p=2 if norm == "L2" else 1))
 
 
-def hessian(function: Callable[[Tensor], Tensor], w: Tensor) -> Tensor:
-    """Hessian of a scalar function of the weights by automatic differentiation, reverse over reverse, (d, d)."""
+def weight_hessian(function: Callable[[Tensor], Tensor], w: Tensor) -> Tensor:
+    """Return the Hessian (d, d) of a scalar function of the weights, by reverse-over-reverse automatic differentiation."""
     return torch.func.jacrev(torch.func.grad(function))(w)
 
 
-def farthest(a: Tensor, b: Tensor | float = 0.0) -> float:
-    """Largest absolute difference of two tensors."""
+def largest_difference(a: Tensor, b: Tensor | float = 0.0) -> float:
+    """Return the largest absolute difference of two tensors of one shape."""
     return (a - b).abs().max().item()
 
 
-def same(
+def agreement_row(
     check: str, quantity: str, a: Tensor, b: Tensor | float, *, tolerance: float, **parameters: Any
 ) -> dict[str, Any]:
-    """The row that says that two tensors are nowhere further apart than ``tolerance``."""
-    return row(check, quantity, farthest(a, b), "==", 0.0, tolerance=tolerance, **parameters)
+    """Return the row that states that two tensors differ by at most ``tolerance`` in every entry."""
+    return check_row(check, quantity, largest_difference(a, b), "==", 0.0, tolerance=tolerance, **parameters)

@@ -1,1 +1,1 @@
-"""Figure functions: ``NAME(rows, item, *, ...) -> Figure``, one a file."""
+"""Figure functions: ``NAME(rows, item, *, ...) -> Figure``, one per file."""

@@ -1,4 +1,4 @@
-"""The layers of ``planes``, seen from above: each takes its rows and draws them into the axes."""
+"""The layers of the figure ``planes``, seen from above: each function draws the rows of one layer into the axes."""
 
 from __future__ import annotations
 
@@ -18,39 +18,47 @@ from robustscape.report import style
 from robustscape.report.figures import _parts
 from robustscape.report.words import name
 
+#: Method -> its colour.
 Look = dict[Any, Any]
 
-#: Marks of the points that have a meaning everywhere; all others are small dots with their text beside them.
+#: Marks of points with a fixed meaning; all other points are small dots with their text beside them.
 MARKS: dict[str, dict[str, Any]] = {
     "start": {"marker": "P", "color": "white", "markersize": 10},
     "minimum": {"marker": "*", "color": "#F0E442", "markersize": 16},
     "saddle": {"marker": "X", "color": "white", "markersize": 9},
 }
-#: Colours of values around 0.
+#: Colour map of values around 0.
 DIVERGING = "RdBu_r"
 HALO: list[Any] = [patheffects.withStroke(linewidth=2.6, foreground="white")]
-#: Layers that lie in the plane; the others are of curves.
+#: Layers that lie in the plane; the others are drawn in panels of curves.
 _PLANE = {"surface", "region", "flow", "path", "arrow", "scatter"}
 #: Tints of regions whose value is negative and positive.
 _TINTS = ("#FDEFE4", "#E6F0FA")
 
 
-def methods(rows: pd.DataFrame) -> list[Any]:
-    """Methods that get a colour, in the order they are drawn; those of references and single marks get none."""
+def coloured_methods(rows: pd.DataFrame) -> list[Any]:
+    """Return the methods that get a colour, in the order drawn; references and single marks get none."""
     coloured = rows[~rows["layer"].isin(["level", "dots", "point", "label"]) & rows["method"].notna()]
     alone = rows[(rows["layer"] == "dots") & rows["method"].notna() & rows["paper_value"].isna()]
     return list(dict.fromkeys([*coloured["method"], *alone["method"]]))
 
 
-def is_plane(rows: pd.DataFrame) -> bool:
-    """Whether a panel shows the plane rather than curves."""
+def shows_plane(rows: pd.DataFrame) -> bool:
+    """Return True if a panel shows the plane, False if it shows curves."""
     return bool(rows["layer"].isin(_PLANE).any())
 
 
-def scale(rows: pd.DataFrame, colour: str, decades: float | None, limit: float | None) -> ScalarMappable | None:
-    """Colours of the surfaces, one scale for all of them; None without a surface.
+def surface_colours(
+    rows: pd.DataFrame, colour: str, decades: float | None, limit: float | None
+) -> ScalarMappable | None:
+    """Return one colour scale for all surfaces; None without a surface.
 
-    Logarithmic colours span ``decades`` powers of ten below the largest value; diverging ones are linear within them.
+    Args:
+        rows: the rows drawn.
+        colour: "sequential" or "diverging"; the latter is white at 0.
+        decades: None for a linear scale; else a sequential scale is logarithmic over this many powers of ten below the
+            largest value, and a diverging one is linear below that range on both sides of 0.
+        limit: values are clipped to [-limit, limit]; None: not clipped.
     """
     values = rows.loc[rows["layer"] == "surface", "value"]
     if values.empty:
@@ -68,8 +76,8 @@ def scale(rows: pd.DataFrame, colour: str, decades: float | None, limit: float |
     return ScalarMappable(norm, matplotlib.colormaps[style.SEQUENTIAL])
 
 
-def entry(rows: pd.DataFrame, method: Any, colour: Any) -> Line2D:
-    """The legend's entry of a method, as its first layer looks."""
+def legend_entry(rows: pd.DataFrame, method: Any, colour: Any) -> Line2D:
+    """Return the legend entry of a method: a dot if its first layer is of points, else a line."""
     layer = rows.loc[(rows["method"] == method), "layer"].iloc[0]
     look: dict[str, Any] = {"color": colour, "linewidth": 2.6, "label": name(str(method))}
     if layer in ("scatter", "dots"):
@@ -77,8 +85,8 @@ def entry(rows: pd.DataFrame, method: Any, colour: Any) -> Line2D:
     return Line2D([], [], **look)
 
 
-def draw(axes: Axes, rows: pd.DataFrame, look: Look, colours: ScalarMappable | None) -> None:
-    """All layers of a panel, those that cover first."""
+def draw_layers(axes: Axes, rows: pd.DataFrame, look: Look, colours: ScalarMappable | None) -> None:
+    """Draw all layers of a panel, those that cover the others first."""
     drawers: dict[str, Callable[[Axes, pd.DataFrame, Look], None]] = {
         "band": _band, "level": _level, "path": _path, "curve": _curve, "scatter": _scatter,
         "dots": _dots, "arrow": _arrow, "point": _point, "label": _label,
@@ -88,7 +96,7 @@ def draw(axes: Axes, rows: pd.DataFrame, look: Look, colours: ScalarMappable | N
         _surface(axes, surface, colours)
     region = rows[rows["layer"] == "region"]
     if not region.empty:
-        axes.contourf(*grid(region, "value"), levels=[-np.inf, 0.0, np.inf], colors=_TINTS)
+        axes.contourf(*pivot_grid(region, "value"), levels=[-np.inf, 0.0, np.inf], colors=_TINTS)
     flow = rows[rows["layer"] == "flow"]
     if not flow.empty:
         _flow(axes, flow, over=not surface.empty)
@@ -96,23 +104,24 @@ def draw(axes: Axes, rows: pd.DataFrame, look: Look, colours: ScalarMappable | N
         part = rows[rows["layer"] == layer]
         if not part.empty:
             drawer(axes, part, look)
-    if is_plane(rows):
+    if shows_plane(rows):
         axes.grid(visible=False)
 
 
-def grid(rows: pd.DataFrame, column: str) -> tuple[Any, Any, Any]:
-    """x, y and a column over the grid of a surface or flow."""
+def pivot_grid(rows: pd.DataFrame, column: str) -> tuple[Any, Any, Any]:
+    """Return x (n,), y (m,) and the values of a column (m, n) over the grid of a surface or flow."""
     table = rows.pivot(index="y", columns="x", values=column)
     return table.columns.to_numpy(float), table.index.to_numpy(float), table.to_numpy(float)
 
 
 def _surface(axes: Axes, rows: pd.DataFrame, colours: ScalarMappable) -> None:
-    x, y, values = grid(rows, "value")
+    """Draw a surface as filled contours, or smoothly with the line of value 0 if its colours diverge."""
+    x, y, values = pivot_grid(rows, "value")
     norm: Any = colours.norm
     if colours.get_cmap().name == DIVERGING:
         axes.pcolormesh(x, y, values, cmap=colours.get_cmap(), norm=norm, shading="gouraud", rasterized=True)
         if values.min() < 0 < values.max():
-            # Where values span powers of ten, their colours are straighter than they are between two grid points.
+            # Contours are interpolated linearly: over powers of ten that is more accurate in normalised values.
             axes.contour(x, y, np.asarray(norm(values)), levels=[float(norm(0.0))], colors=style.INK, linewidths=1.1)
         return
     levels = norm.inverse(np.linspace(0, 1, 19))
@@ -122,9 +131,9 @@ def _surface(axes: Axes, rows: pd.DataFrame, colours: ScalarMappable) -> None:
 
 
 def _flow(axes: Axes, rows: pd.DataFrame, *, over: bool) -> None:
-    """Streamlines: thin and white on a surface, else the thicker the faster."""
-    x, y, right = grid(rows, "dx")
-    _, _, above = grid(rows, "dy")
+    """Draw streamlines: thin and white on a surface, else grey and thicker where the flow is faster."""
+    x, y, right = pivot_grid(rows, "dx")
+    _, _, above = pivot_grid(rows, "dy")
     if min(len(x), len(y)) < 4:
         axes.quiver(*np.meshgrid(x, y), right, above, color=style.GREY)
         return
@@ -136,14 +145,14 @@ def _flow(axes: Axes, rows: pd.DataFrame, *, over: bool) -> None:
     axes.set_ylim(y[0], y[-1])
 
 
-def groups(rows: pd.DataFrame) -> list[tuple[Any, pd.DataFrame]]:
-    """Rows of one method (and, in a path, of one text), in the order drawn."""
+def rows_by_method(rows: pd.DataFrame) -> list[tuple[Any, pd.DataFrame]]:
+    """Return pairs (method, its rows) in the order drawn; paths of one method with different texts are kept apart."""
     keys = ["method", "text"] if "text" in rows else ["method"]
     return [(part["method"].iloc[0], part) for _, part in rows.groupby(keys, dropna=False, sort=False)]
 
 
 def _path(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
-    for method, part in groups(rows):
+    for method, part in rows_by_method(rows):
         axes.plot(part["x"], part["y"], color=look.get(method, style.INK), linewidth=2.2, path_effects=_outline())
 
 
@@ -152,7 +161,8 @@ def _outline() -> list[Any]:
 
 
 def _curve(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
-    for method, part in groups(rows):
+    """Draw curves of the value over x, with marks if there are few points."""
+    for method, part in rows_by_method(rows):
         few = len(part) <= 15
         marker = style.MARKERS[list(look).index(method) % len(style.MARKERS)] if few and method in look else ""
         axes.plot(
@@ -166,12 +176,13 @@ def _curve(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
 
 
 def _band(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
-    for method, part in groups(rows):
+    for method, part in rows_by_method(rows):
         colour = look.get(method, style.INK)
         axes.fill_between(part["x"], part["y"], part["value"], color=colour, alpha=0.75, linewidth=0.8)
 
 
 def _level(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
+    """Draw a dashed horizontal line with its text and value, and the printed value beside it."""
     highest = rows["value"].max()
     for row in rows.itertuples():
         axes.axhline(cast(float, row.value), color=style.GREY, linewidth=1.2, linestyle=(0, (4, 3)))
@@ -182,18 +193,20 @@ def _level(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
         )  # fmt: skip
         text.set_path_effects(HALO)
         if row.paper_value == row.paper_value:
-            axes.plot([0.02], [row.paper_value], "D", transform=axes.get_yaxis_transform(), **_parts.hollow(style.INK))
+            axes.plot(
+                [0.02], [row.paper_value], "D", transform=axes.get_yaxis_transform(), **_parts.printed_marker(style.INK)
+            )
 
 
 def _scatter(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
-    """Many points: end points of runs, or a path that jumps."""
-    colours = [look.get(method, style.INK) for method, _ in groups(rows)]
-    for (_, part), colour in zip(groups(rows), colours, strict=True):
+    """Draw many points, such as end points of runs or a path that jumps."""
+    colours = [look.get(method, style.INK) for method, _ in rows_by_method(rows)]
+    for (_, part), colour in zip(rows_by_method(rows), colours, strict=True):
         axes.scatter(part["x"], part["y"], s=12, color=colour, alpha=0.5, linewidths=0, rasterized=True, zorder=3)
 
 
-def marginal(axes: Axes, rows: pd.DataFrame, look: Look, title: str) -> None:
-    """Histogram of a scatter's x above the panel, counts on a logarithmic scale, and over it the panel's title."""
+def draw_marginal(axes: Axes, rows: pd.DataFrame, look: Look, title: str) -> None:
+    """Draw a histogram of the scatter's x above the panel, counts on a logarithmic scale, with the title above it."""
     part = rows[rows["layer"] == "scatter"]
     if part.empty:
         return
@@ -201,7 +214,7 @@ def marginal(axes: Axes, rows: pd.DataFrame, look: Look, title: str) -> None:
     above.set_title(title)
     above.set_yscale("log")
     bins = np.linspace(part["x"].min(), part["x"].max(), 61)
-    for method, own in groups(part):
+    for method, own in rows_by_method(part):
         above.hist(own["x"], bins=list(bins), color=look.get(method, style.INK), alpha=0.6, linewidth=0)
     above.grid(visible=False)
     above.set_yticks([], minor=False)
@@ -211,15 +224,16 @@ def marginal(axes: Axes, rows: pd.DataFrame, look: Look, title: str) -> None:
 
 
 def _dots(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
-    """Single measured numbers, and the paper's beside them."""
-    for method, part in groups(rows):
+    """Draw single measured numbers as dots, and the printed ones as open diamonds."""
+    for method, part in rows_by_method(rows):
         colour = look.get(method, style.INK)
         axes.plot(part["x"], part["value"], "o", color=colour, markersize=5.5, markeredgecolor="white", zorder=4)
         printed = part.dropna(subset=["paper_value"])
-        axes.plot(printed["x"], printed["paper_value"], "D", markersize=9, zorder=3, **_parts.hollow(style.INK))
+        axes.plot(printed["x"], printed["paper_value"], "D", markersize=9, zorder=3, **_parts.printed_marker(style.INK))
 
 
 def _arrow(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
+    """Draw an arrow from (x, y) to (x + dx, y + dy) for each row."""
     for row in rows.itertuples():
         x, y, dx, dy = (cast(float, getattr(row, column)) for column in ("x", "y", "dx", "dy"))
         arrow: Any = axes.annotate(
@@ -232,6 +246,7 @@ def _arrow(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
 
 
 def _point(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
+    """Draw a mark for each row with its text beside it, displaced by (dx, dy) points if the row says so."""
     for row in rows.itertuples():
         x, y = cast(float, row.x), cast(float, row.y)
         known = MARKS.get(str(row.text))
@@ -249,6 +264,7 @@ def _point(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
 
 
 def _label(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
+    """Write the text of each row at its place."""
     for row in rows.itertuples():
         text = axes.text(
             cast(float, row.x), cast(float, row.y), str(row.text), ha="center", va="center", fontsize=13,

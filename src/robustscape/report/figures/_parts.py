@@ -1,4 +1,4 @@
-"""What several figures share: choosing rows, ticks at radii, titles of panels, the mark of a printed number."""
+"""Parts shared by the figures: choice of rows, ticks at the levels of eps, panel titles, the mark of a printed number."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from robustscape.report.style import GREY, INK
 from robustscape.report.words import is_number, levels, name, quantity
 
 
-def need(rows: pd.DataFrame, item: Item, *columns: str | None) -> None:
-    """Refuse columns the rows do not have."""
+def require_columns(rows: pd.DataFrame, item: Item, *columns: str | None) -> None:
+    """Raise ConfigError unless the rows have all these columns; None stands for an option that was not set."""
     unknown = [column for column in columns if column is not None and column not in rows]
     if unknown:
         raise ConfigError(f"figure '{item.title}': no column {unknown}. There are: {', '.join(rows.columns)}.")
 
 
-def refuse_doubled(rows: pd.DataFrame, item: Item, *columns: str | None) -> None:
-    """Refuse a line or bar with two values at one place: some factor that varies is on no axis."""
+def refuse_duplicates(rows: pd.DataFrame, item: Item, *columns: str | None) -> None:
+    """Raise ConfigError if two values fall on one place of a line or bar: a factor that varies is on no axis."""
     used = ["metric", *(column for column in columns if column is not None)]
     doubled = rows[rows.duplicated(used, keep=False)]
     if not doubled.empty:
@@ -36,8 +36,12 @@ def refuse_doubled(rows: pd.DataFrame, item: Item, *columns: str | None) -> None
         raise ConfigError(f"figure '{item.title}': several values at one place; they differ in {', '.join(differ)}.")
 
 
-def metrics(rows: pd.DataFrame, item: Item, wanted: Sequence[str]) -> list[str]:
-    """The metrics to draw: those asked for, else the item's, else all."""
+def metrics_to_draw(rows: pd.DataFrame, item: Item, wanted: Sequence[str]) -> list[str]:
+    """Return the metrics to draw, of those the rows have: ``wanted`` if any, else the item's, else all.
+
+    Raises:
+        ConfigError: none of them is in the rows.
+    """
     found = list(dict.fromkeys(rows["metric"]))
     chosen = [m for m in (wanted or item.metrics or found) if m in found]
     if not chosen:
@@ -47,45 +51,45 @@ def metrics(rows: pd.DataFrame, item: Item, wanted: Sequence[str]) -> list[str]:
     return chosen
 
 
-def distinct(rows: pd.DataFrame, column: str | None) -> list[Any]:
-    """Levels of a column in the order of the CSV; ``[None]`` without a column."""
+def distinct_levels(rows: pd.DataFrame, column: str | None) -> list[Any]:
+    """Return the levels of a column in the order of the CSV; ``[None]`` without a column."""
     return [None] if column is None else list(rows[column].dropna().drop_duplicates())
 
 
-def at(rows: pd.DataFrame, column: str | None, level: Any) -> pd.DataFrame:
-    """The rows of a level."""
+def rows_at_level(rows: pd.DataFrame, column: str | None, level: Any) -> pd.DataFrame:
+    """Return the rows at a level of a column; all rows without a column."""
     if column is None:
         return rows
     return rows[rows[column].map({value: same_level(value, level) for value in rows[column].unique()}).astype(bool)]
 
 
-def axis_name(rows: pd.DataFrame, metric: str) -> str:
-    """A metric with its unit."""
+def axis_label(rows: pd.DataFrame, metric: str) -> str:
+    """Return a metric's name with its unit, to label an axis."""
     units = rows.loc[rows["metric"] == metric, "unit"].dropna()
     return quantity(metric, str(units.iloc[0]) if len(units) else "")
 
 
 def panel_title(rows: pd.DataFrame, column: str | None, level: Any) -> str:
-    """A panel's heading: its level, and what really ran if that is a stand-in for the panel's data set."""
+    """Return a panel's title: its level, and the data set that stood in for it, if one did."""
     if column is None:
         return ""
     text = levels([level])[level]
     if is_number(level) or text.endswith("/255"):
         return f"{name(column)} = {text}"
-    stood_in = notes.stand_ins(at(rows, column, level)) if column == "dataset" else []
+    stood_in = notes.stand_ins(rows_at_level(rows, column, level)) if column == "dataset" else []
     return f"{text}\n({stood_in[0].partition(' for ')[0]} stands in)" if stood_in else text
 
 
-def panels(down: int, across: int, sharey: bool | str, sharex: bool | str = True) -> tuple[Figure, Any]:
-    """A figure and its axes (down, across); a lone column of two or three lies on its side."""
+def panel_grid(down: int, across: int, sharey: bool | str, sharex: bool | str = True) -> tuple[Figure, Any]:
+    """Return a figure and its axes (down, across); a single column of two or three panels becomes a row."""
     if across == 1 and down in (2, 3):
         figure, grid = style.panels(1, down, sharex=sharex is True)
         return figure, grid.T
     return style.panels(down, across, sharex=sharex, sharey=sharey)
 
 
-def log_y(axes: Axes) -> None:
-    """A logarithmic vertical axis; plain numbers at 1, 2 and 5 where it spans less than two powers of ten."""
+def set_log_y(axes: Axes) -> None:
+    """Make the vertical axis logarithmic, with plain numbers at 1, 2 and 5 if it spans less than two powers of ten."""
     axes.set_yscale("log")
     low, high = axes.get_ylim()
     if low > 1e-3 and high < 100 * low:
@@ -94,8 +98,8 @@ def log_y(axes: Axes) -> None:
         axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def ticks(axes: Axes, values: Sequence[float], column: str) -> None:
-    """Ticks at the levels where they are few and apart, as at 0, 4/255, 8/255; else matplotlib's, whole for whole levels."""
+def set_level_ticks(axes: Axes, values: Sequence[float], column: str) -> None:
+    """Put ticks at the levels if they are few and far apart (0, 4/255, 8/255), else at multiples of 1/255 or round numbers."""
     known = sorted({float(value) for value in values})
     span = known[-1] - known[0]
     if 1 < len(known) <= 8 and span > 0 and min(np.diff(known)) >= 0.09 * span:
@@ -112,26 +116,45 @@ def ticks(axes: Axes, values: Sequence[float], column: str) -> None:
     axes.set_xlabel(name(column))
 
 
-def errors(std: pd.Series) -> pd.Series | None:
-    """Lengths of error bars; None, not bars of no length, where nothing was repeated."""
+def error_bar_lengths(std: pd.Series) -> pd.Series | None:
+    """Return the lengths of the error bars; None, for no bars at all, where nothing was repeated."""
     return std.fillna(0.0) if std.notna().any() else None
 
 
-def paper_mark() -> Line2D:
-    """The legend's entry for a printed number."""
-    return Line2D([], [], linestyle="none", marker="D", markersize=7, **hollow(INK), label="printed in the paper")
+def draw_deviation_band(axes: Axes, x: Any, rows: pd.DataFrame, colour: Any, alpha: float = 0.16) -> None:
+    """Shade one standard deviation around the values at ``x``; draw nothing where nothing was repeated."""
+    if rows["std"].notna().any():
+        low, high = rows["value"] - rows["std"], rows["value"] + rows["std"]
+        axes.fill_between(x, low, high, color=colour, alpha=alpha, linewidth=0)
 
 
-def hollow(colour: Any) -> dict[str, Any]:
-    """A printed number is an open diamond in the colour of the line it belongs to."""
+def draw_histogram(axes: Axes, values: np.ndarray, edges: np.ndarray, colour: Any) -> None:
+    """Draw the percentage of ``values`` per bin, those beyond the edges in the outermost bins, and their mean, dashed."""
+    if not len(values):
+        return
+    kept, weights = values.clip(edges[0], edges[-1]), np.full(len(values), 100 / len(values))
+    axes.hist(kept, edges.tolist(), weights=weights, color=colour, alpha=0.35)
+    axes.hist(kept, edges.tolist(), weights=weights, color=colour, histtype="step", linewidth=1.4)
+    axes.axvline(values.mean(), color=style.darker(colour, 0.75), linewidth=1.8, linestyle=(0, (4, 1.5)))
+
+
+def printed_legend_entry() -> Line2D:
+    """Return the legend entry of the printed numbers."""
+    return Line2D(
+        [], [], linestyle="none", marker="D", markersize=7, **printed_marker(INK), label="printed in the paper"
+    )
+
+
+def printed_marker(colour: Any) -> dict[str, Any]:
+    """Return the marker style of a printed number: an open diamond in the colour of its line."""
     return {"markerfacecolor": "white", "markeredgecolor": colour, "markeredgewidth": 1.6}
 
 
-def blank(part: pd.DataFrame) -> bool:
-    """Whether a panel would stay empty: no row, or none with a number of ours or of the paper."""
+def is_blank(part: pd.DataFrame) -> bool:
+    """Return True if a panel would stay empty: no row has a number of ours or of the paper."""
     return not part[["value", "paper_value"]].notna().any(axis=None)
 
 
-def nothing(axes: Axes) -> None:
-    """Say that a panel is empty rather than leave it blank."""
+def mark_not_measured(axes: Axes) -> None:
+    """Write "not measured" into an empty panel."""
     axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", va="center", color=GREY)

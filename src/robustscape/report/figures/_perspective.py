@@ -1,4 +1,4 @@
-"""The layers of ``planes``, seen from the side: surfaces with paths and points on them."""
+"""The layers of the figure ``planes`` in perspective: a surface with paths and points on it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from robustscape.report import style
 from robustscape.report.figures import _layers
 
 
-def draw(axes: Any, rows: pd.DataFrame, look: _layers.Look, colours: ScalarMappable | None) -> None:
-    """Surface, then its paths and points, lifted a little so that they are seen."""
+def draw_perspective(axes: Any, rows: pd.DataFrame, look: _layers.Look, colours: ScalarMappable | None) -> None:
+    """Draw the surface, then its paths and points, raised by 2 % of its height so that it does not hide them."""
     surface = rows[rows["layer"] == "surface"]
     lift = 0.0
     if not surface.empty and colours is not None:
-        x, y, heights = _layers.grid(surface, "value")
+        x, y, heights = _layers.pivot_grid(surface, "value")
         lift = 0.02 * float(heights.max() - heights.min())
         axes.plot_surface(
             *np.meshgrid(x, y),
@@ -31,7 +31,7 @@ def draw(axes: Any, rows: pd.DataFrame, look: _layers.Look, colours: ScalarMappa
             alpha=0.75,
         )
     axes.computed_zorder = False
-    for method, part in _layers.groups(rows[rows["layer"] == "path"]):
+    for method, part in _layers.rows_by_method(rows[rows["layer"] == "path"]):
         axes.plot(part["x"], part["y"], part["value"] + lift, color=look.get(method, style.INK), linewidth=3, zorder=5)
     for row in rows[rows["layer"] == "point"].itertuples():
         place = cast(float, row.x), cast(float, row.y), cast(float, row.value) + lift

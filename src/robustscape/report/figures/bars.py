@@ -1,4 +1,4 @@
-"""Grouped bars with the printed values on them."""
+"""Grouped bars with the printed numbers marked on them."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ def bars(
     metrics: list[str] = [],  # noqa: B006  (read from the syntax tree as a schema; never changed)
     acknowledged: list[str] = [],  # noqa: B006
 ) -> Figure:
-    """Bars start at zero; whiskers are one standard deviation; an open diamond is the number the paper printed.
+    """Return groups of bars from zero, with whiskers of one standard deviation and the printed number as an open diamond.
 
     Args:
         rows: the item's CSV.
-        item: its stanza.
+        item: the item as the study describes it.
         x: factor of the groups.
         hue: factor of the bars in a group, or ``metric`` for metrics of one unit.
         panel: factor of the columns of panels.
-        metrics: what to draw, one row of panels each; empty: the item's metrics.
-        acknowledged: flags that the footer need not shout.
+        metrics: metrics to draw, one row of panels per metric; empty: the item's metrics.
+        acknowledged: known flags, which the footer does not list.
     """
-    _parts.need(rows, item, x, hue, panel)
-    drawn = _parts.metrics(rows, item, metrics)
+    _parts.require_columns(rows, item, x, hue, panel)
+    drawn = _parts.metrics_to_draw(rows, item, metrics)
     rows = rows[rows["metric"].isin(drawn) & rows[x].notna()]
-    _parts.refuse_doubled(rows, item, x, hue, panel)
-    groups, columns = _parts.distinct(rows, x), _parts.distinct(rows, panel)
-    kinds = drawn if hue == "metric" else _parts.distinct(rows, hue)
+    _parts.refuse_duplicates(rows, item, x, hue, panel)
+    groups, columns = _parts.distinct_levels(rows, x), _parts.distinct_levels(rows, panel)
+    kinds = drawn if hue == "metric" else _parts.distinct_levels(rows, hue)
     colour = dict(zip(kinds, style.colours(kinds), strict=True))
     bands = [drawn] if hue == "metric" else [[metric] for metric in drawn]
     width = 0.8 / len(kinds)
@@ -50,19 +50,19 @@ def bars(
     for row, together in enumerate(bands):
         for column, level in enumerate(columns):
             axes = grid[row, column]
-            part = _parts.at(rows[rows["metric"].isin(together)], panel, level)
+            part = _parts.rows_at_level(rows[rows["metric"].isin(together)], panel, level)
             for place, kind in enumerate(kinds):
-                own = _parts.at(part, hue, kind).drop_duplicates(x).set_index(x).reindex(groups)
+                own = _parts.rows_at_level(part, hue, kind).drop_duplicates(x).set_index(x).reindex(groups)
                 middle = np.arange(len(groups)) + (place - (len(kinds) - 1) / 2) * width
                 axes.bar(
                     middle,
                     own["value"],
                     width * 0.92,
                     color=colour[kind],
-                    yerr=_parts.errors(own["std"]),
+                    yerr=_parts.error_bar_lengths(own["std"]),
                     error_kw={"ecolor": style.INK, "elinewidth": 1.0, "capsize": 2.0},
                 )
-                axes.plot(middle, own["paper_value"], "D", markersize=5.5, **_parts.hollow(style.INK))
+                axes.plot(middle, own["paper_value"], "D", markersize=5.5, **_parts.printed_marker(style.INK))
             texts = levels(groups)
             words = [texts[group] for group in groups]
             turn = 0 if max(map(len, words)) * len(words) < 9 * inches else 35
@@ -74,11 +74,11 @@ def bars(
             if row == len(bands) - 1:
                 axes.set_xlabel(name(x))
             if column == 0:
-                axes.set_ylabel(_parts.axis_name(rows, together[0]) if len(together) == 1 else _unit(rows))
+                axes.set_ylabel(_parts.axis_label(rows, together[0]) if len(together) == 1 else _unit(rows))
     texts = {m: name(m) for m in drawn} if hue == "metric" else levels(kinds)
     handles = [Patch(color=colour[kind], label=texts[kind]) for kind in kinds] if hue else []
     if rows["paper_value"].notna().any():
-        handles.append(_parts.paper_mark())  # type: ignore[arg-type]
+        handles.append(_parts.printed_legend_entry())  # type: ignore[arg-type]
     if handles:
         style.legend(figure, handles, name(hue) if hue and hue != "metric" else None)
     style.dress(figure, item.title, notes.footer(rows, acknowledged))

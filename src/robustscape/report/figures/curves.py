@@ -1,4 +1,4 @@
-"""Curves against a numeric factor, one a level: landscapes g(alpha), training histories, eps curves."""
+"""Curves against a numeric factor, one per level of another: landscapes g(alpha), training histories, accuracy over eps."""
 
 from __future__ import annotations
 
@@ -25,56 +25,56 @@ def curves(
     share_y: bool = True,
     acknowledged: list[str] = [],  # noqa: B006
 ) -> Figure:
-    """Mean against ``x`` with a band of one standard deviation: a column of panels a level, a row of panels a metric.
+    """Return the mean against ``x`` with a band of one standard deviation.
+
+    There is one column of panels per level of ``panel`` and one row of panels per metric.
 
     Args:
         rows: the item's CSV.
-        item: its stanza.
+        item: the item as the study describes it.
         x: numeric factor on the horizontal axis.
         hue: factor of the lines; numbers are coloured in their order.
         panel: factor of the columns of panels.
-        metrics: what to draw, one row of panels each; empty: the item's metrics.
-        log_y: logarithmic vertical axes.
-        share_y: one vertical scale for the panels of a row, so that they can be compared.
-        acknowledged: flags that the footer need not shout.
+        metrics: metrics to draw, one row of panels per metric; empty: the item's metrics.
+        log_y: use logarithmic vertical axes.
+        share_y: use one vertical scale for the panels of a row, so that they can be compared.
+        acknowledged: known flags, which the footer does not list.
     """
-    _parts.need(rows, item, x, hue, panel)
+    _parts.require_columns(rows, item, x, hue, panel)
     rows = rows[rows[x].notna()]
-    drawn = _parts.metrics(rows, item, metrics)
+    drawn = _parts.metrics_to_draw(rows, item, metrics)
     rows = rows[rows["metric"].isin(drawn)]
-    _parts.refuse_doubled(rows, item, x, hue, panel)
-    columns, lines = _parts.distinct(rows, panel), _parts.distinct(rows, hue)
+    _parts.refuse_duplicates(rows, item, x, hue, panel)
+    columns, lines = _parts.distinct_levels(rows, panel), _parts.distinct_levels(rows, hue)
     colour = dict(zip(lines, style.colours(lines), strict=True))
 
-    figure, grid = _parts.panels(len(drawn), len(columns), "row" if share_y else False)
+    figure, grid = _parts.panel_grid(len(drawn), len(columns), "row" if share_y else False)
     for row, metric in enumerate(drawn):
         for column, level in enumerate(columns):
-            axes, part = grid[row, column], _parts.at(rows[rows["metric"] == metric], panel, level)
+            axes, part = grid[row, column], _parts.rows_at_level(rows[rows["metric"] == metric], panel, level)
             for line in lines:
-                own = _parts.at(part, hue, line).sort_values(x)
+                own = _parts.rows_at_level(part, hue, line).sort_values(x)
                 own = own[own["n"] > 0]
                 axes.plot(own[x], own["value"], color=colour[line], marker="o" if len(own) < 2 else None)
-                if own["std"].notna().any():
-                    low, high = own["value"] - own["std"], own["value"] + own["std"]
-                    axes.fill_between(own[x], low, high, color=colour[line], alpha=0.16, linewidth=0)
-                printed = _parts.at(part, hue, line).dropna(subset=["paper_value"])
-                axes.plot(printed[x], printed["paper_value"], "D", **_parts.hollow(colour[line]))
-            if _parts.blank(part):
-                _parts.nothing(axes)
+                _parts.draw_deviation_band(axes, own[x], own, colour[line])
+                printed = _parts.rows_at_level(part, hue, line).dropna(subset=["paper_value"])
+                axes.plot(printed[x], printed["paper_value"], "D", **_parts.printed_marker(colour[line]))
+            if _parts.is_blank(part):
+                _parts.mark_not_measured(axes)
             if log_y:
-                _parts.log_y(axes)
+                _parts.set_log_y(axes)
             if axes.get_subplotspec().is_first_row():
                 axes.set_title(_parts.panel_title(rows, panel, level))
             if axes.get_subplotspec().is_last_row():
-                _parts.ticks(axes, list(rows[x]), x)
+                _parts.set_level_ticks(axes, list(rows[x]), x)
             if column == 0:
-                axes.set_ylabel(_parts.axis_name(rows, metric))
+                axes.set_ylabel(_parts.axis_label(rows, metric))
     handles = []
     if hue is not None:
         texts = levels(lines)
         handles = [Line2D([], [], color=colour[line], linewidth=2.6, label=texts[line]) for line in lines]
     if rows["paper_value"].notna().any():
-        handles.append(_parts.paper_mark())
+        handles.append(_parts.printed_legend_entry())
     if handles:
         style.legend(figure, handles, name(hue) if hue else None)
     style.dress(figure, item.title, notes.footer(rows, acknowledged))

@@ -30,27 +30,27 @@ def curves_and_histogram(
     clip: Annotated[float, Field(ge=0, lt=0.5)] = 0.0,
     acknowledged: list[str] = [],  # noqa: B006  (read from the syntax tree as a schema; never changed)
 ) -> Figure:
-    """One panel a curve, one below the other, and beside them the share of the examples by value, with their means.
+    """Return one panel per curve, one below the other, and beside them a histogram over the examples with their means.
 
     Args:
         rows: the item's CSV.
-        item: its stanza.
+        item: the item as the study describes it.
         x: numeric factor of the curves.
         hue: factor of the colours.
         curves: metrics of the curves.
         examples: metric of the histogram.
         over: column that numbers the examples.
-        bins: how many.
-        clip: share of the values at each end that the outermost bins take in.
-        acknowledged: flags that the footer need not shout.
+        bins: number of bins.
+        clip: fraction of the values at each end that is counted in the outermost bins.
+        acknowledged: known flags, which the footer does not list.
     """
-    _parts.need(rows, item, x, hue, over)
+    _parts.require_columns(rows, item, x, hue, over)
     lines = rows[rows["metric"].isin(curves) & rows[x].notna()]
     each = rows[(rows["metric"] == examples) & rows[over].notna()]
-    _parts.metrics(lines, item, curves)
-    _parts.metrics(each, item, [examples])
-    _parts.refuse_doubled(lines, item, x, hue)
-    kinds = _parts.distinct(lines, hue)
+    _parts.metrics_to_draw(lines, item, curves)
+    _parts.metrics_to_draw(each, item, [examples])
+    _parts.refuse_duplicates(lines, item, x, hue)
+    kinds = _parts.distinct_levels(lines, hue)
     colour = dict(zip(kinds, style.colours([str(kind) for kind in kinds]), strict=True))
 
     figure = Figure(figsize=(10.6, 2.6 * len(curves) + 0.9), layout="constrained")
@@ -59,23 +59,19 @@ def curves_and_histogram(
     for number, metric in enumerate(curves):
         axes = figure.add_subplot(places[number, 0])
         for kind in kinds:
-            own = _parts.at(lines[lines["metric"] == metric], hue, kind).sort_values(x)
+            own = _parts.rows_at_level(lines[lines["metric"] == metric], hue, kind).sort_values(x)
             axes.plot(own[x], own["value"], color=colour[kind])
-        axes.set_ylabel(_parts.axis_name(rows, metric))
-        _parts.ticks(axes, list(lines[x]), x)
+        axes.set_ylabel(_parts.axis_label(rows, metric))
+        _parts.set_level_ticks(axes, list(lines[x]), x)
         axes.set_xlabel(name(x) if number == len(curves) - 1 else "")
 
     axes = figure.add_subplot(places[:, 1])
     low, high = each["value"].quantile([clip, 1 - clip])
     edges = np.linspace(low, high if high > low else low + 1, bins + 1)
     for kind in kinds:
-        values = _parts.at(each, hue, kind)["value"].to_numpy(float)
-        kept, weights = values.clip(edges[0], edges[-1]), np.full(len(values), 100 / max(1, len(values)))
-        axes.hist(kept, edges.tolist(), weights=weights, color=colour[kind], alpha=0.35)
-        axes.hist(kept, edges.tolist(), weights=weights, color=colour[kind], histtype="step", linewidth=1.4)
-        if len(values):
-            axes.axvline(values.mean(), color=style.darker(colour[kind], 0.75), linewidth=1.8, linestyle=(0, (4, 1.5)))
-    axes.set_xlabel(_parts.axis_name(rows, examples))
+        values = _parts.rows_at_level(each, hue, kind)["value"].to_numpy(float)
+        _parts.draw_histogram(axes, values, edges, colour[kind])
+    axes.set_xlabel(_parts.axis_label(rows, examples))
     axes.set_ylabel("examples (%)")
     texts = levels(kinds)
     handles = [Line2D([], [], color=colour[kind], linewidth=2.6, label=texts[kind]) for kind in kinds]

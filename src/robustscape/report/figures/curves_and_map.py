@@ -28,65 +28,65 @@ def curves_and_map(
     ends: str | None = None,
     acknowledged: list[str] = [],  # noqa: B006  (read from the syntax tree as a schema; never changed)
 ) -> Figure:
-    """Mean and band of one standard deviation against ``x``; colour and lines of equal value over ``across`` and ``up``.
+    """Return curves (mean and one standard deviation against ``x``) and a map with contours over ``across`` and ``up``.
 
     Args:
         rows: the item's CSV.
-        item: its stanza.
+        item: the item as the study describes it.
         x: numeric factor of the curves.
         hue: factor of the lines.
         curve: metric of the curves.
         across: numeric factor of the map's columns.
-        up: numeric factor of its rows.
+        up: numeric factor of the map's rows.
         surface: metric of the map.
-        ends: metric without ``x``, whose printed numbers are marked where the curves end.
-        acknowledged: flags that the footer need not shout.
+        ends: metric that does not depend on ``x``; its printed numbers are marked at the end of the curves.
+        acknowledged: known flags, which the footer does not list.
     """
-    _parts.need(rows, item, x, hue, across, up)
+    _parts.require_columns(rows, item, x, hue, across, up)
     lines = rows[(rows["metric"] == curve) & rows[x].notna()]
     plane = rows[(rows["metric"] == surface) & rows[across].notna() & rows[up].notna()]
-    _parts.refuse_doubled(lines, item, x, hue)
-    _parts.refuse_doubled(plane, item, across, up)
+    _parts.refuse_duplicates(lines, item, x, hue)
+    _parts.refuse_duplicates(plane, item, across, up)
 
     figure, grid = style.panels(1, 2, width=4.9, height=4.0)
     final = rows[(rows["metric"] == ends) & rows[x].isna()]
     _curves(grid[0, 0], lines, final, x, hue)
     grid[0, 0].set_xlabel(name(x))
-    grid[0, 0].set_ylabel(_parts.axis_name(rows, curve))
-    _map(figure, grid[0, 1], plane, across, up, _parts.axis_name(rows, surface))
+    grid[0, 0].set_ylabel(_parts.axis_label(rows, curve))
+    _map(figure, grid[0, 1], plane, across, up, _parts.axis_label(rows, surface))
     style.dress(figure, item.title, notes.footer(pd.concat([lines, plane]), acknowledged))
     return figure
 
 
 def _curves(axes: Axes, rows: pd.DataFrame, final: pd.DataFrame, x: str, hue: str) -> None:
-    known = _parts.distinct(rows, hue)
+    """Draw the curves with their bands and, at their ends, the printed numbers."""
+    known = _parts.distinct_levels(rows, hue)
     texts = levels(known)
     handles = []
     for level, colour in zip(known, style.colours(known), strict=True):
-        own = _parts.at(rows, hue, level).sort_values(x)
-        printed = _parts.at(final, hue, level).dropna(subset=["paper_value"])
+        own = _parts.rows_at_level(rows, hue, level).sort_values(x)
+        printed = _parts.rows_at_level(final, hue, level).dropna(subset=["paper_value"])
         axes.plot(own[x], own["value"], color=colour)
-        if own["std"].notna().any():
-            low, high = own["value"] - own["std"], own["value"] + own["std"]
-            axes.fill_between(own[x], low, high, color=colour, alpha=0.16, linewidth=0)
+        _parts.draw_deviation_band(axes, own[x], own, colour)
         for value in printed["paper_value"]:
-            axes.plot([own[x].max()], [value], "D", clip_on=False, **_parts.hollow(colour))
+            axes.plot([own[x].max()], [value], "D", clip_on=False, **_parts.printed_marker(colour))
         handles.append(Line2D([], [], color=colour, linewidth=2.6, label=texts[level]))
     if rows.empty:
-        _parts.nothing(axes)
+        _parts.mark_not_measured(axes)
         return
     if final["paper_value"].notna().any():
-        handles.append(_parts.paper_mark())
-    axes.margins(y=0.2)  # room for the legend, which does not see the bands
+        handles.append(_parts.printed_legend_entry())
+    axes.margins(y=0.2)  # room for the legend, which is placed without regard to the bands
     axes.legend(handles=handles, title=name(hue), loc="best", alignment="left")
 
 
 def _map(figure: Figure, axes: Axes, rows: pd.DataFrame, across: str, up: str, label: str) -> None:
+    """Draw the map with labelled contours and its colour bar."""
     axes.grid(visible=False)
     axes.set_xlabel(name(across))
     axes.set_ylabel(name(up))
     if rows.empty:
-        _parts.nothing(axes)
+        _parts.mark_not_measured(axes)
         return
     table = rows.pivot(index=up, columns=across, values="value").sort_index().sort_index(axis=1)
     horizontal, vertical = table.columns.to_numpy(float), table.index.to_numpy(float)

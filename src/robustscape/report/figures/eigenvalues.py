@@ -1,4 +1,4 @@
-"""Leading Hessian eigenvalues against the training radius, in both conventions of the derivative."""
+"""Leading Hessian eigenvalues against the eps of training, for both conventions of the derivative."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from robustscape.report import notes, style
 from robustscape.report.figures import _parts
 from robustscape.report.words import levels, name
 
-#: Line, marker and shade of the first, second, third convention: the later are thin and dark, to be seen on the first.
+#: Line style, True for markers, and brightness of the first, second and third convention; the later ones are thin and dark,
+#: so that they can be seen on top of the first.
 _DASHES: tuple[tuple[Any, bool, float], ...] = (
     ("-", True, 1.0),
     ((0, (4, 2.2)), False, 0.55),
@@ -34,37 +35,37 @@ def eigenvalues(
     log_y: bool = False,
     acknowledged: list[str] = [],  # noqa: B006
 ) -> Figure:
-    """One colour an eigenvalue, one dash a convention, one panel a norm, each with its own scales.
+    """Return one panel per norm, each with its own scales, one colour per eigenvalue and one line style per convention.
 
     Args:
         rows: the item's CSV.
-        item: its stanza.
+        item: the item as the study describes it.
         x: numeric factor on the horizontal axis.
         rank: column that numbers the eigenvalues from the largest, 1.
-        convention: column that says whether the attack is held fixed or differentiated through.
+        convention: column that says whether the attack was held fixed or differentiated through.
         panel: factor of the panels.
-        metrics: the metric of the eigenvalues; one.
-        log_y: logarithmic vertical axes.
-        acknowledged: flags that the footer need not shout.
+        metrics: the metric of the eigenvalues, a list of one.
+        log_y: use logarithmic vertical axes.
+        acknowledged: known flags, which the footer does not list.
     """
-    _parts.need(rows, item, x, rank, convention, panel)
-    drawn = _parts.metrics(rows, item, metrics)
+    _parts.require_columns(rows, item, x, rank, convention, panel)
+    drawn = _parts.metrics_to_draw(rows, item, metrics)
     rows = rows[rows["metric"].isin(drawn) & rows[rank].notna()]
-    _parts.refuse_doubled(rows, item, x, rank, convention, panel)
-    columns, ranks = _parts.distinct(rows, panel), _parts.distinct(rows, rank)
-    conventions = _parts.distinct(rows, convention)
+    _parts.refuse_duplicates(rows, item, x, rank, convention, panel)
+    columns, ranks = _parts.distinct_levels(rows, panel), _parts.distinct_levels(rows, rank)
+    conventions = _parts.distinct_levels(rows, convention)
     colour = dict(zip(ranks, style.OKABE_ITO * (1 + len(ranks) // len(style.OKABE_ITO)), strict=False))
 
     figure, grid = style.panels(1, len(columns))
     for axes, level in zip(grid[0], columns, strict=True):
-        part = _parts.at(rows, panel, level)
+        part = _parts.rows_at_level(rows, panel, level)
         for (dash, marked, shade), kind in zip(_DASHES, conventions, strict=False):
             for number, which in enumerate(ranks):
-                own = _parts.at(_parts.at(part, convention, kind), rank, which).sort_values(x)
+                own = _parts.rows_at_level(_parts.rows_at_level(part, convention, kind), rank, which).sort_values(x)
                 axes.errorbar(
                     own[x],
                     own["value"],
-                    _parts.errors(own["std"]),
+                    _parts.error_bar_lengths(own["std"]),
                     linestyle=dash,
                     linewidth=1.9 if marked else 1.4,
                     color=style.darker(colour[which], shade),
@@ -73,12 +74,12 @@ def eigenvalues(
                     capsize=2.5,
                 )
                 printed = own.dropna(subset=["paper_value"])
-                axes.plot(printed[x], printed["paper_value"], "D", **_parts.hollow(colour[which]))
+                axes.plot(printed[x], printed["paper_value"], "D", **_parts.printed_marker(colour[which]))
         if log_y:
-            _parts.log_y(axes)
+            _parts.set_log_y(axes)
         axes.set_title(_parts.panel_title(rows, panel, level))
-        _parts.ticks(axes, list(part[x]), x)
-    grid[0, 0].set_ylabel(_parts.axis_name(rows, drawn[0]))
+        _parts.set_level_ticks(axes, list(part[x]), x)
+    grid[0, 0].set_ylabel(_parts.axis_label(rows, drawn[0]))
     handles = [
         Line2D(
             [], [], color=colour[r], marker=style.MARKERS[i % len(style.MARKERS)], markersize=5, label=f"λ{_small(r)}"
@@ -91,12 +92,12 @@ def eigenvalues(
             grey = style.darker(style.GREY, shade)
             handles.append(Line2D([], [], color=grey, linestyle=dash, label=f"{name(str(convention))}: {texts[kind]}"))
     if rows["paper_value"].notna().any():
-        handles.append(_parts.paper_mark())
+        handles.append(_parts.printed_legend_entry())
     style.legend(figure, handles)
     style.dress(figure, item.title, notes.footer(rows, acknowledged))
     return figure
 
 
 def _small(rank: float) -> str:
-    """1 -> subscript 1."""
+    """Return a number in subscript digits."""
     return f"{rank:g}".translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))

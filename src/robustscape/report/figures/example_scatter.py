@@ -1,4 +1,4 @@
-"""Two quantities of every example against each other, a third in colour, with the histograms of both."""
+"""Two quantities of each example against each other, a third as colour, with histograms of the first two."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ def example_scatter(
     over: str = "index",
     acknowledged: list[str] = [],  # noqa: B006  (read from the syntax tree as a schema; never changed)
 ) -> Figure:
-    """A dot an example; the four quadrants carry the share of the examples in them, in percent.
+    """Return one dot per example; each of the four quadrants is labelled with the percentage of the examples in it.
 
     Args:
-        rows: the item's CSV; values with a number in the column ``over`` are examples.
-        item: its stanza.
+        rows: the item's CSV; rows with a number in the column ``over`` are examples.
+        item: the item as the study describes it.
         x: metric on the horizontal axis.
         y: metric on the vertical axis.
         colour: metric of the colour, on a logarithmic scale.
         panel: factor of the panels.
         over: column that numbers the examples.
-        acknowledged: flags that the footer need not shout.
+        acknowledged: known flags, which the footer does not list.
     """
-    _parts.need(rows, item, over, panel)
+    _parts.require_columns(rows, item, over, panel)
     examples = rows[rows[over].notna()]
-    _parts.metrics(examples, item, [x, y, colour])
-    columns = _parts.distinct(examples, panel)
+    _parts.metrics_to_draw(examples, item, [x, y, colour])
+    columns = _parts.distinct_levels(examples, panel)
     shades = examples.loc[examples["metric"] == colour, "value"].clip(lower=1e-4)
     scale = ScalarMappable(LogNorm(shades.quantile(0.02), shades.quantile(0.98)), style.SEQUENTIAL)
     figure = Figure(figsize=(4.1 * len(columns) + 1.3, 4.9), layout="constrained")
@@ -50,7 +50,7 @@ def example_scatter(
         2, 2 * len(columns), squeeze=False, gridspec_kw={"width_ratios": ratios, "height_ratios": [0.9, 4]}
     )
     for column, level in enumerate(columns):
-        part = _parts.at(examples, panel, level)
+        part = _parts.rows_at_level(examples, panel, level)
         wide = part[part["metric"].isin([x, y, colour])].pivot(index=over, columns="metric", values="value")
         top, corner, middle, side = (grid[i, 2 * column + j] for i in (0, 1) for j in (0, 1))
         corner.set_axis_off()
@@ -94,11 +94,11 @@ def example_scatter(
             axes.set_yticks([])
             axes.spines[:].set_visible(False)
         top.set_title(_parts.panel_title(examples, panel, level))
-        middle.set_xlabel(_parts.axis_name(rows, x))
+        middle.set_xlabel(_parts.axis_label(rows, x))
         if column == 0:
-            middle.set_ylabel(_parts.axis_name(rows, y))
+            middle.set_ylabel(_parts.axis_label(rows, y))
     bar = figure.colorbar(scale, ax=list(grid.flat), shrink=0.85, pad=0.01, extend="both")
-    bar.set_label(_parts.axis_name(rows, colour))
+    bar.set_label(_parts.axis_label(rows, colour))
     bar.outline.set_visible(False)
     style.dress(figure, item.title, notes.footer(rows, acknowledged))
     return figure

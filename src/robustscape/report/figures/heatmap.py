@@ -1,4 +1,4 @@
-"""A metric over two factors: transfer matrices with their numbers, loss surfaces from above."""
+"""A metric over two factors: transfer matrices with the numbers in their cells, loss surfaces from above."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from robustscape.report import notes, style
 from robustscape.report.figures import _parts
 from robustscape.report.words import is_number, levels, name, number
 
-#: Up to so many columns the cells carry their numbers.
+#: Cells carry their numbers in matrices of up to this many rows and columns.
 _READABLE = 12
 
 
@@ -30,24 +30,26 @@ def heatmap(
     contours: bool = False,
     acknowledged: list[str] = [],  # noqa: B006
 ) -> Figure:
-    """Colour is the value, on one scale for all panels of a metric; small matrices carry ours and (paper's) in figures.
+    """Return maps whose colour is the value, on one scale for all panels of a metric.
+
+    Small matrices carry our number and, in brackets, the printed one in each cell.
 
     Args:
         rows: the item's CSV.
-        item: its stanza.
+        item: the item as the study describes it.
         x: factor of the columns.
-        y: factor of the rows, the first on top if words, the smallest at the bottom if numbers.
+        y: factor of the rows: words from top to bottom in their order, numbers from bottom to top.
         panel: factor of the panels.
-        metrics: what to draw, one row of panels each; empty: the item's metrics.
-        contours: lines of equal value, for surfaces.
-        acknowledged: flags that the footer need not shout.
+        metrics: metrics to draw, one row of panels per metric; empty: the item's metrics.
+        contours: draw lines of equal value, for surfaces.
+        acknowledged: known flags, which the footer does not list.
     """
-    _parts.need(rows, item, x, y, panel)
+    _parts.require_columns(rows, item, x, y, panel)
     rows = rows[rows[x].notna() & rows[y].notna()]
-    drawn = _parts.metrics(rows, item, metrics)
+    drawn = _parts.metrics_to_draw(rows, item, metrics)
     rows = rows[rows["metric"].isin(drawn)]
-    _parts.refuse_doubled(rows, item, x, y, panel)
-    columns, across, down = (_parts.distinct(rows, column) for column in (panel, x, y))
+    _parts.refuse_duplicates(rows, item, x, y, panel)
+    columns, across, down = (_parts.distinct_levels(rows, column) for column in (panel, x, y))
     readable = max(len(across), len(down)) <= _READABLE
     width, height = (max(4.0, 0.75 * len(across) + 1.6), max(3.0, 0.45 * len(down) + 1.2)) if readable else (3.9, 3.6)
     figure, grid = style.panels(len(drawn), len(columns), width=width, height=height)
@@ -56,7 +58,7 @@ def heatmap(
         low, high = values["value"].min(), values["value"].max()
         scale = ScalarMappable(Normalize(low, high), style.SEQUENTIAL)
         for column, level in enumerate(columns):
-            axes, part = grid[row, column], _parts.at(values, panel, level)
+            axes, part = grid[row, column], _parts.rows_at_level(values, panel, level)
             ours, paper = (
                 part.pivot(index=y, columns=x, values=v).reindex(down, columns=across) for v in ("value", "paper_value")
             )
@@ -75,7 +77,7 @@ def heatmap(
             if column == 0:
                 axes.set_ylabel(name(y))
         bar = figure.colorbar(scale, ax=list(grid[row]), shrink=0.9, pad=0.02)
-        bar.set_label(_parts.axis_name(rows, metric))
+        bar.set_label(_parts.axis_label(rows, metric))
         bar.outline.set_visible(False)
     said = " · in brackets: printed in the paper" if rows["paper_value"].notna().any() else ""
     style.dress(figure, item.title, notes.footer(rows, acknowledged) + said)
@@ -83,6 +85,7 @@ def heatmap(
 
 
 def _label(axes: Axes, across: list[object], down: list[object]) -> None:
+    """Put the levels at the cells of both axes; at every few cells if there are many."""
     for axis, values in ((axes.xaxis, across), (axes.yaxis, down)):
         every = 1 if len(values) <= _READABLE else max(1, (len(values) - 1) // 4)
         texts = levels(values)
@@ -100,7 +103,7 @@ def _label(axes: Axes, across: list[object], down: list[object]) -> None:
 
 
 def _write(axes: Axes, ours: np.ndarray, paper: np.ndarray, unit: str, low: float, high: float) -> None:
-    """Each cell's number, dark on light and light on dark."""
+    """Write our number and, in brackets, the printed one into each cell, dark on light colours and white on dark ones."""
     for i, j in np.ndindex(ours.shape):
         text = number(float(ours[i, j]), unit)
         if not np.isnan(paper[i, j]):

@@ -1,4 +1,4 @@
-"""Histograms of quantities that every example has: margins, divergences, nonlinearity."""
+"""Histograms of quantities of single examples: margins, divergences, nonlinearity."""
 
 from __future__ import annotations
 
@@ -29,50 +29,48 @@ def histograms(
     clip: Annotated[float, Field(ge=0, lt=0.5)] = 0.0,
     acknowledged: list[str] = [],  # noqa: B006
 ) -> Figure:
-    """Share of the examples by value, the same bins for every line; the vertical lines are means.
+    """Return the percentage of the examples per bin, with the same bins for all levels; vertical lines are means.
 
     Args:
-        rows: the item's CSV; values with a number in the column ``over`` are examples.
-        item: its stanza.
+        rows: the item's CSV; rows with a number in the column ``over`` are examples.
+        item: the item as the study describes it.
         hue: factor of the colours, or ``metric`` to put metrics of one unit into one panel.
         panel: factor of the columns of panels.
         over: column that numbers the examples.
-        metrics: what to draw, one row of panels each; empty: the item's metrics that examples have.
-        bins: how many.
-        clip: share of the values at each end that the outermost bins take in, so that a few outliers do not set the scale.
-        acknowledged: flags that the footer need not shout.
+        metrics: metrics to draw, one row of panels per metric; empty: the item's metrics that examples have.
+        bins: number of bins.
+        clip: fraction of the values at each end that is counted in the outermost bins, so that a few outliers do not set
+            the scale.
+        acknowledged: known flags, which the footer does not list.
     """
-    _parts.need(rows, item, over, panel, None if hue == "metric" else hue)
+    _parts.require_columns(rows, item, over, panel, None if hue == "metric" else hue)
     rows = rows[rows[over].notna()]
-    drawn = _parts.metrics(rows, item, metrics)
+    drawn = _parts.metrics_to_draw(rows, item, metrics)
     rows = rows[rows["metric"].isin(drawn)]
     bands = [drawn] if hue == "metric" else [[metric] for metric in drawn]
-    columns, kinds = _parts.distinct(rows, panel), drawn if hue == "metric" else _parts.distinct(rows, hue)
+    columns, kinds = (
+        _parts.distinct_levels(rows, panel),
+        drawn if hue == "metric" else _parts.distinct_levels(rows, hue),
+    )
     colour = dict(zip(kinds, style.colours([str(kind) for kind in kinds]), strict=True))
-    figure, grid = _parts.panels(len(bands), len(columns), "row", "row")
+    figure, grid = _parts.panel_grid(len(bands), len(columns), "row", "row")
     for row, together in enumerate(bands):
         band = rows[rows["metric"].isin(together)]
         low, high = band["value"].quantile([clip, 1 - clip])
         edges = np.linspace(low, high if high > low else low + 1, bins + 1)
         for column, level in enumerate(columns):
-            axes, part = grid[row, column], _parts.at(band, panel, level)
+            axes, part = grid[row, column], _parts.rows_at_level(band, panel, level)
             for kind in kinds:
-                values = _parts.at(part, hue, kind)["value"].to_numpy(float)
-                if not len(values):
-                    continue
-                weights = np.full(len(values), 100 / len(values))
-                kept = values.clip(edges[0], edges[-1])
-                axes.hist(kept, edges, weights=weights, color=colour[kind], alpha=0.35)
-                axes.hist(kept, edges, weights=weights, color=colour[kind], histtype="step", linewidth=1.4)
-                axes.axvline(
-                    values.mean(), color=style.darker(colour[kind], 0.75), linewidth=1.8, linestyle=(0, (4, 1.5))
-                )
-            if _parts.blank(part):
-                _parts.nothing(axes)
+                values = _parts.rows_at_level(part, hue, kind)["value"].to_numpy(float)
+                _parts.draw_histogram(axes, values, edges, colour[kind])
+            if _parts.is_blank(part):
+                _parts.mark_not_measured(axes)
             if row == 0:
                 axes.set_title(_parts.panel_title(rows, panel, level))
             unit = band["unit"].iloc[0]
-            axes.set_xlabel(_parts.axis_name(rows, together[0]) if len(together) == 1 else f"value ({name(str(unit))})")
+            axes.set_xlabel(
+                _parts.axis_label(rows, together[0]) if len(together) == 1 else f"value ({name(str(unit))})"
+            )
             if column == 0:
                 axes.set_ylabel("examples (%)")
     texts = {m: name(m) for m in drawn} if hue == "metric" else levels(kinds)

@@ -1,4 +1,4 @@
-"""Loss surfaces around inputs, coloured by whether the model is right, with the predicted classes below."""
+"""Loss surfaces around inputs, coloured by whether the prediction is right, in perspective and from above."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from robustscape.report import notes, style
 from robustscape.report.figures import _parts
 from robustscape.report.words import levels, name
 
-#: Right, wrong.
+#: Colours of right and wrong predictions.
 _COLOURS = (style.OKABE_ITO[0], style.OKABE_ITO[1])
 
 
@@ -30,21 +30,21 @@ def input_surfaces(
     azimuth: float = -122.0,
     acknowledged: list[str] = [],  # noqa: B006  (read from the syntax tree as a schema; never changed)
 ) -> Figure:
-    """Above the loss over x + a v1 + b v2 in perspective, below the same plane from above with lines of equal loss.
+    """Return the loss over x + a v1 + b v2 in perspective and, below it, from above with lines of equal loss.
 
     Args:
-        rows: the item's CSV, with the metrics loss, misclassified and prediction over a and b.
-        item: its stanza.
-        panel: factor of the columns: the image, or the moment.
-        share_z: one height scale for all panels.
-        elevation: degrees above the plane from which one looks.
-        azimuth: degrees around the vertical axis.
-        acknowledged: flags that the footer need not shout.
+        rows: the item's CSV, with the metrics loss and misclassified over a and b.
+        item: the item as the study describes it.
+        panel: factor of the columns: the image, or the point in training.
+        share_z: use one scale of heights for all panels.
+        elevation: angle of view above the plane, in degrees.
+        azimuth: angle of view around the vertical axis, in degrees.
+        acknowledged: known flags, which the footer does not list.
     """
-    _parts.need(rows, item, "a", "b", panel)
+    _parts.require_columns(rows, item, "a", "b", panel)
     points = rows[rows["a"].notna() & rows["b"].notna()]
-    _parts.metrics(points, item, ["loss", "misclassified"])
-    columns = _parts.distinct(points, panel)
+    _parts.metrics_to_draw(points, item, ["loss", "misclassified"])
+    columns = _parts.distinct_levels(points, panel)
     heights_of = points[points["metric"] == "loss"]
     highest = heights_of["value"].max()
     alone = len(columns) == 1  # then the two views stand side by side
@@ -53,7 +53,7 @@ def input_surfaces(
     figure.get_layout_engine().set(w_pad=0.05, h_pad=0.05)  # type: ignore[union-attr, call-arg]
     grid = figure.add_gridspec(1, 2) if alone else figure.add_gridspec(2, len(columns), height_ratios=[1.35, 1.0])
     for column, level in enumerate(columns):
-        part = _parts.at(points, panel, level)
+        part = _parts.rows_at_level(points, panel, level)
         loss, wrong = (_grid(part, metric) for metric in ("loss", "misclassified"))
         above = figure.add_subplot(grid[0, column], projection="3d")
         _perspective(above, loss, wrong > 0.5, elevation, azimuth)
@@ -68,7 +68,7 @@ def input_surfaces(
             below.set_ylabel("b (along v₂)")
     handles = [Patch(color=colour, label=text) for colour, text in zip(_COLOURS, ("right", "wrong"), strict=True)]
     style.legend(figure, handles)
-    height = f" · height and lines: {_parts.axis_name(rows, 'loss')}"
+    height = f" · height and lines: {_parts.axis_label(rows, 'loss')}"
     style.dress(figure, item.title, notes.footer(points, acknowledged) + height)
     return figure
 
@@ -78,6 +78,7 @@ def _grid(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def _perspective(axes: Any, loss: pd.DataFrame, wrong: pd.DataFrame, elevation: float, azimuth: float) -> None:
+    """Draw the loss in perspective, coloured by right and wrong predictions."""
     across, down = np.meshgrid(loss.columns.to_numpy(float), loss.index.to_numpy(float))
     faces = np.array([to_rgba(colour) for colour in _COLOURS])[wrong.to_numpy(int)]
     axes.plot_surface(
@@ -99,6 +100,7 @@ def _perspective(axes: Any, loss: pd.DataFrame, wrong: pd.DataFrame, elevation: 
 
 
 def _map(axes: Any, loss: pd.DataFrame, wrong: pd.DataFrame) -> None:
+    """Draw the plane from above: right and wrong predictions, lines of equal loss, and the marks x and x + v1."""
     pale = ListedColormap([(*to_rgba(colour)[:3], 0.45) for colour in _COLOURS])
     x, y = loss.columns.to_numpy(float), loss.index.to_numpy(float)
     axes.pcolormesh(x, y, wrong.to_numpy(float) > 0.5, cmap=pale, vmin=0, vmax=1, shading="nearest")

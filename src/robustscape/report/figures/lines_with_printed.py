@@ -1,4 +1,4 @@
-"""Measured points joined by lines, the paper's printed points drawn beside them."""
+"""Measured points joined by lines, with the printed points beside them."""
 
 from __future__ import annotations
 
@@ -24,56 +24,56 @@ def lines_with_printed(
     log_y: bool = False,
     acknowledged: list[str] = [],  # noqa: B006
 ) -> Figure:
-    """Few points, each of which counts: filled marks with error bars are ours, open diamonds on dots the paper's.
+    """Return our points as filled marks with error bars, and the printed ones as open diamonds on dotted lines.
 
     Args:
         rows: the item's CSV.
-        item: its stanza.
+        item: the item as the study describes it.
         x: numeric factor on the horizontal axis.
         hue: factor of the lines, or ``metric`` to put metrics of one unit into one panel.
         panel: factor of the columns of panels.
-        metrics: what to draw; empty: the item's metrics. Metrics of different units get rows of panels of their own.
-        log_y: logarithmic vertical axes.
-        acknowledged: flags that the footer need not shout.
+        metrics: metrics to draw; empty: the item's metrics. There is one row of panels per unit.
+        log_y: use logarithmic vertical axes.
+        acknowledged: known flags, which the footer does not list.
     """
-    _parts.need(rows, item, x, hue, panel)
+    _parts.require_columns(rows, item, x, hue, panel)
     rows = rows[rows[x].notna()]
-    drawn = _parts.metrics(rows, item, metrics)
+    drawn = _parts.metrics_to_draw(rows, item, metrics)
     rows = rows[rows["metric"].isin(drawn)]
-    _parts.refuse_doubled(rows, item, x, hue, panel)
-    columns = _parts.distinct(rows, panel)
-    lines = drawn if hue == "metric" else _parts.distinct(rows, hue)
+    _parts.refuse_duplicates(rows, item, x, hue, panel)
+    columns = _parts.distinct_levels(rows, panel)
+    lines = drawn if hue == "metric" else _parts.distinct_levels(rows, hue)
     colour = dict(zip(lines, style.colours(lines), strict=True))
     marks = style.MARKERS if rows[x].nunique() <= 20 else (None,)
     marker = {line: marks[i % len(marks)] for i, line in enumerate(lines)}
     bands = _by_unit(rows, drawn) if hue == "metric" else [[metric] for metric in drawn]
 
-    figure, grid = _parts.panels(len(bands), len(columns), "row")
+    figure, grid = _parts.panel_grid(len(bands), len(columns), "row")
     for row, together in enumerate(bands):
         for column, level in enumerate(columns):
             axes = grid[row, column]
-            part = _parts.at(rows[rows["metric"].isin(together)], panel, level)
+            part = _parts.rows_at_level(rows[rows["metric"].isin(together)], panel, level)
             for line in together if hue == "metric" else lines:
-                own = _parts.at(part, hue, line).sort_values(x)
+                own = _parts.rows_at_level(part, hue, line).sort_values(x)
                 ours, printed = own[own["n"] > 0], own.dropna(subset=["paper_value"])
                 axes.plot(printed[x], printed["paper_value"], ":", color=colour[line], linewidth=1.2, alpha=0.8)
                 axes.errorbar(
                     ours[x],
                     ours["value"],
-                    _parts.errors(ours["std"]),
+                    _parts.error_bar_lengths(ours["std"]),
                     color=colour[line],
                     marker=marker[line],
                     capsize=2.5,
                 )
-                axes.plot(printed[x], printed["paper_value"], "D", **_parts.hollow(colour[line]))
-            if _parts.blank(part):
-                _parts.nothing(axes)
+                axes.plot(printed[x], printed["paper_value"], "D", **_parts.printed_marker(colour[line]))
+            if _parts.is_blank(part):
+                _parts.mark_not_measured(axes)
             if log_y:
-                _parts.log_y(axes)
+                _parts.set_log_y(axes)
             if axes.get_subplotspec().is_first_row():
                 axes.set_title(_parts.panel_title(rows, panel, level))
             if not part.empty:
-                _parts.ticks(axes, list(part[x]), x)
+                _parts.set_level_ticks(axes, list(part[x]), x)
             if not axes.get_subplotspec().is_last_row():
                 axes.set_xlabel("")
             if column == 0:
@@ -81,7 +81,7 @@ def lines_with_printed(
     texts = {m: name(m) for m in drawn} if hue == "metric" else levels(lines)
     handles = [Line2D([], [], color=colour[line], marker=marker[line], label=texts[line]) for line in lines]
     if rows["paper_value"].notna().any():
-        handles.append(_parts.paper_mark())
+        handles.append(_parts.printed_legend_entry())
     style.legend(figure, handles, None if hue == "metric" else name(hue))
     style.dress(figure, item.title, notes.footer(rows, acknowledged))
     return figure
@@ -93,9 +93,9 @@ def _by_unit(rows: pd.DataFrame, metrics: list[str]) -> list[list[str]]:
 
 
 def _axis(rows: pd.DataFrame, metrics: list[str]) -> str:
-    """The metric's name, or what several of one unit have in common: the last word of their names, and the unit."""
+    """Return the axis label: the metric's name, or the last word that several metrics share, with the unit."""
     if len(metrics) == 1:
-        return _parts.axis_name(rows, metrics[0])
+        return _parts.axis_label(rows, metrics[0])
     last = {metric.split("_")[-1] for metric in metrics}
     unit = str(rows.loc[rows["metric"] == metrics[0], "unit"].iloc[0])
     return quantity(last.pop() if len(last) == 1 else "value", unit)

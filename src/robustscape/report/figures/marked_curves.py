@@ -1,4 +1,4 @@
-"""Curves with a star where each belongs: kim2023 figure 5.5."""
+"""Curves with a star on some of them, as in kim2023 figure 5.5."""
 
 from __future__ import annotations
 
@@ -24,36 +24,36 @@ def marked_curves(
     metrics: list[str] = [],  # noqa: B006  (read from the syntax tree as a schema; never changed)
     acknowledged: list[str] = [],  # noqa: B006
 ) -> Figure:
-    """Mean against ``x`` with a band of one standard deviation, a row of panels a metric, and a star on some of the lines.
+    """Return the mean against ``x`` with a band of one standard deviation and a star on some of the lines.
+
+    There is one row of panels per metric.
 
     Args:
         rows: the item's CSV.
-        item: its stanza.
+        item: the item as the study describes it.
         x: numeric factor on the horizontal axis.
         hue: factor of the lines.
-        marks: level of ``hue`` -> the value of ``x`` at which its line has a star.
+        marks: level of ``hue`` -> value of ``x`` at which its line has a star.
         panel: factor of the columns of panels.
-        metrics: what to draw; empty: the item's metrics.
-        acknowledged: flags that the footer need not shout.
+        metrics: metrics to draw; empty: the item's metrics.
+        acknowledged: known flags, which the footer does not list.
     """
-    _parts.need(rows, item, x, hue, panel)
-    drawn = _parts.metrics(rows, item, metrics)
+    _parts.require_columns(rows, item, x, hue, panel)
+    drawn = _parts.metrics_to_draw(rows, item, metrics)
     rows = rows[rows["metric"].isin(drawn) & rows[x].notna()]
-    _parts.refuse_doubled(rows, item, x, hue, panel)
-    columns, lines = _parts.distinct(rows, panel), _parts.distinct(rows, hue)
+    _parts.refuse_duplicates(rows, item, x, hue, panel)
+    columns, lines = _parts.distinct_levels(rows, panel), _parts.distinct_levels(rows, hue)
     colour = dict(zip(lines, style.colours(lines), strict=True))
     figure, grid = style.panels(len(drawn), len(columns), sharex=True)
     for row, metric in enumerate(drawn):
         for column, level in enumerate(columns):
-            axes, part = grid[row, column], _parts.at(rows[rows["metric"] == metric], panel, level)
+            axes, part = grid[row, column], _parts.rows_at_level(rows[rows["metric"] == metric], panel, level)
             for line in lines:
-                own = _parts.at(part, hue, line).sort_values(x)
+                own = _parts.rows_at_level(part, hue, line).sort_values(x)
                 axes.plot(own[x], own["value"], color=colour[line])
-                if own["std"].notna().any():
-                    low, high = own["value"] - own["std"], own["value"] + own["std"]
-                    axes.fill_between(own[x], low, high, color=colour[line], alpha=0.14, linewidth=0)
+                _parts.draw_deviation_band(axes, own[x], own, colour[line], 0.14)
                 if line in marks:
-                    starred = _parts.at(own, x, float(marks[line]))
+                    starred = _parts.rows_at_level(own, x, float(marks[line]))
                     star = {"markersize": 15, "clip_on": False, "zorder": 5}
                     axes.plot(starred[x], starred["value"], "*", color=colour[line], **star)
             if row == 0:
@@ -61,7 +61,7 @@ def marked_curves(
             if row == len(drawn) - 1:
                 axes.set_xlabel(name(x))
             if column == 0:
-                axes.set_ylabel(_parts.axis_name(rows, metric))
+                axes.set_ylabel(_parts.axis_label(rows, metric))
     texts = levels(lines)
     handles = [Line2D([], [], color=colour[line], linewidth=2.6, label=texts[line]) for line in lines]
     handles.append(

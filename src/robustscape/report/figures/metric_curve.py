@@ -1,4 +1,4 @@
-"""One metric against another along a factor: what is given up of the one for the other."""
+"""One metric against another along a factor: the trade-off between the two."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ def metric_curve(
     hue: str,
     acknowledged: list[str] = [],  # noqa: B006  (read from the syntax tree as a schema; never changed)
 ) -> Figure:
-    """A point a level of ``along``, labelled with it, joined in the order of the levels.
+    """Return one labelled point per level of ``along``, joined in the order of the levels.
 
     Args:
         rows: the item's CSV.
-        item: its stanza.
+        item: the item as the study describes it.
         x: metric on the horizontal axis.
         y: metric on the vertical axis.
-        along: factor that makes the points.
+        along: factor with one point per level.
         hue: factor of the lines.
-        acknowledged: flags that the footer need not shout.
+        acknowledged: known flags, which the footer does not list.
     """
-    _parts.need(rows, item, along, hue)
-    _parts.metrics(rows, item, [x, y])
+    _parts.require_columns(rows, item, along, hue)
+    _parts.metrics_to_draw(rows, item, [x, y])
     rows = rows[rows["metric"].isin([x, y]) & rows[along].notna() & (rows["n"] > 0)]
-    _parts.refuse_doubled(rows, item, along, hue)
-    lines = _parts.distinct(rows, hue)
+    _parts.refuse_duplicates(rows, item, along, hue)
+    lines = _parts.distinct_levels(rows, hue)
     colour = dict(zip(lines, style.colours(lines), strict=True))
-    texts = levels(_parts.distinct(rows, along))
+    texts = levels(_parts.distinct_levels(rows, along))
     figure, grid = style.panels(1, 1, width=5.6, height=4.2)
     axes = grid[0, 0]
     for number, line in enumerate(lines):
-        own = _parts.at(rows, hue, line).pivot(index=along, columns="metric", values="value").sort_index()
+        own = _parts.rows_at_level(rows, hue, line).pivot(index=along, columns="metric", values="value").sort_index()
         axes.plot(own[x], own[y], color=colour[line], marker=style.MARKERS[number], markersize=7)
         for level, point in own.iterrows():
             place = (point[x], point[y])
@@ -56,8 +56,8 @@ def metric_curve(
                 fontsize=9,
                 color=colour[line],
             )
-    axes.set_xlabel(_parts.axis_name(rows, x))
-    axes.set_ylabel(_parts.axis_name(rows, y))
+    axes.set_xlabel(_parts.axis_label(rows, x))
+    axes.set_ylabel(_parts.axis_label(rows, y))
     axes.margins(0.08)
     handles = [
         Line2D([], [], color=colour[line], marker=style.MARKERS[i], label=text)

@@ -1,4 +1,4 @@
-"""Curves in panels that are chosen one by one: each with its metric, its part of the rows and its own scale."""
+"""Curves in panels that are described one by one: each with its metric, its selection of rows and its own scale."""
 
 from __future__ import annotations
 
@@ -38,40 +38,40 @@ def panelled_curves(
     thin: float = 1.6,
     acknowledged: list[str] = [],  # noqa: B006  (read from the syntax tree as a schema; never changed)
 ) -> Figure:
-    """Mean against ``x`` with a band of one standard deviation, in a grid of panels that share neither axis.
+    """Return the mean against ``x`` with a band of one standard deviation, in a grid of panels that share no axis.
 
     Args:
         rows: the item's CSV.
-        item: its stanza.
+        item: the item as the study describes it.
         x: numeric factor on the horizontal axes.
-        panels: for each panel, in reading order: ``metric``; ``where``, factor -> its level; ``title``; ``log_y``.
+        panels: one mapping per panel, in reading order, with keys ``metric``, ``where`` (factor -> level), ``title``, ``log_y``.
         hue: factor of the colours; numbers are coloured in their order.
-        dash: factor of the line styles: the first level of the item's CSV is solid.
-        dashes: levels of that factor -> solid, dashed, dotted or dashdot, where it is to be otherwise.
+        dash: factor of the line styles; the first level in the CSV is solid.
+        dashes: level of that factor -> line style, where it differs from the order of the CSV.
         columns: panels side by side.
-        steps: piecewise constant lines, for schedules.
-        marks: a mark at every point, where there are few.
-        thin: width of the lines, in points.
-        acknowledged: flags that the footer need not shout.
+        steps: draw piecewise constant lines, for schedules.
+        marks: draw a mark at every point.
+        thin: width of the lines in points.
+        acknowledged: known flags, which the footer does not list.
 
     Raises:
-        ConfigError: a panel names a key, metric or column that is not there, or two values fall on one place.
+        ConfigError: a panel has an unknown key, metric or column, or two values fall on one place.
     """
-    _parts.need(rows, item, x, hue, dash)
+    _parts.require_columns(rows, item, x, hue, dash)
     rows = rows[rows[x].notna()]
     down = math.ceil(len(panels) / columns)
     figure, grid = style.panels(down, min(columns, len(panels)), height=3.0)
-    lines, kinds = _parts.distinct(rows, hue), _parts.distinct(rows, dash)
+    lines, kinds = _parts.distinct_levels(rows, hue), _parts.distinct_levels(rows, dash)
     colour = dict(zip(lines, style.colours(lines), strict=True))
     stroke = {kind: _DASHES[dashes.get(str(kind), usual)] for kind, usual in zip(kinds, _DASHES, strict=False)}
     drawn = []
     for axes, panel in zip(grid.flat, panels, strict=False):
         part = _chosen(rows, item, panel)
-        _parts.refuse_doubled(part, item, x, hue, dash)
+        _parts.refuse_duplicates(part, item, x, hue, dash)
         drawn.append(part)
         for line in lines:
             for kind in kinds:
-                own = _parts.at(_parts.at(part, hue, line), dash, kind).sort_values(x)
+                own = _parts.rows_at_level(_parts.rows_at_level(part, hue, line), dash, kind).sort_values(x)
                 own = own[own["n"] > 0]
                 mark = style.MARKERS[lines.index(line) % len(style.MARKERS)] if marks else None
                 look = {
@@ -82,13 +82,13 @@ def panelled_curves(
                     "markersize": 4,
                 }
                 _draw(axes, own, x, steps, **look)
-        if _parts.blank(part):
-            _parts.nothing(axes)
+        if _parts.is_blank(part):
+            _parts.mark_not_measured(axes)
         if panel.get("log_y"):
-            _parts.log_y(axes)
+            _parts.set_log_y(axes)
         axes.set_title(panel.get("title", ""))
         axes.set_xlabel(name(x))
-        axes.set_ylabel(_parts.axis_name(rows, panel["metric"]))
+        axes.set_ylabel(_parts.axis_label(rows, panel["metric"]))
         axes.locator_params(axis="x", nbins=6, integer=True) if _whole(part[x]) else axes.locator_params("x", nbins=6)
     for axes in list(grid.flat)[len(panels) :]:
         axes.set_axis_off()
@@ -98,7 +98,11 @@ def panelled_curves(
 
 
 def _chosen(rows: pd.DataFrame, item: Item, panel: dict[str, Any]) -> pd.DataFrame:
-    """The rows of a panel."""
+    """Return the rows of a panel.
+
+    Raises:
+        ConfigError: the panel has an unknown key, metric or column.
+    """
     if strange := set(panel) - _KEYS:
         raise ConfigError(f"figure '{item.title}': a panel has keys {sorted(strange)}; allowed: {sorted(_KEYS)}.")
     if panel.get("metric") not in set(rows["metric"]):
@@ -106,18 +110,16 @@ def _chosen(rows: pd.DataFrame, item: Item, panel: dict[str, Any]) -> pd.DataFra
         raise ConfigError(f"figure '{item.title}': a panel's metric is '{panel.get('metric')}'. There are: {known}.")
     part = rows[rows["metric"] == panel["metric"]]
     for factor, wanted in panel.get("where", {}).items():
-        _parts.need(rows, item, factor)
+        _parts.require_columns(rows, item, factor)
         part = part[[same_level(level, wanted) for level in part[factor]]]
     return part
 
 
 def _draw(axes: Any, own: pd.DataFrame, x: str, steps: bool, **look: Any) -> None:
-    """A line, dotted where it is one point, with its band."""
+    """Draw a line, or a dot where there is one point, with its band of one standard deviation."""
     where = {"drawstyle": "steps-post"} if steps else {}
     axes.plot(own[x], own["value"], **{**look, "marker": look["marker"] or ("o" if len(own) < 2 else None)}, **where)
-    if own["std"].notna().any():
-        low, high = own["value"] - own["std"], own["value"] + own["std"]
-        axes.fill_between(own[x], low, high, color=look["color"], alpha=0.16, linewidth=0)
+    _parts.draw_deviation_band(axes, own[x], own, look["color"])
 
 
 def _whole(values: pd.Series) -> bool:
@@ -125,7 +127,7 @@ def _whole(values: pd.Series) -> bool:
 
 
 def _legend(figure: Figure, lines: list[Any], colour: Any, hue: str | None, kinds: list[Any], stroke: Any) -> None:
-    """Colours, then line styles in grey."""
+    """Draw the legend: the colours, then the line styles in grey."""
     handles = []
     if hue is not None:
         texts = levels(lines)

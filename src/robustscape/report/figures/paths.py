@@ -1,4 +1,4 @@
-"""Points and curves in a plane: a drawing made of numbers."""
+"""Points and curves in a plane, drawn from the coordinates in the rows."""
 
 from __future__ import annotations
 
@@ -27,24 +27,26 @@ def paths(
     grey: list[str] = [],  # noqa: B006  (read from the syntax tree as a schema; never changed)
     acknowledged: list[str] = [],  # noqa: B006
 ) -> Figure:
-    """Two metrics against each other, joined in the order of a third column; a single point is a mark. Equal scales.
+    """Return one metric against another, joined in the order of a third column, with the same scale on both axes.
+
+    A path of a single point is drawn as a mark.
 
     Args:
         rows: the item's CSV.
-        item: its stanza.
+        item: the item as the study describes it.
         x: metric of the horizontal axis.
         y: metric of the vertical axis.
-        along: number of a point on its path.
+        along: column that numbers the points of a path.
         hue: factor of the paths.
         panel: factor of the panels.
         wrap: panels in a row.
         grey: paths drawn thin and grey, such as frames.
-        acknowledged: flags that the footer need not shout.
+        acknowledged: known flags, which the footer does not list.
     """
-    _parts.need(rows, item, along, hue, panel)
+    _parts.require_columns(rows, item, along, hue, panel)
     rows = rows[rows["metric"].isin([x, y]) & rows[along].notna()]
-    _parts.refuse_doubled(rows, item, along, hue, panel)
-    panels, shapes = _parts.distinct(rows, panel), _parts.distinct(rows, hue)
+    _parts.refuse_duplicates(rows, item, along, hue, panel)
+    panels, shapes = _parts.distinct_levels(rows, panel), _parts.distinct_levels(rows, hue)
     coloured = [shape for shape in shapes if shape not in grey]
     colour = {**dict.fromkeys(grey, style.GREY), **dict(zip(coloured, style.colours(coloured), strict=True))}
     marks = {shape: rows[rows[hue] == shape].groupby(panel or "metric")[along].nunique().max() == 1 for shape in shapes}
@@ -54,7 +56,7 @@ def paths(
     for place, level in enumerate(panels):
         axes = grid.flat[place]
         for number, shape in enumerate(shapes):
-            own = _parts.at(_parts.at(rows, panel, level), hue, shape).pivot(
+            own = _parts.rows_at_level(_parts.rows_at_level(rows, panel, level), hue, shape).pivot(
                 index=along, columns="metric", values="value"
             )
             own = own.sort_index().reindex(columns=[x, y])

@@ -1,6 +1,6 @@
-"""Pictures of a plane: a loss with paths, flows, arrows and points on it, from above or in perspective, with curves.
+"""Panels of a plane (a loss with paths, flows, arrows and points on it, from above or in perspective) and of curves.
 
-What is drawn is in the rows: ``layer`` says how, ``panel`` where (rows without a panel: everywhere).
+The rows say what is drawn: the column ``layer`` says how, ``panel`` in which panel (all of them if it is empty).
 """
 
 from __future__ import annotations
@@ -40,68 +40,68 @@ def planes(
     height: float = 3.9,
     acknowledged: list[str] = [],  # noqa: B006
 ) -> Figure:
-    """Panels of a plane or of curves, in the order of the CSV; one legend of the methods, one scale of the surfaces.
+    """Return panels of a plane or of curves, in the order of the CSV, with one legend and one colour scale.
 
     Args:
         rows: the item's CSV; columns panel, layer, method, point, x, y and, where the layer needs them, dx, dy, text.
-        item: its stanza.
+        item: the item as the study describes it.
         columns: panels in a row.
         x_label: name of the horizontal axis of planes.
         y_label: name of the vertical axis of planes.
-        labels: panel, or how its name begins -> names of its axes, where they are others.
-        perspective: panels, or how their names begin, that are drawn as surfaces seen from the side.
-        colour: of surfaces; diverging ones are white at 0.
-        decades: colours are logarithmic over so many powers of ten (on both sides of 0 for diverging ones).
-        colour_limit: values beyond it (or beyond minus it) get the last colour.
-        equal: one length for both directions.
-        log_y: panels, or how their names begin, of curves with a logarithmic vertical axis.
-        marginal: panels, or how their names begin, with a histogram of their points' x on top.
-        zoom: panel, or how its name begins -> x from, x to, y from, y to.
+        labels: panel, or the beginning of its name -> labels of its axes, where they differ from those above.
+        perspective: panels, or beginnings of their names, that are drawn as surfaces in perspective.
+        colour: colour map of the surfaces; the diverging one is white at 0.
+        decades: number of powers of ten over which colours are logarithmic (on both sides of 0 for diverging ones).
+        colour_limit: values above it (or below minus it) get the last colour.
+        equal: the same scale in both directions.
+        log_y: panels of curves, or beginnings of their names, with a logarithmic vertical axis.
+        marginal: panels, or beginnings of their names, with a histogram of the x of their points above them.
+        zoom: panel, or the beginning of its name -> limits (x from, x to, y from, y to).
         width: of a panel in inches.
         height: of a panel in inches.
-        acknowledged: flags that the footer need not shout.
+        acknowledged: known flags, which the footer does not list.
     """
-    _parts.need(rows, item, "panel", "layer", "method", "point", "x", "y")
+    _parts.require_columns(rows, item, "panel", "layer", "method", "point", "x", "y")
     shown = rows[rows["layer"].notna() & (rows["n"] > 0)].sort_values("point", kind="stable")
     if shown.empty:
         raise ConfigError(f"figure '{item.title}': no row has a layer to draw.")
     panels = sorted(shown["panel"].dropna().unique(), key=lambda p: shown.loc[shown["panel"] == p, "point"].min())
     panels = panels or [None]
-    methods = _layers.methods(shown)
+    methods = _layers.coloured_methods(shown)
     look = dict(zip(methods, style.colours([str(m) for m in methods]), strict=True))
     across = min(columns, len(panels))
     down = math.ceil(len(panels) / across)
     figure = style.panels(1, 1)[0]
     figure.clear()
     figure.set_size_inches(max(6.4, width * across + (2.2 if look else 0.9)), height * down + 0.9)
-    scale = _layers.scale(shown, colour, decades, colour_limit)
+    scale = _layers.surface_colours(shown, colour, decades, colour_limit)
     seen: list[Axes] = []
     for place, panel in enumerate(panels):
         part = shown[shown["panel"].isna() | (shown["panel"] == panel)] if panel else shown
         steep = _begins(panel, perspective) is not None
         axes = figure.add_subplot(down, across, place + 1, projection="3d" if steep else None)
         if steep:
-            _perspective.draw(axes, part, look, scale)
+            _perspective.draw_perspective(axes, part, look, scale)
         else:
-            _layers.draw(axes, part, look, scale)
+            _layers.draw_layers(axes, part, look, scale)
         names = labels.get(_begins(panel, labels) or "", (x_label, y_label))
         axes.set_xlabel(names[0])
         axes.set_ylabel(names[1])
         topped = not steep and _begins(panel, marginal) is not None
         axes.set_title("" if topped else str(panel or ""))
         if not steep:
-            if not _layers.is_plane(part):
+            if not _layers.shows_plane(part):
                 axes.locator_params(axis="x", nbins=5)
                 axes.ticklabel_format(axis="x", style="plain")
             if _begins(panel, log_y) is not None:
                 axes.set_yscale("log")
-            if equal and _layers.is_plane(part):
+            if equal and _layers.shows_plane(part):
                 axes.set_aspect("equal", adjustable="box")
             if (window := zoom.get(_begins(panel, zoom) or "")) is not None:
                 axes.set_xlim(*window[:2])
                 axes.set_ylim(*window[2:])
         if topped:
-            _layers.marginal(axes, part, look, str(panel))
+            _layers.draw_marginal(axes, part, look, str(panel))
         seen.append(axes)
     if scale is not None:
         beyond = "neither" if colour_limit is None else "both" if colour == "diverging" else "max"
@@ -109,11 +109,11 @@ def planes(
             scale, ax=seen, shrink=min(0.85, 3.6 / down / height), pad=0.015, aspect=25, extend=beyond
         )
         metric = str(shown.loc[shown["layer"] == "surface", "metric"].iloc[0])
-        bar.set_label(_parts.axis_name(shown, metric))
+        bar.set_label(_parts.axis_label(shown, metric))
         bar.outline.set_visible(False)
-    handles: list[Line2D] = [_layers.entry(shown, method, look[method]) for method in methods]
+    handles: list[Line2D] = [_layers.legend_entry(shown, method, look[method]) for method in methods]
     if shown["paper_value"].notna().any():
-        handles.append(_parts.paper_mark())
+        handles.append(_parts.printed_legend_entry())
     if handles:
         style.legend(figure, handles)
     style.dress(figure, item.title, notes.footer(rows, acknowledged))
@@ -121,5 +121,5 @@ def planes(
 
 
 def _begins(panel: str | None, names: object) -> str | None:
-    """The one of ``names`` that a panel's name begins with."""
+    """Return the first of ``names`` that the panel's name begins with; None if there is none."""
     return next((name for name in list(names) if panel and panel.startswith(name)), None)  # type: ignore[call-overload]

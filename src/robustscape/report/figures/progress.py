@@ -1,4 +1,4 @@
-"""Progress of training against several measures of effort: epochs, wall time, passes."""
+"""Progress of training against several measures of effort: epochs, wall time, forward and backward passes."""
 
 from __future__ import annotations
 
@@ -24,30 +24,32 @@ def progress(
     metrics: list[str] = [],  # noqa: B006
     acknowledged: list[str] = [],  # noqa: B006
 ) -> Figure:
-    """Metrics of every epoch: a column of panels a measure of effort, a row of panels a metric; a band is one deviation.
+    """Return metrics after each epoch with a band of one standard deviation.
+
+    There is one column of panels per measure of effort and one row of panels per metric.
 
     Args:
         rows: the item's CSV.
-        item: its stanza.
+        item: the item as the study describes it.
         epoch: factor that orders the points.
-        against: what is on the horizontal axes: ``epoch``, or metrics that have a value in every epoch, such as the seconds
-            spent so far.
+        against: quantities on the horizontal axes: ``epoch``, or metrics with a value in every epoch, such as the seconds
+            since the start.
         hue: factor of the lines.
-        metrics: what to draw; empty: the item's metrics that are not in ``against``.
-        acknowledged: flags that the footer need not shout.
+        metrics: metrics to draw; empty: the item's metrics that are not in ``against``.
+        acknowledged: known flags, which the footer does not list.
     """
-    _parts.need(rows, item, epoch, hue)
+    _parts.require_columns(rows, item, epoch, hue)
     rows = rows[rows[epoch].notna()]
-    _parts.refuse_doubled(rows, item, epoch, hue)
-    drawn = [m for m in _parts.metrics(rows, item, metrics) if m not in against]
-    lines = _parts.distinct(rows, hue)
+    _parts.refuse_duplicates(rows, item, epoch, hue)
+    drawn = [m for m in _parts.metrics_to_draw(rows, item, metrics) if m not in against]
+    lines = _parts.distinct_levels(rows, hue)
     colour = dict(zip(lines, style.colours(lines), strict=True))
     figure, grid = style.panels(len(drawn), len(against), sharey="row")
     for row, metric in enumerate(drawn):
         for column, effort in enumerate(against):
             axes = grid[row, column]
             for number, line in enumerate(lines):
-                own = _parts.at(rows, hue, line)
+                own = _parts.rows_at_level(rows, hue, line)
                 points = own[(own["metric"] == metric) & (own["n"] > 0)].set_index(epoch).sort_index()
                 if effort == epoch:
                     across = points.index.to_series()
@@ -57,15 +59,13 @@ def progress(
                     {"marker": style.MARKERS[number % len(style.MARKERS)], "markersize": 4} if len(points) <= 20 else {}
                 )
                 axes.plot(across, points["value"], color=colour[line], **few)
-                if points["std"].notna().any():
-                    low, high = points["value"] - points["std"], points["value"] + points["std"]
-                    axes.fill_between(across, low, high, color=colour[line], alpha=0.1, linewidth=0)
+                _parts.draw_deviation_band(axes, across, points, colour[line], 0.1)
             if effort == epoch:
                 axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
             if row == len(drawn) - 1:
-                axes.set_xlabel(name(epoch) if effort == epoch else _parts.axis_name(rows, effort))
+                axes.set_xlabel(name(epoch) if effort == epoch else _parts.axis_label(rows, effort))
             if column == 0:
-                axes.set_ylabel(_parts.axis_name(rows, metric))
+                axes.set_ylabel(_parts.axis_label(rows, metric))
     texts = levels(lines)
     handles = [
         Line2D(

@@ -12,7 +12,7 @@ from robustscape.report import notes, style
 from robustscape.report.figures import _parts
 from robustscape.report.words import name
 
-#: Cells of a side that are drawn; finer grids are thinned, so that the vector file stays small.
+#: Largest number of grid points drawn per side; finer grids are thinned, so that the vector file stays small.
 _DRAWN = 61
 
 
@@ -29,29 +29,29 @@ def surface_3d(
     share_z: bool = False,
     acknowledged: list[str] = [],  # noqa: B006  (read from the syntax tree as a schema; never changed)
 ) -> Figure:
-    """Height and colour are the value; below the surface, twelve lines of equal value.
+    """Return surfaces whose height and colour are the value, with about twelve lines of equal value below each.
 
     Args:
         rows: the item's CSV.
-        item: its stanza.
-        metric: the height.
+        item: the item as the study describes it.
+        metric: metric of the height.
         x: first coordinate.
         y: second coordinate.
         panel: factor of the panels.
         wrap: panels in a row.
-        share_z: one scale of heights, colours and lines for all panels, so that they can be compared.
-        acknowledged: flags that the footer need not shout.
+        share_z: use one scale of heights, colours and lines for all panels, so that they can be compared.
+        acknowledged: known flags, which the footer does not list.
     """
-    _parts.need(rows, item, x, y, panel)
+    _parts.require_columns(rows, item, x, y, panel)
     rows = rows[(rows["metric"] == metric) & rows[x].notna() & rows[y].notna()]
-    _parts.refuse_doubled(rows, item, x, y, panel)
-    panels = _parts.distinct(rows, panel)
+    _parts.refuse_duplicates(rows, item, x, y, panel)
+    panels = _parts.distinct_levels(rows, panel)
     across = min(wrap, len(panels))
     figure, grid = style.panels(
         -(-len(panels) // across), across, width=3.7, height=3.7, subplot_kw={"projection": "3d"}
     )
     for axes, level in zip(grid.flat, panels, strict=False):
-        heights = _parts.at(rows, panel, level).pivot(index=y, columns=x, values="value")
+        heights = _parts.rows_at_level(rows, panel, level).pivot(index=y, columns=x, values="value")
         every = [max(1, -(-side // _DRAWN)) for side in heights.shape]
         heights = heights.iloc[:: every[0], :: every[1]]
         values = heights.to_numpy(float)
@@ -83,6 +83,6 @@ def surface_3d(
         axes.set_title(_parts.panel_title(rows, panel, level), pad=0)
     for axes in list(grid.flat)[len(panels) :]:
         figure.delaxes(axes)
-    # Beside a rotated axis the name of the height does not fit.
-    style.dress(figure, item.title, f"height: {_parts.axis_name(rows, metric)} · {notes.footer(rows, acknowledged)}")
+    # A label of the vertical axis does not fit beside a rotated axis, so the footer names the height.
+    style.dress(figure, item.title, f"height: {_parts.axis_label(rows, metric)} · {notes.footer(rows, acknowledged)}")
     return figure

@@ -1,1 +1,1 @@
-"""Table functions: ``NAME(rows, item, *, ...) -> Table``, one a file."""
+"""Table functions: ``NAME(rows, item, *, ...) -> Table``, one per file."""

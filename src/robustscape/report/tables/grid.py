@@ -1,4 +1,4 @@
-"""A grid: factors down, metrics or factors across, the printed number in brackets."""
+"""A table with factors down, metrics or factors across, and the printed number beside ours."""
 
 from __future__ import annotations
 
@@ -21,14 +21,16 @@ def grid(
     columns: list[str] = ["metric"],  # noqa: B006  (read from the syntax tree as a schema; never changed)
     acknowledged: list[str] = [],  # noqa: B006
 ) -> Table:
-    """Rows by ``index``, columns by ``columns``; a cell reads ``99.89 ± 0.02 (paper 99.91)``.
+    """Return a table with one row per level of ``index`` and one column per level of ``columns``.
+
+    A cell reads ``99.89 ± 0.02 (paper 99.91)``: mean and standard deviation over seeds, and the printed number.
 
     Args:
         rows: the item's CSV.
-        item: its stanza.
-        index: factors that name the rows, outermost first.
-        columns: factors, or ``metric``, that name the columns, outermost first.
-        acknowledged: flags that the reader of the study knows of; they are no longer shouted.
+        item: the item as the study describes it.
+        index: factors whose levels are the row headings, outermost first.
+        columns: factors, or ``metric``, whose levels are the column headings, outermost first.
+        acknowledged: known flags; the notes list them apart from the unexpected ones.
 
     Raises:
         ConfigError: a column is missing, or two values fall into one cell.
@@ -48,8 +50,9 @@ def grid(
 
     texts = {column: _texts(rows, column) for column in used}
     for column in columns:
-        said = {level: f"{name(column)} = {text}" for level, text in texts[column].items() if is_number(level)}
-        texts[column] |= said
+        texts[column] |= {
+            level: f"{name(column)} = {text}" for level, text in texts[column].items() if is_number(level)
+        }
     down, across = _places(rows, index, item), _places(rows, columns, item)
     cells = {
         (tuple(_key(record[c]) for c in index), tuple(_key(record[c]) for c in columns)): _cell(record)
@@ -68,10 +71,12 @@ def grid(
 
 
 def _key(value: Any) -> Any:
+    """Return ``value``, or None for NaN, which is not equal to itself."""
     return None if value != value else value
 
 
 def _texts(rows: pd.DataFrame, column: str) -> dict[Any, str]:
+    """Return the heading of each level of a column; metrics carry their units."""
     if column == "metric":
         units = rows.drop_duplicates("metric").set_index("metric")["unit"].fillna("")
         return {metric: quantity(metric, str(unit)) for metric, unit in units.items()}
@@ -83,7 +88,7 @@ def _heads(place: tuple[Any, ...], columns: list[str], texts: dict[str, dict[Any
 
 
 def _places(rows: pd.DataFrame, columns: list[str], item: Item) -> list[tuple[Any, ...]]:
-    """Levels in the order of the CSV, outer levels kept together; metrics in the order of the item."""
+    """Return the combinations of levels in the order of the CSV, outer levels together; metrics in the order of the item."""
     orders = []
     for column in columns:
         found = [_key(value) for value in rows[column].drop_duplicates()]
@@ -93,6 +98,7 @@ def _places(rows: pd.DataFrame, columns: list[str], item: Item) -> list[tuple[An
 
 
 def _cell(record: dict[Any, Any]) -> Cell:
+    """Return the cell of one row of the CSV."""
     unit = "" if record["unit"] != record["unit"] else str(record["unit"])
     value = number(record["value"], unit) or ("nan" if record["n"] else "")
     std = spread(record["std"], record["value"], unit)

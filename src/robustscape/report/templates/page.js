@@ -33,7 +33,7 @@
   };
   form.addEventListener("input", filter);
   form.hidden = !items.length;
-  // A link to an item that is filtered away shows it again.
+  // Following a link to an item that the filter hides resets the filter.
   addEventListener("hashchange", () => {
     const item = items.find((one) => `#${one.node.id}` === location.hash);
     if (item && item.node.hidden) {
@@ -42,15 +42,15 @@
       item.node.scrollIntoView();
     }
   });
-  filter(); // the browser may have kept what was typed
+  filter(); // the browser may have restored the search text
 
-  // The embedded picture is the download, so that it works from a mailed page.
+  // The link downloads the embedded picture, so that it works in a page sent by mail, too.
   for (const link of document.querySelectorAll("a[data-picture]")) {
     const image = link.closest("article").querySelector("img");
     if (image && image.src.startsWith("data:image/svg")) link.href = image.src;
   }
 
-  // Where one is reading is marked in the contents.
+  // The items in view are marked in the contents.
   if ("IntersectionObserver" in window) {
     const seen = new IntersectionObserver((entries) => {
       for (const entry of entries) {

@@ -1,4 +1,4 @@
-"""Lipschitz constants as a check needs them: the largest ratio over random pairs, near and far, and bounds on it.
+"""Lipschitz constants of the adversarial loss: the largest ratio over random pairs of weights, near and far, and bounds.
 
 For l = log(1 + exp(-y theta.x)), with p = sigmoid(-y theta.x): grad_theta l = -y p x, so that
 
@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 
-def pairs(count: int, dimension: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Two sets of weights (count, dimension), pair by pair between 1e-6 and about 1 apart."""
+def random_weight_pairs(count: int, dimension: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Return two sets of weights (count, dimension); the distance of a pair is between 1e-6 and about 1."""
     generator = torch.Generator().manual_seed(seed)
     one = 2 * torch.randn(count, dimension, generator=generator, dtype=torch.float64)
     direction = torch.randn(count, dimension, generator=generator, dtype=torch.float64)
@@ -23,31 +23,31 @@ def pairs(count: int, dimension: int, seed: int) -> tuple[Tensor, Tensor]:
     return one, one + length * direction
 
 
-def outside(weights: Tensor, least: float) -> Tensor:
-    """Weights of norm below ``least`` scaled up to it."""
+def scaled_to_least_norm(weights: Tensor, least: float) -> Tensor:
+    """Return weights (K, d) with those of norm below ``least`` scaled up to that norm."""
     norms = weights.norm(dim=1, keepdim=True)
     return weights * (least / norms).clamp_min(1.0)
 
 
 def worst_inputs(weights: Tensor, x: Tensor, y: float, eps: float, norm: str) -> Tensor:
-    """x' of one datum (d,) for many weights (K, d): (K, d)."""
+    """Return the worst inputs x' (K, d) of one datum x (d,) with label y, for weights (K, d)."""
     direction = weights.sign() if norm == "Linf" else weights / weights.norm(dim=1, keepdim=True)
     return x - eps * y * direction
 
 
-def gradients(weights: Tensor, x: Tensor, y: float, eps: float, norm: str) -> Tensor:
-    """Gradient of the loss under attack at many weights, (K, d): by Danskin's theorem that at x' held fixed."""
+def adversarial_gradients(weights: Tensor, x: Tensor, y: float, eps: float, norm: str) -> Tensor:
+    """Return the gradient of the adversarial loss at weights (K, d), with x' held fixed (Danskin's theorem), (K, d)."""
     attacked = worst_inputs(weights, x, y, eps, norm)
     margin = y * (weights * attacked).sum(1, keepdim=True)
     return -y * torch.sigmoid(-margin) * attacked
 
 
 def largest_ratio(values: tuple[Tensor, Tensor], points: tuple[Tensor, Tensor]) -> float:
-    """max ||v1 - v2|| / ||p1 - p2|| over pairs."""
+    """Return max ||v1 - v2|| / ||p1 - p2|| over pairs of rows."""
     return ((values[0] - values[1]).norm(dim=1) / (points[0] - points[1]).norm(dim=1)).max().item()
 
 
-def constants(x: Tensor, eps: float, norm: str, weight_norm: float) -> tuple[float, float]:
-    """Upper bounds (C_tt, C_tx) for inputs in the ball around x and weights up to ``weight_norm``."""
+def lipschitz_bounds(x: Tensor, eps: float, norm: str, weight_norm: float) -> tuple[float, float]:
+    """Return upper bounds (C_tt, C_tx) for inputs in the ball of size eps around x and weights of norm up to ``weight_norm``."""
     reach = x.norm().item() + eps * (len(x) ** 0.5 if norm == "Linf" else 1.0)
     return reach**2 / 4, 1 + reach * weight_norm / 4

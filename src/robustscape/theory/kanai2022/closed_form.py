@@ -1,10 +1,9 @@
-"""kanai2022, section 3.1: the worst inputs of a linear classifier in closed form, against PGD."""
+"""kanai2022, section 3.1: the worst inputs of a linear classifier in closed form, compared with PGD."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
-import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
@@ -12,8 +11,16 @@ from torch import Tensor
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.threat import ThreatModel
 from robustscape.attacks.pgd import pgd
-from robustscape.theory.logistic import classes, losses, random_problem, same, worst_input, worst_losses
-from robustscape.theory.rows import row
+from robustscape.theory.logistic import (
+    agreement_row,
+    binary_logits,
+    class_labels,
+    logistic_losses,
+    random_problem,
+    worst_input,
+    worst_losses,
+)
+from robustscape.theory.rows import check_row
 
 
 def closed_form(
@@ -24,22 +31,21 @@ def closed_form(
     steps: Annotated[int, Field(ge=1)] = 100,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """log(1 + exp(-y w.x + eps ||w||_q)) with q = 2 (L2) and 1 (Linf): the loss at the closed form, and what PGD finds.
+    """Compare log(1 + exp(-y w.x + eps ||w||_q)), q = 2 (L2) or 1 (Linf), with the loss at the worst input and at PGD's.
 
     Args:
         dimensions: numbers of weights.
-        samples: random inputs.
-        eps: radius.
-        steps: of PGD, each a tenth of eps.
-        seed: of inputs, labels, weights and PGD's starts.
+        samples: number of random inputs.
+        eps: perturbation budget.
+        steps: number of PGD steps, each of size eps / 10.
+        seed: seed of the inputs, labels, weights and PGD's starts.
     """
     rows = []
     for dimension in dimensions:
         x, y, w = random_problem(dimension, samples, seed)
 
         def model(points: Tensor, w: Tensor = w) -> Tensor:
-            z = points @ w
-            return torch.stack([torch.zeros_like(z), z], dim=1)
+            return binary_logits(points @ w)
 
         for norm in ("L2", "Linf"):
             protocol = {
@@ -53,12 +59,14 @@ def closed_form(
             exact = worst_losses(w, x, y, eps, norm)
             threat = ThreatModel(norm, eps, None)
             generator = SampleGenerator.seeded(seed, samples)
-            attacked = pgd(model, x, classes(y), threat, generator, steps=steps, rel_step_size=0.1)
-            found = F.cross_entropy(model(attacked), classes(y), reduction="none")
-            at_worst = losses(w, worst_input(w, x, y, eps, norm), y)
+            attacked = pgd(model, x, class_labels(y), threat, generator, steps=steps, rel_step_size=0.1)
+            found = F.cross_entropy(model(attacked), class_labels(y), reduction="none")
+            at_worst = logistic_losses(w, worst_input(w, x, y, eps, norm), y)
             rows += [
-                same(norm, "largest |formula - loss at x'|", exact, at_worst, tolerance=1e-12, **protocol),
-                same(norm, "largest |formula - PGD|", exact, found, tolerance=1e-4, **protocol),
-                row(norm, "PGD's largest excess", (found - exact).max().item(), "<=", 0.0, tolerance=1e-6, **protocol),
+                agreement_row(norm, "largest |formula - loss at x'|", exact, at_worst, tolerance=1e-12, **protocol),
+                agreement_row(norm, "largest |formula - PGD|", exact, found, tolerance=1e-4, **protocol),
+                check_row(
+                    norm, "PGD's largest excess", (found - exact).max().item(), "<=", 0.0, tolerance=1e-6, **protocol
+                ),
             ]
     return rows

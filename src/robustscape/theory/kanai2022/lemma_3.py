@@ -1,4 +1,4 @@
-"""kanai2022, lemma 3 and theorem 2: under Linf attacks the worst input jumps where a weight changes sign, and only there."""
+"""kanai2022, lemma 3 and theorem 2: under Linf attacks, the worst input jumps where a weight changes sign, and only there."""
 
 from __future__ import annotations
 
@@ -7,9 +7,15 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field
 
-from robustscape.theory.kanai2022._lipschitz import constants, gradients, largest_ratio, pairs, worst_inputs
+from robustscape.theory.kanai2022._lipschitz import (
+    adversarial_gradients,
+    largest_ratio,
+    lipschitz_bounds,
+    random_weight_pairs,
+    worst_inputs,
+)
 from robustscape.theory.logistic import random_problem
-from robustscape.theory.rows import row
+from robustscape.theory.rows import check_row
 
 
 def lemma_3(
@@ -20,37 +26,37 @@ def lemma_3(
     gap: Annotated[float, Field(gt=0)] = 1e-6,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """||x'(t1) - x'(t2)|| is 2 eps sqrt(k) for k signs that differ, however near the weights; 0 for none.
+    """Check that ||x'(t1) - x'(t2)|| = 2 eps sqrt(k) if k signs differ, however close the weights, and 0 if none does.
 
-    So no constant bounds its ratio to ||t1 - t2||, and the gradient of the loss jumps too; within an orthant x' is
-    constant and the loss C_tt-smooth (theorem 2).
+    So no constant bounds its ratio to ||t1 - t2||, and the gradient of the loss jumps, too; within an orthant x' is constant and
+    the loss is C_tt-smooth (theorem 2).
 
     Args:
         dimension: number of weights.
-        draws: random pairs of weights.
-        eps: radius.
-        gap: a weight at +gap and -gap makes the pairs whose sign differs.
-        seed: of the input and the weights.
+        draws: number of random pairs of weights.
+        eps: perturbation budget.
+        gap: pairs with one different sign have that weight at +gap and -gap.
+        seed: seed of the input and the weights.
     """
     x, y, _ = random_problem(dimension, 1, seed)
     x, label = x[0], y.item()
     protocol = {"dimension": dimension, "draws": draws, "eps": eps, "gap": gap, "seed": seed}
-    one, two = pairs(draws, dimension, seed)
+    one, two = random_weight_pairs(draws, dimension, seed)
     flipped, other = one.clone(), one.clone()
     column = torch.arange(draws) % dimension
     flipped[torch.arange(draws), column], other[torch.arange(draws), column] = gap, -gap
     jump = worst_inputs(flipped, x, label, eps, "Linf") - worst_inputs(other, x, label, eps, "Linf")
     distance = (flipped - other).norm(dim=1)
-    kink = gradients(flipped, x, label, eps, "Linf") - gradients(other, x, label, eps, "Linf")
+    kink = adversarial_gradients(flipped, x, label, eps, "Linf") - adversarial_gradients(other, x, label, eps, "Linf")
 
-    same = two.abs() * one.sign()  # the orthant of the first
-    inside = worst_inputs(one, x, label, eps, "Linf") - worst_inputs(same, x, label, eps, "Linf")
-    slopes = gradients(one, x, label, eps, "Linf"), gradients(same, x, label, eps, "Linf")
-    apart = (one - same).norm(dim=1) > 0
-    smooth = largest_ratio((slopes[0][apart], slopes[1][apart]), (one[apart], same[apart]))
-    c_tt, _ = constants(x, eps, "Linf", 1.0)
+    neighbour = two.abs() * one.sign()  # in the orthant of the first
+    inside = worst_inputs(one, x, label, eps, "Linf") - worst_inputs(neighbour, x, label, eps, "Linf")
+    slopes = adversarial_gradients(one, x, label, eps, "Linf"), adversarial_gradients(neighbour, x, label, eps, "Linf")
+    apart = (one - neighbour).norm(dim=1) > 0
+    smooth = largest_ratio((slopes[0][apart], slopes[1][apart]), (one[apart], neighbour[apart]))
+    c_tt, _ = lipschitz_bounds(x, eps, "Linf", 1.0)
     return [
-        row(
+        check_row(
             "lemma 3",
             "least ||dx'|| across a sign",
             jump.norm(dim=1).min().item(),
@@ -59,8 +65,10 @@ def lemma_3(
             tolerance=1e-12,
             **protocol,
         ),
-        row("lemma 3", "least ||dx'|| / ||dtheta||", (jump.norm(dim=1) / distance).min().item(), ">", 1e5, **protocol),
-        row(
+        check_row(
+            "lemma 3", "least ||dx'|| / ||dtheta||", (jump.norm(dim=1) / distance).min().item(), ">", 1e5, **protocol
+        ),
+        check_row(
             "lemma 3",
             "least ||dgrad|| / ||dtheta||",
             (kink.norm(dim=1) / distance).median().item(),
@@ -68,8 +76,8 @@ def lemma_3(
             1e3,
             **protocol,
         ),
-        row("lemma 3", "largest ||dx'|| in an orthant", inside.norm(dim=1).max().item(), "==", 0.0, **protocol),
-        row(
+        check_row("lemma 3", "largest ||dx'|| in an orthant", inside.norm(dim=1).max().item(), "==", 0.0, **protocol),
+        check_row(
             "theorem 2", "largest ||dgrad|| / ||dtheta|| in an orthant", smooth, "<=", c_tt, tolerance=1e-6, **protocol
         ),
     ]

@@ -1,4 +1,4 @@
-"""kanai2022, lemma 4: a worst input inside the ball is smooth in the weights, less so where the loss is flat."""
+"""kanai2022, lemma 4: a worst input inside the ball is smooth in the weights, less so where the loss is flat in x."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.theory.logistic import same
-from robustscape.theory.rows import row
+from robustscape.theory.logistic import agreement_row
+from robustscape.theory.rows import check_row
 
 
 def lemma_4(
@@ -21,17 +21,17 @@ def lemma_4(
     draws: Annotated[int, Field(ge=10)] = 1000,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """dx'/dtheta = -(grad_x^2 l)^-1 grad_theta grad_x l on l = -x.A x/2 + x.B theta, whose worst input is A^-1 B theta.
+    """Check dx'/dtheta = -(grad_x^2 l)^-1 grad_theta grad_x l on l = -x.A x/2 + x.B theta, whose worst input is A^-1 B theta.
 
-    With c the least |eigenvalue| of A: ||dx'/dtheta|| <= ||B||/c, and the loss at x' is (C_tt + C_tx^2/c)-smooth with C_tt = 0
-    and C_tx = ||B||. Both constants grow as c falls: flat in x, rough in theta.
+    With c the least eigenvalue of A, ||dx'/dtheta|| <= ||B||/c, and the loss at x' is (C_tt + C_tx^2/c)-smooth with C_tt = 0
+    and C_tx = ||B||. Both constants grow as c falls: the flatter the loss is in x, the less smooth it is in theta.
 
     Args:
         inputs: dimension of x.
         weights: dimension of theta.
         curvatures: least eigenvalues c of A, descending; the others lie between c and 2.
-        draws: random pairs of weights.
-        seed: of A, B and the weights.
+        draws: number of random pairs of weights.
+        seed: seed of A, B and the weights.
     """
     rows, norms = [], []
     for c in curvatures:
@@ -50,16 +50,16 @@ def lemma_4(
         worst = torch.linalg.solve(a, b)
         start = worst @ theta[0]
         jacobian = implicit_jacobian(loss, start, theta[0])
-        found = ascend(loss, theta[0], inputs, round(50 / c))
+        found = maximise_by_ascent(loss, theta[0], inputs, round(50 / c))
         bound = torch.linalg.matrix_norm(b, 2).item()
         moved = (worst @ (theta - other).T).norm(dim=0) / (theta - other).norm(dim=1)
         slope = ((b.T @ worst) @ (theta - other).T).norm(dim=0) / (theta - other).norm(dim=1)
         norms.append(torch.linalg.matrix_norm(jacobian, 2).item())
         rows += [
-            same("lemma 4", "largest |ascent - A^-1 B theta|", found, start, tolerance=1e-6, **protocol),
-            same("lemma 4", "largest |Jacobian - A^-1 B|", jacobian, worst, tolerance=1e-10, **protocol),
-            row("lemma 4", "norm of the Jacobian", norms[-1], "<=", bound / c, tolerance=1e-9, **protocol),
-            row(
+            agreement_row("lemma 4", "largest |ascent - A^-1 B theta|", found, start, tolerance=1e-6, **protocol),
+            agreement_row("lemma 4", "largest |Jacobian - A^-1 B|", jacobian, worst, tolerance=1e-10, **protocol),
+            check_row("lemma 4", "norm of the Jacobian", norms[-1], "<=", bound / c, tolerance=1e-9, **protocol),
+            check_row(
                 "lemma 4",
                 "largest ||dx'|| / ||dtheta||",
                 moved.max().item(),
@@ -68,7 +68,7 @@ def lemma_4(
                 tolerance=1e-9,
                 **protocol,
             ),
-            row(
+            check_row(
                 "smoothness",
                 "largest ||dgrad|| / ||dtheta||",
                 slope.max().item(),
@@ -79,20 +79,22 @@ def lemma_4(
             ),
         ]
     return rows + [
-        row("flat in x, rough in theta", "rise of the Jacobian's norm as c falls", after - before, ">", 0.0, seed=seed)
+        check_row(
+            "flat in x, rough in theta", "rise of the Jacobian's norm as c falls", after - before, ">", 0.0, seed=seed
+        )
         for before, after in pairwise(norms)
     ]
 
 
 def implicit_jacobian(loss: Any, x: Tensor, theta: Tensor) -> Tensor:
-    """-(grad_x^2 l)^-1 grad_theta grad_x l at (x, theta), by automatic differentiation, (inputs, weights)."""
+    """Return -(grad_x^2 l)^-1 grad_theta grad_x l at (x, theta), by automatic differentiation, (inputs, weights)."""
     curvature = torch.func.hessian(loss, argnums=0)(x, theta)
     mixed = torch.func.jacrev(torch.func.grad(loss, argnums=0), argnums=1)(x, theta)
     return -torch.linalg.solve(curvature, mixed)
 
 
-def ascend(loss: Any, theta: Tensor, inputs: int, rounds: int) -> Tensor:
-    """The maximiser over x by gradient ascent from 0; the error shrinks by 1 - 0.4 c in a round."""
+def maximise_by_ascent(loss: Any, theta: Tensor, inputs: int, rounds: int) -> Tensor:
+    """Return the maximiser over x, (inputs,), by gradient ascent from 0; a step shrinks the error by 1 - 0.4 c or more."""
     x = torch.zeros(inputs, dtype=theta.dtype)
     slope = torch.func.grad(loss)
     for _ in range(rounds):

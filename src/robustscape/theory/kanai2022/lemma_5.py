@@ -1,4 +1,4 @@
-"""kanai2022, lemma 5: a worst input on the L2 sphere is smooth too; the bordered Hessian gives its Jacobian."""
+"""kanai2022, lemma 5: a worst input on the L2 sphere is smooth, too; the bordered Hessian gives its Jacobian."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.theory.logistic import farthest
-from robustscape.theory.rows import row
+from robustscape.theory.logistic import largest_difference
+from robustscape.theory.rows import check_row
 
 
 def lemma_5(
@@ -20,18 +20,18 @@ def lemma_5(
     draws: Annotated[int, Field(ge=1)] = 200,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """l = x.B theta on ||x|| = eps is greatest at x' = eps B theta/||B theta||, with multiplier ||B theta||/eps.
+    """Check the Jacobian of the worst input of l = x.B theta on ||x|| = eps, x' = eps B theta/||B theta||.
 
-    With the Lagrangian l - lambda (||x||^2 - eps^2)/2, d(lambda, x')/dtheta = -H^-1 [0; grad_theta grad_x l] and
-    H = [[0, -x'^T], [-x', grad_x^2 l - lambda I]]. Against the Jacobian of the closed form, and the bound ||B||/c with c the
-    least singular value of H.
+    With the Lagrangian l - lambda (||x||^2 - eps^2)/2 and the multiplier lambda = ||B theta||/eps, d(lambda, x')/dtheta =
+    -H^-1 [0; grad_theta grad_x l], where H = [[0, -x'^T], [-x', grad_x^2 l - lambda I]]. It is compared with the Jacobian of the
+    closed form, and its norm with the bound ||B||/c, where c is the least singular value of H.
 
     Args:
         inputs: dimension of x.
         weights: dimension of theta.
-        eps: radius.
-        draws: random weights.
-        seed: of B and the weights.
+        eps: radius of the sphere.
+        draws: number of random weights.
+        seed: seed of B and the weights.
     """
     generator = torch.Generator().manual_seed(seed)
     b = torch.randn(inputs, weights, generator=generator, dtype=torch.float64)
@@ -39,32 +39,35 @@ def lemma_5(
     protocol = {"inputs": inputs, "weights": weights, "eps": eps, "draws": draws, "seed": seed}
     wrong, excess, slack = 0.0, 0.0, 0.0
     for theta in thetas:
-        worst = _worst(b, theta, eps)
-        exact = torch.func.jacrev(lambda t: _worst(b, t, eps))(theta)
+        worst = _worst_input(b, theta, eps)
+        exact = torch.func.jacrev(lambda t: _worst_input(b, t, eps))(theta)
         bordered = bordered_hessian(torch.zeros(inputs, inputs, dtype=b.dtype), worst, (b @ theta).norm() / eps)
         mixed = torch.cat([torch.zeros(1, weights, dtype=b.dtype), b])
         jacobian = -torch.linalg.solve(bordered, mixed)[1:]
         c = torch.linalg.svdvals(bordered)[-1]
         bound = torch.linalg.matrix_norm(b, 2) / c
-        wrong = max(wrong, farthest(jacobian, exact))
+        wrong = max(wrong, largest_difference(jacobian, exact))
         excess = max(excess, (torch.linalg.matrix_norm(exact, 2) - bound).item())
         others = torch.randn(200, inputs, generator=generator, dtype=b.dtype)
         others = eps * others / others.norm(dim=1, keepdim=True)
         slack = max(slack, ((others - worst) @ b @ theta).max().item())
     return [
-        row("lemma 5", "largest excess of another point's loss", slack, "<=", 0.0, tolerance=1e-12, **protocol),
-        row("lemma 5", "largest |bordered - closed Jacobian|", wrong, "==", 0.0, tolerance=1e-9, **protocol),
-        row("lemma 5", "largest excess of ||Jacobian|| over ||B||/c", excess, "<=", 0.0, tolerance=1e-9, **protocol),
+        check_row("lemma 5", "largest excess of another point's loss", slack, "<=", 0.0, tolerance=1e-12, **protocol),
+        check_row("lemma 5", "largest |bordered - closed Jacobian|", wrong, "==", 0.0, tolerance=1e-9, **protocol),
+        check_row(
+            "lemma 5", "largest excess of ||Jacobian|| over ||B||/c", excess, "<=", 0.0, tolerance=1e-9, **protocol
+        ),
     ]
 
 
-def _worst(b: Tensor, theta: Tensor, eps: float) -> Tensor:
+def _worst_input(b: Tensor, theta: Tensor, eps: float) -> Tensor:
+    """Return x' = eps B theta/||B theta||, (inputs,)."""
     direction = b @ theta
     return eps * direction / direction.norm()
 
 
 def bordered_hessian(curvature: Tensor, offset: Tensor, multiplier: Tensor) -> Tensor:
-    """[[0, -d^T], [-d, grad_x^2 l - lambda I]] with the offset d = x' - x."""
+    """Return H = [[0, -d^T], [-d, grad_x^2 l - lambda I]] with the offset d = x' - x, (inputs + 1, inputs + 1)."""
     size = len(offset)
     matrix = torch.zeros(size + 1, size + 1, dtype=offset.dtype)
     matrix[0, 1:] = matrix[1:, 0] = -offset

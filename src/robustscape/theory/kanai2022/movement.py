@@ -10,11 +10,11 @@ from scipy.optimize import brentq
 
 from robustscape.theory.kanai2022._local_entropy import Array
 
-#: What the drawing shows; the work's values are lost. One weight of theta changes its sign in the second panel.
+#: Input and pairs of weights drawn; the work's values are lost. In ``ACROSS`` one weight changes its sign.
 CENTRE = np.array([0.0, 0.0])
 NEAR = np.array([1.0, 0.35]), np.array([1.0, 0.8])
 ACROSS = np.array([1.0, 0.25]), np.array([1.0, -0.25])
-#: Panels (b) and (c): l = -(x' - m).A (x' - m)/2, whose peak m moves with theta, first inside the ball, then beyond it.
+#: Panels (b) and (c): l = -(x' - m).A (x' - m)/2, whose peak m moves with theta, in (b) inside the ball, in (c) outside.
 CURVATURE = np.array([[1.0, 0.35], [0.35, 0.6]])
 INSIDE = np.array([0.10, 0.02]), np.array([0.03, 0.13])
 BEYOND = np.array([0.52, 0.12]), np.array([0.30, 0.48])
@@ -23,15 +23,15 @@ BEYOND = np.array([0.52, 0.12]), np.array([0.30, 0.48])
 def movement(
     *, eps: Annotated[float, Field(gt=0)] = 0.3, points: Annotated[int, Field(ge=3)] = 121
 ) -> list[dict[str, Any]]:
-    """Paths in the plane of inputs, and the distances between the worst inputs of two weights.
+    """Return paths in the plane of inputs, and the distances between the worst inputs of two weights.
 
-    Rows x_1 and x_2, the ``place``-th point of a ``shape`` of a ``panel``: (a) a linear model under L2 and under Linf attack;
-    (b) a peak of the loss inside the ball; (c) one beyond it, where the worst input lies on the sphere. Rows adversarial_
-    example_distance, weight_distance and their ratio for the pairs of (a), beside eps/theta_min, lemma 2's bound.
+    Rows x_1 and x_2 are the ``place``-th point of a ``shape`` in a ``panel``: (a) a linear model under L2 and Linf attacks; (b) a
+    peak of the loss inside the ball; (c) a peak outside, with the worst input on the sphere. For the pairs of (a) there are rows
+    adversarial_example_distance, weight_distance, their ratio, bound (eps/theta_min, lemma 2) and jump (2 eps, lemma 3).
 
     Args:
-        eps: radius.
-        points: of a curve.
+        eps: perturbation budget.
+        points: number of points of a curve.
     """
     turn = np.linspace(0, 2 * np.pi, points)
     circle = CENTRE + eps * np.stack([np.cos(turn), np.sin(turn)], axis=1)
@@ -51,23 +51,25 @@ def movement(
         rows += _distances(panel, norm, eps, pair, ends)
     for panel, peaks in (("(b) peak inside the ball", INSIDE), ("(c) peak beyond the ball", BEYOND)):
         shares = np.linspace(0, 1, points)[:, None]
-        way = [highest(peak, eps) for peak in (1 - shares) * peaks[0] + shares * peaks[1]]
+        way = [highest_point_of_ball(peak, eps) for peak in (1 - shares) * peaks[0] + shares * peaks[1]]
         rows += _shape(panel, "ball", circle)
         for number, peak in enumerate(peaks, 1):
-            at = highest(peak, eps)
+            at = highest_point_of_ball(peak, eps)
             drop = 0.06 if panel.startswith("(b)") else float(np.sqrt((at - peak) @ CURVATURE @ (at - peak)))
             rows += _shape(panel, f"level of the loss at θ{number}", peak + drop * _ellipse(turn))
-        rows += _shape(panel, "x'(θ) on the way", np.array(way)) + _ends(panel, [highest(p, eps) for p in peaks])
+        rows += _shape(panel, "x'(θ) on the way", np.array(way)) + _ends(
+            panel, [highest_point_of_ball(p, eps) for p in peaks]
+        )
     return rows
 
 
 def worst_input(theta: Array, eps: float, norm: str) -> Array:
-    """x' = x - y eps theta/||theta|| (L2), x - y eps sign(theta) (Linf), for y = -1, so that it moves along theta."""
+    """Return x' = x - y eps theta/||theta|| (L2) or x - y eps sign(theta) (Linf), (2,); y = -1, so it moves along theta."""
     return np.asarray(CENTRE + eps * (theta / np.linalg.norm(theta) if norm == "L2" else np.sign(theta)))
 
 
-def highest(peak: Array, eps: float) -> Array:
-    """The point of the ball where -(x - m).A (x - m)/2 is greatest: m, or on the sphere (A + lambda I) x = A m."""
+def highest_point_of_ball(peak: Array, eps: float) -> Array:
+    """Return the point of the L2 ball where -(x - m).A (x - m)/2 is greatest: m, or on the sphere (A + lambda I) x = A m."""
     if np.linalg.norm(peak) <= eps:
         return peak
 
@@ -79,11 +81,12 @@ def highest(peak: Array, eps: float) -> Array:
 
 
 def _ellipse(turn: Array) -> Array:
-    """{v : v.A v = 1}."""
+    """Return points of {v : v.A v = 1} at the angles ``turn``, (n, 2)."""
     return np.asarray(np.linalg.solve(np.linalg.cholesky(CURVATURE).T, np.stack([np.cos(turn), np.sin(turn)])).T)
 
 
 def _shape(panel: str, shape: str, path: Array) -> list[dict[str, Any]]:
+    """Return rows x_1 and x_2 of the points of a path, (n, 2) or (2,)."""
     return [
         {"panel": panel, "shape": shape, "place": place, "metric": metric, "value": value, "unit": "1"}
         for place, point in enumerate(np.atleast_2d(path).tolist())
@@ -96,6 +99,7 @@ def _ends(panel: str, ends: list[Array]) -> list[dict[str, Any]]:
 
 
 def _distances(panel: str, norm: str, eps: float, pair: tuple[Array, Array], ends: list[Array]) -> list[dict[str, Any]]:
+    """Return the distances between the two worst inputs and the two weights, their ratio, and the bounds of lemmas 2 and 3."""
     moved, apart = float(np.linalg.norm(ends[0] - ends[1])), float(np.linalg.norm(pair[0] - pair[1]))
     least = min(float(np.linalg.norm(theta)) for theta in pair)
     found = {

@@ -1,4 +1,4 @@
-"""kanai2022, figure 2 (d) to (f): PGD on the swish model against the exact worst case, and where that is interior."""
+"""kanai2022, figure 2 (d) to (f): PGD on the swish model against the exact worst case, and interior worst cases."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from robustscape.theory.kanai2022._common import DATA, reach, swish, swish_minimiser, worst_loss
 from robustscape.theory.kanai2022._swish_pgd import swish_pgd_losses
-from robustscape.theory.rows import row
+from robustscape.theory.kanai2022._two_weight_losses import DATA, reachable_scores, swish, swish_minimiser, worst_loss
+from robustscape.theory.rows import check_row
 
 
 def swish_attack(
@@ -19,16 +19,16 @@ def swish_attack(
     span: Annotated[float, Field(gt=0)] = 3.0,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """The loss is log(1 + exp(-s(z))) at the reachable z nearest to z* = -1.278, where s is least, -0.278.
+    """Check that the loss is log(1 + exp(-s(z))) at the reachable z nearest to z* = -1.278, where s has its minimum -0.278.
 
-    Where z* is reachable the optimum lies inside the ball (lemma 4): there the loss is log(1 + exp(0.278)) and its gradient 0,
-    under Linf attacks too, which have kinks elsewhere.
+    Where z* is reachable the optimum lies inside the ball (lemma 4): the loss is log(1 + exp(0.278)) and its gradient 0, under
+    Linf attacks too, which have kinks elsewhere.
 
     Args:
-        eps: radius.
-        points: nodes of a side of the window of weights.
+        eps: perturbation budget.
+        points: number of weights per side of the window.
         span: the window is [-span, span]^2.
-        seed: of PGD's starts.
+        seed: seed of PGD's starts.
     """
     z = swish_minimiser()
     least = float(swish(np.array(z)))
@@ -36,7 +36,7 @@ def swish_attack(
     side, h = np.linspace(-span, span, points), 1e-4
     x = DATA["datum"][0][0]
     rows = [
-        row(
+        check_row(
             "swish",
             "|s'(z*)|",
             abs(float(swish(np.array(z + h)) - swish(np.array(z - h)))) / (2 * h),
@@ -44,7 +44,7 @@ def swish_attack(
             0.0,
             tolerance=1e-6,
         ),
-        row(
+        check_row(
             "swish",
             "least s on a fine grid",
             float(swish(np.linspace(-10, 10, 200_001)).min()),
@@ -58,7 +58,7 @@ def swish_attack(
         loss = worst_loss("swish", "datum", norm, eps)
         exact = loss(side[:, None], side[None, :])
         found = swish_pgd_losses(side, x, norm, eps, seed)
-        low, high = reach(side[:, None], side[None, :], x, norm, eps)
+        low, high = reachable_scores(side[:, None], side[None, :], x, norm, eps)
         inside = (low < z - 1e-2) & (high > z + 1e-2)
         slopes = [
             (loss(side[:, None] + h * a, side[None, :] + h * b) - loss(side[:, None] - h * a, side[None, :] - h * b))
@@ -66,7 +66,7 @@ def swish_attack(
             for a, b in ((1, 0), (0, 1))
         ]
         rows += [
-            row(
+            check_row(
                 "PGD",
                 "largest |PGD - exact|",
                 float(np.abs(found - exact).max()),
@@ -75,9 +75,11 @@ def swish_attack(
                 tolerance=1e-3,
                 **protocol,
             ),
-            row("PGD", "PGD's largest excess", float((found - exact).max()), "<=", 0.0, tolerance=1e-9, **protocol),
-            row("interior", "nodes with an interior optimum", int(inside.sum()), ">", 0, **protocol),
-            row(
+            check_row(
+                "PGD", "PGD's largest excess", float((found - exact).max()), "<=", 0.0, tolerance=1e-9, **protocol
+            ),
+            check_row("interior", "nodes with an interior optimum", int(inside.sum()), ">", 0, **protocol),
+            check_row(
                 "interior",
                 "largest |loss - log(1 + exp(0.278))|",
                 float(np.abs(exact[inside] - flat).max()),
@@ -86,7 +88,7 @@ def swish_attack(
                 tolerance=1e-9,
                 **protocol,
             ),
-            row(
+            check_row(
                 "interior",
                 "largest |gradient|",
                 max(float(np.abs(s[inside]).max()) for s in slopes),

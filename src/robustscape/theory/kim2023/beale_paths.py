@@ -8,7 +8,15 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from robustscape.theory.kim2023._scene import Protocol, Rows, drawn, numbered, outcome, surface, thinned
+from robustscape.theory.kim2023._picture_rows import (
+    Protocol,
+    Rows,
+    drawn_rows,
+    evenly_spaced_indices,
+    number_points,
+    outcome_row,
+    surface_rows,
+)
 from robustscape.theory.kim2023._toys import (
     BEALE_MINIMUM,
     BEALE_SADDLE,
@@ -17,16 +25,16 @@ from robustscape.theory.kim2023._toys import (
     Rule,
     beale,
     beale_gradient,
-    cosines,
-    descend,
-    flow_line,
-    gradients,
-    sign_changes,
+    count_sign_changes,
+    gradient_flow_line,
+    gradients_at,
+    row_cosines,
+    sam_path,
 )
 
 #: Within this distance of the saddle SAM counts as trapped.
 NEAR = 0.05
-#: Length of the end of the run that claims about oscillation look at.
+#: Number of steps at the end of a path on which claims about oscillation are tested.
 END = 1000
 WINDOW = ((-3.4, 3.8), (-1.2, 2.0))
 
@@ -40,30 +48,29 @@ def beale_paths(
     steps: Annotated[int, Field(ge=2000)] = 20_000,
     points: Annotated[int, Field(ge=3)] = 81,
 ) -> list[dict[str, Any]]:
-    """Paths of GD and of SAM under both radius rules, SAM's perturbed weights once it is trapped, and gradient cosines.
+    """Return paths of GD and of SAM under both radius rules, SAM's perturbed weights once it is trapped, and gradient cosines.
 
-    The work gives eta = 1e-4 only. The other values are ours: the start lies in the basin of the minimum, the normalised
-    radius is one that traps from there (0.3 and more do, 0.2 does not), and the constant radius is above 1/27.75, which
-    theorem 4.2 asks for. With the constant radius the cosine settles at -1; that it oscillates, as figure 4.4 shows, is
-    the normalised rule's doing.
+    The work gives eta = 1e-4 only. The other values are ours: the start lies in the basin of the minimum, SAM is trapped from
+    there with a normalised radius of 0.3 and more (not of 0.2), and the constant radius is above 1/27.75, as theorem 4.2
+    requires. With the constant radius the cosine converges to -1; it oscillates, as in figure 4.4, under the normalised rule.
 
     Args:
         eta: learning rate.
-        radius: of the normalised rule.
-        constant_radius: of the constant rule.
+        radius: rho of the normalised rule.
+        constant_radius: rho of the constant rule.
         start: initial weights.
-        steps: updates.
-        points: of a side of the contour's grid.
+        steps: number of updates.
+        points: number of grid points per side of the contour plot.
     """
-    gd = descend(beale_gradient, start, eta=eta, steps=steps)
+    gd = sam_path(beale_gradient, start, eta=eta, steps=steps)
     rules: tuple[tuple[Rule, float], ...] = (("normalised", radius), ("constant", constant_radius))
-    paths = {rule: descend(beale_gradient, start, eta=eta, steps=steps, radius=rho, rule=rule) for rule, rho in rules}
+    paths = {rule: sam_path(beale_gradient, start, eta=eta, steps=steps, radius=rho, rule=rule) for rule, rho in rules}
     protocol: Protocol = {"eta": eta, "steps": steps}
     rows = _trajectories(gd, paths, rules, points, protocol)
     for rule, rho in rules:
         rows += _trapped(paths[rule], rule, rho, protocol)
         rows += _cosines(paths[rule], rule, rho, protocol)
-    return numbered(rows)
+    return number_points(rows)
 
 
 def _panel(rule: Rule, rho: float) -> str:
@@ -73,9 +80,9 @@ def _panel(rule: Rule, rho: float) -> str:
 def _trajectories(
     gd: Path, paths: dict[Rule, Path], rules: tuple[tuple[Rule, float], ...], points: int, protocol: Protocol
 ) -> Rows:
-    """Figure 4.1: the function, the paths, where they begin and end."""
+    """Return the rows of figure 4.1: the function, the paths, and their ends."""
     view = "trajectory"
-    rows = surface(view, beale, np.linspace(*WINDOW[0], points), np.linspace(*WINDOW[1], points))
+    rows = surface_rows(view, beale, np.linspace(*WINDOW[0], points), np.linspace(*WINDOW[1], points))
     rows += _finish(view, "GD", gd, protocol)
     for rule, rho in rules:
         panel, method = _panel(rule, rho), f"SAM, {rule}"
@@ -85,24 +92,25 @@ def _trajectories(
         rows += _finish(view, method, paths[rule], own)
     begin = float(gd.weights[0, 0]), float(gd.weights[0, 1])
     for text, (x, y) in (("start", begin), ("saddle", BEALE_SADDLE), ("minimum", BEALE_MINIMUM)):
-        rows += drawn(view, "point", x, y, beale(x, y), text=text)
+        rows += drawn_rows(view, "point", x, y, beale(x, y), text=text)
     return rows
 
 
 def _path(view: str, path: Path, **more: Any) -> Rows:
-    """A path, thinned by length rather than by time: it ends with thousands of steps on the spot."""
+    """Return the rows of a path, thinned by length rather than by time, since its last thousands of steps hardly move."""
     travelled = np.concatenate([[0.0], np.hypot(*np.diff(path.weights, axis=0).T).cumsum()])
     chosen = np.unique(np.searchsorted(travelled, np.linspace(0, travelled[-1], 300)))
     x, y = path.weights[chosen.clip(max=len(travelled) - 1)].T
-    return drawn(view, "path", x, y, beale(x, y), **more)
+    return drawn_rows(view, "path", x, y, beale(x, y), **more)
 
 
 def _finish(view: str, method: str, path: Path, protocol: Protocol) -> Rows:
+    """Return the loss at the end of a path and its distances to the saddle and the minimum."""
     x, y = path.weights[-1]
     return [
-        *outcome(view, "final_loss", beale(x, y), method=method, **protocol),
-        *outcome(view, "distance_to_saddle", _from(path.weights, BEALE_SADDLE)[-1], method=method, **protocol),
-        *outcome(view, "distance_to_minimum", _from(path.weights, BEALE_MINIMUM)[-1], method=method, **protocol),
+        *outcome_row(view, "final_loss", beale(x, y), method=method, **protocol),
+        *outcome_row(view, "distance_to_saddle", _from(path.weights, BEALE_SADDLE)[-1], method=method, **protocol),
+        *outcome_row(view, "distance_to_minimum", _from(path.weights, BEALE_MINIMUM)[-1], method=method, **protocol),
     ]
 
 
@@ -112,60 +120,60 @@ def _from(points: Array, place: tuple[float, float]) -> Array:
 
 
 def _trapped(path: Path, rule: Rule, rho: float, protocol: Protocol) -> Rows:
-    """Figure 4.3: w and w^p from the first step within ``NEAR`` of the saddle, the basins' boundary and the manifolds."""
+    """Return the rows of figure 4.3: w and w^p from the first step within ``NEAR`` of the saddle on, and both manifolds."""
     view, panel, method = "trapped", _panel(rule, rho), f"SAM, {rule}"
     own = {**protocol, "rule": rule, "rho": rho}
     near = _from(path.weights, BEALE_SADDLE) < NEAR
     since = int(near.argmax()) if near.any() else len(near)
     unstable = (path.perturbed[since:, 0] - BEALE_SADDLE[0] - (path.perturbed[since:, 1] - BEALE_SADDLE[1])) / 2**0.5
     rows = [
-        *outcome(view, "step_trapped", since if near.any() else math.nan, method=method, **own),
-        *outcome(view, "sign_changes", sign_changes(unstable), method=method, **own),
+        *outcome_row(view, "step_trapped", since if near.any() else math.nan, method=method, **own),
+        *outcome_row(view, "sign_changes", count_sign_changes(unstable), method=method, **own),
     ]
-    late = since + thinned(len(near) - since, 700)
+    late = since + evenly_spaced_indices(len(near) - since, 700)
     shown = {"perturbed weights": path.perturbed[late], "weights": path.weights[late]}
     reach = 1.1 * max(
         (float(np.abs(points - BEALE_SADDLE).max()) for points in shown.values() if len(points)), default=1
     )
     side = np.linspace(-reach, reach, 31)
-    rows += surface(view, beale, BEALE_SADDLE[0] + side, BEALE_SADDLE[1] + side, panel=panel)
+    rows += surface_rows(view, beale, BEALE_SADDLE[0] + side, BEALE_SADDLE[1] + side, panel=panel)
     rows += _manifold(view, panel, "basin boundary", reach)
     for label, points in shown.items():
-        rows += drawn(view, "scatter", points[:, 0], points[:, 1], panel=panel, method=label, **own)
+        rows += drawn_rows(view, "scatter", points[:, 0], points[:, 1], panel=panel, method=label, **own)
     rows += _manifold(view, panel, "unstable manifold", reach)
-    return rows + drawn(view, "point", *BEALE_SADDLE, text="saddle")
+    return rows + drawn_rows(view, "point", *BEALE_SADDLE, text="saddle")
 
 
 def _manifold(view: str, panel: str, name: str, reach: float) -> Rows:
-    """Where the flow into the saddle comes from (the boundary of the basins), or where the flow out of it goes."""
+    """Return the rows of the stable manifold of the saddle, which is the boundary of the basins, or of the unstable one."""
     backward, along = (True, 1.0) if name == "basin boundary" else (False, -1.0)
     rows = []
     for side in (1.0, -1.0):
         begin = BEALE_SADDLE[0] + 1e-4 * side, BEALE_SADDLE[1] + 1e-4 * along * side
-        line = flow_line(beale_gradient, begin, backward=backward, step=reach / 200, length=3 * reach)
+        line = gradient_flow_line(beale_gradient, begin, backward=backward, step=reach / 200, length=3 * reach)
         line = line[(np.abs(line - BEALE_SADDLE) < reach).all(axis=1)][::4]
-        rows += drawn(view, "path", line[:, 0], line[:, 1], panel=panel, method=name, text=f"{name} {side:+g}")
+        rows += drawn_rows(view, "path", line[:, 0], line[:, 1], panel=panel, method=name, text=f"{name} {side:+g}")
     return rows
 
 
 def _cosines(path: Path, rule: Rule, rho: float, protocol: Protocol) -> Rows:
-    """Figure 4.4: the whole run as the range within windows, and its last steps one by one."""
+    """Return the rows of figure 4.4: the whole path as the range within windows, and its last steps one by one."""
     view, method, metric = "cosine", f"SAM, {rule}", "gradient_cosine"
     own = {**protocol, "rule": rule, "rho": rho}
-    cosine = cosines(gradients(beale_gradient, path.weights), gradients(beale_gradient, path.perturbed))
+    cosine = row_cosines(gradients_at(beale_gradient, path.weights), gradients_at(beale_gradient, path.perturbed))
     width = max(1, len(cosine) // 400)
     windows = cosine[: len(cosine) // width * width].reshape(-1, width)
     low, high = windows.min(1), windows.max(1)
     at = width * np.arange(len(low)) + width / 2
     last = np.arange(max(0, len(cosine) - 200), len(cosine))
-    ranges = drawn(
+    ranges = drawn_rows(
         view, "band", at, low, high, dy=high - low, panel="whole run", method=method, metric=metric, **own, window=width
     )
-    single = drawn(view, "curve", last, 0.0, cosine[last], panel="last steps", method=method, metric=metric, **own)
+    single = drawn_rows(view, "curve", last, 0.0, cosine[last], panel="last steps", method=method, metric=metric, **own)
     return [
         *ranges,
         *single,
-        *outcome(view, "least_cosine_at_the_end", cosine[-END:].min(), method=method, **own),
-        *outcome(view, "largest_cosine_at_the_end", cosine[-END:].max(), method=method, **own),
-        *outcome(view, "sign_changes_per_step", sign_changes(cosine[-END:]) / END, method=method, **own),
+        *outcome_row(view, "least_cosine_at_the_end", cosine[-END:].min(), method=method, **own),
+        *outcome_row(view, "largest_cosine_at_the_end", cosine[-END:].max(), method=method, **own),
+        *outcome_row(view, "sign_changes_per_step", count_sign_changes(cosine[-END:]) / END, method=method, **own),
     ]

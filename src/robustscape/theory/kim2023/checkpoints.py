@@ -1,4 +1,4 @@
-"""kim2023 chapter 2: equation 2.6, the nonlinearity, the distortion and the invariants of algorithm 1, on random models."""
+"""kim2023, chapter 2: equation 2.6, the nonlinearity, the distortion and the invariants of algorithm 1, on random models."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.threat import ThreatModel
 from robustscape.evaluation.harness.distorted import distorted
 from robustscape.evaluation.nonlinearity import gamma
-from robustscape.theory.rows import row
+from robustscape.theory.rows import check_row
 from robustscape.training.methods.single_step_checkpoints import shortest_fooling
 
 
@@ -24,18 +24,18 @@ def checkpoints(
     checkpoints: list[Annotated[int, Field(ge=1)]] = [1, 2, 3, 4],  # noqa: B006  (read from the syntax tree as a schema)
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """What must hold of any model; the general ones are tested on a net with many boundaries within eps.
+    """Check statements that hold for all models, on random linear classifiers and on a net with many boundaries within eps.
 
-    Equation 2.6: a linear loss rises by eps ||grad||_1 along the single step, so gamma is 0; gamma is at least 0 for a linear
-    classifier; a linear classifier of two classes has no distortion; more points find no less distortion. Algorithm 1: k* is a
-    multiple of 1/c, the point is in the ball, and k* = 1 exactly where start and all inner checkpoints are right.
+    Equation 2.6: a linear loss rises by eps ||grad||_1 along the single step, so gamma = 0; gamma >= 0 for a linear classifier; a
+    linear classifier of two classes has no distortion; a finer search finds no less distortion. Algorithm 1: k* is a multiple of
+    1/c, the point is in the ball, and k* = 1 exactly where the start and all inner checkpoints are classified correctly.
 
     Args:
-        dimension: of the inputs.
-        samples: random inputs.
-        eps: radius.
-        checkpoints: values of c.
-        seed: of models, inputs and labels.
+        dimension: dimension of the inputs.
+        samples: number of random inputs.
+        eps: perturbation budget.
+        checkpoints: values of c, the number of checkpoints.
+        seed: seed of the models, inputs and labels.
     """
     generator = torch.Generator().manual_seed(seed)
     x = torch.rand(samples, dimension, generator=generator, dtype=torch.float64)
@@ -54,9 +54,9 @@ def checkpoints(
     labels = wavy(x).argmax(1)
     coarse, fine = (distorted(wavy, x, labels, eps, points)[0].sum().item() for points in (9, 99))  # i/10 is 10 i/100
     rows = [
-        row("eq 2.6", "largest |gamma| of a linear loss", single, "==", 0.0, tolerance=1e-10, **protocol),
-        row("eq 2.10", "smallest gamma of a linear classifier", convex, ">=", 0.0, tolerance=1e-10, **protocol),
-        row(
+        check_row("eq 2.6", "largest |gamma| of a linear loss", single, "==", 0.0, tolerance=1e-10, **protocol),
+        check_row("eq 2.10", "smallest gamma of a linear classifier", convex, ">=", 0.0, tolerance=1e-10, **protocol),
+        check_row(
             "eq 2.5",
             "samples counted by the distortion of a linear classifier",
             int(counted.sum()),
@@ -64,7 +64,7 @@ def checkpoints(
             0.0,
             **protocol,
         ),
-        row(
+        check_row(
             "eq 2.5",
             "distorted samples of a linear classifier of two classes",
             int(halves.sum()),
@@ -72,8 +72,8 @@ def checkpoints(
             0.0,
             **protocol,
         ),
-        row("eq 2.5", "distorted samples found by 99 points, against 9", fine, ">=", coarse, **protocol),
-        row("eq 2.5", "distorted samples found by 99 points", fine, ">", 0.0, **protocol),
+        check_row("eq 2.5", "distorted samples found by 99 points, against 9", fine, ">=", coarse, **protocol),
+        check_row("eq 2.5", "distorted samples found by 99 points", fine, ">", 0.0, **protocol),
     ]
     threat = ThreatModel("Linf", eps)
     start = threat.random_point(x, SampleGenerator.seeded(seed, samples)).double()
@@ -87,7 +87,7 @@ def checkpoints(
             right &= wavy(torch.lerp(x, full, j / c)).argmax(1) == labels
         mistaken = int(((steps == 1) != right).sum())
         rows += [
-            row(
+            check_row(
                 "algorithm 1",
                 "largest distance of c k* from a whole number",
                 off_grid,
@@ -97,8 +97,10 @@ def checkpoints(
                 checkpoints=c,
                 **protocol,
             ),
-            row("algorithm 1", "largest ||x' - x||", farthest, "<=", eps, tolerance=1e-9, checkpoints=c, **protocol),
-            row(
+            check_row(
+                "algorithm 1", "largest ||x' - x||", farthest, "<=", eps, tolerance=1e-9, checkpoints=c, **protocol
+            ),
+            check_row(
                 "algorithm 1",
                 "samples with k* = 1 but a wrong checkpoint, or none wrong but k* < 1",
                 mistaken,
@@ -112,6 +114,7 @@ def checkpoints(
 
 
 def _linear(weights: Tensor) -> nn.Module:
+    """Return a linear classifier with these weights (C, d), without bias."""
     model = nn.Linear(weights.shape[1], weights.shape[0], bias=False, dtype=weights.dtype)
     with torch.no_grad():
         model.weight.copy_(weights)
@@ -119,7 +122,7 @@ def _linear(weights: Tensor) -> nn.Module:
 
 
 class _Wavy(nn.Module):
-    """Logits that turn many times within eps."""
+    """A classifier whose logits change direction many times within eps."""
 
     def __init__(self, dimension: int, generator: torch.Generator) -> None:
         super().__init__()
@@ -131,7 +134,7 @@ class _Wavy(nn.Module):
 
 
 class _Always(nn.Module):
-    """The gradients of a model, and always the labels: every step of algorithm 1 is the full one."""
+    """A classifier with the gradients of a model that always predicts the labels, so that algorithm 1 takes the full step."""
 
     def __init__(self, model: nn.Module, labels: Tensor) -> None:
         super().__init__()

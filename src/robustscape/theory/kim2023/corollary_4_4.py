@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from robustscape.theory.kim2023._diffusion import variance
-from robustscape.theory.rows import row
+from robustscape.theory.kim2023._saddle_diffusion import diffusion_variance
+from robustscape.theory.rows import check_row
 
 
 def corollary_4_4(
@@ -19,16 +19,16 @@ def corollary_4_4(
     eigenvalues: Annotated[tuple[float, ...], Field(min_length=1)] = (-2.0, -1.0, -0.1, 0.1, 1.0, 2.0),
     small: Annotated[tuple[float, ...], Field(min_length=1)] = (0.001, 0.01),
 ) -> list[dict[str, Any]]:
-    """The exact difference of the closed forms against its approximation, for both powers of theorem 4.3.
+    """Compare the exact difference of the closed forms with its approximation, for both powers of theorem 4.3.
 
-    The approximation is 2 eta t^2 |lambda|^3 rho / B with power 2, half of it with power 1, for |lambda| t and rho
-    |lambda| far below 1. Erratum: the corollary's sentence calls SAM's displacement Delta_SGD and SGD's Delta_SAM; that
-    SAM's is the smaller one is what is checked. For negative lambda and power 2 it is so while rho |lambda| < 2 only.
+    The approximation is 2 eta t^2 |lambda|^3 rho / B with power 2 and half of it with power 1, for |lambda| t and rho |lambda|
+    far below 1. Erratum: the corollary exchanges Delta_SGD and Delta_SAM in its sentence; checked is that SAM's displacement is
+    the smaller one. For negative lambda and power 2 this holds only while rho |lambda| < 2.
 
     Args:
         eta: learning rate.
-        batch: B.
-        eigenvalues: lambda.
+        batch: batch size B.
+        eigenvalues: values of lambda.
         small: values of |lambda| t and of rho |lambda|.
     """
     protocol = {"eta": eta, "batch": batch}
@@ -36,11 +36,11 @@ def corollary_4_4(
     for power, factor in ((1, 1.0), (2, 2.0)):
         for eigenvalue, time, radius in product(eigenvalues, small, small):
             t, rho = time / abs(eigenvalue), radius / abs(eigenvalue)
-            exact = difference(eigenvalue, t, rho, power, eta, batch)
+            exact = variance_difference(eigenvalue, t, rho, power, eta, batch)
             approximate = factor * eta * t**2 * abs(eigenvalue) ** 3 * rho / batch
             own = {"power": power, "eigenvalue": eigenvalue, "t": t, "rho": rho, **protocol}
             rows += [
-                row(
+                check_row(
                     "approximation",
                     "exact over approximate difference",
                     exact / approximate,
@@ -49,28 +49,32 @@ def corollary_4_4(
                     tolerance=0.05,
                     **own,
                 ),
-                row("SAM is slower", "SGD's variance minus SAM's", exact, ">", 0.0, **own),
+                check_row("SAM is slower", "SGD's variance minus SAM's", exact, ">", 0.0, **own),
             ]
     for scaled in (0.5, 1.5, 1.99):
-        gap = float(difference(-1.0, 0.5, scaled, 2, eta, batch))
+        gap = float(variance_difference(-1.0, 0.5, scaled, 2, eta, batch))
         rows.append(
-            row("limit of power 2", "SGD's variance minus SAM's, lambda = -1", gap, ">", 0.0, rho=scaled, **protocol)
+            check_row(
+                "limit of power 2", "SGD's variance minus SAM's, lambda = -1", gap, ">", 0.0, rho=scaled, **protocol
+            )
         )
-    beyond = float(difference(-1.0, 0.5, 2.5, 2, eta, batch))
+    beyond = float(variance_difference(-1.0, 0.5, 2.5, 2, eta, batch))
     rows.append(
-        row("limit of power 2", "SAM's variance minus SGD's, lambda = -1", -beyond, ">", 0.0, rho=2.5, **protocol)
+        check_row("limit of power 2", "SAM's variance minus SGD's, lambda = -1", -beyond, ">", 0.0, rho=2.5, **protocol)
     )
     rising = [
-        float(difference(-1.0, 0.5, rho, power, eta, batch)) for power in (1, 2) for rho in np.linspace(0, 0.9, 10)
+        float(variance_difference(-1.0, 0.5, rho, power, eta, batch))
+        for power in (1, 2)
+        for rho in np.linspace(0, 0.9, 10)
     ]
     least = min(np.diff(rising[:10]).min(), np.diff(rising[10:]).min())
     return [
         *rows,
-        row("grows with rho", "least rise of the difference over rho in [0, 0.9]", least, ">", 0.0, **protocol),
+        check_row("grows with rho", "least rise of the difference over rho in [0, 0.9]", least, ">", 0.0, **protocol),
     ]
 
 
-def difference(eigenvalue: float, t: float, rho: float, power: int, eta: float, batch: int) -> float:
-    """Delta_SGD - Delta_SAM after time t."""
-    sgd = variance(eigenvalue, t, eta=eta, batch=batch)
-    return float(sgd - variance(eigenvalue, t, rho=rho, power=power, eta=eta, batch=batch))
+def variance_difference(eigenvalue: float, t: float, rho: float, power: int, eta: float, batch: int) -> float:
+    """Return Delta_SGD - Delta_SAM after time t."""
+    sgd = diffusion_variance(eigenvalue, t, eta=eta, batch=batch)
+    return float(sgd - diffusion_variance(eigenvalue, t, rho=rho, power=power, eta=eta, batch=batch))

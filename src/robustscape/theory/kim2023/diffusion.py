@@ -1,4 +1,4 @@
-"""kim2023, theorem 4.3 as a picture: how far SGD and SAM spread from a saddle, closed form and Monte Carlo."""
+"""kim2023, theorem 4.3 as a figure: the spread of SGD and SAM from a saddle, in closed form and by Monte Carlo."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from robustscape.theory.kim2023._diffusion import (
-    displacement,
-    drift,
-    sampling_error,
-    simulate,
-    simulate_momentum,
-    variance,
+from robustscape.theory.kim2023._picture_rows import Protocol, Rows, drawn_rows, number_points, outcome_row
+from robustscape.theory.kim2023._saddle_diffusion import (
+    diffusion_variance,
+    drift_coefficient,
+    mean_squared_displacement,
+    simulate_momentum_displacement,
+    simulate_variances,
+    variance_sampling_error,
 )
-from robustscape.theory.kim2023._scene import Protocol, Rows, drawn, numbered, outcome
 
-#: Panel -> eigenvalue, rho and the last time drawn. SAM escapes the first saddle, and the second, with rho > 1 / |lambda|,
-#: holds it.
+#: Panel -> eigenvalue, rho and the last time drawn. SAM escapes from the first saddle; the second, with rho > 1 / |lambda|,
+#: traps it.
 PANELS: dict[str, tuple[float, float, float]] = {
     "(a) escape, λ = −1, ρ = 0.5": (-1.0, 0.5, 1.5),
     "(b) capture, λ = −1, ρ = 1.5": (-1.0, 1.5, 1.5),
     "(c) valley, λ = 1, ρ = 0.5": (1.0, 0.5, 1.5),
 }
-#: Method -> power of 1 + rho lambda in the drift, and whether rho is 0.
+#: Method -> power of 1 + rho lambda in the drift, and True if rho is 0.
 METHODS = {"SGD": (1, True), "SAM, as it steps (power 1)": (1, False), "SAM, theorem 4.3 (power 2)": (2, False)}
 
 
@@ -36,23 +36,23 @@ def diffusion(
     momentum_draws: Annotated[int, Field(ge=10)] = 10_000,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """Variance against time in three eigendirections, for SGD and SAM with both powers, and displacement against momentum.
+    """Return the variance over time in three eigendirections, for SGD and SAM with both powers, and displacement over momentum.
 
-    The dots are simulated updates (one a time step eta). "SAM as it steps" evaluates the gradient at w^p = w + rho lambda
-    w; the other SAM follows the drift that the theorem's proof writes down.
+    Dots are simulated, with one update per time step eta. "SAM, as it steps" takes the gradient at w^p = w + rho lambda w; the
+    other SAM has the drift of the theorem's proof.
 
     Args:
-        eta: learning rate, and time of a step.
-        batch: B; the noise of a gradient has variance |lambda| / B.
-        draws: simulated paths of the variances.
-        momentum_draws: simulated paths for the momentum panel.
-        seed: of the noise.
+        eta: learning rate, which is also the time of a step.
+        batch: batch size B; the noise of a gradient has variance |lambda| / B.
+        draws: number of simulated paths in the panels of variances.
+        momentum_draws: number of simulated paths in the panel of momentum.
+        seed: seed of the noise.
     """
     generator = np.random.default_rng(seed)
     rows = []
     for panel, (eigenvalue, rho, last) in PANELS.items():
         rows += _spread(panel, eigenvalue, rho, last, eta, batch, draws, generator)
-    return numbered(rows + _momentum(eta, batch, momentum_draws, generator))
+    return number_points(rows + _momentum(eta, batch, momentum_draws, generator))
 
 
 def _spread(
@@ -65,41 +65,44 @@ def _spread(
     draws: int,
     generator: np.random.Generator,
 ) -> Rows:
+    """Return the rows of one panel of variances: closed form, simulation and their largest relative difference."""
     view, metric = "diffusion", "variance"
     radii = {method: 0.0 if plain else rho for method, (_, plain) in METHODS.items()}
     a = np.array([_simulated_drift(eigenvalue, radii[method], power) for method, (power, _) in METHODS.items()])
     steps = np.unique(np.linspace(0, last / eta, 9).round().astype(int))[1:].tolist()
-    simulated = simulate(
+    simulated = simulate_variances(
         np.full(len(a), eigenvalue), a, eta=eta, batch=batch, steps=steps, paths=draws, generator=generator
     )
     times, dots = np.linspace(0, last, 61), eta * np.array(steps)
     rows = []
     for number, (method, (power, _)) in enumerate(METHODS.items()):
         own: Protocol = {"rho": radii[method], "eigenvalue": eigenvalue, "power": power, "eta": eta, "batch": batch}
-        line = variance(eigenvalue, times, rho=radii[method], power=power, eta=eta, batch=batch)
-        rows += drawn(view, "curve", times, 0.0, line, panel=panel, method=method, metric=metric, **own)
+        line = diffusion_variance(eigenvalue, times, rho=radii[method], power=power, eta=eta, batch=batch)
+        rows += drawn_rows(view, "curve", times, 0.0, line, panel=panel, method=method, metric=metric, **own)
         found = simulated[:, number]
-        rows += drawn(
+        rows += drawn_rows(
             view, "dots", dots, 0.0, found, panel=panel, method=method, metric=f"simulated_{metric}", **own, draws=draws
         )
-        expected = variance(eigenvalue, dots, rho=radii[method], power=power, eta=eta, batch=batch)
+        expected = diffusion_variance(eigenvalue, dots, rho=radii[method], power=power, eta=eta, batch=batch)
         off = float(np.abs(found / expected - 1).max())
-        rows += outcome(view, "largest_relative_error", off, panel=panel, method=method, **own)
-        rows += outcome(view, "tolerance", max(0.05, sampling_error(draws)), panel=panel, method=method, **own)
-        rows += outcome(view, "last_variance", float(found[-1]), panel=panel, method=method, **own)
+        rows += outcome_row(view, "largest_relative_error", off, panel=panel, method=method, **own)
+        rows += outcome_row(
+            view, "tolerance", max(0.05, variance_sampling_error(draws)), panel=panel, method=method, **own
+        )
+        rows += outcome_row(view, "last_variance", float(found[-1]), panel=panel, method=method, **own)
     return rows
 
 
 def _simulated_drift(eigenvalue: float, rho: float, power: int) -> float:
-    """Drift coefficient of what is simulated: for power 1 SAM's gradient at w^p of w = 1, for power 2 the proof's."""
+    """Return the drift coefficient simulated: for power 1 SAM's gradient at w^p of w = 1, for power 2 that of the proof."""
     if power == 1:
         above = 1 + rho * (eigenvalue * 1)
         return eigenvalue * above
-    return float(drift(eigenvalue, rho, power))
+    return float(drift_coefficient(eigenvalue, rho, power))
 
 
 def _momentum(eta: float, batch: int, draws: int, generator: np.random.Generator) -> Rows:
-    """Theorem 4.5 at two batch sizes: closed form (C2 = t / eta, power 1) and SAM with momentum, rho = 0.5, t = 1."""
+    """Return the rows of theorem 4.5 at two batch sizes: closed form (C2 = t / eta, power 1) and simulation of SAM."""
     view, metric, panel = "diffusion", "displacement", "(d) momentum, λ = −1, ρ = 0.5, t = 1"
     gammas, eigenvalue, rho, time = np.array([0.0, 0.3, 0.5, 0.7, 0.8, 0.9]), -1.0, 0.5, 1.0
     grid = np.linspace(0, 0.9, 46)
@@ -107,12 +110,12 @@ def _momentum(eta: float, batch: int, draws: int, generator: np.random.Generator
     for size in (batch, 4 * batch):
         method = f"SAM with momentum, B = {size}"
         own: Protocol = {"rho": rho, "eigenvalue": eigenvalue, "power": 1, "eta": eta, "batch": size}
-        line = displacement(grid, eigenvalue, time, rho=rho, eta=eta, batch=size, power=1)
-        found = simulate_momentum(
+        line = mean_squared_displacement(grid, eigenvalue, time, rho=rho, eta=eta, batch=size, power=1)
+        found = simulate_momentum_displacement(
             eigenvalue, gammas, rho=rho, eta=eta, batch=size, steps=round(time / eta), paths=draws, generator=generator
         )
-        rows += drawn(view, "curve", grid, 0.0, line, panel=panel, method=method, metric=metric, **own)
-        rows += drawn(
+        rows += drawn_rows(view, "curve", grid, 0.0, line, panel=panel, method=method, metric=metric, **own)
+        rows += drawn_rows(
             view,
             "dots",
             gammas,
@@ -125,5 +128,5 @@ def _momentum(eta: float, batch: int, draws: int, generator: np.random.Generator
             draws=draws,
         )
         for gamma, value in zip(gammas, found, strict=True):
-            rows += outcome(view, "simulated", float(value), panel=panel, method=method, gamma=float(gamma), **own)
+            rows += outcome_row(view, "simulated", float(value), panel=panel, method=method, gamma=float(gamma), **own)
     return rows

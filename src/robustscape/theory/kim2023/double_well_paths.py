@@ -1,4 +1,4 @@
-"""kim2023, figure 4.2: two basins, the saddle between them, and what a step of SAM does there (cases I to III)."""
+"""kim2023, figure 4.2: two basins, the saddle between them, and steps of SAM in cases I to III."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from robustscape.theory.kim2023._scene import Protocol, Rows, drawn, numbered, outcome
+from robustscape.theory.kim2023._picture_rows import Protocol, Rows, drawn_rows, number_points, outcome_row
 from robustscape.theory.kim2023._toys import (
     Point,
-    ascend,
-    cosines,
     double_well,
     double_well_gradient,
-    flow_line,
-    gradients,
+    gradient_flow_line,
+    gradients_at,
+    perturbed_point,
+    row_cosines,
 )
 
 SADDLE: Point = (0.0, 0.0)
 MINIMA: dict[str, Point] = {"s₁": (1.0, 0.0), "s₂": (-1.0, 0.0)}
 WINDOW = ((-1.45, 1.45), (-0.95, 1.75))
-#: Starts of the four steps shown, one a case; the step's case is worked out, not assumed.
+#: Starts of the steps shown, one per case; which case a step is, is computed, not assumed.
 STARTS: dict[str, Point] = {
     "case I": (0.9, 0.9),
     "case II": (0.35, 0.8),
@@ -36,81 +36,83 @@ def double_well_paths(
     eta: Annotated[float, Field(gt=0)] = 0.6,
     points: Annotated[int, Field(ge=3)] = 41,
 ) -> list[dict[str, Any]]:
-    """Phase portraits of (x^2 - 1)^2 / 4 + y^2 / 2 with one SAM step (normalised radius) in each case.
+    """Return phase portraits of (x^2 - 1)^2 / 4 + y^2 / 2 with one SAM step (normalised radius) in each case.
 
-    The stable manifold of the saddle, x = 0, is the boundary of the basins; the unstable one is y = 0. The work draws
-    this by hand; here the manifolds are integrated and the steps are taken.
+    The stable manifold of the saddle, x = 0, is the boundary of the basins; the unstable one is y = 0. The work draws them by
+    hand; here the manifolds are integrated and the steps computed.
 
     Args:
-        radius: of SAM; large, to be seen.
-        eta: learning rate; large, to be seen.
-        points: of a side of the flow's grid.
+        radius: rho of SAM, large, so that it can be seen.
+        eta: learning rate, large, so that a step can be seen.
+        points: number of grid points per side of the flow.
     """
     view = "portrait"
     x, y = np.linspace(*WINDOW[0], points), np.linspace(*WINDOW[1], points)
     across, up = np.meshgrid(x, y)
     right, above = double_well_gradient(across, up)
     speed = np.hypot(right, above)
-    rows = drawn(view, "flow", across, up, speed, dx=-right, dy=-above, metric="speed")
-    rows += drawn(view, "region", across, up, np.sign(across), metric="basin")
+    rows = drawn_rows(view, "flow", across, up, speed, dx=-right, dy=-above, metric="speed")
+    rows += drawn_rows(view, "region", across, up, np.sign(across), metric="basin")
     for name, place in (*MINIMA.items(), ("d", SADDLE)):
         aside: Protocol = {"dx": -7, "dy": 7} if name == "d" else {}
-        rows += drawn(view, "point", *place, double_well(*place), text=name, **aside)
+        rows += drawn_rows(view, "point", *place, double_well(*place), text=name, **aside)
     for number, side in enumerate((1.0, -1.0)):
-        stable = flow_line(double_well_gradient, (0.0, 1e-4 * side), backward=True, length=1.8)[::6]
-        unstable = flow_line(double_well_gradient, (1e-4 * side, 0.0), backward=False, length=0.999)[::6]
-        rows += drawn(view, "path", *stable.T, method="stable manifold of d", text=f"stable {number}")
-        rows += drawn(view, "path", *unstable.T, method="unstable manifold of d", text=f"unstable {number}")
+        stable = gradient_flow_line(double_well_gradient, (0.0, 1e-4 * side), backward=True, length=1.8)[::6]
+        unstable = gradient_flow_line(double_well_gradient, (1e-4 * side, 0.0), backward=False, length=0.999)[::6]
+        rows += drawn_rows(view, "path", *stable.T, method="stable manifold of d", text=f"stable {number}")
+        rows += drawn_rows(view, "path", *unstable.T, method="unstable manifold of d", text=f"unstable {number}")
     for text, place in (("A(s₁)", (0.85, 0.95)), ("A(s₂)", (-0.85, 0.95))):
-        rows += drawn(view, "label", *place, panel="(a) basins of attraction", text=text)
+        rows += drawn_rows(view, "label", *place, panel="(a) basins of attraction", text=text)
     for text, place in (("Wˢ(d)", (0.27, 1.45)), ("Wᵘ(d)", (0.5, -0.17))):
-        rows += drawn(view, "label", *place, panel="(b) manifolds of the saddle d", text=text)
+        rows += drawn_rows(view, "label", *place, panel="(b) manifolds of the saddle d", text=text)
     for letter, (panel, start) in zip("cdef", STARTS.items(), strict=True):
         rows += _step(view, f"({letter}) {panel}", panel, start, radius, eta)
-    return numbered(rows)
+    return number_points(rows)
 
 
-def basin(point: Point) -> str:
-    """The minimum that the gradient flow from a point reaches: the sign of x, as x = 0 is the basins' boundary."""
+def basin_of(point: Point) -> str:
+    """Return the minimum that the gradient flow reaches from a point, by the sign of x; "boundary" on the boundary x = 0."""
     return "boundary" if point[0] == 0 else "s₁" if point[0] > 0 else "s₂"
 
 
-def case(point: Point, radius: float, eta: float) -> str:
-    """Case of a SAM step: III if w^p is in another basin than w, (i) or (ii) by w_{t+1}; II if the boundary is near.
+def sam_step_case(point: Point, radius: float, eta: float) -> str:
+    """Return the case of a SAM step.
 
-    Near is what the radius can reach: W^s meets the ball of this radius around w.
+    Case III: w^p is in another basin than w; (i) if w_{t+1} is in the basin of w, (ii) if not. Case II: w^p is in the same basin,
+    but the boundary intersects the ball of this radius around w. Case I: it does not.
     """
     above, after = sam_step(point, radius, eta)
-    if basin(above) != basin(point):
-        return "case III (i)" if basin(after) == basin(point) else "case III (ii)"
+    if basin_of(above) != basin_of(point):
+        return "case III (i)" if basin_of(after) == basin_of(point) else "case III (ii)"
     return "case II" if abs(point[0]) < radius else "case I"
 
 
 def sam_step(point: Point, radius: float, eta: float) -> tuple[Point, Point]:
-    """w^p and w_{t+1}."""
-    above = ascend(double_well_gradient, point, radius, "normalised")
+    """Return w^p and w_{t+1}."""
+    above = perturbed_point(double_well_gradient, point, radius, "normalised")
     across, up = double_well_gradient(*above)
     return above, (point[0] - eta * across, point[1] - eta * up)
 
 
 def _step(view: str, panel: str, wanted: str, start: Point, radius: float, eta: float) -> Rows:
+    """Return the rows of one SAM step: its arrows, its points, and which case it is."""
     above, after = sam_step(start, radius, eta)
     own: Protocol = {"radius": radius, "eta": eta, "rule": "normalised"}
-    cosine = cosines(
-        gradients(double_well_gradient, np.array([start])), gradients(double_well_gradient, np.array([above]))
+    cosine = row_cosines(
+        gradients_at(double_well_gradient, np.array([start])), gradients_at(double_well_gradient, np.array([above]))
     )
     rows = []
     for method, begin, end in (("ascent to wᵖ", start, above), ("SAM step", start, after)):
         dx, dy = end[0] - begin[0], end[1] - begin[1]
-        rows += drawn(view, "arrow", *begin, double_well(*begin), dx=dx, dy=dy, panel=panel, method=method, **own)
+        rows += drawn_rows(view, "arrow", *begin, double_well(*begin), dx=dx, dy=dy, panel=panel, method=method, **own)
     for text, place, down in (("w", start, 4), ("wᵖ", above, 4), ("w′", after, -13)):
-        rows += drawn(view, "point", *place, double_well(*place), panel=panel, text=text, dx=7, dy=down)
+        rows += drawn_rows(view, "point", *place, double_well(*place), panel=panel, text=text, dx=7, dy=down)
     facts = {
         "gradient_cosine": float(cosine[0]),
-        "perturbed_weight_in_the_other_basin": float(basin(above) != basin(start)),
-        "next_weight_in_the_other_basin": float(basin(after) != basin(start)),
-        "is_this_case": float(case(start, radius, eta) == wanted),
+        "perturbed_weight_in_the_other_basin": float(basin_of(above) != basin_of(start)),
+        "next_weight_in_the_other_basin": float(basin_of(after) != basin_of(start)),
+        "is_this_case": float(sam_step_case(start, radius, eta) == wanted),
     }
     for metric, value in facts.items():
-        rows += outcome(view, metric, value, method=wanted, **own)
+        rows += outcome_row(view, metric, value, method=wanted, **own)
     return rows

@@ -1,4 +1,4 @@
-"""kim2023, equation 3.18: a larger ball holds larger log ratios."""
+"""kim2023, equation 3.18: the largest divergence and log ratio in a ball grow with its radius."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from robustscape.attacks.base.gradients import input_gradient
 from robustscape.attacks.base.threat import TOLERANCE, ThreatModel
 from robustscape.attacks.kl_pgd import kl_divergence as kl
 from robustscape.attacks.kl_pgd import kl_pgd
-from robustscape.theory.rows import row
+from robustscape.theory.rows import check_row
 
 
 def nested_attacks(
@@ -26,18 +26,19 @@ def nested_attacks(
     steps: Annotated[int, Field(ge=1)] = 10,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """max_{B(x, eps_1)} KL(p || p') <= max_{B(x, eps_2)} KL(p || p') for eps_1 < eps_2, as attacks find the maxima.
+    """Check max_{B(x, eps_1)} KL(p || p') <= max_{B(x, eps_2)} KL(p || p') for eps_1 < eps_2, with maxima found by attacks.
 
-    The second maximum is printed over B(x, eps_1) again, and |alpha| where |log alpha| is meant. An attack of the larger ball
-    that starts where the smaller one's ended can only find more, for each sample; of independent attacks only the mean need rise.
+    Errata: the second maximum is printed over B(x, eps_1), too, and |alpha| stands for |log alpha|. An attack in the larger ball
+    that starts from the result in the smaller one cannot find less, for each sample; for independent attacks only the mean has to
+    rise.
 
     Args:
-        eps_values: radii.
-        samples: random inputs.
-        dimension: of the inputs.
-        classes: of the random net.
-        steps: of the attack.
-        seed: of net, inputs and attacks.
+        eps_values: perturbation budgets.
+        samples: number of random inputs.
+        dimension: dimension of the inputs.
+        classes: number of classes of the random net.
+        steps: number of steps of the attacks.
+        seed: seed of the net, inputs and attacks.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
@@ -52,10 +53,10 @@ def nested_attacks(
     for eps in sorted(eps_values):
         threat = ThreatModel("Linf", eps, None)
         alone = kl_pgd(model, x, y, threat, SampleGenerator.seeded(seed, samples), steps=steps)
-        plain.append(kl(model(alone), clean).mean().item())
-        start = torch.where(_column(highest > kl(model(alone), clean)), point, alone)
+        plain.append(divergence(model(alone), clean).mean().item())
+        start = torch.where(_as_column(highest > divergence(model(alone), clean)), point, alone)
         before, before_ratio = highest, ratio
-        point, highest = _climbed(model, clean, x, start, threat, steps)
+        point, highest = _strongest_kl_points(model, clean, x, start, threat, steps)
         ratio = torch.maximum(ratio, (clean.log_softmax(1) - model(point).log_softmax(1)).abs().amax(1))
         falls += int((highest < before).sum())
         ratios_fall += int((ratio < before_ratio).sum())
@@ -63,28 +64,28 @@ def nested_attacks(
     protocol = {"samples": samples, "dimension": dimension, "classes": classes, "steps": steps, "seed": seed}
     rises = [after - before for before, after in itertools.pairwise(plain)]
     return [
-        row("eq 3.18", "samples whose divergence falls with eps, nested attacks", falls, "==", 0.0, **protocol),
-        row("eq 3.18", "samples whose largest |log alpha| falls with eps", ratios_fall, "==", 0.0, **protocol),
-        row("eq 3.18", "nested attacks outside of their ball", outside, "==", 0.0, **protocol),
+        check_row("eq 3.18", "samples whose divergence falls with eps, nested attacks", falls, "==", 0.0, **protocol),
+        check_row("eq 3.18", "samples whose largest |log alpha| falls with eps", ratios_fall, "==", 0.0, **protocol),
+        check_row("eq 3.18", "nested attacks outside of their ball", outside, "==", 0.0, **protocol),
         *(
-            row("eq 3.18", "rise of the mean divergence with eps, plain attacks", rise, ">", 0.0, **protocol)
+            check_row("eq 3.18", "rise of the mean divergence with eps, plain attacks", rise, ">", 0.0, **protocol)
             for rise in rises
         ),
     ]
 
 
-def _column(mask: Tensor) -> Tensor:
+def _as_column(mask: Tensor) -> Tensor:
     return mask[:, None]
 
 
-def _climbed(
+def _strongest_kl_points(
     model: nn.Module, clean: Tensor, x: Tensor, start: Tensor, threat: ThreatModel, steps: int
 ) -> tuple[Tensor, Tensor]:
-    """The point of highest KL(p(x) || p(.)) that PGD sees from ``start`` on, and that divergence (N,)."""
-    point, best, highest = start, start, kl(model(start), clean)
+    """Return the points of highest KL(p(x) || p(.)) on the path of PGD from ``start``, (N, d), and that divergence, (N,)."""
+    point, best, highest = start, start, divergence(model(start), clean)
     for _ in range(steps):
-        _, _, gradient = input_gradient(model, point, clean, kl)
+        _, _, gradient = input_gradient(model, point, clean, divergence)
         point = threat.project(point + 0.25 * threat.eps_like(x) * threat.ascent(gradient), x)
-        found = kl(model(point), clean)
-        best, highest = torch.where(_column(found > highest), point, best), torch.maximum(found, highest)
+        found = divergence(model(point), clean)
+        best, highest = torch.where(_as_column(found > highest), point, best), torch.maximum(found, highest)
     return best, highest

@@ -8,10 +8,18 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from robustscape.theory.kim2023._scene import Protocol, Rows, drawn, numbered, outcome, surface, thinned
-from robustscape.theory.kim2023._toys import Path, Rule, descend, quadratic, quadratic_gradient
+from robustscape.theory.kim2023._picture_rows import (
+    Protocol,
+    Rows,
+    drawn_rows,
+    evenly_spaced_indices,
+    number_points,
+    outcome_row,
+    surface_rows,
+)
+from robustscape.theory.kim2023._toys import Path, Rule, quadratic, quadratic_gradient, sam_path
 
-#: Both eigenvalues of the Hessian, in the order of the work.
+#: Eigenvalues of the Hessian, in the order of the work.
 EIGENVALUES = (2.0, -2.0)
 WINDOW = (-3.5, 3.5)
 
@@ -25,23 +33,23 @@ def quadratic_saddle(
     radii: Annotated[tuple[float, ...], Field(min_length=1)] = (0.3, 0.45, 0.49, 0.51, 0.55, 1.0),
     points: Annotated[int, Field(ge=3)] = 31,
 ) -> list[dict[str, Any]]:
-    """Paths from (-3, -offset), the flows of GD and SAM, and the eigenvalues lambda + rho lambda^2 against rho.
+    """Return paths from (-3, -offset), the flows of GD and SAM, and the eigenvalues lambda + rho lambda^2 over rho.
 
-    The figure's rule is the constant radius; under the normalised one SAM stays at the saddle at every radius, in a
-    cycle of size eta rho |lambda| (theorem 4.2 does not speak about it).
+    The figure uses the constant radius. Under the normalised rule, which theorem 4.2 does not cover, SAM stays at the saddle for
+    every radius, in a cycle of size eta rho |lambda|.
 
     Args:
-        radius: the figure's rho.
+        radius: rho of the figure.
         eta: learning rate; the work gives none.
         offset: distance of the start from the stable manifold y = 0.
-        steps: updates; a path ends where it leaves the picture.
-        radii: further constant radii, to find on which side of 1/2 they end.
-        points: of a side of the grids.
+        steps: number of updates; a path ends when it leaves the picture.
+        radii: further constant radii below and above the threshold 1/2.
+        points: number of grid points per side.
     """
     start = (-3.0, -offset)
 
     def run(rho: float, rule: Rule) -> Path:
-        return descend(quadratic_gradient, start, eta=eta, steps=steps, radius=rho, rule=rule, within=10.0)
+        return sam_path(quadratic_gradient, start, eta=eta, steps=steps, radius=rho, rule=rule, within=10.0)
 
     protocol: Protocol = {"eta": eta, "steps": steps}
     view = "saddle"
@@ -52,26 +60,26 @@ def quadratic_saddle(
         ("SAM", radius, "constant"),
     )
     side = np.linspace(*WINDOW, points)
-    rows = surface(view, quadratic, side, side, panel=a)
+    rows = surface_rows(view, quadratic, side, side, panel=a)
     for method, rho, rule in settings:
         path = run(rho, rule)
         inside = path.weights[(np.abs(path.weights) <= WINDOW[1]).all(axis=1)]
-        x, y = inside[thinned(len(inside), 200)].T
+        x, y = inside[evenly_spaced_indices(len(inside), 200)].T
         own = {**protocol, "radius": rho, "rule": rule} if rho else protocol
-        rows += drawn(view, "path", x, y, quadratic(x, y), panel=a, method=method, **own)
-        rows += outcome(view, "distance_to_saddle", math.hypot(*path.weights[-1]), method=method, **own)
-        rows += outcome(view, "largest_y", np.abs(path.weights[:, 1]).max(), method=method, **own)
-    rows += drawn(view, "point", *start, quadratic(*start), text="start", panel=a)
-    rows += drawn(view, "point", 0, 0, 0, text="saddle", panel=a)
+        rows += drawn_rows(view, "path", x, y, quadratic(x, y), panel=a, method=method, **own)
+        rows += outcome_row(view, "distance_to_saddle", math.hypot(*path.weights[-1]), method=method, **own)
+        rows += outcome_row(view, "largest_y", np.abs(path.weights[:, 1]).max(), method=method, **own)
+    rows += drawn_rows(view, "point", *start, quadratic(*start), text="start", panel=a)
+    rows += drawn_rows(view, "point", 0, 0, 0, text="saddle", panel=a)
     rows += _flows(view, radius, points)
     for rho in radii:
         ratio = run(rho, "constant").weights[-1, 1] / start[1]
-        rows += outcome(view, "growth_of_y", abs(ratio), method="SAM", radius=rho, rule="constant", **protocol)
-    return numbered(rows + _eigenvalues(view, radius, run, start[1], protocol))
+        rows += outcome_row(view, "growth_of_y", abs(ratio), method="SAM", radius=rho, rule="constant", **protocol)
+    return number_points(rows + _eigenvalues(view, radius, run, start[1], protocol))
 
 
 def _flows(view: str, radius: float, points: int) -> Rows:
-    """Panels b and c: minus the gradient at w, and at w + rho times the gradient."""
+    """Return the rows of panels b and c: minus the gradient at w, and at w + rho times the gradient."""
     side = np.linspace(-1.5, 1.5, points)
     across, up = np.meshgrid(side, side)
     rows = []
@@ -79,22 +87,22 @@ def _flows(view: str, radius: float, points: int) -> Rows:
         right, above = quadratic_gradient(across, up)
         right, above = quadratic_gradient(across + rho * right, up + rho * above)
         speed = np.hypot(right, above)
-        rows += drawn(view, "flow", across, up, speed, dx=-right, dy=-above, panel=panel, metric="speed")
-        rows += drawn(view, "point", 0, 0, 0, text="saddle", panel=panel)
+        rows += drawn_rows(view, "flow", across, up, speed, dx=-right, dy=-above, panel=panel, metric="speed")
+        rows += drawn_rows(view, "point", 0, 0, 0, text="saddle", panel=panel)
     return rows
 
 
 def _eigenvalues(view: str, radius: float, run: Any, offset: float, protocol: dict[str, Any]) -> Rows:
-    """lambda + rho lambda^2 over rho, the work's numbers, and the least radius whose path does not leave, by bisection."""
+    """Return lambda + rho lambda^2 over rho, the numbers of the work, and the least radius that traps SAM, by bisection."""
     panel, metric = "(d) SAM's eigenvalues", "lambda_plus_rho_lambda_squared"
     rows, rho = [], np.linspace(0, 1.2 * radius, 13)
     for number, value in enumerate(EIGENVALUES, 1):
         label = f"λ = {value:g}".replace("-", "−")
-        rows += drawn(view, "curve", rho, 0.0, value + rho * value**2, panel=panel, method=label, metric=metric)
-        rows += outcome(view, f"hessian_eigenvalue_{number}", value, method="GD")
+        rows += drawn_rows(view, "curve", rho, 0.0, value + rho * value**2, panel=panel, method=label, metric=metric)
+        rows += outcome_row(view, f"hessian_eigenvalue_{number}", value, method="GD")
         rows += [
             {**row, "radius": radius}
-            for row in drawn(
+            for row in drawn_rows(
                 view,
                 "dots",
                 radius,
@@ -111,7 +119,7 @@ def _eigenvalues(view: str, radius: float, run: Any, offset: float, protocol: di
         stays = abs(run(middle, "constant").weights[-1, 1]) < abs(offset)
         low, high = (low, middle) if stays else (middle, high)
     threshold = (low + high) / 2
-    rows += drawn(
+    rows += drawn_rows(
         view, "point", threshold, 0, 0, text="threshold", panel=panel, method="threshold", metric="found_threshold"
     )
-    return rows + outcome(view, "attractor_threshold_rho", threshold, method="SAM", **protocol)
+    return rows + outcome_row(view, "attractor_threshold_rho", threshold, method="SAM", **protocol)

@@ -1,4 +1,4 @@
-"""kim2023, propositions 3.1 and 3.2, equation 3.19: what the smoothness term does to the margin."""
+"""kim2023, propositions 3.1 and 3.2, equation 3.19: the effect of the smoothness term on the margin."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.theory.rows import row
+from robustscape.theory.rows import check_row
 
 
 def smoothness_gradient(
@@ -18,19 +18,19 @@ def smoothness_gradient(
     draws: Annotated[int, Field(ge=1)] = 50,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """The gradients of KL(p(x) || p(x*)) and of its bridged form in closed form, against autodiff, in float64.
+    """Compare the closed-form gradients of KL(p(x) || p(x*)) and of its bridged form with autodiff, in float64.
 
     Proposition 3.1 (two classes): grad KL = (log p/p* - log (1-p)/(1-p*)) grad p + (-p/p* + (1-p)/(1-p*)) grad p*, and
-    grad M = 2 grad p, so that the coefficient of grad M, half the bracket, is positive exactly where p > p*: descending the
-    divergence then lowers the margin. Proposition 3.2 (any number): grad KL = J_p^T log alpha - J_{p*}^T alpha, with J the
-    Jacobian of the probabilities in the weights and alpha = p/p*. Equation 3.19: with a bridge q between, grad [KL(p||q) +
-    KL(q||p*)] = J_p^T log a1 + J_q^T (log a2 - a1) - J_{p*}^T a2, where a1 = p/q and a2 = q/p*.
+    grad M = 2 grad p, so that the coefficient of grad M, half the first bracket, is positive exactly where p > p*: descending the
+    divergence then lowers the margin. Proposition 3.2 (any number of classes): grad KL = J_p^T log alpha - J_{p*}^T alpha, with J
+    the Jacobian of the probabilities in the weights and alpha = p/p*. Equation 3.19: with a bridge q between p and p*,
+    grad [KL(p||q) + KL(q||p*)] = J_p^T log a1 + J_q^T (log a2 - a1) - J_{p*}^T a2, where a1 = p/q and a2 = q/p*.
 
     Args:
-        classes: of the general statements.
-        dimension: of the inputs of the random softmax regressions.
-        draws: random models and pairs of inputs.
-        seed: of models and inputs.
+        classes: number of classes in the general statements.
+        dimension: dimension of the inputs of the random softmax regressions.
+        draws: number of random models, each with three inputs.
+        seed: seed of the models and inputs.
     """
     generator = torch.Generator().manual_seed(seed)
     errors: dict[str, float] = {"3.1": 0.0, "3.2": 0.0, "3.19": 0.0, "dM": 0.0}
@@ -46,21 +46,21 @@ def smoothness_gradient(
                 closed = ((p[0] / star[0]).log() - (p[1] / star[1]).log()) * jp[0] + (
                     p[1] / star[1] - p[0] / star[0]
                 ) * js[0]
-                errors["3.1"] = max(errors["3.1"], _relative(closed, direct))
-                errors["dM"] = max(errors["dM"], _relative(2 * jp[0], jp[0] - jp[1]))
+                errors["3.1"] = max(errors["3.1"], _relative_difference(closed, direct))
+                errors["dM"] = max(errors["dM"], _relative_difference(2 * jp[0], jp[0] - jp[1]))
                 coefficient = ((p[0] / star[0]).log() - (p[1] / star[1]).log()) / 2
                 wrong_coefficient += int((coefficient > 0) != (p[0] > star[0]))
             else:
                 alpha, first, second = p / star, p / q, q / star
                 closed = torch.einsum("c,cw->w", alpha.log(), jp) - torch.einsum("c,cw->w", alpha, js)
-                errors["3.2"] = max(errors["3.2"], _relative(closed, direct))
+                errors["3.2"] = max(errors["3.2"], _relative_difference(closed, direct))
                 bridged = _gradient(weights, points[0], points[1]) + _gradient(weights, points[1], points[2])
                 closed = (
                     torch.einsum("c,cw->w", first.log(), jp)
                     + torch.einsum("c,cw->w", second.log() - first, jq)
                     - torch.einsum("c,cw->w", second, js)
                 )
-                errors["3.19"] = max(errors["3.19"], _relative(closed, bridged))
+                errors["3.19"] = max(errors["3.19"], _relative_difference(closed, bridged))
                 y = int(p.argmax())
                 t = int(star.clone().index_fill(0, torch.tensor([y]), -1.0).argmax())
                 if p[y] > star[y] and p[t] < star[t]:
@@ -69,26 +69,18 @@ def smoothness_gradient(
                     step = -(alpha[y].log() * jp[y] + alpha[t].log() * jp[t])  # part of -grad KL in p_y and p_t
                     against += int((step @ (jp[y] - jp[t])).item() < 0)
     protocol = {"classes": classes, "dimension": dimension, "draws": draws, "seed": seed}
-    close: list[dict[str, Any]] = [
-        row(
-            f"eq {name}" if name == "3.19" else f"proposition {name}",
-            quantity,
-            errors[key],
-            "==",
-            0.0,
-            tolerance=1e-9,
-            **protocol,
-        )
-        for name, key, quantity in (
-            ("3.1", "3.1", "largest relative |closed form - autodiff|"),
-            ("3.1", "dM", "largest relative |grad M - 2 grad p|"),
-            ("3.2", "3.2", "largest relative |closed form - autodiff|"),
-            ("3.19", "3.19", "largest relative |closed form - autodiff|"),
+    exact: list[dict[str, Any]] = [
+        check_row(check, quantity, errors[key], "==", 0.0, tolerance=1e-9, **protocol)
+        for check, key, quantity in (
+            ("proposition 3.1", "3.1", "largest relative |closed form - autodiff|"),
+            ("proposition 3.1", "dM", "largest relative |grad M - 2 grad p|"),
+            ("proposition 3.2", "3.2", "largest relative |closed form - autodiff|"),
+            ("eq 3.19", "3.19", "largest relative |closed form - autodiff|"),
         )
     ]
     return [
-        *close,
-        row(
+        *exact,
+        check_row(
             "proposition 3.1",
             "signs of the coefficient that differ from p - p*",
             wrong_coefficient,
@@ -96,9 +88,11 @@ def smoothness_gradient(
             0.0,
             **protocol,
         ),
-        row("proposition 3.2", "draws with p_y > p*_y and p_t < p*_t", with_gap, ">", 0.0, **protocol),
-        row("proposition 3.2", "of them without log alpha_y > 0 > log alpha_t", wrong_signs, "==", 0.0, **protocol),
-        row(
+        check_row("proposition 3.2", "draws with p_y > p*_y and p_t < p*_t", with_gap, ">", 0.0, **protocol),
+        check_row(
+            "proposition 3.2", "of them without log alpha_y > 0 > log alpha_t", wrong_signs, "==", 0.0, **protocol
+        ),
+        check_row(
             "proposition 3.2",
             "of them in which the direct part lowers p_y - p_t",
             against,
@@ -110,17 +104,18 @@ def smoothness_gradient(
 
 
 def _probabilities(weights: Tensor, x: Tensor) -> Tensor:
+    """Return the softmax probabilities (C,) of one input."""
     return (weights @ x).softmax(0)
 
 
 def _jacobian(weights: Tensor, x: Tensor) -> Tensor:
-    """d p / d weights, (C, C d)."""
+    """Return the Jacobian of the probabilities in the weights, (C, C d)."""
     jacobian: Tensor = torch.func.jacrev(_probabilities)(weights, x)
     return jacobian.flatten(1)
 
 
 def _gradient(weights: Tensor, x: Tensor, other: Tensor) -> Tensor:
-    """Gradient of KL(p(x) || p(other)) in the weights, flat, by autodiff."""
+    """Return the gradient of KL(p(x) || p(other)) in the weights, by autodiff, (C d,)."""
 
     def divergence(w: Tensor) -> Tensor:
         log_p, log_q = (w @ x).log_softmax(0), (w @ other).log_softmax(0)
@@ -130,5 +125,6 @@ def _gradient(weights: Tensor, x: Tensor, other: Tensor) -> Tensor:
     return gradient.flatten()
 
 
-def _relative(a: Tensor, b: Tensor) -> float:
+def _relative_difference(a: Tensor, b: Tensor) -> float:
+    """Return ||a - b|| / ||b||."""
     return ((a - b).norm() / b.norm().clamp_min(1e-30)).item()

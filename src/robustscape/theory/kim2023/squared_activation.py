@@ -1,4 +1,4 @@
-"""kim2023, figure 4.7: a net of one squared unit, where SAM ends at the saddle line and SGD at the minima."""
+"""kim2023, figure 4.7: a net of one squared unit, on which SAM ends at the saddle line and SGD at the minima."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from robustscape.theory.kim2023._scene import Protocol, Rows, drawn, numbered, outcome, surface
+from robustscape.theory.kim2023._picture_rows import (
+    Protocol,
+    Rows,
+    drawn_rows,
+    number_points,
+    outcome_row,
+    surface_rows,
+)
 from robustscape.theory.kim2023._toys import Array
 
 #: An end point with |w_1| below this counts as stuck at the saddle line w_1 = 0.
@@ -18,7 +25,7 @@ STUCK = 0.2
 LABELS = (-1.0, 2.0)
 VIEW = "squared_activation"
 PANELS = ("(a) expected loss above 2.25", "(b) end points", "(c) mean loss at the end")
-#: Radius rule and radius -> the runs' weights w_1 and w_2 at the end.
+#: Radius rule and radius -> final weights w_1 and w_2 of all starts, each (draws,).
 Ends = dict[tuple[str, float], tuple[Array, Array]]
 _MEAN, _HALF = sum(LABELS) / 2, (LABELS[1] - LABELS[0]) / 2
 
@@ -34,49 +41,49 @@ def squared_activation(
     points: Annotated[int, Field(ge=3)] = 61,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """The landscape of w_2 phi(w_1 x) with phi(z) = z^2, end points of SGD and SAM, and their mean loss against rho.
+    """Return the landscape of w_2 phi(w_1 x) with phi(z) = z^2, end points of SGD and SAM, and their mean loss over rho.
 
-    x = 1, y is -1 or 2 with probability 1/2, the loss is (w_2 w_1^2 - y)^2; its expectation (w_2 w_1^2 - 1/2)^2 + 2.25
-    has minima 2.25 and the saddle line {w_1 = 0, w_2 >= 0} with 2.5. Learning rate, batch and number of steps are ours
-    ("as in Ziyin et al."), and the radius from which everything sticks, 0.7 in the work, depends on them and on the rule:
-    0.1 with the normalised one, about 0.8 with the constant one and batches of 4. Runs of a batch size share their starts
-    and batches at all radii, so that they differ in nothing else.
+    x = 1, y is -1 or 2 with probability 1/2, and the loss is (w_2 w_1^2 - y)^2; its expectation (w_2 w_1^2 - 1/2)^2 + 2.25 has
+    minima of 2.25 and the saddle line {w_1 = 0, w_2 >= 0} of 2.5. Learning rate, batch size and number of steps are ours; the
+    work refers to Ziyin et al. The radius from which on all starts are trapped, 0.7 in the work, depends on them and on the
+    radius rule: 0.1 with the normalised one, about 0.8 with the constant one and batches of 4. For one batch size, starts and
+    batches are the same at all radii.
 
     Args:
-        radius: of the SAM whose end points are shown.
-        radii: of the curve; 0 is SGD.
+        radius: rho of the SAM whose end points are shown.
+        radii: values of rho of the curve; 0 is SGD.
         eta: learning rate.
-        steps: updates.
-        batches: samples of y in a batch; the end points shown are of the first.
-        draws: initial weights, each a run; w_1 ~ U(-0.1, 0.1), w_2 ~ U(0, 1).
-        points: of a side of the landscape's grid.
-        seed: of starts and batches.
+        steps: number of updates.
+        batches: batch sizes; the end points shown are those of the first.
+        draws: number of initial weights, w_1 ~ U(-0.1, 0.1), w_2 ~ U(0, 1).
+        points: number of grid points per side of the landscape.
+        seed: seed of the starts and batches.
     """
     settings = [(rule, rho) for rule in ("normalised", "constant") for rho in sorted({0.0, radius, *radii})]
     view, protocol = VIEW, Protocol(eta=eta, steps=steps, seed=seed)
     rows = _landscape(view, points)
     for batch in batches:
         generator = np.random.default_rng(seed)
-        w = train(settings, eta=eta, steps=steps, batch=batch, runs=draws, generator=generator)
+        w = train_squared_unit(settings, eta=eta, steps=steps, batch=batch, runs=draws, generator=generator)
         ends = dict(zip(settings, zip(*w, strict=True), strict=True))
         if batch == batches[0]:
             rows += _end_points(ends, radius, {**protocol, "batch": batch})
             rows += _references(ends)
         rows += _means(ends, batch, protocol)
-    return numbered(rows)
+    return number_points(rows)
 
 
 def _end_points(ends: Ends, radius: float, protocol: Protocol) -> Rows:
-    """Panel b."""
+    """Return the rows of panel b."""
     rows = []
     for method, rho in (("SGD", 0.0), (f"SAM, ρ = {radius:g}", radius)):
         w1, w2 = ends["normalised", rho]
-        rows += drawn(VIEW, "scatter", w1, w2, expected_loss(w1, w2), panel=PANELS[1], method=method, **protocol)
+        rows += drawn_rows(VIEW, "scatter", w1, w2, expected_loss(w1, w2), panel=PANELS[1], method=method, **protocol)
     return rows
 
 
 def _means(ends: Ends, batch: int, protocol: Protocol) -> Rows:
-    """Panel c, and the numbers behind it; runs that diverged are counted and left out."""
+    """Return the rows of panel c and its numbers; starts from which training diverged are counted and left out."""
     rows = []
     for (rule, rho), (w1, w2) in ends.items():
         finite = np.isfinite(w1) & np.isfinite(w2)
@@ -84,36 +91,39 @@ def _means(ends: Ends, batch: int, protocol: Protocol) -> Rows:
         own = {**protocol, "rule": rule, "batch": batch}
         if math.isfinite(loss):
             method = f"SAM, {rule}, batches of {batch}"
-            rows += drawn(VIEW, "curve", rho, 0.0, loss, panel=PANELS[2], method=method, metric="final_loss", **own)
+            rows += drawn_rows(
+                VIEW, "curve", rho, 0.0, loss, panel=PANELS[2], method=method, metric="final_loss", **own
+            )
         for metric, value in (("mean_loss", loss), ("share_stuck", stuck), ("runs_not_finite", (~finite).sum())):
-            rows += outcome(VIEW, metric, value, method=rule, radius=rho, **own)
+            rows += outcome_row(VIEW, metric, value, method=rule, radius=rho, **own)
     return rows
 
 
 def _mean_loss(weights: tuple[Array, Array]) -> float:
+    """Return the mean of the expected loss over the starts from which training did not diverge."""
     finite = np.isfinite(weights[0]) & np.isfinite(weights[1])
     return _mean(expected_loss(weights[0][finite], weights[1][finite]))
 
 
 def _mean(values: Any) -> float:
-    """The mean; NaN where every run diverged."""
+    """Return the mean; NaN without values."""
     return float(np.mean(values)) if len(values) else math.nan
 
 
 def expected_loss(w1: Any, w2: Any) -> Any:
-    """(w_2 w_1^2 - E y)^2 + Var y."""
+    """Return (w_2 w_1^2 - E y)^2 + Var y, elementwise."""
     return (w2 * w1**2 - _MEAN) ** 2 + _HALF**2
 
 
 def label_means(batch: int, steps: int, runs: int, generator: np.random.Generator) -> NDArray[np.float64]:
-    """Mean label of random batches, (steps, runs): the bits of a random integer are its labels."""
+    """Return the mean label of random batches, (steps, runs); the bits of a random integer are the labels of a batch."""
     mask = np.uint64((1 << batch) - 1)
     bits = np.bitwise_count(generator.integers(0, 2**64, (steps, runs), dtype=np.uint64) & mask)
     means: NDArray[np.float64] = LABELS[0] + 2 * _HALF * bits / batch
     return means
 
 
-def train(
+def train_squared_unit(
     settings: list[tuple[str, float]],
     *,
     eta: float,
@@ -122,10 +132,10 @@ def train(
     runs: int,
     generator: np.random.Generator,
 ) -> tuple[Array, Array]:
-    """Weights w_1 and w_2 at the end, each (settings, runs); a setting is a radius rule and a radius.
+    """Return the final weights w_1 and w_2, each (settings, runs); a setting is a radius rule and a radius.
 
-    The gradient, 4 r w_1 w_2 and 2 r w_1^2 with r = w_2 w_1^2 - y, is linear in y, so a batch is its mean label. Runs
-    that diverge become inf or NaN and stay so.
+    The gradient, 4 r w_1 w_2 and 2 r w_1^2 with r = w_2 w_1^2 - y, is linear in y, so only the mean label of a batch matters.
+    Weights that diverge become inf or NaN and stay so.
     """
     w1 = np.tile(generator.uniform(-0.1, 0.1, runs), (len(settings), 1))
     w2 = np.tile(generator.uniform(0, 1, runs), (len(settings), 1))
@@ -144,35 +154,36 @@ def train(
 
 
 def _gradient(w1: Array, w2: Array, label: Array) -> tuple[Array, Array]:
+    """Return both partial derivatives of the loss at the mean label of a batch."""
     square = w1 * w1
     twice = 2 * (w2 * square - label)
     return 2 * twice * w1 * w2, twice * square
 
 
 def _landscape(view: str, points: int) -> Rows:
-    """Panel a, the expected loss above its minimum, and in panels a and b where its minima and its saddle line are."""
+    """Return the rows of panel a, the expected loss above its minimum, and of minima and saddle line in panels a and b."""
     x, y = np.linspace(-1.3, 1.3, points), np.linspace(-0.2, 2.2, points)
-    rows = surface(
+    rows = surface_rows(
         view, lambda w1, w2: expected_loss(w1, w2) - _HALF**2, x, y, panel=PANELS[0], metric="loss_above_minimum"
     )
     height = np.linspace(0.3, 2.2, 60)
     for panel in PANELS[:2]:
         for side, name in ((1.0, "right"), (-1.0, "left")):
-            rows += drawn(view, "path", side * np.sqrt(_MEAN / height), height, panel=panel, text=name)
-        rows += drawn(view, "path", [0.0, 0.0], [0.0, 2.2], panel=panel, text="saddle line")
+            rows += drawn_rows(view, "path", side * np.sqrt(_MEAN / height), height, panel=panel, text=name)
+        rows += drawn_rows(view, "path", [0.0, 0.0], [0.0, 2.2], panel=panel, text="saddle line")
     for text, place in (("minima", (0.85, 0.78)), ("saddle line", (0.0, 1.9))):
-        rows += drawn(view, "label", *place, panel=PANELS[0], text=text)
+        rows += drawn_rows(view, "label", *place, panel=PANELS[0], text=text)
     return rows
 
 
 def _references(ends: Ends) -> Rows:
-    """The losses of the minima and of the saddle line, and SAM's at large radii, where the work prints 2.50."""
+    """Return the losses of the minima, of the saddle line, and of SAM at large radii, for which the work prints 2.50."""
     lowest, saddle = expected_loss(1.0, _MEAN), expected_loss(0.0, 1.0)
     rows = []
     for text, metric, value in (("minima", "global_minimum_loss", lowest), ("saddle line", "saddle_loss", saddle)):
-        rows += drawn(VIEW, "level", 0.0, 0.0, value, panel=PANELS[2], method="any", metric=metric, text=text)
+        rows += drawn_rows(VIEW, "level", 0.0, 0.0, value, panel=PANELS[2], method="any", metric=metric, text=text)
     large = [rho for rule, rho in ends if rule == "normalised" and rho > 0.7]
     if large:
         mean = _mean([_mean_loss(ends["normalised", rho]) for rho in large])
-        rows += drawn(VIEW, "dots", large[-1], 0.0, mean, panel=PANELS[2], method="SAM", metric="mean_final_loss")
+        rows += drawn_rows(VIEW, "dots", large[-1], 0.0, mean, panel=PANELS[2], method="SAM", metric="mean_final_loss")
     return rows

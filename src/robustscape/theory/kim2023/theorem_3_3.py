@@ -1,4 +1,4 @@
-"""kim2023, equations 3.20 to 3.23 and theorem 3.3: the robust error, bounded through bridges."""
+"""kim2023, equations 3.20 to 3.23 and theorem 3.3: the robust error and its bound with bridges."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.theory.rows import row
+from robustscape.theory.rows import check_row
 
 
 def theorem_3_3(
@@ -23,25 +23,25 @@ def theorem_3_3(
     draws: Annotated[int, Field(ge=1)] = 200,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """Random binary problems on a line, everything summed exactly; hinge loss and base-2 logistic loss.
+    """Check the statements on random binary problems on a line, by exact sums, for hinge loss and base-2 logistic loss.
 
-    Inputs are the points of a grid with random weights P(x), labels have random eta(x) = P(y = 1 | x), f is a function of the
-    grid, and x* is a point of the ball where f has the other sign than at x, or x where there is none. Intermediate points
-    are the grid points nearest to the straight path. Checked: R_rob = R_nat + R_bdy (3.20); R_bdy <= P[x within eps of the
-    decision boundary] (3.21); 1{beta f(x*) f(x) < 0} <= sum_k 1{beta f(g_k) f(g_{k+1}) <= 0} over all patterns of signs
-    (3.23); and
+    Inputs are the points of a grid with random weights P(x), labels have random eta(x) = P(y = 1 | x), f is a function on the
+    grid, and x* is a point of the ball where f has the sign opposite to that at x, or x if there is none. Intermediate points are
+    the grid points nearest to the straight path. Checked are R_rob = R_nat + R_bdy (3.20); R_bdy <= P[x within eps of the
+    decision boundary] (3.21); 1{beta f(x*) f(x) < 0} <= sum_k 1{beta f(g_k) f(g_{k+1}) <= 0} for all patterns of signs (3.23);
+    and
 
         R_rob(f) - R*_nat <= psi^{-1}( R_phi(f) - R*_phi ) + E sum_k phi( beta f(g_k) f(g_{k+1}) )
 
     (theorem 3.3), for phi with phi(0) >= 1, where psi(t) = |t| for the hinge loss and 1 - h_2((1+t)/2) for the logistic one.
 
     Args:
-        points: of the grid.
-        radius: of the ball, in grid steps.
+        points: number of grid points.
+        radius: radius of the ball in grid steps.
         bridges: numbers m of segments.
-        betas: factors inside phi.
-        draws: random problems.
-        seed: of the problems.
+        betas: values of beta.
+        draws: number of random problems.
+        seed: seed of the problems.
     """
     generator = torch.Generator().manual_seed(seed)
     slack = {(phi, m): float("inf") for phi in ("hinge", "logistic") for m in bridges}
@@ -49,34 +49,38 @@ def theorem_3_3(
     for number in range(draws):
         weight = torch.rand(points, generator=generator, dtype=torch.float64)
         weight /= weight.sum()
-        f, eta = _problem(number, points, generator)
-        star = _violators(f, radius)
+        f, eta = _random_line_problem(number, points, generator)
+        star = _opposite_sign_points(f, radius)
         wrong = torch.where(f > 0, 1 - eta, eta)  # P(f(x) y <= 0 | x)
         crossing = f * f[star] <= 0
         crossing &= star != torch.arange(points)
         bdy = weight @ ((1 - wrong) * crossing)
         rob = weight @ torch.where(crossing, torch.ones_like(eta), wrong)  # some point of the ball is wrong
         split = max(split, abs((rob - weight @ wrong - bdy).item()))
-        boundary = max(boundary, (bdy - weight @ _near_boundary(f, radius).double()).item())
+        boundary = max(boundary, (bdy - weight @ _near_decision_boundary(f, radius).double()).item())
         best = weight @ torch.minimum(eta, 1 - eta)
         for m in bridges:
-            path = torch.stack([_rounded(k, m, star) for k in range(m + 1)])
+            path = torch.stack([_path_points(k, m, star) for k in range(m + 1)])
             for beta in betas:
                 products = beta * f[path[:-1]] * f[path[1:]]
                 for name in ("hinge", "logistic"):
-                    excess = weight @ (eta * _phi(name, f) + (1 - eta) * _phi(name, -f)) - weight @ _least(name, eta)
-                    bound = _psi_inverse(name, excess.item()) + (weight @ _phi(name, products).sum(0)).item()
+                    excess = weight @ (
+                        eta * _surrogate_loss(name, f) + (1 - eta) * _surrogate_loss(name, -f)
+                    ) - weight @ _least_conditional_risk(name, eta)
+                    bound = _psi_inverse(name, excess.item()) + (weight @ _surrogate_loss(name, products).sum(0)).item()
                     slack[name, m] = min(slack[name, m], bound - (rob - best).item())
     protocol = {"points": points, "radius": radius, "draws": draws, "seed": seed}
     return [
-        row("eq 3.20", "largest |R_rob - R_nat - R_bdy|", split, "==", 0.0, tolerance=1e-12, **protocol),
-        row("eq 3.21", "largest R_bdy - P[near the boundary]", boundary, "<=", 0.0, tolerance=1e-12, **protocol),
+        check_row("eq 3.20", "largest |R_rob - R_nat - R_bdy|", split, "==", 0.0, tolerance=1e-12, **protocol),
+        check_row("eq 3.21", "largest R_bdy - P[near the boundary]", boundary, "<=", 0.0, tolerance=1e-12, **protocol),
         *(
-            row("eq 3.23", "sign patterns against it", _violations(m), "==", 0.0, bridges=m, **protocol)
+            check_row(
+                "eq 3.23", "sign patterns against it", _count_violations_of_3_23(m), "==", 0.0, bridges=m, **protocol
+            )
             for m in sorted({*bridges, 5})
         ),
         *(
-            row(
+            check_row(
                 "theorem 3.3",
                 "smallest right side - left side",
                 value,
@@ -92,8 +96,12 @@ def theorem_3_3(
     ]
 
 
-def _problem(number: int, points: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """f and eta. Of three draws one is a random walk; two are steps of size 1 or 5 that agree with eta: little is to spare."""
+def _random_line_problem(number: int, points: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return f and eta, each (points,).
+
+    In one of three problems f is a random walk. In the other two it is a step of height 1 or 5 whose sign agrees with eta, so
+    that the bounds are nearly tight.
+    """
     walk = torch.randn(points, generator=generator, dtype=torch.float64).cumsum(0)
     eta = torch.rand(points, generator=generator, dtype=torch.float64)
     if number % 3 == 0:
@@ -104,8 +112,8 @@ def _problem(number: int, points: int, generator: torch.Generator) -> tuple[Tens
     return f, torch.where(f > 0, torch.maximum(certain, 1 - certain), torch.minimum(certain, 1 - certain))
 
 
-def _violators(f: Tensor, radius: int) -> Tensor:
-    """x* as indices (n,): the nearest point of the ball where f has not the sign it has at x; x itself if there is none."""
+def _opposite_sign_points(f: Tensor, radius: int) -> Tensor:
+    """Return x* as indices (points,): the nearest point of the ball with the other sign of f; x itself if there is none."""
     count, positive = len(f), (f > 0).tolist()
     star = torch.arange(count)
     for place in range(count):
@@ -116,37 +124,38 @@ def _violators(f: Tensor, radius: int) -> Tensor:
     return star
 
 
-def _near_boundary(f: Tensor, radius: int) -> Tensor:
-    """Whether both signs of f occur within the ball, bool (n,)."""
-    return _violators(f, radius) != torch.arange(len(f))
+def _near_decision_boundary(f: Tensor, radius: int) -> Tensor:
+    """Return True for each point whose ball has both signs of f, (points,)."""
+    return _opposite_sign_points(f, radius) != torch.arange(len(f))
 
 
-def _rounded(k: int, m: int, star: Tensor) -> Tensor:
-    """Grid points nearest to x + k/m (x* - x)."""
+def _path_points(k: int, m: int, star: Tensor) -> Tensor:
+    """Return the grid points nearest to x + k/m (x* - x) as indices (points,)."""
     here = torch.arange(len(star))
     return here + torch.round((star - here).double() * k / m).long()
 
 
-def _phi(name: str, z: Tensor) -> Tensor:
+def _surrogate_loss(name: str, z: Tensor) -> Tensor:
+    """Return phi(z) of the hinge or the base-2 logistic loss, elementwise."""
     if name == "hinge":
         return (1 - z).clamp_min(0)
     return torch.nn.functional.softplus(-z) / torch.log(torch.tensor(2.0, dtype=z.dtype))
 
 
-def _least(name: str, eta: Tensor) -> Tensor:
-    """H(eta) = inf_a eta phi(a) + (1 - eta) phi(-a)."""
-    return 2 * torch.minimum(eta, 1 - eta) if name == "hinge" else _entropy(eta)
+def _least_conditional_risk(name: str, eta: Tensor) -> Tensor:
+    """Return H(eta) = inf_a eta phi(a) + (1 - eta) phi(-a), elementwise."""
+    return 2 * torch.minimum(eta, 1 - eta) if name == "hinge" else _binary_entropy(eta)
 
 
-def _entropy(eta: Tensor) -> Tensor:
-    """h_2, in bits."""
+def _binary_entropy(eta: Tensor) -> Tensor:
+    """Return the binary entropy h_2(eta) in bits, elementwise."""
     return -(torch.special.xlogy(eta, eta) + torch.special.xlogy(1 - eta, 1 - eta)) / torch.log(
         torch.tensor(2.0, dtype=eta.dtype)
     )
 
 
 def _psi_inverse(name: str, value: float) -> float:
-    """The t in [0, 1] with psi(t) = value; 1 beyond psi(1) = 1, where any bound on an error holds."""
+    """Return the t in [0, 1] with psi(t) = value, by bisection; ``value`` if it is 1 or more (a trivial bound)."""
     if name == "hinge" or value >= 1:
         return max(value, 0.0)
     low, high = 0.0, 1.0
@@ -157,8 +166,8 @@ def _psi_inverse(name: str, value: float) -> float:
     return high
 
 
-def _violations(m: int, signs: Sequence[int] = (-1, 0, 1)) -> int:
-    """Patterns of signs at the m + 1 points of a path for which equation 3.23 fails."""
+def _count_violations_of_3_23(m: int, signs: Sequence[int] = (-1, 0, 1)) -> int:
+    """Return the number of patterns of signs at the m + 1 points of a path for which equation 3.23 fails."""
     return sum(
         (pattern[0] * pattern[-1] < 0) > sum(a * b <= 0 for a, b in itertools.pairwise(pattern))
         for pattern in itertools.product(signs, repeat=m + 1)

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.theory.rows import row
+from robustscape.theory.rows import check_row
 
 
 def theorem_3_4(
@@ -18,16 +18,16 @@ def theorem_3_4(
     draws: Annotated[int, Field(ge=1)] = 2000,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """sum_k KL(p_k || p_{k+1}) <= KL(p_0 || p_m) on random chains of distributions, and where it fails.
+    """Check sum_k KL(p_k || p_{k+1}) <= KL(p_0 || p_m) on random chains of distributions, and a chain on which it fails.
 
-    Two classes, with p_y monotone along the chain (assumption 1), as the theorem states; any number of classes with every
-    component monotone (the same proof holds for each component). Without monotony it can fail, as for (0.5, 0.9, 0.5).
+    The chains have two classes with p_y monotone along the chain (assumption 1), as in the theorem, or more classes with all
+    components monotone, for which the same proof holds. Without monotonicity it can fail, as for p_y = (0.5, 0.9, 0.5).
 
     Args:
-        segments: numbers m.
-        classes: of the general chains.
-        draws: random chains of each kind.
-        seed: of the chains.
+        segments: numbers m of segments.
+        classes: number of classes of the general chains.
+        draws: number of random chains of each kind.
+        seed: seed of the chains.
     """
     generator = torch.Generator().manual_seed(seed)
     rows = []
@@ -38,12 +38,12 @@ def theorem_3_4(
         ends = ends / ends.sum(2, keepdim=True)
         share = torch.rand(draws, m + 1, 1, generator=generator, dtype=torch.float64).sort(1).values
         share[:, 0], share[:, -1] = 0.0, 1.0
-        general = torch.lerp(ends[0][:, None], ends[1][:, None], share)  # each component moves one way
+        general = torch.lerp(ends[0][:, None], ends[1][:, None], share)  # each component is monotone
         protocol = {"segments": m, "draws": draws, "seed": seed}
         for name, chain, count in (("two classes", binary, 2), ("monotone components", general, classes)):
-            gap = excess(chain).max().item()
+            gap = chain_excess(chain).max().item()
             rows.append(
-                row(
+                check_row(
                     "theorem 3.4",
                     f"largest left side - right side, {name}",
                     gap,
@@ -55,9 +55,9 @@ def theorem_3_4(
                 )
             )
     there_and_back = torch.tensor([0.5, 0.9, 0.5], dtype=torch.float64)
-    counter = excess(torch.stack([there_and_back, 1 - there_and_back], 1)[None]).item()
+    counter = chain_excess(torch.stack([there_and_back, 1 - there_and_back], 1)[None]).item()
     rows.append(
-        row(
+        check_row(
             "theorem 3.4",
             "left side - right side of a path that turns",
             counter,
@@ -72,8 +72,8 @@ def theorem_3_4(
     return rows
 
 
-def excess(chain: Tensor) -> Tensor:
-    """sum_k KL(p_k || p_{k+1}) - KL(p_0 || p_m) of chains (N, m + 1, C) of distributions, (N,)."""
+def chain_excess(chain: Tensor) -> Tensor:
+    """Return sum_k KL(p_k || p_{k+1}) - KL(p_0 || p_m), in nats, of chains (N, m + 1, C) of distributions, (N,)."""
 
     def divergence(p: Tensor, q: Tensor) -> Tensor:
         return (torch.special.xlogy(p, p) - torch.special.xlogy(p, q)).sum(-1)

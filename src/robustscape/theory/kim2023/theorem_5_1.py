@@ -1,4 +1,4 @@
-"""kim2023, theorem 5.1: the PAC-Bayes bound, and the divergence of Gaussians it is used with."""
+"""kim2023, theorem 5.1: the PAC-Bayes bound, and the divergence between Gaussians with which it is used."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from robustscape.theory.kim2023._toys import Array
-from robustscape.theory.rows import row
+from robustscape.theory.rows import check_row
 
 
 def theorem_5_1(
@@ -23,21 +23,21 @@ def theorem_5_1(
     draws: Annotated[int, Field(ge=100)] = 20_000,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """(i) KL(N(w, s^2 I) || N(0, s_P^2 I)) against Monte Carlo; (ii) how often the bound is violated, at most a share a.
+    """Check (i) KL(N(w, s^2 I) || N(0, s_P^2 I)) against Monte Carlo; (ii) that at most a share a of samples violate the bound.
 
-    The toy of (ii): hypotheses that err with probabilities spread over [0.1, 0.6], a uniform prior, and a posterior
-    proportional to exp(-n L_S), which depends on the sample as the theorem allows. That the sample's own loss without the
-    root is exceeded far more often shows that the bound is doing something.
+    In (ii), hypotheses err with probabilities evenly spaced in [0.1, 0.6], the prior is uniform, and the posterior is
+    proportional to exp(-n L_S), which may depend on the sample. The empirical loss alone, without the root, is exceeded far more
+    often, which shows that the bound is not vacuous.
 
     Args:
-        dimensions: of the Gaussians.
-        spreads: pairs of s and s_P.
-        hypotheses: of the toy.
-        samples: |S| of the toy.
-        levels: a.
-        datasets: samples S drawn.
-        draws: of the Monte Carlo divergence.
-        seed: of everything random.
+        dimensions: dimensions of the Gaussians.
+        spreads: pairs of standard deviations s and s_P.
+        hypotheses: number of hypotheses in (ii).
+        samples: sample size |S| in (ii).
+        levels: values of a.
+        datasets: number of samples S drawn.
+        draws: number of draws of the Monte Carlo divergence.
+        seed: seed of all random draws.
     """
     generator = np.random.default_rng(seed)
     rows = []
@@ -47,12 +47,12 @@ def theorem_5_1(
             log_ratios = _log_ratios(w, s, prior, generator.standard_normal((draws, k)))
             error = 5 * float(log_ratios.std(ddof=1)) / draws**0.5
             rows.append(
-                row(
+                check_row(
                     "KL of Gaussians",
                     "Monte Carlo mean of log q - log p",
                     float(log_ratios.mean()),
                     "==",
-                    kl(w, s, prior),
+                    gaussian_kl(w, s, prior),
                     tolerance=error,
                     dimension=k,
                     sigma=s,
@@ -64,19 +64,19 @@ def theorem_5_1(
     return rows + _violations(hypotheses, samples, levels, datasets, generator, seed)
 
 
-def kl(mean: Array, sigma: float, prior: float) -> float:
-    """KL(N(mean, sigma^2 I) || N(0, prior^2 I)) in nats."""
+def gaussian_kl(mean: Array, sigma: float, prior: float) -> float:
+    """Return KL(N(mean, sigma^2 I) || N(0, prior^2 I)) in nats; ``mean`` is (k,)."""
     k = len(mean)
     return float((k * sigma**2 + mean @ mean) / prior**2 - k + 2 * k * math.log(prior / sigma)) / 2
 
 
-def bound(loss: Any, divergence: Any, samples: int, level: float) -> Any:
-    """Right side of eq 5.8."""
+def pac_bayes_bound(loss: Any, divergence: Any, samples: int, level: float) -> Any:
+    """Return the right side of eq 5.8, L + sqrt((KL + log(n / a)) / (2 (n - 1))), elementwise in ``loss`` and ``divergence``."""
     return loss + np.sqrt((divergence + math.log(samples / level)) / (2 * (samples - 1)))
 
 
 def _log_ratios(mean: Array, sigma: float, prior: float, standard: Array) -> Array:
-    """log q - log p at draws from q, (n,)."""
+    """Return log q - log p at draws from q, (n,); ``standard`` are standard normal draws (n, k)."""
     points = mean + sigma * standard
     log_q = -(standard**2).sum(1) / 2 - len(mean) * math.log(sigma)
     log_p = -(points**2).sum(1) / (2 * prior**2) - len(mean) * math.log(prior)
@@ -92,6 +92,7 @@ def _violations(
     generator: np.random.Generator,
     seed: int,
 ) -> list[dict[str, Any]]:
+    """Check (ii): the share of data sets that violate the bound, and the share that exceed the empirical loss alone."""
     risks = np.linspace(0.1, 0.6, hypotheses)
     losses = generator.binomial(samples, risks, (datasets, hypotheses)) / samples
     weights = np.exp(-samples * (losses - losses.min(axis=1, keepdims=True)))
@@ -101,12 +102,12 @@ def _violations(
     own = {"hypotheses": hypotheses, "samples": samples, "datasets": datasets, "seed": seed}
     rows = []
     for level in levels:
-        right = bound(empirical, divergence, samples, level)
+        right = pac_bayes_bound(empirical, divergence, samples, level)
         share = float((population > right).mean())
         plain = float((population > empirical).mean())
         rows += [
-            row("PAC-Bayes", "share of data sets that violate the bound", share, "<=", level, level=level, **own),
-            row("PAC-Bayes", "share that violate it without the root", plain, ">", level, level=level, **own),
-            row("PAC-Bayes", "mean of the bound", float(right.mean()), "<=", 1.0, level=level, **own),
+            check_row("PAC-Bayes", "share of data sets that violate the bound", share, "<=", level, level=level, **own),
+            check_row("PAC-Bayes", "share that violate it without the root", plain, ">", level, level=level, **own),
+            check_row("PAC-Bayes", "mean of the bound", float(right.mean()), "<=", 1.0, level=level, **own),
         ]
     return rows

@@ -1,6 +1,6 @@
 """liu2020, the sketch of a flat and a sharp minimum (figure 4, after Keskar et al. 2017).
 
-The test loss is the training loss moved sideways. Two wells of one depth, a wide and a narrow one:
+The test loss is the shifted training loss, which has a wide and a narrow well of the same depth:
 
     L(t) = 1 - D exp(-(t + 2)^2 / (2 s_flat^2)) - D exp(-(t - 2)^2 / (2 s_sharp^2)),    L_test(t) = L(t - shift)
 """
@@ -15,12 +15,12 @@ from pydantic import Field
 
 Array = NDArray[np.float64]
 
-#: Where the wells are.
+#: Positions of the wells.
 CENTRES = {"flat": -2.0, "sharp": 2.0}
 
 
 def training_loss(theta: Array, widths: dict[str, float], depth: float) -> Array:
-    """L."""
+    """Return L(theta), elementwise; ``widths`` are those of the two wells and ``depth`` is D."""
     wells = [np.exp(-((theta - CENTRES[name]) ** 2) / (2 * width**2)) for name, width in widths.items()]
     return 1.0 - depth * np.sum(wells, axis=0)
 
@@ -34,14 +34,14 @@ def flat_and_sharp(
     points: Annotated[int, Field(ge=3)] = 301,
     span: Annotated[float, Field(gt=0)] = 5.0,
 ) -> list[dict[str, Any]]:
-    """Rows loss of the curves "train" and "test" on a grid of theta; loss_gap (test minus train) at either minimum.
+    """Return rows ``loss`` of the curves "train" and "test" on a grid of theta, and ``loss_gap`` (test - train) at each minimum.
 
     Args:
         flat: width of the flat minimum.
         sharp: width of the sharp minimum.
-        depth: of both.
-        shift: how far the test loss is moved.
-        points: values of theta.
+        depth: depth of both minima.
+        shift: shift of the test loss.
+        points: number of values of theta.
         span: theta runs from -span to span.
     """
     widths = {"flat": flat, "sharp": sharp}

@@ -1,4 +1,4 @@
-"""liu2020 section 2.1: what share of random directions is good, and what share bad, as eps grows."""
+"""liu2020, section 2.1: the shares of good and of bad directions among random ones, as eps grows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from robustscape.theory.liu2020 import _linear_sets as sets
+from robustscape.theory.liu2020 import _linear_model as linear
 
 
 def linear_sets(
@@ -15,30 +15,30 @@ def linear_sets(
     inputs: Annotated[int, Field(ge=1)] = 4,
     classes: Annotated[int, Field(ge=3)] = 3,
     draws: Annotated[int, Field(ge=1)] = 200_000,
-    radii: list[float] = [0.0, 0.1, 0.2, 0.4],  # noqa: B006  (read from the syntax tree as a schema; never changed)
+    eps_values: list[float] = [0.0, 0.1, 0.2, 0.4],  # noqa: B006  (read from the syntax tree as a schema; never changed)
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """Rows share_good, share_bad (c real) and share_bad_half_line (c >= 0), in percent, one an eps.
+    """Return rows share_good, share_bad (c real) and share_bad_half_line (c >= 0), in percent, one of each per eps.
 
-    After the radii comes the one from which on every direction is bad, eps_bar = ||x||_inf. Columns nested_good and
-    nested_bad say whether the sets of this eps lie in (contain) those of the one before, draw by draw.
+    After ``eps_values`` comes eps_bar = ||x||_inf, from which on every direction is bad. The column ``nested`` is True if the
+    good set of this eps lies in that of the eps before, or the bad set contains it, for every matrix drawn.
 
     Args:
         inputs: m, the length of x.
         classes: K.
-        draws: matrices W ~ N(0, I).
-        radii: values of eps, rising.
-        seed: of x and W.
+        draws: number of matrices W ~ N(0, I).
+        eps_values: values of eps, ascending.
+        seed: seed of x and W.
     """
-    x, weights = sets.problem(inputs, classes, draws, seed)
+    x, weights = linear.random_linear_model(inputs, classes, draws, seed)
     bar = float(np.abs(x).max())
     rows: list[dict[str, Any]] = []
-    before: dict[str, sets.Mask] = {}
-    for eps in [*radii, bar]:
+    before: dict[str, linear.Mask] = {}
+    for eps in [*eps_values, bar]:
         found = {
-            "share_good": sets.is_good(x, weights, eps),
-            "share_bad": sets.is_bad(x, weights, eps),
-            "share_bad_half_line": sets.is_bad(x, weights, eps, half_line=True),
+            "share_good": linear.is_good_direction(x, weights, eps),
+            "share_bad": linear.is_bad_direction(x, weights, eps),
+            "share_bad_half_line": linear.is_bad_direction(x, weights, eps, half_line=True),
         }
         for metric, mask in found.items():
             smaller, larger = (mask, before.get(metric)) if metric == "share_good" else (before.get(metric), mask)

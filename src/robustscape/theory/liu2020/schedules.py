@@ -1,8 +1,8 @@
-"""liu2020 section 3.1: budgets and learning rates over training (figures 11 and 12), from the code that trains.
+"""liu2020, section 3.1: eps and learning rate over training (figures 11 and 12), from the schedules that training uses.
 
     eps_cos(d) = (1 - cos(p pi)) / 2 (eps_max - eps_min) + eps_min,  eps_lin(d) = p (eps_max - eps_min) + eps_min
 
-in the period [T_{i-1}, T_i) with p = (d - T_{i-1}) / (T_i - T_{i-1}), then cut at the target; eps_min = 0.
+in the period [T_{i-1}, T_i) with p = (d - T_{i-1}) / (T_i - T_{i-1}), then clipped at the target; eps_min = 0.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ def schedules(
     schedules: dict,  # type: ignore[type-arg]
     fine: Annotated[int, Field(ge=10)] = 10_000,
 ) -> list[dict[str, Any]]:
-    """Rows, one an epoch and schedule: the metric ``quantity`` (target times the schedule's factor).
+    """Return one row per epoch and schedule with the metric ``quantity`` (target times the schedule's factor).
 
-    Per schedule and period ``first_of_period``; per schedule ``largest`` (over epochs), ``largest_fall`` and
-    ``largest_rise`` within a period from an epoch to the next, and ``fraction_at_target``: the share of the first period
-    after which the target is reached, were the schedule followed in ``fine`` steps.
+    There is also one row ``first_of_period`` per schedule and period, and per schedule one row each of ``largest`` (over
+    epochs), ``largest_fall`` and ``largest_rise`` (from one epoch to the next within a period) and ``fraction_at_target``: the
+    fraction of the first period after which the target is reached if the schedule is followed in ``fine`` steps.
 
     Args:
-        quantity: what is scheduled.
-        target: the training radius, or the learning rate.
-        epochs: of the training.
+        quantity: the scheduled quantity.
+        target: the eps of training, or the learning rate.
+        epochs: number of training epochs.
         schedules: name -> keys of a recipe's ``eps_schedule`` or ``lr_schedule``.
-        fine: steps in which the reaching of the target is looked for.
+        fine: number of steps of the first period at which it is tested whether the target is reached.
     """
     rows: list[dict[str, Any]] = []
     for name, keys in schedules.items():

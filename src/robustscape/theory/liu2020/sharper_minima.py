@@ -15,50 +15,53 @@ from pydantic import Field
 
 Array = NDArray[np.float64]
 
-#: Half the width of the second difference.
+#: Step h of the second difference.
 STENCIL = 0.02
 
 
-def plain(theta: Array) -> Array:
-    """g."""
+def vanilla_loss(theta: Array) -> Array:
+    """Return g(theta), elementwise."""
     return 0.15 * theta**2 + 0.5 * np.sin(3.0 * theta)
 
 
-def worst(theta: Array, eps: float, shifts: int = 201) -> Array:
-    """g_eps, over a grid of shifts that holds both ends of the budget: around a minimum the maximum is at an end."""
-    return plain(theta[..., None] + np.linspace(-eps, eps, shifts)).max(-1)
+def worst_shifted_loss(theta: Array, eps: float, shifts: int = 201) -> Array:
+    """Return g_eps(theta), elementwise, as the maximum over a grid of shifts from -eps to eps, both included.
+
+    Around a minimum of g the maximum is at one of the two ends, so there it is exact.
+    """
+    return vanilla_loss(theta[..., None] + np.linspace(-eps, eps, shifts)).max(-1)
 
 
-def second_difference(theta: float, eps: float) -> float:
-    """(g_eps(t + h) + g_eps(t - h) - 2 g_eps(t)) / h^2."""
-    left, middle, right = worst(np.array([theta - STENCIL, theta, theta + STENCIL]), eps)
+def worst_loss_curvature(theta: float, eps: float) -> float:
+    """Return (g_eps(t + h) + g_eps(t - h) - 2 g_eps(t)) / h^2 at t = ``theta``."""
+    left, middle, right = worst_shifted_loss(np.array([theta - STENCIL, theta, theta + STENCIL]), eps)
     return float((left + right - 2 * middle) / STENCIL**2)
 
 
 def sharper_minima(
     *,
-    radii: list[float] = [0.0, 0.1, 0.3],  # noqa: B006  (read from the syntax tree as a schema; never changed)
+    eps_values: list[float] = [0.0, 0.1, 0.3],  # noqa: B006  (read from the syntax tree as a schema; never changed)
     points: Annotated[int, Field(ge=3)] = 301,
     span: Annotated[float, Field(gt=0)] = 3.0,
 ) -> list[dict[str, Any]]:
-    """Rows loss on a grid of theta for each eps, and per eps one row each of minimiser and curvature at it.
+    """Return rows ``loss`` on a grid of theta for each eps, and per eps one row each of minimiser and curvature_at_minimum.
 
     Args:
-        radii: values of eps; 0 is the vanilla loss.
-        points: values of theta.
+        eps_values: values of eps; 0 is the vanilla loss.
+        points: number of values of theta.
         span: theta runs from -span to span.
     """
     theta = np.linspace(-span, span, points)
     fine = np.linspace(-span, span, 6001)
     rows: list[dict[str, Any]] = []
-    for eps in radii:
+    for eps in eps_values:
         rows += [
             {"eps": eps, "theta": t, "metric": "loss", "value": v, "unit": "1"}
-            for t, v in zip(theta.tolist(), worst(theta, eps).tolist(), strict=True)
+            for t, v in zip(theta.tolist(), worst_shifted_loss(theta, eps).tolist(), strict=True)
         ]
-        at = float(fine[worst(fine, eps).argmin()])
+        at = float(fine[worst_shifted_loss(fine, eps).argmin()])
         rows += [
             {"eps": eps, "theta": None, "metric": metric, "value": value, "unit": "1"}
-            for metric, value in (("minimiser", at), ("curvature_at_minimum", second_difference(at, eps)))
+            for metric, value in (("minimiser", at), ("curvature_at_minimum", worst_loss_curvature(at, eps)))
         ]
     return rows

@@ -1,4 +1,4 @@
-"""liu2020 section 2.2: the adversarial loss stays Lipschitz, its gradient does not; on the scalar toy, exactly."""
+"""liu2020, section 2.2: the adversarial loss is Lipschitz, its gradient is not; exactly, on the scalar toy."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ import numpy as np
 from pydantic import Field
 
 from robustscape.theory.liu2020 import _scalar_toy as toy
-from robustscape.theory.rows import row
+from robustscape.theory.rows import check_row
 
 
 def smoothness(
     *,
-    radii: list[float] = [0.0, 0.6, 1.2],  # noqa: B006  (read from the syntax tree as a schema; never changed)
+    eps_values: list[float] = [0.0, 0.6, 1.2],  # noqa: B006  (read from the syntax tree as a schema; never changed)
     draws: Annotated[int, Field(ge=10)] = 10_000,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """Both bounds of the theorem on random pairs theta_1, theta_2, and the kink that no Lipschitz constant covers.
+    """Check both bounds of the theorem on random pairs theta_1, theta_2, and the jump of the gradient at the kink.
 
         |g_eps(t1) - g_eps(t2)|   <= L_theta |t1 - t2|
         |g_eps'(t1) - g_eps'(t2)| <= L_theta_theta |t1 - t2| + 2 eps L_theta_x
 
     Args:
-        radii: values of eps.
-        draws: pairs, theta ~ N(0, 3^2), half of them close together across 0.
-        seed: of the pairs.
+        eps_values: values of eps.
+        draws: number of pairs: theta ~ N(0, 3^2), half of them close together on both sides of 0.
+        seed: seed of the pairs.
     """
     generator = np.random.default_rng(seed)
     first = 3.0 * generator.standard_normal(draws)
@@ -34,32 +34,42 @@ def smoothness(
     first = np.where(np.arange(draws) % 2 == 0, first, np.sign(first) * near)
     apart = np.abs(first - second)
     rows = []
-    for eps in radii:
-        lipschitz, curvature, cross = toy.constants(eps)
+    for eps in eps_values:
+        lipschitz, curvature, cross = toy.lipschitz_constants(eps)
         shared = {"eps": eps, "draws": draws, "seed": seed}
         grid = np.linspace(1.0 - eps, 1.0 + eps, 201)
         searched = np.logaddexp(0.0, first[:500, None] * grid).max(1)
-        off = float(np.abs(searched - toy.loss(first[:500], eps)).max())
-        rows.append(row("closed form", "largest |g_eps - grid over x'|", off, "==", 0.0, tolerance=1e-12, **shared))
+        off = float(np.abs(searched - toy.adversarial_loss(first[:500], eps)).max())
+        rows.append(
+            check_row("closed form", "largest |g_eps - grid over x'|", off, "==", 0.0, tolerance=1e-12, **shared)
+        )
 
-        rise = np.abs(toy.loss(first, eps) - toy.loss(second, eps)) - lipschitz * apart
-        rows.append(row("first order", "largest excess over the bound", float(rise.max()), "<=", 1e-12, **shared))
-        turn = np.abs(toy.slope(first, eps) - toy.slope(second, eps)) - curvature * apart - 2 * eps * cross
-        rows.append(row("second order", "largest excess over the bound", float(turn.max()), "<=", 1e-12, **shared))
+        rise = np.abs(toy.adversarial_loss(first, eps) - toy.adversarial_loss(second, eps)) - lipschitz * apart
+        rows.append(check_row("first order", "largest excess over the bound", float(rise.max()), "<=", 1e-12, **shared))
+        turn = (
+            np.abs(toy.adversarial_slope(first, eps) - toy.adversarial_slope(second, eps))
+            - curvature * apart
+            - 2 * eps * cross
+        )
+        rows.append(
+            check_row("second order", "largest excess over the bound", float(turn.max()), "<=", 1e-12, **shared)
+        )
 
         h = 1e-7
-        right = float((toy.loss(np.array(h), eps) - toy.loss(np.array(0.0), eps)) / h)
-        left = float((toy.loss(np.array(0.0), eps) - toy.loss(np.array(-h), eps)) / h)
+        right = float((toy.adversarial_loss(np.array(h), eps) - toy.adversarial_loss(np.array(0.0), eps)) / h)
+        left = float((toy.adversarial_loss(np.array(0.0), eps) - toy.adversarial_loss(np.array(-h), eps)) / h)
         jump = right - left
         rows += [
-            row("kink", "right derivative at 0", right, "==", (1 + eps) / 2, tolerance=1e-6, **shared),
-            row("kink", "left derivative at 0", left, "==", (1 - eps) / 2, tolerance=1e-6, **shared),
-            row("kink", "jump of the derivative", jump, "==", eps, tolerance=1e-6, **shared),
-            row("kink", "jump of the derivative", jump, "<=", 2 * eps * cross + 1e-6, **shared),
+            check_row("kink", "right derivative at 0", right, "==", (1 + eps) / 2, tolerance=1e-6, **shared),
+            check_row("kink", "left derivative at 0", left, "==", (1 - eps) / 2, tolerance=1e-6, **shared),
+            check_row("kink", "jump of the derivative", jump, "==", eps, tolerance=1e-6, **shared),
+            check_row("kink", "jump of the derivative", jump, "<=", 2 * eps * cross + 1e-6, **shared),
         ]
-        if eps > 0:  # the gradient alone is not Lipschitz: its quotient grows without end across 0
-            across = float((toy.slope(np.array(h), eps) - toy.slope(np.array(-h), eps)) / (2 * h))
+        if eps > 0:  # the gradient alone is not Lipschitz: its difference quotient across 0 is unbounded
+            across = float(
+                (toy.adversarial_slope(np.array(h), eps) - toy.adversarial_slope(np.array(-h), eps)) / (2 * h)
+            )
             rows.append(
-                row("not Lipschitz", "difference quotient of the slope", across, ">", 1e3 * curvature, **shared)
+                check_row("not Lipschitz", "difference quotient of the slope", across, ">", 1e3 * curvature, **shared)
             )
     return rows

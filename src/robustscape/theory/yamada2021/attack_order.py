@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -12,8 +11,8 @@ from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.threat import Norm, ThreatModel
 from robustscape.attacks.pgd import pgd
 from robustscape.attacks.random_noise import random_noise
-from robustscape.theory.logistic import classes, losses, random_problem, worst_losses
-from robustscape.theory.rows import row
+from robustscape.theory.logistic import binary_logits, class_labels, logistic_losses, random_problem, worst_losses
+from robustscape.theory.rows import check_row
 
 NORMS: tuple[Norm, ...] = ("L2", "Linf")
 
@@ -27,21 +26,21 @@ def attack_order(
     rel_step_size: Annotated[float, Field(gt=0)] = 0.15,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """Losses of a logistic regression under the exact attack, PGD and random noise, sample by sample, in L2 and Linf.
+    """Compare the losses of a logistic regression under the exact attack, PGD and random noise, per sample, in L2 and Linf.
 
     Args:
         dimension: number of weights.
-        samples: random inputs.
-        eps: radius.
-        steps: of PGD; the work trains with 40.
-        rel_step_size: step of PGD as a fraction of eps; the work's is 0.15 for L2.
-        seed: of inputs, labels, weights and attacks; PGD's start and the random noise are independent draws.
+        samples: number of random inputs.
+        eps: perturbation budget.
+        steps: number of PGD steps; the work trains with 40.
+        rel_step_size: step size of PGD as a fraction of eps; the work's is 0.15 for L2.
+        seed: seed of the inputs, labels, weights and attacks; PGD's starts and the random noise are independent.
     """
     x, y, w = random_problem(dimension, samples, seed)
-    labels = classes(y)
+    labels = class_labels(y)
 
     def model(points: Tensor) -> Tensor:
-        return torch.stack([torch.zeros(len(points), dtype=points.dtype), points @ w], dim=1)
+        return binary_logits(points @ w)
 
     rows = []
     for norm in NORMS:
@@ -49,9 +48,9 @@ def attack_order(
         generator = SampleGenerator.seeded(seed, samples)
         attacked = pgd(model, x, labels, threat, generator.fork(0), steps=steps, rel_step_size=rel_step_size)
         exact = worst_losses(w, x, y, eps, norm)
-        climbed = losses(w, attacked, y)
-        drawn = losses(w, random_noise(model, x, labels, threat, generator.fork(1)), y)
-        share = (climbed / exact).min().item()
+        pgd_loss = logistic_losses(w, attacked, y)
+        noise_loss = logistic_losses(w, random_noise(model, x, labels, threat, generator.fork(1)), y)
+        share = (pgd_loss / exact).min().item()
         protocol: dict[str, Any] = {
             "norm": norm,
             "eps": eps,
@@ -62,24 +61,24 @@ def attack_order(
             "seed": seed,
         }
         rows += [
-            row(
+            check_row(
                 "Y-14",
                 "smallest closed form - PGD loss",
-                (exact - climbed).min().item(),
+                (exact - pgd_loss).min().item(),
                 ">=",
                 0.0,
                 tolerance=1e-6,
                 **protocol,
             ),
-            row(
+            check_row(
                 "Y-14",
                 "smallest PGD - random loss",
-                (climbed - drawn).min().item(),
+                (pgd_loss - noise_loss).min().item(),
                 ">=",
                 0.0,
                 tolerance=1e-6,
                 **protocol,
             ),
-            row("lemma 1", "smallest share of the closed form that PGD reaches", share, ">=", 0.999, **protocol),
+            check_row("lemma 1", "smallest share of the closed form that PGD reaches", share, ">=", 0.999, **protocol),
         ]
     return rows

@@ -12,8 +12,16 @@ from torch import Tensor
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.threat import ThreatModel
 from robustscape.landscape.logistic import fixed_hessian
-from robustscape.theory.logistic import classes, farthest, hessian, losses, random_problem, same, unit
-from robustscape.theory.rows import row
+from robustscape.theory.logistic import (
+    agreement_row,
+    class_labels,
+    largest_difference,
+    logistic_losses,
+    random_problem,
+    unit_vector,
+    weight_hessian,
+)
+from robustscape.theory.rows import check_row
 
 
 def theorem_2(
@@ -26,22 +34,23 @@ def theorem_2(
     draws: Annotated[int, Field(ge=100)] = 200_000,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """Eqs 13 to 15 for noise eta ~ U(-eps, eps) that does not depend on w.
+    """Check eqs 13 to 15 for noise eta ~ U(-eps, eps) that does not depend on w.
 
-    (a) gradient and Hessian against automatic differentiation; eq 13 prints x for x + eta and a wrong sign (erratum).
-    (b) E eta eta^T = eps^2/3 I, on the noise that the package draws.
-    (c) On separable data all eigenvalues vanish as w grows: they are below exp(-c m) max |x + eta|^2 at weights c w.
+    (a) Gradient and Hessian agree with automatic differentiation; eq 13 prints x for x + eta and a wrong sign (erratum).
+    (b) E eta eta^T = eps^2/3 I for the noise that the package draws.
+    (c) On separable data all eigenvalues vanish as w grows: at weights c w they are at most exp(-c m) max ||x + eta||^2,
+        where m is the smallest margin.
     (d) Where kappa = exp(-margin) is constant, H = kappa/(1 + kappa)^2 (E x x^T + eps^2/3 I).
-    (e) The same with sigma^2 for Gaussian noise of variance sigma^2.
+    (e) The same holds with sigma^2 instead of eps^2/3 for Gaussian noise of variance sigma^2.
 
     Args:
         dimension: number of weights.
-        samples: inputs.
-        eps: half-width of the uniform noise; standard deviation of the Gaussian one.
-        margins: margins y w.(x + eta) at which (d) and (e) hold kappa constant.
-        scales: factors of w in (c), ascending.
-        draws: noise vectors in (b).
-        seed: of inputs, labels, weights and noise.
+        samples: number of inputs.
+        eps: half-width of the uniform noise; standard deviation of the Gaussian noise.
+        margins: margins y w.(x + eta) at which (d) and (e) are checked.
+        scales: factors c of w in (c), ascending.
+        draws: number of noise vectors in (b).
+        seed: seed of the inputs, labels, weights and noise.
     """
     protocol = {"eps": eps, "dimension": dimension, "samples": samples, "seed": seed}
     return [
@@ -53,49 +62,54 @@ def theorem_2(
 
 
 def _derivatives(dimension: int, samples: int, eps: float, seed: int, protocol: dict[str, Any]) -> list[dict[str, Any]]:
-    """(a), on random data."""
+    """Check (a) on random data."""
     x, y, w = random_problem(dimension, samples, seed)
     points = x + _noise(x, eps, seed)
-    gradient = torch.func.grad(lambda v: losses(v, points, y).mean())(w)
+    gradient = torch.func.grad(lambda v: logistic_losses(v, points, y).mean())(w)
     g = 1 + torch.exp(-y * (points @ w))
     share = (y * (g - 1) / g)[:, None]
     corrected, printed = -(share * points).mean(0), (share * x).mean(0)
-    autodiff = hessian(lambda v: losses(v, points, y).mean(), w)
-    equation_14 = fixed_hessian(w, points, classes(y))
+    autodiff = weight_hessian(lambda v: logistic_losses(v, points, y).mean(), w)
+    equation_14 = fixed_hessian(w, points, class_labels(y))
     quantity = "largest |formula - autodiff|"
     return [
-        same("eq 13 corrected", quantity, corrected, gradient, tolerance=1e-12, **protocol),
-        row("eq 13 printed", quantity, farthest(printed, gradient), "!=", 0.0, tolerance=1e-6, **protocol),
-        same("eq 14", quantity, equation_14, autodiff, tolerance=1e-12, **protocol),
+        agreement_row("eq 13 corrected", quantity, corrected, gradient, tolerance=1e-12, **protocol),
+        check_row(
+            "eq 13 printed", quantity, largest_difference(printed, gradient), "!=", 0.0, tolerance=1e-6, **protocol
+        ),
+        agreement_row("eq 14", quantity, equation_14, autodiff, tolerance=1e-12, **protocol),
     ]
 
 
 def _second_moment(dimension: int, eps: float, draws: int, seed: int, protocol: dict[str, Any]) -> list[dict[str, Any]]:
-    """(b), within six standard errors; standard deviations: eta_i eps/sqrt(3), eta_i eta_j eps^2/3, eta_i^2 less."""
+    """Check (b) within six standard errors.
+
+    The standard deviation of eta_i is eps/sqrt(3), that of eta_i eta_j eps^2/3, and that of eta_i^2 is smaller.
+    """
     eta = _noise(torch.zeros(draws, dimension, dtype=torch.float64), eps, seed)
     moment = eta.T @ eta / draws
     expected = eps**2 / 3 * torch.eye(dimension, dtype=torch.float64)
     error, mean_error = 6 * eps**2 / 3 / draws**0.5, 6 * eps / (3 * draws) ** 0.5
     return [
-        same("noise", "largest |E eta|", eta.mean(0), 0.0, tolerance=mean_error, **protocol),
-        same("noise", "largest |E eta eta^T - eps^2/3 I|", moment, expected, tolerance=error, **protocol),
+        agreement_row("noise", "largest |E eta|", eta.mean(0), 0.0, tolerance=mean_error, **protocol),
+        agreement_row("noise", "largest |E eta eta^T - eps^2/3 I|", moment, expected, tolerance=error, **protocol),
     ]
 
 
 def _vanishing(
     dimension: int, samples: int, eps: float, scales: tuple[float, ...], seed: int, protocol: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    """(c), on data moved along w until every noisy sample is right by a margin of at least eps."""
+    """Check (c) on data moved along w until every noisy sample is classified correctly with a margin of at least eps."""
     x, y, w = random_problem(dimension, samples, seed)
     noise = _noise(x, eps, seed)
     lacking = (eps - (y * ((x + noise) @ w)).min()).clamp_min(0) / w.norm()
-    points = x + noise + lacking * y[:, None] * unit(w)
+    points = x + noise + lacking * y[:, None] * unit_vector(w)
     margin = (y * (points @ w)).min().item()
-    tops = [torch.linalg.eigvalsh(fixed_hessian(scale * w, points, classes(y)))[-1].item() for scale in scales]
+    tops = [torch.linalg.eigvalsh(fixed_hessian(scale * w, points, class_labels(y)))[-1].item() for scale in scales]
     longest = points.norm(dim=1).max().item() ** 2
     bounds = [torch.tensor(-scale * margin).exp().item() * longest for scale in scales]
     rows = [
-        row(
+        check_row(
             "theorem 2",
             "largest eigenvalue at c w",
             top,
@@ -109,18 +123,18 @@ def _vanishing(
     ]
     falls = [before - after for before, after in pairwise(tops)]
     return rows + [
-        row("theorem 2", "fall of the largest eigenvalue with c", fall, ">", 0.0, **protocol) for fall in falls
+        check_row("theorem 2", "fall of the largest eigenvalue with c", fall, ">", 0.0, **protocol) for fall in falls
     ]
 
 
 def _constant_margin(
     dimension: int, samples: int, eps: float, margin: float, seed: int, protocol: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    """(d) and (e), exactly.
+    """Check (d) and (e) exactly.
 
-    An extra coordinate y carries the whole margin, with weight ``margin``, and gets no noise; the weights of the others
-    are 0, so no noise can change kappa. H is quadratic in the noise, so the expectation over it is a sum over the nodes
-    of two-point Gauss quadrature: +-eps/sqrt(3) for U(-eps, eps), +-sigma for a Gaussian.
+    An additional coordinate y has the weight ``margin`` and no noise; the weights of all others are 0, so the noise does not
+    change kappa. H is quadratic in the noise, so its expectation is a sum over the nodes of two-point Gauss quadrature:
+    +-eps/sqrt(3) for U(-eps, eps), +-sigma for a Gaussian.
     """
     x, y, _ = random_problem(dimension, samples, seed)
     w = torch.tensor([0.0] * dimension + [margin], dtype=torch.float64)
@@ -134,8 +148,8 @@ def _constant_margin(
         formula = factor * (x.T @ x / samples + variance * torch.eye(dimension, dtype=x.dtype))
         rise = torch.linalg.eigvalsh(noisy) - torch.linalg.eigvalsh(clean)
         rows += [
-            same(check, "largest |formula - autodiff|", formula, noisy, tolerance=1e-12, **protocol),
-            row(
+            agreement_row(check, "largest |formula - autodiff|", formula, noisy, tolerance=1e-12, **protocol),
+            check_row(
                 check,
                 "smallest rise of an eigenvalue",
                 rise.min().item(),
@@ -144,7 +158,7 @@ def _constant_margin(
                 tolerance=1e-12,
                 **protocol,
             ),
-            row(
+            check_row(
                 check,
                 "largest rise of an eigenvalue",
                 rise.max().item(),
@@ -158,11 +172,11 @@ def _constant_margin(
 
 
 def _hessian_of_the_rest(w: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Hessian with respect to all weights but the last, whose coordinate is y."""
+    """Return the Hessian (d, d) with respect to all weights but the last, whose coordinate is y."""
     points = torch.cat([x, y[:, None]], dim=1)
-    return hessian(lambda v: losses(v, points, y).mean(), w)[:-1, :-1]
+    return weight_hessian(lambda v: logistic_losses(v, points, y).mean(), w)[:-1, :-1]
 
 
 def _noise(x: Tensor, eps: float, seed: int) -> Tensor:
-    """The package's RANDOM noise without clipping, U(-eps, eps) in every coordinate, (N, d)."""
+    """Return the package's random noise without clipping, U(-eps, eps) in every coordinate, (N, d)."""
     return ThreatModel("Linf", eps, None).random_offset(x, SampleGenerator.seeded(seed, len(x))).double()

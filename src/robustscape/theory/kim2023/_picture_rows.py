@@ -1,8 +1,8 @@
-"""Rows of pictures: what is drawn (grids, paths, arrows) and the numbers that claims read, in one tidy table.
+"""Rows of toys in one tidy table: what a figure draws (grids, paths, arrows) and the numbers that claims read.
 
-A drawn row has ``view`` (which figure), ``panel`` (empty: all of them), ``layer`` (how the figure ``planes`` draws it),
-``method`` (colour), ``point`` (its place in the order), coordinates ``x``, ``y``, extents ``dx``, ``dy``, a ``text``, and
-``value`` of ``metric`` there. Drawn numbers are rounded to six digits, far below what a picture shows.
+A drawn row has ``view`` (which figure), ``panel`` (None: all of them), ``layer`` (how the figure ``planes`` draws it), ``method``
+(its colour), ``point`` (its place in the drawing order), coordinates ``x``, ``y``, extents ``dx``, ``dy``, a ``text``, and the
+``value`` of ``metric`` there. Drawn numbers are rounded to six significant digits, finer than a picture can show.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Layer = Literal[
 ]
 
 
-def drawn(
+def drawn_rows(
     view: str,
     layer: Layer,
     x: Any,
@@ -38,7 +38,7 @@ def drawn(
     unit: str = "1",
     **protocol: Any,
 ) -> Rows:
-    """One row a point; scalars are broadcast over the points. ``point`` is given by ``numbered``."""
+    """Return one row per point; scalars are broadcast over the points. ``number_points`` adds the column ``point``."""
     numbers = {"x": x, "y": y, "value": value, "dx": dx, "dy": dy}
     sizes = [np.size(number) for number in numbers.values() if number is not None]
     size = 0 if 0 in sizes else max(sizes)
@@ -56,19 +56,21 @@ def drawn(
     ]
 
 
-def outcome(view: str, metric: str, value: float, *, method: str | None = None, unit: str = "1", **more: Any) -> Rows:
-    """A number that is not drawn, in full precision."""
+def outcome_row(
+    view: str, metric: str, value: float, *, method: str | None = None, unit: str = "1", **more: Any
+) -> Rows:
+    """Return a list with one row: a number that is not drawn, in full precision."""
     return [{"view": view, "method": method, "metric": metric, "value": float(value), "unit": unit, **more}]
 
 
-def surface(view: str, function: Any, x: Array, y: Array, **more: Any) -> Rows:
-    """A function over the grid ``x`` by ``y``."""
+def surface_rows(view: str, function: Any, x: Array, y: Array, **more: Any) -> Rows:
+    """Return the rows of a function over the grid ``x`` by ``y``."""
     across, up = np.meshgrid(x, y)
-    return drawn(view, "surface", across, up, function(across, up), **more)
+    return drawn_rows(view, "surface", across, up, function(across, up), **more)
 
 
-def numbered(rows: Rows) -> Rows:
-    """``rows`` with ``point`` counted within each view; rows that are not drawn get none."""
+def number_points(rows: Rows) -> Rows:
+    """Return ``rows`` with the column ``point``, counted within each view; rows that are not drawn get none."""
     counts: dict[str, int] = {}
     for row in rows:
         if "layer" in row:
@@ -77,6 +79,6 @@ def numbered(rows: Rows) -> Rows:
     return rows
 
 
-def thinned(length: int, most: int) -> NDArray[np.int64]:
-    """Indices of at most ``most`` of ``length`` entries, evenly spread, both ends among them."""
+def evenly_spaced_indices(length: int, most: int) -> NDArray[np.int64]:
+    """Return indices of at most ``most`` of ``length`` entries, evenly spaced, the first and the last included."""
     return np.unique(np.linspace(0, length - 1, min(length, most)).round().astype(int))
