@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import input_gradient
 from robustscape.attacks.base.threat import TOLERANCE, ThreatModel
-from robustscape.attacks.kl_pgd import kl_divergence as kl
-from robustscape.attacks.kl_pgd import kl_pgd
+from robustscape.attacks.kl_pgd import kl_divergence, kl_pgd
 from robustscape.theory.rows import check_row
 
 
@@ -53,8 +52,8 @@ def nested_attacks(
     for eps in sorted(eps_values):
         threat = ThreatModel("Linf", eps, None)
         alone = kl_pgd(model, x, y, threat, SampleGenerator.seeded(seed, samples), steps=steps)
-        plain.append(divergence(model(alone), clean).mean().item())
-        start = torch.where(_as_column(highest > divergence(model(alone), clean)), point, alone)
+        plain.append(kl_divergence(model(alone), clean).mean().item())
+        start = torch.where(_as_column(highest > kl_divergence(model(alone), clean)), point, alone)
         before, before_ratio = highest, ratio
         point, highest = _strongest_kl_points(model, clean, x, start, threat, steps)
         ratio = torch.maximum(ratio, (clean.log_softmax(1) - model(point).log_softmax(1)).abs().amax(1))
@@ -82,10 +81,10 @@ def _strongest_kl_points(
     model: nn.Module, clean: Tensor, x: Tensor, start: Tensor, threat: ThreatModel, steps: int
 ) -> tuple[Tensor, Tensor]:
     """Return the points of highest KL(p(x) || p(.)) on the path of PGD from ``start``, (N, d), and that divergence, (N,)."""
-    point, best, highest = start, start, divergence(model(start), clean)
+    point, best, highest = start, start, kl_divergence(model(start), clean)
     for _ in range(steps):
         _, _, gradient = input_gradient(model, point, clean, divergence)
         point = threat.project(point + 0.25 * threat.eps_like(x) * threat.ascent(gradient), x)
-        found = divergence(model(point), clean)
+        found = kl_divergence(model(point), clean)
         best, highest = torch.where(_as_column(found > highest), point, best), torch.maximum(found, highest)
     return best, highest
