@@ -19,13 +19,16 @@ import pytest
 import yaml
 
 import robustscape
-from robustscape.cli.doctor import pins
+from robustscape.cli.doctor import read_pins
 from robustscape.config.studies import Study
 
 ROOT = Path(__file__).parents[1]
 REQUIREMENTS = ROOT / "requirements"
-BASE, TEST = pins(REQUIREMENTS / "base.in"), pins(REQUIREMENTS / "test.in") | pins(REQUIREMENTS / "no-deps.in")
-LOCK = pins(REQUIREMENTS / "lock.txt")
+BASE, TEST = (
+    read_pins(REQUIREMENTS / "base.in"),
+    read_pins(REQUIREMENTS / "test.in") | read_pins(REQUIREMENTS / "no-deps.in"),
+)
+LOCK = read_pins(REQUIREMENTS / "lock.txt")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 #: Tools of the main process, which no job needs.
@@ -43,7 +46,7 @@ def normal(name: str) -> str:
 @pytest.mark.parametrize("path", sorted(REQUIREMENTS.glob("*.in")), ids=lambda path: path.name)
 def test_a_requirement_is_pinned_and_its_version_is_the_locks(path: Path) -> None:
     lines = [line for line in path.read_text().splitlines() if line and not line.startswith("#")]
-    wanted = pins(path)
+    wanted = read_pins(path)
     assert len(wanted) == len(lines), "every line is name==version"
     lock = {normal(name): version for name, version in LOCK.items()}
     assert {name: lock.get(normal(name)) for name in wanted} == wanted
