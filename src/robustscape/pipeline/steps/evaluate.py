@@ -32,6 +32,8 @@ def evaluate_runs(plan: Plan, stage: str, targets: Sequence[str], device: torch.
     Raises:
         ConfigError: there is no such measurement or run, or the measurement belongs to the other stage.
     """
+    if targets and targets[-1].count("/") == 1:
+        raise ConfigError(f"{stage}: got no run after '{targets[-1]}', allowed are those of `robustscape list runs`.")
     measurement: tuple[str, str] | None = None
     for target in targets:
         if target.count("/") == 1:
