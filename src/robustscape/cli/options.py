@@ -1,4 +1,4 @@
-"""What the commands share: the global options, the plan they ask for, the device of a job."""
+"""Shared by the commands: the global options, the plan they ask for, the device of a job."""
 
 from __future__ import annotations
 
