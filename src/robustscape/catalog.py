@@ -166,7 +166,7 @@ def find(kind: str, name: str) -> Entry:
     return found[name]
 
 
-def load(kind: str, name: str) -> Callable[..., Any]:
+def load_function(kind: str, name: str) -> Callable[..., Any]:
     """Return the function of a kind that is called ``name``, imported.
 
     Raises:

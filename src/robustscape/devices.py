@@ -15,7 +15,7 @@ from robustscape.errors import ConfigError
 
 
 @contextlib.contextmanager
-def choose(spec: str = "auto", *, per_gpu: int = 1) -> Iterator[torch.device]:
+def choose_device(spec: str = "auto", *, per_gpu: int = 1) -> Iterator[torch.device]:
     """Yield the device of a job, which is the job's own for the length of the block.
 
     Args:
@@ -34,7 +34,7 @@ def choose(spec: str = "auto", *, per_gpu: int = 1) -> Iterator[torch.device]:
     if spec not in allowed:
         raise ConfigError(f"there is no device '{spec}' here. Allowed: {', '.join(sorted(allowed))}.")
     first, wanted = (int(spec[5:]), 1) if spec.startswith("cuda:") else (0, len(gpus))
-    with gpu_locks.take(gpus[first : first + wanted], per_gpu=per_gpu) as position:
+    with gpu_locks.hold_gpu(gpus[first : first + wanted], per_gpu=per_gpu) as position:
         device = torch.device("cuda", first + position)
         with _current(device):
             yield device

@@ -23,7 +23,7 @@ PATIENCE = 0.2
 
 
 @contextlib.contextmanager
-def take(gpus: Sequence[str], *, per_gpu: int = 1, folder: Path | None = None) -> Iterator[int]:
+def hold_gpu(gpus: Sequence[str], *, per_gpu: int = 1, folder: Path | None = None) -> Iterator[int]:
     """Hold a slot of one of ``gpus`` during the block, and yield its position in the list. Waits while all are taken.
 
     Args:

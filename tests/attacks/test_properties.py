@@ -87,7 +87,7 @@ def test_result_is_in_the_ball_and_in_the_range(
     model = Net(x[0].numel(), seed=seed % 7)
     threat = ThreatModel(norm, eps, bounds)
     parameters = catalog.find("attack", NAMES.get(name, name)).parameters.model_validate(ATTACKS[name]).model_dump()
-    attack = catalog.load("attack", NAMES.get(name, name))
+    attack = catalog.load_function("attack", NAMES.get(name, name))
     x_before = x.clone()
     x_adv = attack(model, x, y, threat, SampleGenerator.seeded(seed, count), **parameters)
     threat.check(x_adv, x)

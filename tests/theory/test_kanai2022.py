@@ -38,7 +38,7 @@ CHECKS: dict[str, dict[str, Any]] = {
 
 
 def run(name: str, **parameters: Any) -> Rows:
-    rows: Rows = catalog.load("theory", f"kanai2022/{name}")(**parameters)
+    rows: Rows = catalog.load_function("theory", f"kanai2022/{name}")(**parameters)
     return rows
 
 

@@ -23,7 +23,7 @@ CHECKS = [
 
 
 def run(name: str, **parameters: Any) -> Rows:
-    rows: Rows = catalog.load("theory", name)(**parameters)
+    rows: Rows = catalog.load_function("theory", name)(**parameters)
     return rows
 
 

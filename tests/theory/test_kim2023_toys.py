@@ -50,7 +50,7 @@ TOYS: dict[str, dict[str, Any]] = {
 
 
 def run(name: str, **parameters: Any) -> Rows:
-    rows: Rows = catalog.load("theory", name)(**parameters)
+    rows: Rows = catalog.load_function("theory", name)(**parameters)
     return rows
 
 

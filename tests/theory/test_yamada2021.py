@@ -31,7 +31,7 @@ CHECKS: dict[str, Any] = {
 
 
 def run(name: str, **parameters: Any) -> Rows:
-    rows: Rows = catalog.load("theory", name)(**parameters)
+    rows: Rows = catalog.load_function("theory", name)(**parameters)
     return rows
 
 

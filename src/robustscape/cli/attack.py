@@ -155,7 +155,7 @@ def _make_model(
             "say what the model is: --model, --architecture, or a --checkpoint with its run.json beside it."
         )
     if options.checkpoint:
-        tensors, _ = checkpoints.load(options.checkpoint, device)
+        tensors, _ = checkpoints.load_checkpoint(options.checkpoint, device)
         try:
             model.load_state_dict(tensors)
         except RuntimeError as error:

@@ -252,7 +252,7 @@ def _data(plan: Plan, name: str, downloads: Path) -> Finding:
     entry = plan.experiment.datasets[name]
     try:
         with _without_network():
-            catalog.load("dataset", entry.dataset)(downloads, **entry.parameters)
+            catalog.load_function("dataset", entry.dataset)(downloads, **entry.parameters)
     except MissingData as error:
         text = " ".join(str(error).split())
         return Finding("problem", "data", f"{name}: {text} With a network, `robustscape prepare {name}` fetches it.")

@@ -70,6 +70,6 @@ def job_device(options: argparse.Namespace, plan: Plan) -> Iterator[torch.device
     """Set up the process; the device is the job's own for the length of the block."""
     from robustscape import devices
 
-    with devices.choose(options.device or plan.experiment.scale.device) as device:
+    with devices.choose_device(options.device or plan.experiment.scale.device) as device:
         devices.configure(options.threads or os.cpu_count() or 1)
         yield device

@@ -80,7 +80,7 @@ def build(
     Raises:
         ConfigError: unknown architecture, or one that cannot take this shape or number of classes.
     """
-    net = catalog.load("architecture", architecture)(tuple(shape), num_classes, **parameters)
+    net = catalog.load_function("architecture", architecture)(tuple(shape), num_classes, **parameters)
     if mean is None or std is None:
         if mean is not std:
             raise ConfigError("normalisation needs both a mean and a standard deviation, or neither.")

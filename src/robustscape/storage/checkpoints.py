@@ -45,7 +45,7 @@ def content_hash(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def save(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> str:
+def save_checkpoint(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> str:
     """Write tensors and JSON-ready metadata atomically; return the ``content_hash`` of the tensors.
 
     Tensors may be on any device, of any memory layout, and share storage. Reading the file adds the hash to the metadata
@@ -63,7 +63,7 @@ def save(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str,
     return sha256
 
 
-def load(path: str | Path, device: torch.device | str = "cpu") -> tuple[dict[str, Tensor], dict[str, Any]]:
+def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return the tensors of a file on ``device`` and its metadata, with the tensors' hash as "sha256".
 
     Raises:

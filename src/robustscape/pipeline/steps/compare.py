@@ -47,7 +47,7 @@ def _compare_group(plan: Plan, work: str, name: str, group: Group, device: torch
         load_run(plan.run_folder(run), plan.data_folder(run.dataset), device, entry.weights, state) for run in runs
     ]
     started = time.perf_counter()
-    rows = catalog.load("comparison", entry.compare)(trained, **arguments)
+    rows = catalog.load_function("comparison", entry.compare)(trained, **arguments)
     record = {
         "command": plan.command("compare", f"{work}/{name}"),
         "measure": entry.compare,

@@ -59,7 +59,7 @@ def _measure_run(plan: Plan, stage: str, work: str, name: str, run: Run, device:
     state = plan.root / "states" / work / name / run.key / fingerprint[:16]
     trained = load_run(folder, data, device, entry.weights, state)
     started = time.perf_counter()
-    rows = catalog.load("measurement", entry.measure)(trained, **arguments)
+    rows = catalog.load_function("measurement", entry.measure)(trained, **arguments)
     record = {
         "command": plan.command(stage, f"{work}/{name}", run.key),
         "measure": entry.measure,

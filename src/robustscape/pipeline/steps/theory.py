@@ -30,7 +30,7 @@ def _run_check(plan: Plan, work: str, name: str) -> None:
     if csv_is_current(csv, fingerprint):
         return
     started = time.perf_counter()
-    rows = catalog.load("theory", entry.check)(**parameters)
+    rows = catalog.load_function("theory", entry.check)(**parameters)
     record = {
         "command": plan.command("theory", f"{work}/{name}"),
         "check": entry.check,

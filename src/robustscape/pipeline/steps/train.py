@@ -45,7 +45,7 @@ def _train_run(plan: Plan, run: Run, device: torch.device) -> None:
     torch.manual_seed(loop.derive(run.seed, "weights"))
     model = build_model(config, card)
     state, recipe = _state_path(plan, run), _recipe_of(plan, run)
-    if state.exists() and checkpoints.load(state, "cpu")[1]["fingerprint"] != fingerprint:
+    if state.exists() and checkpoints.load_checkpoint(state, "cpu")[1]["fingerprint"] != fingerprint:
         state.unlink()
     started = time.perf_counter()
     result = loop.train(
@@ -127,11 +127,15 @@ def _recipe_of(plan: Plan, run: Run) -> Recipe:
 def _write_results(folder: Path, recipe: Recipe, result: loop.Trained, state: Path) -> dict[str, str]:
     """Write weights and histories; return the content hash of each file of weights."""
     weights = {
-        "model.safetensors": checkpoints.save(folder / "model.safetensors", result.selected, {"epoch": result.epoch}),
-        "last.safetensors": checkpoints.save(folder / "last.safetensors", result.last, {"epoch": recipe.epochs}),
+        "model.safetensors": checkpoints.save_checkpoint(
+            folder / "model.safetensors", result.selected, {"epoch": result.epoch}
+        ),
+        "last.safetensors": checkpoints.save_checkpoint(
+            folder / "last.safetensors", result.last, {"epoch": recipe.epochs}
+        ),
     }
     for file, tensors in result.kept.items():
-        weights[file] = checkpoints.save(folder / file, tensors, {})
+        weights[file] = checkpoints.save_checkpoint(folder / file, tensors, {})
     if recipe.traces:
         loop.write_history(folder / "updates.csv", result.updates)
     if recipe.fall:
