@@ -32,18 +32,8 @@ with gpu_locks.hold_gpu(gpus, per_gpu=per_gpu, folder=folder) as position:
 """
 
 
-@pytest.fixture(autouse=True)
-def deadline() -> Iterator[None]:
-    """A slot that is never freed fails the test instead of blocking it."""
-
-    def stop(*_: object) -> None:
-        raise TimeoutError("still waiting after a minute")
-
-    previous = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(60)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, previous)
+#: A slot that is never freed fails the test instead of blocking it.
+pytestmark = pytest.mark.timeout(60)
 
 
 class Job:

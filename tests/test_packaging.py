@@ -107,6 +107,15 @@ def test_metadata_agree_with_the_package() -> None:
     assert (ROOT / "LICENSE").read_text().startswith("MIT License")
 
 
+def test_the_package_is_typed_and_brings_its_files() -> None:
+    assert "Typing :: Typed" in PROJECT["project"]["classifiers"]
+    patterns = PROJECT["tool"]["setuptools"]["package-data"]["robustscape"]
+    package = ROOT / "src" / "robustscape"
+    brought = {path for pattern in patterns for path in package.glob(pattern)}
+    others = {path for path in package.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    assert package / "py.typed" in brought and brought == others
+
+
 def test_every_work_is_cited() -> None:
     references = {entry["notes"]: entry for entry in yaml.safe_load((ROOT / "CITATION.cff").read_text())["references"]}
     assert set(references) == {"yamada2021", "liu2020", "kanai2022", "kim2023", "ma2025"}
