@@ -86,7 +86,7 @@ def third_party(paths: Iterable[Path]) -> set[str]:
     ("folder", "declared"), [("src", BASE), ("resources", BASE), ("tests", BASE | TEST), ("benchmarks", BASE | TEST)]
 )
 def test_every_import_is_a_requirement(folder: str, declared: dict[str, str]) -> None:
-    """What comes with something else today may not do so tomorrow."""
+    """A package that another one brings today may be missing tomorrow."""
     owners = importlib.metadata.packages_distributions()
     imported = third_party((ROOT / folder).rglob("*.py"))
     assert not (imported - set(owners)), "not installed"

@@ -116,7 +116,7 @@ def test_a_cover_holds_all_that_it_should_and_nothing_else(chosen: dict[str, boo
 
 
 def run(folder: Path, *command: str) -> str:
-    """What a command of the environment prints in ``folder``; an error if it fails."""
+    """Return what a command of the environment prints in ``folder``; fail if the command fails."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     done = subprocess.run(

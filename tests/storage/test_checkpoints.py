@@ -88,7 +88,7 @@ def test_other_safetensors_readers_can_open_it(tmp_path: Path) -> None:
 
 
 def test_equal_content_gives_equal_bytes(tmp_path: Path) -> None:
-    """Whatever the order of the dictionaries: DVC and run.json compare files by hash."""
+    """The order of the dictionaries does not count: DVC and run.json compare files by hash."""
     names = list(tensors())
     for number in range(8):
         random.Random(number).shuffle(names)
