@@ -1,5 +1,5 @@
 # robustscape: every table and figure of five works on adversarial robustness, from source.
-# The plan (src/robustscape/pipeline/plan.py) derives all jobs from config/; the rules below hand them to Snakemake, by stage.
+# All jobs are derived from config/ by src/robustscape/pipeline/jobs.py; the rules below hand them to Snakemake.
 from snakemake.utils import min_version
 
 min_version("9.0")
@@ -14,13 +14,8 @@ include: "workflow/rules/common.smk"
 rule all:
     default_target: True
     input:
-        str(PLAN.report),
+        str(PLAN.report_path),
 
 
-include: "workflow/rules/data.smk"
-include: "workflow/rules/train.smk"
-include: "workflow/rules/attack.smk"
-include: "workflow/rules/transfer.smk"
-include: "workflow/rules/landscape.smk"
-include: "workflow/rules/theory.smk"
+include: "workflow/rules/jobs.smk"
 include: "workflow/rules/report.smk"

@@ -92,7 +92,7 @@ def robust_net(x: Tensor, y: Tensor, eps: float) -> nn.Module:
     recipe = hashlib.sha256(repr((eps, EPOCHS, BATCH, len(x), torch.__version__)).encode()).hexdigest()[:12]
     path = Path(tempfile.gettempdir()) / f"robustscape-benchmark-{recipe}.safetensors"
     if path.exists():
-        model.load_state_dict(checkpoints.load(path)[0])
+        model.load_state_dict(checkpoints.load_checkpoint(path)[0])
         return model.eval()
     torch.manual_seed(0)
     steps = EPOCHS * (len(x) // BATCH)
@@ -111,7 +111,7 @@ def robust_net(x: Tensor, y: Tensor, eps: float) -> nn.Module:
             optimizer.step()
             schedule.step()
             done += 1
-    checkpoints.save(path, model.state_dict(), {"eps": eps})
+    checkpoints.save_checkpoint(path, model.state_dict(), {"eps": eps})
     return model.eval()
 
 

@@ -83,7 +83,7 @@ def bare(model: nn.Module, x: Tensor, y: Tensor, passes: tuple[int, int, list[in
 def step(name: str, model: nn.Module, x: Tensor, y: Tensor) -> Callable[[], None]:
     """One update by the method, as the loop does it."""
     method, parameters, (attack, settings), _ = CASES[name]
-    function, made = catalog.load("method", method), catalog.load("attack", attack)
+    function, made = catalog.load_function("method", method), catalog.load_function("attack", attack)
     optimizer, closure = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9), Closure(model)
     index = torch.arange(len(y), device=x.device)
     model.train()

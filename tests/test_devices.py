@@ -26,24 +26,14 @@ from robustscape import gpu_locks
 gpu_locks.PATIENCE = 0.01
 folder, gpus, per_gpu = pathlib.Path(sys.argv[1]), sys.argv[2].split(","), int(sys.argv[3])
 print("started", flush=True)
-with gpu_locks.take(gpus, per_gpu=per_gpu, folder=folder) as position:
+with gpu_locks.hold_gpu(gpus, per_gpu=per_gpu, folder=folder) as position:
     print(gpus[position], flush=True)
     sys.stdin.read()
 """
 
 
-@pytest.fixture(autouse=True)
-def deadline() -> Iterator[None]:
-    """A slot that is never freed fails the test instead of blocking it."""
-
-    def stop(*_: object) -> None:
-        raise TimeoutError("still waiting after a minute")
-
-    previous = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(60)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, previous)
+#: A slot that is never freed fails the test instead of blocking it.
+pytestmark = pytest.mark.timeout(60)
 
 
 class Job:
@@ -127,15 +117,15 @@ def test_sharing_fills_every_gpu_once_before_any_twice(jobs: SimpleNamespace) ->
 
 def test_an_exception_frees_the_slot(tmp_path: Path) -> None:
     for _ in range(3):
-        with pytest.raises(RuntimeError, match="mine"), gpu_locks.take(["GPU-a"], folder=tmp_path):
+        with pytest.raises(RuntimeError, match="mine"), gpu_locks.hold_gpu(["GPU-a"], folder=tmp_path):
             raise RuntimeError("mine")
 
 
 def test_a_child_process_does_not_keep_the_slot(tmp_path: Path) -> None:
     """Programs that a job starts and leaves behind do not inherit the lock."""
-    with gpu_locks.take(["GPU-a"], folder=tmp_path):
+    with gpu_locks.hold_gpu(["GPU-a"], folder=tmp_path):
         child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False)
-    with gpu_locks.take(["GPU-a"], folder=tmp_path):
+    with gpu_locks.hold_gpu(["GPU-a"], folder=tmp_path):
         child.communicate(b"\n")
 
 
@@ -143,7 +133,7 @@ def test_waiting_is_said_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     holder = contextlib.ExitStack()
-    holder.enter_context(gpu_locks.take(["GPU-a"], folder=tmp_path))
+    holder.enter_context(gpu_locks.hold_gpu(["GPU-a"], folder=tmp_path))
     naps: list[float] = []
 
     def nap(seconds: float) -> None:
@@ -152,22 +142,22 @@ def test_waiting_is_said_once(
             holder.close()
 
     monkeypatch.setattr(time, "sleep", nap)
-    with gpu_locks.take(["GPU-a"], folder=tmp_path):
+    with gpu_locks.hold_gpu(["GPU-a"], folder=tmp_path):
         assert len(naps) == 3
     assert [record.message for record in caplog.records] == ["all 1 GPU slots are taken; waiting for one."]
 
 
 def test_strange_names_stay_in_the_folder(tmp_path: Path) -> None:
-    with gpu_locks.take(["MIG-../../a b"], folder=tmp_path):
+    with gpu_locks.hold_gpu(["MIG-../../a b"], folder=tmp_path):
         assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_link_in_a_shared_folder_is_not_followed(tmp_path: Path) -> None:
-    with gpu_locks.take(["GPU-a"], folder=tmp_path):
+    with gpu_locks.hold_gpu(["GPU-a"], folder=tmp_path):
         (name,) = (path.name for path in tmp_path.iterdir())
     (tmp_path / name).unlink()
     (tmp_path / name).symlink_to(tmp_path / "victim")
-    with pytest.raises(OSError, match="symbolic"), gpu_locks.take(["GPU-a"], folder=tmp_path):
+    with pytest.raises(OSError, match="symbolic"), gpu_locks.hold_gpu(["GPU-a"], folder=tmp_path):
         pass
     assert not (tmp_path / "victim").exists()
 
@@ -193,42 +183,45 @@ def gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[torch.device]:
 
 
 def test_the_cpu_needs_no_slot(gpus: list[torch.device], tmp_path: Path) -> None:
-    with devices.choose("cpu") as a, devices.choose("cpu") as b:
+    with devices.choose_device("cpu") as a, devices.choose_device("cpu") as b:
         assert a == b == torch.device("cpu")
     assert list(tmp_path.iterdir()) == []
     assert gpus == []
 
 
 def test_auto_takes_free_gpus_one_after_the_other(gpus: list[torch.device]) -> None:
-    with devices.choose("auto") as a, devices.choose("cuda") as b:
+    with devices.choose_device("auto") as a, devices.choose_device("cuda") as b:
         assert [a, b] == [torch.device("cuda:0"), torch.device("cuda:1")] == gpus
-    with devices.choose() as again:
+    with devices.choose_device() as again:
         assert again == torch.device("cuda:0")
 
 
 def test_a_numbered_gpu_is_that_one(gpus: list[torch.device]) -> None:
-    with devices.choose("cuda:1") as a, devices.choose("auto") as b:
+    with devices.choose_device("cuda:1") as a, devices.choose_device("auto") as b:
         assert (a, b) == (torch.device("cuda:1"), torch.device("cuda:0"))
 
 
 def test_jobs_may_share(gpus: list[torch.device]) -> None:
     with contextlib.ExitStack() as stack:
-        got = [stack.enter_context(devices.choose("auto", per_gpu=2)).index for _ in range(4)]
+        got = [stack.enter_context(devices.choose_device("auto", per_gpu=2)).index for _ in range(4)]
     assert got == [0, 1, 0, 1]
 
 
 @pytest.mark.parametrize("spec", ["cuda:2", "gpu", "cuda:", "cuda:-1", "cuda:x", "", "mps"])
 def test_unknown_devices_are_sentences(gpus: list[torch.device], spec: str) -> None:
-    with pytest.raises(ConfigError, match="Allowed: auto, cpu, cuda, cuda:0, cuda:1") as caught, devices.choose(spec):
+    with (
+        pytest.raises(ConfigError, match="Allowed: auto, cpu, cuda, cuda:0, cuda:1") as caught,
+        devices.choose_device(spec),
+    ):
         pass
     assert f"'{spec}'" in str(caught.value)
 
 
 def test_without_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    with devices.choose("auto") as device:
+    with devices.choose_device("auto") as device:
         assert device == torch.device("cpu")
-    with pytest.raises(ConfigError, match=r"'cuda' here\. Allowed: auto, cpu\."), devices.choose("cuda"):
+    with pytest.raises(ConfigError, match=r"'cuda' here\. Allowed: auto, cpu\."), devices.choose_device("cuda"):
         pass
 
 

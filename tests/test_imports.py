@@ -57,7 +57,10 @@ def test_arrows(path: Path) -> None:
             assert [own, *inner][: len(folder)] == folder, f"{path.relative_to(PACKAGE)} imports the private {name}"
 
 
-@pytest.mark.parametrize("package", ["config", "report", "claims", "pipeline/plan.py", "pipeline/dvc.py"])
+@pytest.mark.parametrize(
+    "package",
+    ["config", "report", "claims", *(f"pipeline/{name}.py" for name in ("plan", "fingerprints", "jobs", "dvc"))],
+)
 def test_planning_and_the_report_import_no_torch(package: str) -> None:
     found = PACKAGE / package
     for path in [found] if found.is_file() else sorted(found.rglob("*.py")):

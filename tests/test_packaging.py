@@ -19,13 +19,16 @@ import pytest
 import yaml
 
 import robustscape
-from robustscape.cli.doctor import pins
+from robustscape.cli.doctor import read_pins
 from robustscape.config.studies import Study
 
 ROOT = Path(__file__).parents[1]
 REQUIREMENTS = ROOT / "requirements"
-BASE, TEST = pins(REQUIREMENTS / "base.in"), pins(REQUIREMENTS / "test.in") | pins(REQUIREMENTS / "no-deps.in")
-LOCK = pins(REQUIREMENTS / "lock.txt")
+BASE, TEST = (
+    read_pins(REQUIREMENTS / "base.in"),
+    read_pins(REQUIREMENTS / "test.in") | read_pins(REQUIREMENTS / "no-deps.in"),
+)
+LOCK = read_pins(REQUIREMENTS / "lock.txt")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 #: Tools of the main process, which no job needs.
@@ -43,7 +46,7 @@ def normal(name: str) -> str:
 @pytest.mark.parametrize("path", sorted(REQUIREMENTS.glob("*.in")), ids=lambda path: path.name)
 def test_a_requirement_is_pinned_and_its_version_is_the_locks(path: Path) -> None:
     lines = [line for line in path.read_text().splitlines() if line and not line.startswith("#")]
-    wanted = pins(path)
+    wanted = read_pins(path)
     assert len(wanted) == len(lines), "every line is name==version"
     lock = {normal(name): version for name, version in LOCK.items()}
     assert {name: lock.get(normal(name)) for name in wanted} == wanted
@@ -83,7 +86,7 @@ def third_party(paths: Iterable[Path]) -> set[str]:
     ("folder", "declared"), [("src", BASE), ("resources", BASE), ("tests", BASE | TEST), ("benchmarks", BASE | TEST)]
 )
 def test_every_import_is_a_requirement(folder: str, declared: dict[str, str]) -> None:
-    """What comes with something else today may not do so tomorrow."""
+    """A package that another one brings today may be missing tomorrow."""
     owners = importlib.metadata.packages_distributions()
     imported = third_party((ROOT / folder).rglob("*.py"))
     assert not (imported - set(owners)), "not installed"
@@ -102,6 +105,15 @@ def test_metadata_agree_with_the_package() -> None:
     assert citation["version"] == robustscape.__version__
     assert citation["license"] == PROJECT["project"]["license"] == "MIT"
     assert (ROOT / "LICENSE").read_text().startswith("MIT License")
+
+
+def test_the_package_is_typed_and_brings_its_files() -> None:
+    assert "Typing :: Typed" in PROJECT["project"]["classifiers"]
+    patterns = PROJECT["tool"]["setuptools"]["package-data"]["robustscape"]
+    package = ROOT / "src" / "robustscape"
+    brought = {path for pattern in patterns for path in package.glob(pattern)}
+    others = {path for path in package.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    assert package / "py.typed" in brought and brought == others
 
 
 def test_every_work_is_cited() -> None:

@@ -13,7 +13,7 @@ Rows = list[dict[str, Any]]
 
 def run_check(name: str, **parameters: Any) -> Rows:
     """The rows of a check such as ``yamada2021/lemma_1``; parameters that are not given have their defaults."""
-    rows: Rows = catalog.load("theory", name)(**parameters)
+    rows: Rows = catalog.load_function("theory", name)(**parameters)
     return rows
 
 

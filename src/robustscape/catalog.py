@@ -1,12 +1,12 @@
-"""What can be named in the configuration, found by looking at the package's files.
+"""The functions that can be named in the configuration, found by looking at the package's files.
 
 A module registers itself by defining a function of its own name: ``attacks/pgd.py`` defines ``pgd``, so ``pgd`` is an
 attack; its keyword-only arguments are its parameters, their annotations and defaults the schema, its docstring the
-documentation. Adding a method is therefore adding one file. Theory checks are kept by work, and named so:
-``theory/kim2023/theorem_5_1.py`` is ``kim2023/theorem_5_1``.
+documentation. To add a method is therefore to add one file. Theory checks are in a folder per work, which is part of their
+name: ``theory/kim2023/theorem_5_1.py`` is ``kim2023/theorem_5_1``.
 
-Signatures are read from the syntax tree, not by importing: the configuration is validated, and Snakemake plans its jobs,
-without loading torch (2 s on a small machine).
+Signatures are read from the syntax tree, not by importing, so that the configuration is validated, and Snakemake plans its jobs,
+without importing torch (2 s on a small machine).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from robustscape.numbers import Number
 
 PACKAGE = Path(__file__).parent
 
-#: kind -> the packages searched and the first positional arguments its functions take.
+#: Kind -> the packages that are searched, and the first positional arguments of its functions.
 KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "dataset": (("data/sets",), ("directory",)),
     "architecture": (("models",), ("shape", "num_classes")),
@@ -42,7 +42,7 @@ KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "figure": (("report/figures",), ("rows", "item")),
 }
 
-# What the annotations of a parameter may be made of. ``float`` reads "8/255" too, as everywhere in the configuration.
+# Names that may occur in the annotation of a parameter. ``float`` reads "8/255" too, as everywhere in the configuration.
 _TYPES: dict[str, Any] = {
     "float": Number,
     "int": int,
@@ -55,7 +55,7 @@ _TYPES: dict[str, Any] = {
     "Annotated": Annotated,
     "Field": Field,
     "None": None,
-    # Names of entries of attacks.yaml and suites.yaml; the function receives the entry itself.
+    # Names of entries of config/attacks/ and suites.yaml; the function receives the entry itself.
     "AttackSpec": str,
     "Suite": str,
 }
@@ -63,7 +63,7 @@ _TYPES: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Entry:
-    """One nameable function: where it is, what it takes, what its docstring says.
+    """A function that can be named: its place, its parameters, the first line of its documentation.
 
     ``references`` maps the parameters that name an attack or a suite to "AttackSpec" or "Suite".
     """
@@ -77,19 +77,19 @@ class Entry:
     references: dict[str, str]
 
     def load(self) -> Callable[..., Any]:
-        """Import the module and return its function."""
+        """Return the function; its module is imported."""
         function: Callable[..., Any] = getattr(importlib.import_module(self.module), self.path.stem)
         return function
 
 
 class Parameters(BaseModel):
-    """Base of the generated parameter models: unknown keys are errors."""
+    """The base of the generated models of parameters; unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def _evaluate(node: ast.expr | None) -> Any:
-    """Value of an annotation or default, built of ``_TYPES`` and literals only."""
+    """Return the value of an annotation, which is made of ``_TYPES`` and literals only."""
     if node is None:
         return Any
     code = compile(ast.Expression(node), "<annotation>", "eval")
@@ -97,7 +97,7 @@ def _evaluate(node: ast.expr | None) -> Any:
 
 
 def _default(node: ast.expr | None) -> Any:
-    """A keyword's default; ``2 / 255`` is allowed beside plain literals. No default makes the key required."""
+    """Return a keyword's default, a literal or such as ``2 / 255``. Without a default the key is required."""
     if node is None:
         return ...
     return eval(compile(ast.Expression(node), "<default>", "eval"), {"__builtins__": {}}, {})  # noqa: S307
@@ -131,7 +131,7 @@ def _entry(kind: str, path: Path, leading: tuple[str, ...]) -> Entry | None:
             positional = tuple(a.arg for a in [*node.args.posonlyargs, *node.args.args])
             if positional[: len(leading)] != leading:
                 return None
-            # A module says what it is about; a data set's function, how much there is of it.
+            # A module's docstring says what the entry is; for a data set the function's says it, with its size.
             of_module, of_function = ast.get_docstring(tree), ast.get_docstring(node)
             docstring = (of_function if kind == "dataset" else of_module) or of_function or of_module or ""
             module = ".".join(("robustscape", *path.relative_to(PACKAGE).with_suffix("").parts))
@@ -143,7 +143,7 @@ def _entry(kind: str, path: Path, leading: tuple[str, ...]) -> Entry | None:
 
 @functools.cache
 def entries(kind: str) -> dict[str, Entry]:
-    """Everything of one kind, by name."""
+    """Return all entries of a kind, by name."""
     folders, leading = KINDS[kind]
     found = (
         _entry(kind, path, leading)
@@ -155,7 +155,7 @@ def entries(kind: str) -> dict[str, Entry]:
 
 
 def find(kind: str, name: str) -> Entry:
-    """The entry called ``name``.
+    """Return the entry of a kind that is called ``name``.
 
     Raises:
         ConfigError: there is none; the message lists what there is.
@@ -166,6 +166,10 @@ def find(kind: str, name: str) -> Entry:
     return found[name]
 
 
-def load(kind: str, name: str) -> Callable[..., Any]:
-    """The function called ``name``, imported."""
+def load_function(kind: str, name: str) -> Callable[..., Any]:
+    """Return the function of a kind that is called ``name``, imported.
+
+    Raises:
+        ConfigError: there is none.
+    """
     return find(kind, name).load()

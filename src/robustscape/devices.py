@@ -1,4 +1,4 @@
-"""Where and how a job computes: the only module that names a device (contract 10)."""
+"""The device of a job and the set-up of its process: the only module that names a device (contract 10)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from robustscape.errors import ConfigError
 
 
 @contextlib.contextmanager
-def choose(spec: str = "auto", *, per_gpu: int = 1) -> Iterator[torch.device]:
-    """The device of a job, the job's own for the length of the block.
+def choose_device(spec: str = "auto", *, per_gpu: int = 1) -> Iterator[torch.device]:
+    """Yield the device of a job, which is the job's own for the length of the block.
 
     Args:
         spec: "cpu"; "cuda" for a free GPU; "cuda:1" for the second one; "auto" for a free GPU if there are any, else
@@ -34,37 +34,37 @@ def choose(spec: str = "auto", *, per_gpu: int = 1) -> Iterator[torch.device]:
     if spec not in allowed:
         raise ConfigError(f"there is no device '{spec}' here. Allowed: {', '.join(sorted(allowed))}.")
     first, wanted = (int(spec[5:]), 1) if spec.startswith("cuda:") else (0, len(gpus))
-    with gpu_locks.take(gpus[first : first + wanted], per_gpu=per_gpu) as position:
+    with gpu_locks.hold_gpu(gpus[first : first + wanted], per_gpu=per_gpu) as position:
         device = torch.device("cuda", first + position)
         with _current(device):
             yield device
 
 
 def visible_gpus() -> list[str]:
-    """UUIDs of the GPUs this process can use. Numbers would not do: every process may count its own from 0."""
+    """Return the UUIDs of the GPUs that this process can use; their numbers may differ from process to process."""
     return [str(torch.cuda.get_device_properties(i).uuid) for i in range(torch.cuda.device_count())]
 
 
 def _current(device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """Make a GPU the current one: CUDA graphs and streams are made on it."""
+    """Return a context in which a GPU is the current one, on which CUDA graphs and streams are made."""
     return torch.cuda.device(device)
 
 
 def configure(threads: int, *, deterministic: bool = True) -> None:
-    """Set up the process, before it computes anything.
+    """Set up the process; call this before it computes anything.
 
-    fp32 means fp32: the TF32 mode of newer GPUs, on by default in convolutions, is switched off everywhere.
+    The TF32 mode of newer GPUs, which is on by default in convolutions, is switched off, so that fp32 means fp32.
 
     Args:
-        threads: CPU threads of an operation, as many as Snakemake gives the job. They may change the last bits of sums.
-        deterministic: the same bits in every run on the same device; operations that cannot raise. Else the fastest
-            algorithms, found by trial.
+        threads: CPU threads of an operation, as many as Snakemake gives the job. Their number may change the last bits of sums.
+        deterministic: compute the same bits in every run on the same device; an operation that cannot raises. If False, the
+            fastest algorithms are found by trial.
     """
     torch.set_num_threads(threads)
     _keep_freed_memory()
-    # The same switch as use_deterministic_algorithms, which also imports the compiler: a second a job, for nothing here.
+    # The same switch as use_deterministic_algorithms, which also imports the compiler; that costs a second per job.
     torch.set_deterministic_debug_mode("error" if deterministic else "default")
-    # Comes with deterministic algorithms, to find bugs; costs time.
+    # A debugging aid that comes with deterministic algorithms, and costs time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = not deterministic
     torch.backends.cuda.matmul.allow_tf32 = False
@@ -74,10 +74,10 @@ def configure(threads: int, *, deterministic: bool = True) -> None:
 
 
 def _keep_freed_memory() -> None:
-    """Have glibc keep the memory of freed tensors; with another C library, nothing.
+    """Have glibc keep the memory of freed tensors; do nothing with another C library.
 
-    By default a large block goes back to the system when it is freed, and the next one is new pages that the kernel
-    must clear: activations of a few megabytes, freed and asked for again in every step, cost a tenth of it.
+    By default a large block goes back to the system when it is freed, and the next one is made of new pages that the kernel
+    must clear. For activations of a few megabytes, which every step frees and allocates again, this takes a tenth of the step.
     """
     trim_threshold, mmap_max = -1, -4  # names of <malloc.h>
     with contextlib.suppress(OSError, TypeError, AttributeError):
@@ -87,10 +87,10 @@ def _keep_freed_memory() -> None:
 
 
 def autocast(device: torch.device, precision: Literal["fp32", "bf16"]) -> torch.autocast:
-    """Context in which models compute in ``precision``; parameters, losses and inputs stay fp32 either way."""
+    """Return a context in which models compute in ``precision``; parameters, losses and inputs stay fp32 either way."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
 def memory_format(name: Literal["contiguous", "channels_last"]) -> torch.memory_format:
-    """Layout of image batches and convolution weights in memory."""
+    """Return the memory layout of image batches and convolution weights."""
     return {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}[name]

@@ -1,7 +1,7 @@
-"""The errors a user is meant to read.
+"""The errors that a user is meant to read.
 
-A ``UserError`` is a sentence: what is wrong, what was found, what is allowed. The command line prints it alone, without a
-traceback, and exits with code 2. Every other exception is a fault of the program and keeps its traceback.
+The message of a ``UserError`` says what is wrong, what was found and what is allowed. The command line prints it without a
+traceback and exits with code 2. Every other exception is a fault of the program and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Something the user can mend; its message is a complete sentence."""
+    """A problem that the user can solve; its message is a complete sentence."""
 
 
 class ConfigError(UserError):
@@ -30,7 +30,7 @@ class AttackError(UserError):
 
 
 def unknown(kind: str, got: str, allowed: Iterable[str]) -> ConfigError:
-    """The sentence for a name that is not in a list, with the nearest name when there is one."""
+    """Return the error for a name that is not in a list; it names the nearest one, and all that are allowed."""
     import difflib
 
     names = sorted(allowed)

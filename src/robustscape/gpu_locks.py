@@ -1,7 +1,7 @@
-"""One job, one GPU: who has which, kept by file locks (contract 10). Imports no torch.
+"""Give each job a GPU of its own, by file locks (contract 10). Imports no torch.
 
-Snakemake counts GPUs but does not number them, so jobs that run beside each other would all take the first. Here a job
-holds a lock on a slot file of its GPU; the kernel drops the lock when the process ends, however it ends.
+Snakemake counts GPUs but does not number them, so jobs that run at the same time would all take the first. Here a job holds a
+lock on a slot file of its GPU; the kernel drops the lock when the process ends, however it ends.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks at the slots, when all are taken.
+#: Seconds between two attempts, when all slots are taken.
 PATIENCE = 0.2
 
 
 @contextlib.contextmanager
-def take(gpus: Sequence[str], *, per_gpu: int = 1, folder: Path | None = None) -> Iterator[int]:
-    """Hold a slot of one of ``gpus`` during the block; yields its position in the list. Waits while all are taken.
+def hold_gpu(gpus: Sequence[str], *, per_gpu: int = 1, folder: Path | None = None) -> Iterator[int]:
+    """Hold a slot of one of ``gpus`` during the block, and yield its position in the list. Waits while all are taken.
 
     Args:
         gpus: names of GPUs that are the same in every process, such as their UUIDs.
@@ -50,7 +50,10 @@ def take(gpus: Sequence[str], *, per_gpu: int = 1, folder: Path | None = None) -
 
 
 def _lock(path: Path) -> int | None:
-    """Descriptor of the locked file, None if another process has it. The file stays: removing it would race."""
+    """Return the descriptor of the locked file, None if another process has it.
+
+    The file stays: if it were removed, another process could hold a lock on the removed one.
+    """
     # Read-only access is enough for a lock, and lets several users share the files; a link is never followed.
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
     try:

@@ -190,7 +190,7 @@ CASES = [(name, kind) for name, (_, kinds) in ATTACKS.items() for kind in kinds]
 def test_every_attack_is_in_the_catalog_and_no_helper_is() -> None:
     found = catalog.entries("attack")
     for name in [*ATTACKS, "pgd_meta"]:
-        assert catalog.load("attack", name).__name__ == name
+        assert catalog.load_function("attack", name).__name__ == name
         assert found[name].summary
     assert not {"ensemble", "spectrum", "waveforms"} & set(found)
     assert found["band_limited_noise"].parameters.model_fields["band"].is_required()
@@ -746,7 +746,7 @@ def test_every_spelling_of_relu_is_caught(call: Any) -> None:
 
 @pytest.mark.parametrize("architecture", ["resnet18", "preactresnet18", "small_cnn"])
 def test_the_projects_nets_keep_their_logits_and_from_the_end_their_gradients(architecture: str) -> None:
-    model = made(lambda: catalog.load("architecture", architecture)((1, 8, 8), CLASSES))
+    model = made(lambda: catalog.load_function("architecture", architecture)((1, 8, 8), CLASSES))
     x, y = torch.rand(3, 1, 8, 8).double(), torch.arange(3)
     logits, exact = gradient_of(model, x, y)
     for rule, extra in (("linear", {"rescale": True}), ("smooth", {"temperature": 10.0})):

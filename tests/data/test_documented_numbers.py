@@ -38,7 +38,7 @@ def documented_shape(text: str) -> tuple[int, ...]:
 
 
 def read(dataset: str, **parameters: str) -> RawSplits:
-    splits: RawSplits = catalog.load("dataset", dataset)(NOWHERE, **parameters)
+    splits: RawSplits = catalog.load_function("dataset", dataset)(NOWHERE, **parameters)
     return splits
 
 

@@ -74,7 +74,7 @@ def zipped(path: Path, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_folder_is_read(tmp_path: Path, files: dict[str, bytes]) -> None:
-    splits = catalog.load("dataset", "tiny_imagenet")(write(tmp_path, files))
+    splits = catalog.load_function("dataset", "tiny_imagenet")(write(tmp_path, files))
     assert splits.train_x.shape == (6, 3, 64, 64) and splits.test_x.shape == (2, 3, 64, 64)
     assert list(splits.classes) == ["goldfish", "black stork"], "classes in the order of their numbers"
     assert splits.train_y.tolist() == [0, 0, 0, 1, 1, 1] and splits.test_y.tolist() == [1, 0]

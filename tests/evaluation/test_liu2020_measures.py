@@ -187,7 +187,7 @@ def test_ensembles_of_runs_and_of_the_ends_of_periods(tmp_path: Path) -> None:
         model = build_classifier("lenet", {"width": 1}, (1, 8, 8), 4)
         folder = tmp_path / str(seed)
         folder.mkdir()
-        checkpoints.save(folder / "epoch4.safetensors", lenet(1).state_dict(), {})
+        checkpoints.save_checkpoint(folder / "epoch4.safetensors", lenet(1).state_dict(), {})
         recipe = {"name": "mine", "keep": [0.5], "epochs": 8}
         run = run_of(model, path=folder)
         runs.append(dataclasses.replace(run, seed=seed, config={"recipe": recipe}))

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from robustscape.config.experiment import load
 from robustscape.pipeline import dvc
+from robustscape.pipeline.jobs import list_jobs
 from robustscape.pipeline.plan import Plan
 
 ROOT = Path(__file__).parents[2]
@@ -54,7 +55,7 @@ def two_studies(tmp_path_factory: pytest.TempPathFactory) -> Plan:
 
 
 def test_the_file_is_the_plan() -> None:
-    assert (ROOT / "dvc.yaml").read_text() == dvc.document(plan("small")), "run `robustscape docs`"
+    assert (ROOT / "dvc.yaml").read_text() == dvc.dvc_yaml(plan("small")), "run `robustscape docs`"
 
 
 @pytest.mark.parametrize("scale", ["smoke", "small", "paper"])
@@ -67,11 +68,11 @@ def test_the_same_with_runs_that_studies_share(two_studies: Plan) -> None:
 
 
 def check(a_plan: Plan) -> None:
-    stages = dvc.stages(a_plan)
+    stages = dvc.dvc_stages(a_plan)
     assert set(a_plan.studies) | {"data", "report"} <= set(stages)
     owners = {next(iter(out)): name for name, stage in stages.items() for out in stage["outs"]}
     assert len(owners) == sum(len(stage["outs"]) for stage in stages.values())
-    for job in a_plan.jobs:
+    for job in list_jobs(a_plan):
         found = {owner_of(output, owners) for output in job.outputs}
         assert len(found) == 1
         stage = found.pop()
@@ -91,7 +92,7 @@ def owner_of(path: str, owners: dict[str, str]) -> str:
 
 
 def test_shared_runs_have_a_stage_of_their_own_and_no_study_waits_for_another(two_studies: Plan) -> None:
-    stages = dvc.stages(two_studies)
+    stages = dvc.dvc_stages(two_studies)
     shared = stages["other2099-yamada2021"]
     folder = "results/paper/models/svhn/resnet18/yamada2021_svhn_standard"
     assert [list(out) for out in shared["outs"]] == [[f"{folder}/eps0/seed0"]]
@@ -106,7 +107,7 @@ def test_shared_runs_have_a_stage_of_their_own_and_no_study_waits_for_another(tw
 def test_a_cover_holds_all_that_it_should_and_nothing_else(chosen: dict[str, bool]) -> None:
     everything = {f"{path}.file" for path in chosen}  # no file is a folder of another one
     files = {f"{path}.file" for path, wanted in chosen.items() if wanted}
-    found = dvc.cover(files, everything)
+    found = dvc.fewest_folders(files, everything)
     held = [[p for p in everything if p == folder or folder == "." or p.startswith(f"{folder}/")] for folder in found]
     assert sorted(path for group in held for path in group) == sorted(files)
 
@@ -115,7 +116,7 @@ def test_a_cover_holds_all_that_it_should_and_nothing_else(chosen: dict[str, boo
 
 
 def run(folder: Path, *command: str) -> str:
-    """What a command of the environment prints in ``folder``; an error if it fails."""
+    """Return what a command of the environment prints in ``folder``; fail if the command fails."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     done = subprocess.run(
@@ -127,6 +128,7 @@ def run(folder: Path, *command: str) -> str:
 
 @pytest.mark.slow
 @pytest.mark.smoke
+@pytest.mark.timeout(1800)
 def test_reproduce_push_clone_and_pull(tmp_path: Path) -> None:
     """A study of two runs: made by DVC, shared through a folder, fetched in a clone where nothing is left to do."""
     project, clone, remote = tmp_path / "project", tmp_path / "clone", tmp_path / "remote"
@@ -147,7 +149,7 @@ def test_reproduce_push_clone_and_pull(tmp_path: Path) -> None:
         'recipes: {"*": {epochs: 1, probe_samples: 8}}\nmeasurements: {"*": {samples: 16}}\n'
         "runs_per_job: 2\ndevice: cpu\n"
     )
-    (project / "dvc.yaml").write_text(dvc.document(plan("smoke", project)))
+    (project / "dvc.yaml").write_text(dvc.dvc_yaml(plan("smoke", project)))
     run(project, "git", "init", "--quiet")
     run(project, "git", "config", "user.name", "someone")
     run(project, "git", "config", "user.email", "someone@example.org")

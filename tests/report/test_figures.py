@@ -74,7 +74,7 @@ def case(name: str) -> tuple[Item, pd.DataFrame]:
 
 def drawn(name: str, **changes) -> tuple[Figure, pd.DataFrame]:
     item, rows = case(name)
-    return catalog.load("figure", name)(rows, item, **{**item.options, **changes}), rows
+    return catalog.load_function("figure", name)(rows, item, **{**item.options, **changes}), rows
 
 
 NAMES = [
@@ -150,7 +150,7 @@ def test_curves_say_what_stands_in_for_a_panels_data_set() -> None:
     )
     item = make_item(kind="figure", draw="curves", factors=factors, options={"x": "alpha"}, metrics=["loss"])
     table = aggregate(rows[(rows["noise"] == "PGD") & (rows["metric"] == "loss")], factors)
-    figure = catalog.load("figure", "curves")(table, item, x="alpha", hue="eps", panel="dataset")
+    figure = catalog.load_function("figure", "curves")(table, item, x="alpha", hue="eps", panel="dataset")
     assert [axes.get_title() for axes in figure.axes] == [
         "CIFAR-10\n(fashion_14 stands in)",
         "SVHN\n(fashion_14 stands in)",
@@ -172,7 +172,7 @@ def test_printed_points_are_where_the_paper_has_them() -> None:
 
 def test_no_legend_entry_for_the_paper_without_printed_numbers() -> None:
     item, rows = case("lines_with_printed")
-    figure = catalog.load("figure", "lines_with_printed")(rows.assign(paper_value=np.nan), item)
+    figure = catalog.load_function("figure", "lines_with_printed")(rows.assign(paper_value=np.nan), item)
     assert "printed in the paper" not in texts(figure)
 
 
@@ -190,8 +190,8 @@ def test_eigenvalues_show_ranks_and_conventions() -> None:
 @pytest.mark.parametrize("name", ["eigenvalues", "lines_with_printed"])
 def test_nothing_repeated_draws_no_error_bars(name: str) -> None:
     item, rows = case(name)
-    with_bars = catalog.load("figure", name)(rows, item, **item.options)
-    without = catalog.load("figure", name)(rows.assign(std=np.nan), item, **item.options)
+    with_bars = catalog.load_function("figure", name)(rows, item, **item.options)
+    without = catalog.load_function("figure", name)(rows.assign(std=np.nan), item, **item.options)
     assert all(c.has_yerr for c in with_bars.axes[0].containers)
     assert not any(c.has_yerr for c in without.axes[0].containers)
 
@@ -212,7 +212,7 @@ def test_heatmap_cells_carry_ours_and_the_papers() -> None:
     assert cells[0] == "95.50\n(91.75)" and len(cells) == 16
     assert figure.axes[0].get_ylim()[0] > figure.axes[0].get_ylim()[1]  # words: the first on top
     item, rows = case("surface_3d")
-    above = catalog.load("figure", "heatmap")(rows, item, x="alpha", y="beta", panel="eps", contours=True)
+    above = catalog.load_function("figure", "heatmap")(rows, item, x="alpha", y="beta", panel="eps", contours=True)
     assert above.axes[0].get_ylim()[0] < above.axes[0].get_ylim()[1]  # numbers: the smallest below
     assert above.axes[0].collections[0].get_clim() == above.axes[1].collections[0].get_clim()
 
@@ -231,17 +231,17 @@ def test_a_factor_on_no_axis_is_refused(name: str) -> None:
     options = dict(item.options)
     doubled = pd.concat([rows, rows.assign(dataset="svhn")])
     with pytest.raises(ConfigError, match="several values at one place; they differ in dataset"):
-        catalog.load("figure", name)(doubled, item, **options)
+        catalog.load_function("figure", name)(doubled, item, **options)
     with pytest.raises(ConfigError, match=r"no column \['colour'\]"):
-        catalog.load("figure", name)(rows, item, **{**options, "x": "colour"})
+        catalog.load_function("figure", name)(rows, item, **{**options, "x": "colour"})
     with pytest.raises(ConfigError, match=r"no row has a metric of \['lss'\]"):
-        catalog.load("figure", name)(rows, item, **{**options, "metrics": ["lss"]})
+        catalog.load_function("figure", name)(rows, item, **{**options, "metrics": ["lss"]})
 
 
 def test_raised_flags_are_in_the_footer_until_acknowledged() -> None:
     item, rows = case("lines_with_printed")
     rows = rows.assign(flag_randomised=True)
-    figure = catalog.load("figure", "lines_with_printed")
+    figure = catalog.load_function("figure", "lines_with_printed")
     assert "FLAGS: randomised (18 of 18 numbers)" in " ".join(figure(rows, item).get_supxlabel().split())
     assert "FLAGS" not in figure(rows, item, acknowledged=["randomised"]).get_supxlabel()
 
@@ -280,7 +280,7 @@ def test_a_lone_column_lies_on_its_side_and_epochs_are_whole() -> None:
     rows = pd.concat([progress_rows(), progress_rows().assign(method="at")])
     rows = aggregate(rows[rows["metric"] != "seconds"].drop_duplicates(), ["method", "epoch"])
     item = make_item(kind="figure", draw="curves", options={"x": "epoch", "hue": "method"}, factors=["method", "epoch"])
-    figure = catalog.load("figure", "curves")(rows, item, **item.options)
+    figure = catalog.load_function("figure", "curves")(rows, item, **item.options)
     figure.draw_without_rendering()
     assert len(figure.axes) == 2 and len({axes.get_position().y0 for axes in figure.axes}) == 1
     for axes in figure.axes:
@@ -299,5 +299,7 @@ def test_narrow_logarithmic_axes_have_plain_numbers() -> None:
 
 def test_a_panel_of_missing_numbers_says_so() -> None:
     item, rows = case("curves")
-    figure = catalog.load("figure", "curves")(rows.assign(value=np.nan, paper_value=np.nan), item, **item.options)
+    figure = catalog.load_function("figure", "curves")(
+        rows.assign(value=np.nan, paper_value=np.nan), item, **item.options
+    )
     assert "not measured" in [text.get_text() for axes in figure.axes for text in axes.texts]

@@ -19,7 +19,7 @@ def drawn(
     name: str, rows: pd.DataFrame, factors: list[str], metrics: list[str] | None = None, **options: Any
 ) -> Figure:
     item = make_item(kind="figure", draw=name, factors=factors, metrics=metrics or [], options=options)
-    figure: Figure = catalog.load("figure", name)(
+    figure: Figure = catalog.load_function("figure", name)(
         aggregate(derive(rows, factors, metrics or []), factors), item, **item.options
     )
     return figure

@@ -32,7 +32,7 @@ def item(draw: str, factors: list[str], metrics: list[str], **options: Any) -> I
 
 def drawn(rows: list[dict[str, Any]], stanza: Item) -> Figure:
     table = aggregate(pd.DataFrame(rows), stanza.factors)
-    figure: Figure = catalog.load("figure", stanza.draw)(table, stanza, **stanza.options)
+    figure: Figure = catalog.load_function("figure", stanza.draw)(table, stanza, **stanza.options)
     return figure
 
 

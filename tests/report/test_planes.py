@@ -27,7 +27,7 @@ def table(printed: pd.DataFrame | None = None, **columns: Any) -> pd.DataFrame:
 
 def drawn(rows: pd.DataFrame | None = None, **options: Any) -> Figure:
     item = make_item(kind="figure", draw="planes", factors=FACTORS)
-    return catalog.load("figure", "planes")(table() if rows is None else rows, item, **options)
+    return catalog.load_function("figure", "planes")(table() if rows is None else rows, item, **options)
 
 
 def panels(figure: Figure) -> list[Axes]:

@@ -115,7 +115,7 @@ SOURCE = Path(atomic.__file__).parents[2]
 
 WRITER = """
 import sys, pathlib
-from robustscape import atomic
+from robustscape.storage import atomic
 path, size = pathlib.Path(sys.argv[1]), int(sys.argv[2])
 print("ready", flush=True)
 while True:

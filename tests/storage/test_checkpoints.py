@@ -63,14 +63,14 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("saved") / "model.safetensors"
-    checkpoints.save(path, tensors(), METADATA)
+    checkpoints.save_checkpoint(path, tensors(), METADATA)
     return path.read_bytes()
 
 
 def test_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "run" / "model.safetensors"
-    sha256 = checkpoints.save(path, tensors(), METADATA)
-    loaded, metadata = checkpoints.load(path, "cpu")
+    sha256 = checkpoints.save_checkpoint(path, tensors(), METADATA)
+    loaded, metadata = checkpoints.load_checkpoint(path, "cpu")
     assert same(loaded, tensors())
     assert metadata == METADATA | {"sha256": sha256}
     assert sha256 == checkpoints.content_hash(tensors()) == checkpoints.content_hash(loaded)
@@ -78,22 +78,24 @@ def test_round_trip(tmp_path: Path) -> None:
 
 
 def test_metadata_keys_become_text_as_in_json(tmp_path: Path) -> None:
-    checkpoints.save(tmp_path / "a", {}, {"by_epoch": {9: (1, 2), 10: "x"}})
-    assert checkpoints.load(tmp_path / "a")[1]["by_epoch"] == {"9": [1, 2], "10": "x"}
+    checkpoints.save_checkpoint(tmp_path / "a", {}, {"by_epoch": {9: (1, 2), 10: "x"}})
+    assert checkpoints.load_checkpoint(tmp_path / "a")[1]["by_epoch"] == {"9": [1, 2], "10": "x"}
 
 
 def test_other_safetensors_readers_can_open_it(tmp_path: Path) -> None:
-    checkpoints.save(tmp_path / "a.safetensors", tensors(), METADATA)
+    checkpoints.save_checkpoint(tmp_path / "a.safetensors", tensors(), METADATA)
     assert same(safetensors.torch.load_file(tmp_path / "a.safetensors"), tensors())
 
 
 def test_equal_content_gives_equal_bytes(tmp_path: Path) -> None:
-    """Whatever the order of the dictionaries: DVC and run.json compare files by hash."""
+    """The order of the dictionaries does not count: DVC and run.json compare files by hash."""
     names = list(tensors())
     for number in range(8):
         random.Random(number).shuffle(names)
         shuffled = {name: tensors()[name] for name in names}
-        checkpoints.save(tmp_path / str(number), shuffled, dict(sorted(METADATA.items(), reverse=number % 2 == 0)))
+        checkpoints.save_checkpoint(
+            tmp_path / str(number), shuffled, dict(sorted(METADATA.items(), reverse=number % 2 == 0))
+        )
     assert len({(tmp_path / str(number)).read_bytes() for number in range(8)}) == 1
 
 
@@ -131,9 +133,9 @@ def test_content_hash_sees_the_sign_of_zero_but_not_the_layout() -> None:
 
 
 def test_loaded_tensors_may_be_written_to(tmp_path: Path) -> None:
-    checkpoints.save(tmp_path / "a", {"w": torch.ones(3)}, {})
-    checkpoints.load(tmp_path / "a")[0]["w"].add_(1)
-    assert checkpoints.load(tmp_path / "a")[0]["w"].tolist() == [1, 1, 1]
+    checkpoints.save_checkpoint(tmp_path / "a", {"w": torch.ones(3)}, {})
+    checkpoints.load_checkpoint(tmp_path / "a")[0]["w"].add_(1)
+    assert checkpoints.load_checkpoint(tmp_path / "a")[0]["w"].tolist() == [1, 1, 1]
 
 
 @pytest.mark.fault
@@ -148,7 +150,7 @@ def test_a_changed_byte_is_seen(saved: bytes, tmp_path: Path, data: st.DataObjec
     path = tmp_path / "model.safetensors"
     path.write_bytes(changed)
     try:
-        loaded, metadata = checkpoints.load(path)
+        loaded, metadata = checkpoints.load_checkpoint(path)
     except CorruptFile as error:
         refusal = str(error)
     else:
@@ -168,7 +170,7 @@ def test_a_missing_or_added_part_is_seen(saved: bytes, tmp_path: Path, data: st.
     for content in (saved[:length], saved + saved[:length][:50] + b"\0"):
         path.write_bytes(content)
         with pytest.raises(CorruptFile, match="not a whole checkpoint"):
-            checkpoints.load(path)
+            checkpoints.load_checkpoint(path)
 
 
 class Bomb:
@@ -203,40 +205,40 @@ def test_impostors_are_named_and_never_opened(tmp_path: Path) -> None:
     for what, content in impostors(tmp_path):
         path.write_bytes(content)
         with pytest.raises(CorruptFile, match=what) as caught:
-            checkpoints.load(path)
+            checkpoints.load_checkpoint(path)
         assert str(path) in str(caught.value)
     assert not (tmp_path / "boom").exists()
 
 
 def test_swapped_tensors_are_seen(tmp_path: Path) -> None:
     """The right header with another checkpoint's numbers behind it."""
-    checkpoints.save(tmp_path / "a", {"w": torch.ones(5)}, {})
+    checkpoints.save_checkpoint(tmp_path / "a", {"w": torch.ones(5)}, {})
     content = (tmp_path / "a").read_bytes()
     (tmp_path / "a").write_bytes(content[:-20] + torch.zeros(5).numpy().tobytes())
     with pytest.raises(CorruptFile, match="SHA-256"):
-        checkpoints.load(tmp_path / "a")
+        checkpoints.load_checkpoint(tmp_path / "a")
 
 
 def test_a_missing_file_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(MissingData, match="no checkpoint"):
-        checkpoints.load(tmp_path / "model.safetensors")
+        checkpoints.load_checkpoint(tmp_path / "model.safetensors")
 
 
 @pytest.mark.fault
 def test_kill_while_saving_leaves_a_whole_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "state.safetensors"
     states = [{"w": torch.full((300_000,), float(value))} for value in range(2)]
-    checkpoints.save(path, states[0], {"value": 0})
+    checkpoints.save_checkpoint(path, states[0], {"value": 0})
     for attempt in range(6):
         child = os.fork()
         if child == 0:  # pragma: no cover
             while True:
                 for value, state in enumerate(states):
-                    checkpoints.save(path, state, {"value": value})
+                    checkpoints.save_checkpoint(path, state, {"value": value})
         time.sleep(0.01 + 0.004 * attempt)
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        loaded, metadata = checkpoints.load(path)
+        loaded, metadata = checkpoints.load_checkpoint(path)
         assert same(loaded, states[metadata["value"]])
 
 
@@ -327,12 +329,12 @@ def test_optimizers_go_on_bit_for_bit(tmp_path: Path, name: str) -> None:
     state, document = checkpoints.flatten_optimizer(optimizer)
     weights = {f"model.{key}": value for key, value in model.state_dict().items()}
     prefixed = {f"optimizer.{key}": value for key, value in state.items()}
-    checkpoints.save(tmp_path / "state", weights | prefixed, {"optimizer": document})
+    checkpoints.save_checkpoint(tmp_path / "state", weights | prefixed, {"optimizer": document})
     before = copy.deepcopy(flat(optimizer.state_dict()))
     steps(model, optimizer, range(3, 6))
 
     resumed = small_model()
-    loaded, metadata = checkpoints.load(tmp_path / "state")
+    loaded, metadata = checkpoints.load_checkpoint(tmp_path / "state")
     resumed.load_state_dict({key[6:]: value for key, value in loaded.items() if key.startswith("model.")})
     other = make(resumed.parameters())
     part = {key[10:]: value for key, value in loaded.items() if key.startswith("optimizer.")}

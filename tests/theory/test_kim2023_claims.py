@@ -45,7 +45,9 @@ def rows_of(name: str) -> pd.DataFrame:
     entry = study().theory[name]
     accepted = catalog.find("theory", entry.check).parameters.model_fields
     coarse = {"points": 5} if "points" in accepted and not name.startswith("ch4_theorem") else {}
-    frame = pd.DataFrame(catalog.load("theory", entry.check)(**{**entry.parameters, **coarse, **SIZES.get(name, {})}))
+    frame = pd.DataFrame(
+        catalog.load_function("theory", entry.check)(**{**entry.parameters, **coarse, **SIZES.get(name, {})})
+    )
     return frame if "metric" in frame else tally(frame)
 
 

@@ -29,7 +29,7 @@ Closure = Callable[[], Tensor]
 def make(name: str, parameters: Any, **settings: Any) -> Any:
     """An optimizer with the catalogue's defaults."""
     checked = catalog.find("optimizer", name).parameters.model_validate(settings).model_dump()
-    return catalog.load("optimizer", name)(list(parameters), **checked)
+    return catalog.load_function("optimizer", name)(list(parameters), **checked)
 
 
 def closure_of(optimizer: Any, loss: Closure) -> Closure:
@@ -339,7 +339,7 @@ def test_resume_in_the_middle_of_an_inner_loop(awp_gamma: float, order: str, tmp
     for _ in range(4):
         optimizer.step(closure)
     tensors, metadata = checkpoints.flatten_optimizer(optimizer)
-    checkpoints.save(tmp_path / "o.safetensors", tensors, metadata)
+    checkpoints.save_checkpoint(tmp_path / "o.safetensors", tensors, metadata)
     weights = copy.deepcopy(model.state_dict())
     for _ in range(5):
         optimizer.step(closure)
@@ -347,7 +347,7 @@ def test_resume_in_the_middle_of_an_inner_loop(awp_gamma: float, order: str, tmp
     torch.manual_seed(99)  # the noise goes on from what was saved, whatever the process's seed is
     resumed, other, again = start()
     resumed.load_state_dict(weights)
-    checkpoints.restore_optimizer(other, *checkpoints.load(tmp_path / "o.safetensors", "cpu"))
+    checkpoints.restore_optimizer(other, *checkpoints.load_checkpoint(tmp_path / "o.safetensors", "cpu"))
     for _ in range(5):
         other.step(again)
     assert same(model, resumed)
@@ -456,7 +456,7 @@ def test_trades_is_its_formula() -> None:
         ThreatModel("Linf", 0.1),
         SampleGenerator.seeded(0, 10),
     )
-    loss = catalog.load("method", "trades")(model, x, y, attack, beta=3.0)()
+    loss = catalog.load_function("method", "trades")(model, x, y, attack, beta=3.0)()
     p, q = model(x).softmax(1), model((x + 0.05).clamp(0, 1)).softmax(1)
     expected = F.cross_entropy(model(x), y) + 3.0 * (p * (p.log() - q.log())).sum(1).mean()
     torch.testing.assert_close(loss, expected)

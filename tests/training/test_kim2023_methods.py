@@ -38,7 +38,7 @@ def batch(size: int = 24, dtype: torch.dtype = torch.float32) -> tuple[Tensor, T
 
 def make_attack(size: int = 24, eps: float = EPS, attack: str = "fgsm", **parameters: Any) -> TrainingAttack:
     generator = SampleGenerator.seeded(5, size)
-    return TrainingAttack(catalog.load("attack", attack), parameters, ThreatModel("Linf", eps), generator)
+    return TrainingAttack(catalog.load_function("attack", attack), parameters, ThreatModel("Linf", eps), generator)
 
 
 FAST: dict[str, Any] = {"random_start": True, "rel_step_size": 1.25}

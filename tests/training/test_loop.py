@@ -268,7 +268,7 @@ def test_the_epoch_of_a_collapse_can_be_trained_again(tmp_path: Path) -> None:
         observe=lambda epoch, step, *_: seen.append((epoch, step)),
     )
     assert seen == [(kept[-1], step) for step in range(4)]
-    assert same(again.last, checkpoints.load(state.with_suffix(".fall_end"), "cpu")[0])
+    assert same(again.last, checkpoints.load_checkpoint(state.with_suffix(".fall_end"), "cpu")[0])
 
 
 @pytest.mark.parametrize(

@@ -74,8 +74,8 @@ def test_the_replayed_epoch_is_the_trained_one_bit_for_bit(run: TrainedRun) -> N
 
     epoch, identical = again(run, look)
     assert identical and 2 <= epoch <= 4 and seen == [0, 1, 2, 3, 4]
-    start = checkpoints.load(run.path / FALL_FILES[0], "cpu")[0]
-    end = checkpoints.load(run.path / FALL_FILES[1], "cpu")[0]
+    start = checkpoints.load_checkpoint(run.path / FALL_FILES[0], "cpu")[0]
+    end = checkpoints.load_checkpoint(run.path / FALL_FILES[1], "cpu")[0]
     assert all(torch.equal(models[0][name], start[f"model/{name}"]) for name in models[0])
     assert all(torch.equal(models[-1][name], tensor) for name, tensor in end.items())
     assert not torch.equal(models[0]["0.weight"], models[1]["0.weight"])

@@ -397,7 +397,7 @@ def test_gsam_against_pytorch_optimizer() -> None:
 def test_the_class_takes_what_the_catalogue_takes(name: str) -> None:
     """Same settings and defaults; groups with rates of their own; no others."""
     weights = [nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(3))]
-    named = catalog.load("optimizer", name)(weights, lr=0.1)
+    named = catalog.load_function("optimizer", name)(weights, lr=0.1)
     made = type(named)([{"params": weights[:1]}, {"params": weights[1:], "lr": 0.5}], 0.1)
     assert made.defaults == named.defaults and set(catalog.find("optimizer", name).parameters.model_fields) <= set(
         made.defaults
@@ -410,7 +410,7 @@ def test_the_class_takes_what_the_catalogue_takes(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["sam", "msam", "asam", "gsam", "esam"])
 def test_the_catalogue_has_them(name: str) -> None:
-    function = catalog.load("optimizer", name)
+    function = catalog.load_function("optimizer", name)
     model = make_model()
     settings = {"lr": 0.1, "momentum": 0.9, "weight_decay": 1e-3, "rho": 0.2}
     assert set(settings) <= set(catalog.find("optimizer", name).parameters.model_fields)

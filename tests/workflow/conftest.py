@@ -23,7 +23,7 @@ class Project:
 
     @property
     def results(self) -> Path:
-        """What the scale smoke wrote."""
+        """The folder that the scale smoke writes to."""
         return self.root / "results" / "smoke"
 
     def environment(self) -> dict[str, str]:
@@ -84,7 +84,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = copy_project(tmp_path_factory.mktemp("finished") / "project")
     done = project.snakemake()
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-5000:]
-    # From here on a job a run, as at the scale `paper`: what Snakemake plans then is exactly what is made again.
+    # From here on one job per run, as at the scale `paper`: what Snakemake plans is then exactly what is made again.
     scale = project.root / "config/scales/smoke.yaml"
     scale.write_text(re.sub("runs_per_job: .*", "runs_per_job: 1", scale.read_text()))
     done = project.snakemake("--touch", "--forceall")

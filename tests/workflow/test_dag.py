@@ -13,7 +13,7 @@ import pytest
 
 from .conftest import Project
 
-pytestmark = [pytest.mark.smoke, pytest.mark.xdist_group("workflow")]
+pytestmark = [pytest.mark.smoke, pytest.mark.timeout(1800), pytest.mark.xdist_group("workflow")]
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import pytest
 
 from .conftest import Project
 
-pytestmark = [pytest.mark.fault, pytest.mark.xdist_group("workflow")]
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(1800), pytest.mark.xdist_group("workflow")]
 
 RUN = "digits2_tiny/logistic_regression/yamada2021_mnist2_pgd_l2/eps1/seed0"
 
@@ -66,7 +66,7 @@ def test_a_damaged_checkpoint_is_named_and_refused(finished: Project, tmp_path: 
     )
     table = project.results / "yamada2021/measurements/accuracy_mnist2_pgd_l2" / f"{RUN}.csv"
     table.unlink()
-    done = project.command("measure", "yamada2021/accuracy_mnist2_pgd_l2", RUN)
+    done = project.command("evaluate", "yamada2021/accuracy_mnist2_pgd_l2", RUN)
     assert done.returncode == 2 and "model.safetensors" in done.stderr and "Traceback" not in done.stderr
     assert not table.exists()
     assert project.command("train", RUN).returncode == 0, "training again makes it whole"

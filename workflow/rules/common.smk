@@ -1,4 +1,4 @@
-# The plan of the experiment, and what every rule passes on to the command line.
+# The plan of the experiment and its jobs, and what every rule passes on to the command line.
 import os
 import shlex
 import sys
@@ -11,6 +11,7 @@ from robustscape.config.base import validate
 from robustscape.config.experiment import load
 from robustscape.config.main import Main
 from robustscape.errors import UserError
+from robustscape.pipeline.jobs import list_jobs
 from robustscape.pipeline.plan import Plan
 
 try:
@@ -18,6 +19,7 @@ try:
     # Relative, so that a project that moves is not made again.
     EXPERIMENT = load(Path(os.path.relpath(workflow.basedir)) / "config", MAIN.scale)
     PLAN = Plan(EXPERIMENT, Path(MAIN.results), MAIN.studies or None)
+    JOBS = list_jobs(PLAN)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 

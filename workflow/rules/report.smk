@@ -1,9 +1,12 @@
-# Items (tables and figures), claims and the report; nothing here computes an experiment.
-for job in PLAN.stage("item"):
+# Items (tables and figures), claims and the report: what Snakemake's own report shows. Nothing here computes an experiment.
+for job in JOBS:
+
+    if job.stage != "item":
+        continue
 
     rule:
         name:
-            f"item_{job.name}"
+            f"{job.stage}_{job.name}"
         input:
             job.inputs,
         output:
@@ -21,13 +24,13 @@ for job in PLAN.stage("item"):
                     .kind,
                     labels={"item": target.split("/")[1]},
                 )
-                for target in job.arguments[1:]
+                for target in job.targets
             ],
             [path for path in job.outputs if path.endswith(".json")],
         log:
-            f"{LOGS}/item/{job.name}.log",
+            f"{LOGS}/{job.stage}/{job.name}.log",
         benchmark:
-            f"{BENCHMARKS}/item/{job.name}.tsv"
+            f"{BENCHMARKS}/{job.stage}/{job.name}.tsv"
         conda:
             ENVIRONMENT
         threads: 1
@@ -38,12 +41,15 @@ for job in PLAN.stage("item"):
             fingerprint=job.fingerprint,
             arguments=shlex.join(job.arguments),
         message:
-            "Drawing: {params.arguments}"
+            f"Making: {shlex.join(job.targets)}"
         shell:
             f"{COMMAND} {{params.arguments}} > {{log}} 2>&1"
 
 
-for job in PLAN.stage("claims", "report"):
+for job in JOBS:
+
+    if job.stage not in ("claims", "report"):
+        continue
 
     rule:
         name:
@@ -53,9 +59,9 @@ for job in PLAN.stage("claims", "report"):
         output:
             report(job.outputs, caption="../report/summary.rst", category="summary"),
         log:
-            f"{LOGS}/{job.name}.log",
+            f"{LOGS}/{job.stage}/{job.name}.log",
         benchmark:
-            f"{BENCHMARKS}/{job.name}.tsv"
+            f"{BENCHMARKS}/{job.stage}/{job.name}.tsv"
         conda:
             ENVIRONMENT
         threads: 1
@@ -71,6 +77,7 @@ for job in PLAN.stage("claims", "report"):
             f"{COMMAND} {{params.arguments}} > {{log}} 2>&1"
 
 
+# `snakemake yamada2021` makes the items of a work, `snakemake yamada2021_table_1` one of them.
 for work, study in PLAN.studies.items():
 
     rule:

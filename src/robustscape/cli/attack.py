@@ -1,19 +1,20 @@
-"""``robustscape attack``: a suite against any checkpoint, or any model that can be imported."""
+"""``robustscape attack``: a suite of attacks against any checkpoint, or any model that can be imported."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
 import json
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robustscape.errors import ConfigError, UserError
+from robustscape.cli.options import job_device, make_plan, positive_integer
+from robustscape.errors import ConfigError, CorruptFile, UserError, unknown
 from robustscape.numbers import parse
 from robustscape.pipeline.plan import Plan
+from robustscape.storage.records import read_record
 
 if TYPE_CHECKING:
     import torch
@@ -21,40 +22,87 @@ if TYPE_CHECKING:
 
     from robustscape.data import Split
 
+_EPILOG = """\
+examples:
+  robustscape attack --checkpoint results/small/models/<run>/model.safetensors --eps 8/255
+  robustscape attack --model mypackage:mymodel --dataset digits --suite white-box --eps 0.1"""
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of the subcommand."""
-    parser.add_argument("--checkpoint", type=Path, help="safetensors file; a run.json beside it says what it is")
+
+def add_attack_command(commands: Any) -> None:
+    """Add the command to the parser."""
+    text = "attack a checkpoint, or a model of your own, with a suite of attacks"
+    command = commands.add_parser(
+        "attack",
+        help=text,
+        description=f"{text.capitalize()}; print robust accuracy and costs as JSON.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_model_options(command)
+    add_protocol_options(command)
+    command.set_defaults(execute=attack_command)
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what is attacked."""
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        help="weights as safetensors; a run.json beside it says what they are",
+    )
     parser.add_argument(
         "--model", metavar="MODULE:FACTORY", help="your own model: a function without arguments that returns it"
     )
-    parser.add_argument("--architecture", help="entry of config/architectures.yaml, for a checkpoint without run.json")
     parser.add_argument(
-        "--dataset", help="entry of config/datasets.yaml; its test split is attacked (default: the run's)"
+        "--architecture", metavar="NAME", help="entry of config/architectures.yaml, for a checkpoint without run.json"
     )
-    parser.add_argument("--suite", default="autoattack", help="entry of config/suites.yaml (default: autoattack)")
-    parser.add_argument("--eps", default=None, help="radius, e.g. 8/255 (default: the run's)")
-    parser.add_argument("--samples", type=int, default=None, help="first samples of the test split (default: all)")
     parser.add_argument(
-        "--batch-size", type=int, default=256, help="samples of a forward pass; does not change results"
+        "--dataset",
+        metavar="NAME",
+        help="entry of config/datasets.yaml, prepared; its test split is attacked (default: the data set of the run)",
+    )
+    parser.add_argument(
+        "--samples", type=positive_integer, metavar="N", help="first samples of the test split (default: all)"
+    )
+
+
+def add_protocol_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how it is attacked, and where the result goes."""
+    parser.add_argument(
+        "--suite", metavar="NAME", default="autoattack", help="entry of config/suites.yaml (default: %(default)s)"
+    )
+    parser.add_argument("--eps", help="perturbation budget, such as 8/255 (default: that of the run)")
+    parser.add_argument(
+        "--batch-size",
+        type=positive_integer,
+        metavar="N",
+        default=256,
+        help="samples per forward pass; does not change results (default: %(default)s)",
     )
     parser.add_argument(
         "--precision",
         choices=["fp32", "bf16"],
         default="fp32",
-        help="of the search; whether a sample is broken is always decided in fp32",
+        help="of the search; whether a sample is broken is always decided in fp32 (default: %(default)s)",
     )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--state", type=Path, default=None, help="folder to resume from after an interruption")
+    parser.add_argument("--seed", type=int, metavar="N", default=0, help="of the attacks (default: %(default)s)")
     parser.add_argument(
-        "--output", type=Path, default=None, help="JSON with RobustBench's field names (default: print)"
+        "--state", type=Path, metavar="FOLDER", help="keep states here, to go on after an interruption (default: none)"
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="also write the JSON, with RobustBench's field names (default: no)"
     )
 
 
-def _factory(path: str) -> nn.Module:
-    """The model that ``package.module:factory`` returns."""
+def _import_model(path: str) -> nn.Module:
+    """Return the model that ``package.module:factory`` makes.
+
+    Raises:
+        ConfigError: it cannot be imported.
+    """
     module, _, name = path.partition(":")
-    sys.path.insert(0, os.getcwd())
+    sys.path.insert(0, str(Path.cwd()))
     try:
         factory = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
@@ -65,48 +113,95 @@ def _factory(path: str) -> nn.Module:
     return model
 
 
-def _subject(
-    options: argparse.Namespace, plan: Plan, device: torch.device
-) -> tuple[nn.Module, Split, dict[str, Any], dict[str, Any]]:
-    """The model, the test split, what is known of the run, and the data's card."""
-    from robustscape.data import load_dataset
+def _run_config(checkpoint: Path | None) -> dict[str, Any]:
+    """Return the configuration of the run that a checkpoint belongs to; empty without a run.json beside it.
+
+    Raises:
+        CorruptFile: the run.json is damaged.
+    """
+    path = checkpoint.parent / "run.json" if checkpoint else None
+    if path is None or not path.exists():
+        return {}
+    config: dict[str, Any] = read_record(path).get("config", {})
+    if not config:
+        raise CorruptFile(f"'{path}' is not the record of a run; train the run again, or move the file away.")
+    return config
+
+
+def _make_model(
+    options: argparse.Namespace, plan: Plan, run_config: dict[str, Any], card: dict[str, Any], device: torch.device
+) -> nn.Module:
+    """Return the model that is attacked, in eval mode on ``device``.
+
+    Raises:
+        ConfigError: the options do not say which model.
+        UserError: the checkpoint belongs to another one.
+    """
     from robustscape.evaluation.trained_run import build_model
     from robustscape.storage import checkpoints
 
-    record: dict[str, Any] = {}
-    beside = options.checkpoint.parent / "run.json" if options.checkpoint else None
-    if beside is not None and beside.exists():
-        record = json.loads(beside.read_text())["config"]
-    dataset = options.dataset or record.get("dataset", {}).get("name")
-    if dataset is None:
-        raise ConfigError(
-            "say which data to attack with --dataset; there is no run.json beside the checkpoint that names it."
-        )
-    _, test, card = load_dataset(plan.data(dataset), device)
     if options.model:
-        model = _factory(options.model)
+        model = _import_model(options.model)
     elif options.architecture:
-        if options.architecture not in plan.experiment.architectures:
-            raise ConfigError(f"unknown architecture '{options.architecture}'; see `robustscape list architectures`.")
-        entry = plan.experiment.architectures[options.architecture].model_dump(mode="json")
+        architectures = plan.experiment.architectures
+        if options.architecture not in architectures:
+            raise unknown("architecture of config/architectures.yaml", options.architecture, architectures)
+        entry = architectures[options.architecture].model_dump(mode="json")
         model = build_model({"architecture": entry}, card)
-    elif record:
-        model = build_model(record, card)
+    elif run_config:
+        model = build_model(run_config, card)
     else:
         raise ConfigError(
-            "say what the model is: --model, --architecture, or a checkpoint with its run.json beside it."
+            "say what the model is: --model, --architecture, or a --checkpoint with its run.json beside it."
         )
     if options.checkpoint:
-        tensors, _ = checkpoints.load(options.checkpoint, device)
+        tensors, _ = checkpoints.load_checkpoint(options.checkpoint, device)
         try:
             model.load_state_dict(tensors)
         except RuntimeError as error:
             raise UserError(f"{options.checkpoint} does not fit the model: {' '.join(str(error).split())}") from None
-    return model.to(device).eval(), test, record, card
+    return model.to(device).eval()
 
 
-def _progress() -> Callable[[str, int, int], None]:
-    """A bar an attack, with the time left."""
+def _load_test_split(
+    options: argparse.Namespace, plan: Plan, run_config: dict[str, Any], device: torch.device
+) -> tuple[Split, dict[str, Any]]:
+    """Return the test split that is attacked, and the data set's card.
+
+    Raises:
+        ConfigError: nothing says which data set.
+    """
+    from robustscape.data import load_dataset
+
+    name = options.dataset or run_config.get("dataset", {}).get("name")
+    if name is None:
+        raise ConfigError(
+            "say which data set to attack with --dataset; there is no run.json beside the checkpoint that names it."
+        )
+    _, test, card = load_dataset(plan.data_folder(name), device)
+    return test, card
+
+
+def _read_eps(options: argparse.Namespace, run_config: dict[str, Any]) -> float:
+    """Return the perturbation budget.
+
+    Raises:
+        ConfigError: it is missing, not a number, or not above 0.
+    """
+    given = options.eps if options.eps is not None else run_config.get("eps")
+    if given is None:
+        raise ConfigError("say the perturbation budget with --eps, such as 8/255; there is no run that has one.")
+    try:
+        eps = float(parse(given))
+    except ValueError:
+        raise ConfigError(f"--eps got {given!r}, allowed is a number such as 8/255 or 0.1.") from None
+    if eps <= 0:
+        raise ConfigError(f"--eps got {eps:g}, allowed is a number above 0; without --eps it is that of the run.")
+    return eps
+
+
+def _progress_bars() -> Callable[[str, int, int], None]:
+    """Return a callback (attack, samples done, samples in all) that shows a bar per attack, with the time left."""
     from tqdm import tqdm
 
     bars: dict[str, tqdm[Any]] = {}
@@ -120,36 +215,29 @@ def _progress() -> Callable[[str, int, int], None]:
     return show
 
 
-def attack(options: argparse.Namespace, plan: Plan) -> None:
-    """Run the suite, show progress, print or write the result."""
-    from robustscape import devices
+def attack_command(options: argparse.Namespace) -> None:
+    """Run the suite, show its progress, print the result and write it where ``--output`` says."""
     from robustscape.evaluation.harness.suite import run_suite, to_robustbench
     from robustscape.storage import atomic
 
-    with devices.choose(options.device or plan.experiment.scale.device) as device:
-        devices.configure(options.threads or os.cpu_count() or 1)
-        model, test, record, card = _subject(options, plan, device)
-        try:
-            eps = float(parse(options.eps) if options.eps is not None else record.get("eps", ""))
-        except ValueError:
-            raise ConfigError(f"--eps got {options.eps!r}, allowed is a number such as 8/255 or 0.1.") from None
-        if eps <= 0:
-            raise ConfigError(
-                f"--eps got {eps:g}, allowed is a number above 0; the run's own is used when it is left out."
-            )
+    plan = make_plan(options)
+    run_config = _run_config(options.checkpoint)
+    with job_device(options, plan) as device:
+        test, card = _load_test_split(options, plan, run_config, device)
+        model = _make_model(options, plan, run_config, card, device)
         result = run_suite(
             model,
             *test.first(options.samples),
             plan.experiment.suite(options.suite),
-            eps,
+            _read_eps(options, run_config),
             seed=options.seed,
             precision=options.precision,
             batch_size=options.batch_size,
             state_dir=options.state,
-            progress=_progress(),
+            progress=_progress_bars(),
         )
-    name = record.get("recipe", {}).get("name") or options.model or str(options.checkpoint)
-    architecture = options.architecture or record.get("architecture", {}).get("name") or options.model or ""
+    name = run_config.get("recipe", {}).get("name") or options.model or str(options.checkpoint)
+    architecture = options.architecture or run_config.get("architecture", {}).get("name") or options.model or ""
     content = to_robustbench(result, dataset=card["name"], architecture=architecture, name=name)
     print(json.dumps(content, indent=2))
     if options.output:

@@ -1,7 +1,8 @@
-"""Whether this machine can do what the configuration asks: one line a check, with what to do about a problem."""
+"""``robustscape doctor``: can this machine do what the configuration asks? One line per check, with a remedy for each problem."""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import importlib.metadata
 import os
@@ -10,45 +11,65 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from robustscape import catalog
-from robustscape.config.base import read
-from robustscape.config.main import Main
+from robustscape.cli.options import downloads_folder, make_plan
 from robustscape.errors import MissingData, UserError
+from robustscape.pipeline.jobs import list_jobs
 from robustscape.pipeline.plan import Plan
 from robustscape.storage import provenance
 
-#: Below this nothing but the smallest scale fits.
+#: Bytes; with less than this only the smallest scale fits.
 _LEAST_DISK = 2e9
 
 _INSTALL = "pip install -r requirements/base.in -c requirements/lock.txt"
 
 
 class Finding(NamedTuple):
-    """A line: ``note`` is worth knowing, ``problem`` stands in the way."""
+    """The result of a check: a ``note`` is worth knowing, a ``problem`` must be solved first."""
 
     verdict: Literal["ok", "note", "problem"]
     subject: str
     text: str
 
 
-def examine(plan: Plan, downloads: Path | None = None) -> int:
-    """Print a line a check; returns the number of problems.
+def add_doctor_command(commands: Any) -> None:
+    """Add the command to the parser."""
+    text = "check this machine: packages, memory, disk, device, data"
+    command = commands.add_parser(
+        "doctor", help=text, description=f"{text.capitalize()}, for the chosen scale. Nothing is written."
+    )
+    command.set_defaults(execute=doctor_command)
+
+
+def doctor_command(options: argparse.Namespace) -> None:
+    """Print the findings about this machine.
+
+    Raises:
+        UserError: there are problems.
+    """
+    problems = print_findings(make_plan(options), downloads_folder(options))
+    if problems:
+        raise UserError(f"{problems} of the checks above failed.")
+
+
+def print_findings(plan: Plan, downloads: Path) -> int:
+    """Print one line per check; return the number of problems.
 
     Args:
         plan: the scale and studies to check for.
-        downloads: folder of full data sets; the configuration's by default. Nothing is downloaded.
+        downloads: folder of full data sets. Nothing is downloaded.
     """
     problems = 0
-    for finding in findings(plan, downloads or Path(read(Main, plan.experiment.folder / "config.yaml").downloads)):
+    for finding in check_machine(plan, downloads):
         print(f"{finding.verdict:<8} {finding.subject:<14} {finding.text}", flush=True)
         problems += finding.verdict == "problem"
     return problems
 
 
-def findings(plan: Plan, downloads: Path) -> Iterator[Finding]:
-    """The checks, quick ones first."""
+def check_machine(plan: Plan, downloads: Path) -> Iterator[Finding]:
+    """Yield the finding of each check, quick ones first."""
     yield _configuration(plan)
     yield _python()
     yield _packages(plan.experiment.folder.parent / "requirements" / "base.in")
@@ -63,8 +84,8 @@ def findings(plan: Plan, downloads: Path) -> Iterator[Finding]:
         yield _data(plan, name, downloads)
 
 
-def pins(path: Path) -> dict[str, str]:
-    """Package -> version in a requirements file of lines ``name==version``."""
+def read_pins(path: Path) -> dict[str, str]:
+    """Return package -> version for a requirements file of lines ``name==version``."""
     return dict(re.findall(r"^([\w.-]+)==([\w.+]+)", path.read_text(), re.MULTILINE))
 
 
@@ -73,7 +94,7 @@ def pins(path: Path) -> dict[str, str]:
 
 def _configuration(plan: Plan) -> Finding:
     items = sum(len(study.items) for study in plan.studies.values())
-    text = f"{len(plan.studies)} studies, {items} items, {len(plan.runs)} runs, {len(plan.jobs)} jobs"
+    text = f"{len(plan.studies)} studies, {items} items, {len(plan.runs)} runs, {len(list_jobs(plan))} jobs"
     return Finding("ok", "configuration", f"scale {plan.experiment.scale_name}: {text}")
 
 
@@ -83,8 +104,10 @@ def _python() -> Finding:
 
 def _packages(requirements: Path) -> Finding:
     if not requirements.exists():
-        return Finding("note", "packages", f"no pins to compare with: there is no {requirements}")
-    wanted = pins(requirements)
+        return Finding(
+            "note", "packages", f"there is no {requirements}, so nothing to compare the installed versions with"
+        )
+    wanted = read_pins(requirements)
     wrong = [
         f"{name} is {there or 'missing'}, not {want}"
         for name, want in wanted.items()
@@ -92,11 +115,11 @@ def _packages(requirements: Path) -> Finding:
     ]
     if wrong:
         return Finding("problem", "packages", f"{'; '.join(wrong)}: `make reproduce` installs them, or {_INSTALL}")
-    return Finding("ok", "packages", f"{len(wanted)} as pinned in {requirements.parent.name}/{requirements.name}")
+    return Finding("ok", "packages", f"all {len(wanted)} as pinned in {requirements.parent.name}/{requirements.name}")
 
 
 def _installed(package: str) -> str | None:
-    """Installed version, without the name of the build (2.11.0+cu130)."""
+    """Return the installed version, without the name of the build (2.11.0+cu130); None if there is none."""
     try:
         return importlib.metadata.version(package).partition("+")[0]
     except importlib.metadata.PackageNotFoundError:
@@ -104,21 +127,28 @@ def _installed(package: str) -> str | None:
 
 
 def _tools() -> Iterator[Finding]:
-    instead = {"snakemake": "`robustscape run` does one job at a time", "dvc": "results cannot be shared or fetched"}
+    without = {
+        "snakemake": "only `robustscape run` is possible, one job at a time",
+        "dvc": "results cannot be shared or fetched",
+    }
     folders = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    for tool, without in instead.items():
+    for tool, consequence in without.items():
         if shutil.which(tool, path=folders):
-            yield Finding("ok", tool, _installed(tool) or "there")
+            yield Finding("ok", tool, _installed(tool) or "installed")
         else:
-            yield Finding("note", tool, f"not found; without it {without}")
+            yield Finding("note", tool, f"not found; without it {consequence}")
 
 
 def _git() -> Finding:
     state = provenance.environment()
     if state["commit"] is None:
-        return Finding("note", "git", "not a checkout with a commit: records will not say which code made a number")
+        return Finding(
+            "note",
+            "git",
+            "not a checkout with a commit: records cannot name the code that made a number",
+        )
     if state["dirty"]:
-        return Finding("note", "git", f"{state['commit'][:12]} with uncommitted changes: records will say so")
+        return Finding("note", "git", f"{state['commit'][:12]} with uncommitted changes, which records will mention")
     return Finding("ok", "git", state["commit"][:12])
 
 
@@ -128,33 +158,35 @@ def _git() -> Finding:
 def _processor(plan: Plan) -> Finding:
     cores, threads = _cores(), plan.experiment.scale.resources.threads
     if threads > cores:
-        return Finding("note", "processor", f"{cores} cores, a job asks {threads}: Snakemake gives it all there are")
-    return Finding("ok", "processor", f"{cores} cores, {threads} a job")
+        return Finding("note", "processor", f"{cores} cores; a job asks for {threads} threads and gets {cores}")
+    return Finding("ok", "processor", f"{cores} cores; a job uses {threads}")
 
 
 def _cores() -> int:
-    """Cores this process may use, which on a cluster are fewer than there are."""
+    """Return the number of cores that this process may use, which on a cluster are fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _memory(plan: Plan) -> Finding:
     resources, free = plan.experiment.scale.resources, _free_memory()
     if free is None:
-        return Finding("note", "memory", "this system does not say how much is free")
+        return Finding("note", "memory", "this system does not tell how much is free")
     cores = _cores()
     fitting, wanted = free // (resources.mem_mb * 10**6), max(1, cores // resources.threads)
-    text = f"{free / 1e9:.1f} GB free, {resources.mem_mb / 1e3:.1f} GB a job"
+    text = f"{free / 1e9:.1f} GB free; a job needs up to {resources.mem_mb / 1e3:.1f} GB"
     if fitting == 0:
-        return Finding("problem", "memory", f"{text}: close other programs, or choose a smaller scale")
+        return Finding("problem", "memory", f"{text}. Close other programs, or choose a smaller scale.")
     if fitting < wanted:
         return Finding(
-            "note", "memory", f"{text}, {wanted} jobs at once: limit them by --cores {fitting * resources.threads}"
+            "note",
+            "memory",
+            f"{text}, and {wanted} jobs run at once: use `snakemake --cores {fitting * resources.threads}`",
         )
     return Finding("ok", "memory", text)
 
 
 def _free_memory() -> int | None:
-    """Bytes that programs could have, None where there is no /proc/meminfo."""
+    """Return the bytes that programs could have; None where there is no /proc/meminfo."""
     try:
         found = re.search(r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
     except OSError:
@@ -165,18 +197,18 @@ def _free_memory() -> int | None:
 def _disk(root: Path) -> Iterator[Finding]:
     there = next(folder for folder in [root.absolute(), *root.absolute().parents] if folder.exists())
     if not there.is_dir():
-        yield Finding("problem", "results", f"{there} is a file: move it, or choose another folder by --results")
+        yield Finding("problem", "results", f"{there} is a file: move it, or choose another folder with --results")
         return
     if os.access(there, os.W_OK | os.X_OK):
         yield Finding("ok", "results", f"{root} can be written")
     else:
-        yield Finding("problem", "results", f"{there} is read-only for this user: choose another folder by --results")
+        yield Finding("problem", "results", f"{there} is read-only for this user: choose another folder with --results")
     free = shutil.disk_usage(there).free
     text = f"{free / 1e9:.1f} GB free for {root}"
     yield (
         Finding("ok", "disk", text)
         if free >= _LEAST_DISK
-        else Finding("problem", "disk", f"{text}: make room, or --results")
+        else Finding("problem", "disk", f"{text}: make room, or choose another folder with --results")
     )
 
 
@@ -197,30 +229,30 @@ def _torch() -> Finding:
 def _gpu(plan: Plan) -> Finding:
     scale = plan.experiment.scale
     if scale.device == "cpu" and not scale.resources.gpu:
-        return Finding("ok", "gpu", f"the scale {plan.experiment.scale_name} needs none")
+        return Finding("ok", "gpu", f"not needed at the scale {plan.experiment.scale_name}")
     try:
         import torch
 
         names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     except (ImportError, OSError, RuntimeError) as error:
-        return Finding("problem", "gpu", f"cannot be asked for ({error})")
+        return Finding("problem", "gpu", f"torch cannot tell ({error})")
     if names:
         return Finding("ok", "gpu", ", ".join(names))
-    text = f"none is visible, and the scale {plan.experiment.scale_name} asks {scale.resources.gpu} a job"
-    return Finding("problem", "gpu", f"{text}: see `nvidia-smi` and CUDA_VISIBLE_DEVICES, or choose the scale small")
+    text = f"none is visible, but a job of the scale {plan.experiment.scale_name} needs one"
+    return Finding("problem", "gpu", f"{text}: see `nvidia-smi` and CUDA_VISIBLE_DEVICES, or use --scale small")
 
 
 # -- data --------------------------------------------------------------------------------------------------------------
 
 
 def _data(plan: Plan, name: str, downloads: Path) -> Finding:
-    """Whether a data set is prepared, or what it is made from can be read."""
-    if (plan.data(name) / "card.json").exists():
+    """Check that a data set is prepared, or that the files it is made from can be read."""
+    if (plan.data_folder(name) / "card.json").exists():
         return Finding("ok", "data", f"{name} is prepared")
     entry = plan.experiment.datasets[name]
     try:
         with _without_network():
-            catalog.load("dataset", entry.dataset)(downloads, **entry.parameters)
+            catalog.load_function("dataset", entry.dataset)(downloads, **entry.parameters)
     except MissingData as error:
         text = " ".join(str(error).split())
         return Finding("problem", "data", f"{name}: {text} With a network, `robustscape prepare {name}` fetches it.")
@@ -231,7 +263,7 @@ def _data(plan: Plan, name: str, downloads: Path) -> Finding:
 
 @contextlib.contextmanager
 def _without_network() -> Iterator[None]:
-    """Data sets say what they miss instead of fetching it."""
+    """Within the block, data sets report missing files instead of downloading them."""
     from robustscape.data import download
 
     def refuse(file: download.RemoteFile, folder: Path) -> Path:

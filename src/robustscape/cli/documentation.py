@@ -64,7 +64,7 @@ def documents(root: Path) -> dict[str, str]:
     plan = Plan(load(root / "config", "small"), Path("results"))
     return {
         "docs/configuration.md": configuration_page(),
-        "dvc.yaml": dvc.document(plan),
+        "dvc.yaml": dvc.dvc_yaml(plan),
         **{
             f"workflow/schemas/{file.name}.schema.json": json.dumps(schemas.document(file), indent=2) + "\n"
             for file in schemas.FILES

@@ -1,199 +1,96 @@
-"""The ``robustscape`` command: every step of the workflow, with or without Snakemake.
+"""The ``robustscape`` command: every step of the workflow, with or without Snakemake, and what looks at its results.
 
-Each subcommand is one stage of the plan (see ``steps``); ``run`` does them all in order, ``list``, ``explain`` and
-``doctor`` only look. Heavy imports wait until a command needs them.
+The commands from ``prepare`` to ``report`` are the stages of the plan, one file each, and ``run`` does them all in order.
+Heavy imports wait until a command needs them.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 from robustscape import __version__
-from robustscape.config.base import read
-from robustscape.config.experiment import load
-from robustscape.config.main import Main
+from robustscape.cli.attack import add_attack_command
+from robustscape.cli.check import add_check_command
+from robustscape.cli.claims import add_claims_command
+from robustscape.cli.compare import add_compare_command
+from robustscape.cli.docs import add_docs_command
+from robustscape.cli.doctor import add_doctor_command
+from robustscape.cli.evaluate import add_evaluate_commands
+from robustscape.cli.explain import add_explain_command
+from robustscape.cli.item import add_item_command
+from robustscape.cli.list import add_list_command
+from robustscape.cli.options import add_global_options
+from robustscape.cli.prepare import add_prepare_command
+from robustscape.cli.report import add_report_command
+from robustscape.cli.run import add_run_command
+from robustscape.cli.theory import add_theory_command
+from robustscape.cli.train import add_train_command
 from robustscape.errors import UserError
-from robustscape.pipeline.plan import Plan
 
+_DESCRIPTION = """\
+Regenerate the tables and figures of works on adversarial robustness and loss landscapes,
+or attack a model of your own. `make reproduce` runs all of it through Snakemake, in parallel."""
 
-def _plan(options: argparse.Namespace, works: Sequence[str] | None = None) -> Plan:
-    """The plan the global options ask for."""
-    folder = Path(options.config)
-    main = read(Main, folder / "config.yaml")
-    experiment = load(folder, options.scale or main.scale)
-    return Plan(experiment, Path(options.results or main.results), works or main.studies or None)
+_EPILOG = """\
+examples:
+  robustscape list items
+  robustscape run yamada2021
+  robustscape explain yamada2021/table_1
+  robustscape attack --model mypackage:mymodel --dataset digits --suite white-box --eps 0.1
 
+`robustscape COMMAND --help` describes a command. Options of the list above stand before COMMAND.
+A message and exit code 2 mean that something is wrong with what was asked or found."""
 
-def _prepare(options: argparse.Namespace) -> None:
-    from robustscape.pipeline import steps
-
-    main = read(Main, Path(options.config) / "config.yaml")
-    steps.prepare(_plan(options), options.dataset, Path(options.downloads or main.downloads))
-
-
-def _train(options: argparse.Namespace) -> None:
-    from robustscape import devices
-    from robustscape.pipeline import steps
-
-    plan = _plan(options)
-    with devices.choose(options.device or plan.experiment.scale.device) as device:
-        devices.configure(options.threads or os.cpu_count() or 1)
-        steps.train(plan, options.runs, device)
-
-
-def _measure(options: argparse.Namespace) -> None:
-    from robustscape import devices
-    from robustscape.pipeline import steps
-
-    plan = _plan(options)
-    with devices.choose(options.device or plan.experiment.scale.device) as device:
-        devices.configure(options.threads or os.cpu_count() or 1)
-        steps.measure(plan, options.words, device)
-
-
-def _compare(options: argparse.Namespace) -> None:
-    from robustscape import devices
-    from robustscape.pipeline import steps
-
-    plan = _plan(options)
-    with devices.choose(options.device or plan.experiment.scale.device) as device:
-        devices.configure(options.threads or os.cpu_count() or 1)
-        steps.compare(plan, options.target, device)
-
-
-def _theory(options: argparse.Namespace) -> None:
-    from robustscape import devices
-    from robustscape.pipeline import steps
-
-    devices.configure(options.threads or os.cpu_count() or 1)
-    steps.theory(_plan(options), options.targets)
-
-
-def _item(options: argparse.Namespace) -> None:
-    from robustscape.pipeline import steps
-
-    steps.item(_plan(options), options.targets)
-
-
-def _claims(options: argparse.Namespace) -> None:
-    from robustscape.pipeline import steps
-
-    steps.claims(_plan(options, options.works))
-
-
-def _report(options: argparse.Namespace) -> None:
-    from robustscape.pipeline import steps
-
-    steps.report(_plan(options, options.works))
-
-
-def _run(options: argparse.Namespace) -> None:
-    """Every job in the plan's order, in this process: for machines without Snakemake."""
-    plan = _plan(options, options.works)
-    for number, job in enumerate(plan.jobs, 1):
-        print(f"[{number}/{len(plan.jobs)}] robustscape {' '.join(job.arguments)}", file=sys.stderr)
-        nested = build_parser().parse_args([*job.arguments])
-        for key in ("config", "scale", "results", "downloads", "device", "threads"):
-            setattr(nested, key, getattr(options, key))
-        nested.run(nested)
-
-
-def _check(options: argparse.Namespace) -> None:
-    plan = _plan(options)
-    print(f"{plan.experiment.folder}: {len(plan.studies)} studies, {len(plan.runs)} runs, {len(plan.jobs)} jobs.")
-
-
-def _explain(options: argparse.Namespace) -> None:
-    from robustscape.cli.explain import explain
-    from robustscape.pipeline.steps import split_target
-
-    plan = _plan(options)
-    work, name = split_target(plan, options.target)
-    print(explain(plan.item(work, name).parent, name))
-
-
-def _list(options: argparse.Namespace) -> None:
-    from robustscape.cli.listing import listing
-
-    print("\n".join(listing(options.what, _plan(options))))
-
-
-def _doctor(options: argparse.Namespace) -> None:
-    from robustscape.cli.doctor import examine
-
-    problems = examine(_plan(options), Path(options.downloads) if options.downloads else None)
-    if problems:
-        raise UserError(f"{problems} of the checks above failed.")
-
-
-def _attack(options: argparse.Namespace) -> None:
-    from robustscape.cli.attack import attack
-
-    attack(options, _plan(options))
-
-
-def _docs(options: argparse.Namespace) -> None:
-    from robustscape.cli.documentation import write
-
-    stale = write(Path(options.config).parent, check=options.check)
-    if stale:
-        raise UserError(f"generated files are out of date, run `robustscape docs`: {', '.join(stale)}.")
+#: In the order in which the help shows them: the steps, what does them all, what looks, what maintains.
+_ADD_COMMANDS = (
+    add_prepare_command,
+    add_train_command,
+    add_evaluate_commands,
+    add_compare_command,
+    add_theory_command,
+    add_item_command,
+    add_claims_command,
+    add_report_command,
+    add_run_command,
+    add_attack_command,
+    add_list_command,
+    add_explain_command,
+    add_check_command,
+    add_doctor_command,
+    add_docs_command,
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """All subcommands and their options."""
-    parser = argparse.ArgumentParser(prog="robustscape", description=__doc__.split("\n")[0] if __doc__ else None)
-    parser.add_argument("--version", action="version", version=f"robustscape {__version__}")
-    parser.add_argument("--config", default="config", help="configuration folder (default: config)")
-    parser.add_argument("--scale", help="smoke, small or paper (default: config.yaml's)")
-    parser.add_argument("--results", help="folder of the results (default: config.yaml's)")
-    parser.add_argument("--downloads", help="folder of full data sets (default: config.yaml's)")
-    parser.add_argument("--device", help="auto, cpu, cuda or cuda:N (default: the scale's)")
-    parser.add_argument("--threads", type=int, default=None, help="CPU threads (default: all)")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    def add(name: str, run: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=text, description=text)
-        command.set_defaults(run=run)
-        return command
-
-    add("prepare", _prepare, "write a data set's tensors and card").add_argument("dataset")
-    add("train", _train, "train runs").add_argument("runs", nargs="+", metavar="RUN", help="folder below models/")
-    command = add("measure", _measure, "measure trained runs")
-    command.add_argument(
-        "words", nargs="+", metavar="WORK/MEASUREMENT RUN", help="a measurement and its runs (folders below models/)"
+    """Return the parser of all commands and their options."""
+    parser = argparse.ArgumentParser(
+        prog="robustscape",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
-    add("compare", _compare, "measure trained runs together").add_argument("target", metavar="WORK/COMPARISON")
-    add("theory", _theory, "check theorems numerically").add_argument("targets", nargs="+", metavar="WORK/CHECK")
-    add("item", _item, "make tables and figures").add_argument("targets", nargs="+", metavar="WORK/ITEM")
-    add("claims", _claims, "judge all claims").add_argument("works", nargs="*", metavar="WORK")
-    add("report", _report, "write the report page").add_argument("works", nargs="*", metavar="WORK")
-    add("run", _run, "do every step, without Snakemake").add_argument("works", nargs="*", metavar="WORK")
-    add("check", _check, "validate the configuration")
-    add("explain", _explain, "print the chain from data to a number").add_argument("target", metavar="WORK/ITEM")
-    from robustscape.cli.listing import KINDS
-
-    add("list", _list, "list what there is, one a line").add_argument("what", choices=KINDS)
-    add("doctor", _doctor, "check this machine")
-    add("docs", _docs, "write the generated documentation and schemas").add_argument("--check", action="store_true")
-    from robustscape.cli.attack import add_options
-
-    add_options(add("attack", _attack, "attack a checkpoint, or any model, with a suite"))
+    parser.add_argument("--version", action="version", version=f"robustscape {__version__}")
+    add_global_options(parser)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
+    for add_commands in _ADD_COMMANDS:
+        add_commands(commands)
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse, run, and turn a ``UserError`` into its sentence and exit code 2."""
+    """Run the command line; return its exit code.
+
+    A ``UserError`` becomes its message and exit code 2. Every other exception is a fault of the program and keeps its traceback.
+    """
     options = build_parser().parse_args(arguments)
     try:
-        options.run(options)
+        options.execute(options)
     except UserError as error:
         print(f"robustscape: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
         return 141
     return 0

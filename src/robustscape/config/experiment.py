@@ -107,11 +107,13 @@ class Experiment:
         """The runs behind the name of a run list of a study, at this scale."""
         datasets, architectures = dict(self.scale.datasets), dict(self.scale.architectures)
         radii: dict[float, float] = {}
+        limit = self.scale.seeds
         for pattern, stand_ins in self.scale.stand_ins.items():
             if fnmatchcase(f"{work}/{name}", pattern):
                 datasets |= stand_ins.datasets
                 architectures |= stand_ins.architectures
                 radii |= stand_ins.eps
+                limit = stand_ins.seeds or limit
         found = []
         for run_set in self.studies[work].runs[name]:
             dataset = datasets.get(run_set.dataset, run_set.dataset)
@@ -120,7 +122,7 @@ class Experiment:
             for eps in run_set.eps:
                 used = radii.get(eps, eps)
                 own = same and (dataset, architecture, used) == (run_set.dataset, run_set.architecture, eps)
-                for seed in run_set.seeds[: self.scale.seeds]:
+                for seed in run_set.seeds[:limit]:
                     run = Run(dataset, architecture, run_set.recipe, used, seed)
                     found.append(Planned(run, run_set.dataset, run_set.architecture, eps, own))
         return found

@@ -35,6 +35,8 @@ class StandIns(Strict):
     """The work's architecture -> an entry of architectures.yaml."""
     eps: dict[Number, Number] = {}
     """The work's training radius -> the one used: small images want other radii."""
+    seeds: int | None = Field(None, ge=1)
+    """At most so many seeds of these runs; null: as many as the scale's `seeds` allows."""
 
 
 class Resources(Strict):

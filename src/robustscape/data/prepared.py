@@ -87,7 +87,7 @@ def prepare_dataset(name: str, entry: DatasetEntry, folder: str | Path, download
     import safetensors.numpy
 
     folder = Path(folder)
-    raw: RawSplits = catalog.load("dataset", entry.dataset)(Path(downloads), **entry.parameters)
+    raw: RawSplits = catalog.load_function("dataset", entry.dataset)(Path(downloads), **entry.parameters)
     tensors = {}
     for part, size in (("train", entry.train), ("test", entry.test)):
         x, y = splits.stratified_subset(

@@ -88,7 +88,7 @@ class _Compared:
         size = recipe["batch_size"] or len(run.train.y)
         self.batch, self.plain = _Batch(run, size), _Batch(run, size)
         how = recipe["optimizer"]
-        self.optimizer = catalog.load("optimizer", how["name"])(
+        self.optimizer = catalog.load_function("optimizer", how["name"])(
             list(self.batch.model.parameters()), **how["parameters"]
         )
         self.sgd = torch.optim.SGD(self.plain.model.parameters(), lr=1e-3, momentum=0.9)

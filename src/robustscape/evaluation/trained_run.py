@@ -68,7 +68,7 @@ class TrainedRun:
         if fraction not in recipe["keep"]:
             raise unknown(f"fraction kept by recipe {recipe['name']}", str(fraction), map(str, recipe["keep"]))
         file = f"epoch{max(1, round(fraction * recipe['epochs']))}.safetensors"
-        return checkpoints.load(self.path / file, self.device)[0]
+        return checkpoints.load_checkpoint(self.path / file, self.device)[0]
 
 
 def settings(attack: AttackSpec) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def load_run(
     config = record["config"]
     train, test, card = load_dataset(data_folder, device)
     file = WEIGHTS[weights]
-    tensors, metadata = checkpoints.load(folder / file, device)
+    tensors, metadata = checkpoints.load_checkpoint(folder / file, device)
     if metadata["sha256"] != record["checkpoints"][file]:
         raise CorruptFile(f"{folder / file} does not belong to the run.json beside it.")
     model = build_model(config, card).to(device)

@@ -87,7 +87,7 @@ def build_classifier(
     Raises:
         ConfigError: unknown architecture, or one that cannot take this shape or number of classes.
     """
-    net = catalog.load("architecture", architecture)(tuple(shape), num_classes, **parameters)
+    net = catalog.load_function("architecture", architecture)(tuple(shape), num_classes, **parameters)
     if mean is None or std is None:
         if mean is not std:
             raise ConfigError(

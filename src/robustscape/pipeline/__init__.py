@@ -1,1 +1,1 @@
-"""The plan (every job of an experiment), the steps that jobs run, and dvc.yaml."""
+"""The plan of an experiment, its jobs with their fingerprints, the steps that jobs run, and dvc.yaml."""

@@ -1,7 +1,7 @@
-"""``dvc.yaml``, generated from the plan: Snakemake runs the jobs, DVC keeps the bytes.
+"""``dvc.yaml``, generated from the plan: Snakemake runs the jobs, DVC keeps the files.
 
-One stage a study. Its outputs are the fewest folders that hold its files and nobody else's. What several studies read
-has stages of its own (``data``, and for shared runs one named after the studies), so that no study waits for another.
+There is one stage per study. Its outputs are the fewest folders that hold its files and no other study's. What several studies
+read has stages of its own (``data``, and for shared runs one named after the studies), so that no study waits for another.
 Imports no torch.
 """
 
@@ -13,10 +13,11 @@ from typing import Any
 
 import yaml
 
-from robustscape.pipeline.plan import Job, Plan
+from robustscape.pipeline.jobs import Job, list_jobs
+from robustscape.pipeline.plan import Plan
 from robustscape.storage.run_files import WEIGHTS
 
-#: What every stage depends on. Snakemake looks closer: a change that matters to no job costs one look.
+#: What every stage depends on. Snakemake looks closer: where a change matters to no job, it finds nothing to do.
 SOURCES = ("Snakefile", "config", "resources", "src/robustscape", "workflow/rules")
 
 _HEAD = """\
@@ -27,17 +28,17 @@ _HEAD = """\
 """
 
 
-def document(plan: Plan) -> str:
-    """``dvc.yaml`` for the plan's scale."""
-    return _HEAD + yaml.safe_dump({"stages": stages(plan)}, sort_keys=False, width=120, allow_unicode=True)
+def dvc_yaml(plan: Plan) -> str:
+    """Return the text of ``dvc.yaml`` for the plan's scale."""
+    return _HEAD + yaml.safe_dump({"stages": dvc_stages(plan)}, sort_keys=False, width=120, allow_unicode=True)
 
 
-def stages(plan: Plan) -> dict[str, dict[str, Any]]:
-    """DVC's stages by name, each after those it needs."""
-    members = _members(plan)
+def dvc_stages(plan: Plan) -> dict[str, dict[str, Any]]:
+    """Return DVC's stages by name, each after those it needs."""
+    members = _jobs_by_stage(plan)
     command = f"snakemake --cores all --config scale={plan.experiment.scale_name}"
     outputs = {name: {output for job in jobs for output in job.outputs} for name, jobs in members.items()}
-    folders = {name: cover(made, set().union(*outputs.values())) for name, made in outputs.items()}
+    folders = {name: fewest_folders(made, set().union(*outputs.values())) for name, made in outputs.items()}
     found = {}
     for name, jobs in members.items():
         read = {path for job in jobs for path in job.inputs}
@@ -50,10 +51,10 @@ def stages(plan: Plan) -> dict[str, dict[str, Any]]:
     return found
 
 
-def cover(files: Iterable[str], everything: Iterable[str]) -> list[str]:
-    """The fewest folders, or files, that hold all of ``files`` and nothing else of ``everything``.
+def fewest_folders(files: Iterable[str], everything: Iterable[str]) -> list[str]:
+    """Return the fewest folders, or files, that hold all of ``files`` and nothing else of ``everything``.
 
-    >>> cover(["a/b/1", "a/b/2", "c/3"], ["a/b/1", "a/b/2", "c/3", "c/4"])
+    >>> fewest_folders(["a/b/1", "a/b/2", "c/3"], ["a/b/1", "a/b/2", "c/3", "c/4"])
     ['a', 'c/3']
     """
     files = set(files)
@@ -66,17 +67,17 @@ def _holds(folder: str, paths: set[str]) -> bool:
     return folder in paths or any(path.startswith(f"{folder}/") for path in paths)
 
 
-def _members(plan: Plan) -> dict[str, list[Job]]:
-    """Stage -> its jobs, in an order in which every stage comes after those it needs."""
-    works = {run.key: names for run, names in plan.works.items()}
+def _jobs_by_stage(plan: Plan) -> dict[str, list[Job]]:
+    """Return the jobs of every stage of DVC, in an order in which every stage comes after those it needs."""
+    works = {run.key: names for run, names in plan.works_by_run.items()}
 
     def stage(job: Job) -> str:
         if job.stage == "train":
-            return "-".join(sorted({work for key in job.arguments[1:] for work in works[key]}))
-        return job.work or ("data" if job.stage == "data" else "report")
+            return "-".join(sorted({work for key in job.targets for work in works[key]}))
+        return job.work or ("data" if job.stage == "prepare" else "report")
 
     found: dict[str, list[Job]] = {}
-    for job in plan.jobs:
+    for job in list_jobs(plan):
         found.setdefault(stage(job), []).append(job)
     return dict(
         sorted(found.items(), key=lambda pair: (pair[0] != "data", pair[0] == "report", "-" not in pair[0], pair[0]))
@@ -84,7 +85,7 @@ def _members(plan: Plan) -> dict[str, list[Job]]:
 
 
 def _targets(name: str, jobs: list[Job]) -> list[str]:
-    """What Snakemake is asked for: the rule of a study or of the report, else files."""
+    """Return what Snakemake is asked for: the rule of a study or of the report, else files."""
     if any(job.stage in ("item", "report") for job in jobs):
         return [name]
     return [

@@ -312,4 +312,4 @@ def make(
 
 def draw(item: Item, csv: Path) -> Any:
     """The item's ``Table`` or ``Figure``, drawn from its CSV."""
-    return catalog.load(item.kind, item.draw)(read(csv), item, **item.options)
+    return catalog.load_function(item.kind, item.draw)(read(csv), item, **item.options)

@@ -18,10 +18,11 @@ import jinja2
 import pandas as pd
 
 from robustscape.config.studies import Item, Study
-from robustscape.report import notes, records
+from robustscape.report import notes
 from robustscape.report.items import draw, read
 from robustscape.report.table import Table
 from robustscape.report.words import FAILS, HOLDS, UNTESTABLE
+from robustscape.storage import records
 from robustscape.storage.atomic import write_text
 
 #: Folder of the template, style sheet and script; they belong to the fingerprint of the page.
@@ -141,7 +142,7 @@ def page_html(studies: Mapping[str, Study], root: Path, scale: str, *, command: 
         total=len(everything),
         counts={chip: sum(c["chip"] == chip for item in everything for c in item.claims) for chip in _CHIPS.values()},
         stood_in=sum(bool(item.stand_ins) for item in everything),
-        seconds=records.seconds([root / item.work / f"{item.name}.json" for item in everything]),
+        seconds=records.total_seconds([root / item.work / f"{item.name}.json" for item in everything]),
         versions=_recorded_versions(everything),
         scale=scale,
         command=command,
@@ -197,7 +198,7 @@ def _shown_item(
     shown.downloads = [
         (suffix[1:], _download_url(csv.with_suffix(suffix))) for suffix in suffixes if csv.with_suffix(suffix).exists()
     ]
-    shown.record = records.load(csv.with_suffix(".json")) or {}
+    shown.record = records.read_record(csv.with_suffix(".json"))
     return shown
 
 

@@ -1,1 +1,1 @@
-"""Files that are whole or not there: atomic writes, checkpoints, provenance."""
+"""Files: atomic writes, checkpoints, the records beside results, and what goes into them."""

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there (contract 5).
+"""Write files so that they are either whole or not there (contract 5).
 
 A file is written under a temporary name in its own folder, flushed to the disk, and renamed: POSIX renames within a
 file system are atomic, so whoever opens the final name finds the old content or the new, never a part. The folder is
@@ -25,7 +25,7 @@ from robustscape.errors import UserError
 _PREFIX = ".partial-"
 _TOKEN = 16
 
-#: Errors of a full device: raised anywhere in a block, they are about the file being written.
+#: Errors of a full device; wherever in a block they are raised, they concern the file being written.
 _FULL = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -44,7 +44,7 @@ _REASONS = _FULL | {
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
-    """Write ``data`` to ``path``, whole or not at all.
+    """Write ``data`` to ``path``, all of it or nothing.
 
     Raises:
         UserError: the disk is full, the folder read-only or the path impossible.
@@ -54,18 +54,23 @@ def write_bytes(path: str | Path, data: bytes) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write ``text`` in UTF-8, newlines as they are; see ``write_bytes``."""
+    """Write ``text`` in UTF-8, with its newlines unchanged; see ``write_bytes``."""
     write_bytes(path, text.encode())
 
 
 def write_json(path: str | Path, content: Any) -> None:
-    """Write JSON for people: indented, keys in the order given. NaN and infinity are not JSON and raise ValueError."""
+    """Write indented JSON, its keys in the order given.
+
+    Raises:
+        ValueError: ``content`` holds NaN or infinity, which are not JSON.
+        UserError: as ``write_bytes``.
+    """
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 @contextlib.contextmanager
 def publish(path: str | Path) -> Iterator[Path]:
-    """A temporary path to write to; it becomes ``path`` when the block ends, and vanishes if the block raises.
+    """Yield a temporary path to write to; it becomes ``path`` when the block ends, and is removed if the block raises.
 
     The temporary name ends like the final one, because writers choose formats by suffix. Folders are made as needed. A
     link at ``path`` is replaced, not followed, so that a file shared through DVC's cache never changes under its other
@@ -93,7 +98,7 @@ def publish(path: str | Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _sentences(path: Path, reasons: dict[int, str]) -> Iterator[None]:
-    """Turn the operating system's errors into sentences that name ``path``."""
+    """Turn errors of the operating system into a ``UserError`` that names ``path``."""
     try:
         yield
     except OSError as error:
@@ -103,7 +108,7 @@ def _sentences(path: Path, reasons: dict[int, str]) -> Iterator[None]:
 
 
 def _create(path: Path) -> tuple[Path, int]:
-    """A new locked file beside ``path`` and its descriptor; what dead writers of ``path`` left is removed."""
+    """Return a new locked file beside ``path`` and its descriptor; remove what dead writers of ``path`` left."""
     for name in os.listdir(path.parent):
         if name.startswith(_PREFIX) and name[len(_PREFIX) + _TOKEN :] == f"-{path.name}":
             _remove_abandoned(path.with_name(name))
@@ -112,7 +117,7 @@ def _create(path: Path) -> tuple[Path, int]:
         descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         with contextlib.suppress(OSError):  # a file system without locks: leftovers stay, nothing else is lost
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if os.fstat(descriptor).st_nlink:  # else another writer took it for a leftover before it was locked
+        if os.fstat(descriptor).st_nlink:  # else another writer removed it as a leftover before it was locked
             return partial, descriptor
         os.close(descriptor)
 
@@ -129,7 +134,7 @@ def _remove_abandoned(partial: Path) -> None:
 
 
 def _flush(path: Path) -> None:
-    """Have the kernel put a file's content on the disk. Opened anew: the writer may have replaced the file it got."""
+    """Have the kernel write a file's content to the disk. The file is opened anew, because the writer may have replaced it."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -138,7 +143,7 @@ def _flush(path: Path) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    """The same for a folder's names; some network file systems cannot, and say so."""
+    """Do the same for the names in a folder; errors of network file systems that cannot do so are ignored."""
     try:
         _flush(folder)
     except OSError as error:

@@ -25,7 +25,7 @@ from robustscape.storage import atomic
 # One key only: safetensors writes the keys of its header in random order.
 _KEY = "robustscape"
 
-#: How the files begin that are found under the name of a checkpoint, and what they are.
+#: First bytes of files that are found under the name of a checkpoint -> what such a file is.
 _IMPOSTORS = {
     b"PK\x03\x04": "a pickled PyTorch checkpoint or a zip file, and pickles are never opened",
     b"\x80": "a pickle, and pickles are never opened",
@@ -36,7 +36,7 @@ _IMPOSTORS = {
 
 
 def content_hash(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of names, types, shapes and bytes, in the order of the names; the same on every device and machine."""
+    """Return the SHA-256 of names, types, shapes and bytes, in the order of the names; the same on every device and machine."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().to("cpu").contiguous()
@@ -45,11 +45,11 @@ def content_hash(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def save(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> str:
-    """Write tensors and JSON-ready metadata atomically; returns their ``content_hash``.
+def save_checkpoint(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> str:
+    """Write tensors and JSON-ready metadata atomically; return the ``content_hash`` of the tensors.
 
-    Tensors may be on any device, of any layout in memory, and share storage. ``load`` adds the hash to the metadata as
-    "sha256".
+    Tensors may be on any device, of any memory layout, and share storage. Reading the file adds the hash to the metadata
+    as "sha256".
 
     Raises:
         UserError: the disk is full or the folder read-only.
@@ -63,12 +63,12 @@ def save(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str,
     return sha256
 
 
-def load(path: str | Path, device: torch.device | str = "cpu") -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors on ``device`` and the metadata, with the tensors' hash as "sha256".
+def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors of a file on ``device`` and its metadata, with the tensors' hash as "sha256".
 
     Raises:
         MissingData: there is no such file.
-        CorruptFile: it is not the file that was saved; the message says how that was seen.
+        CorruptFile: it is not the file that was saved; the message gives the reason.
     """
     path = Path(path)
     try:
@@ -85,7 +85,11 @@ def load(path: str | Path, device: torch.device | str = "cpu") -> tuple[dict[str
 
 
 def _parse(content: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Document and tensors of a file's bytes; ValueError with the reason if they are not what was saved."""
+    """Return document and tensors of a file's bytes.
+
+    Raises:
+        ValueError: they are not what was saved; the message gives the reason.
+    """
     if not content:
         raise ValueError("it is empty")
     for start, what in _IMPOSTORS.items():
@@ -123,9 +127,9 @@ def _seal(document: Mapping[str, Any]) -> str:
 
 
 def flatten_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The optimizer's state as named tensors and JSON: what ``save`` takes. The tensors are the live ones.
+    """Return an optimizer's state as named tensors and JSON-ready metadata, ready to be saved. The tensors are not copied.
 
-    Any optimizer whose ``state_dict`` is made of tensors, numbers, strings, None, dictionaries, lists and tuples.
+    Works for every optimizer whose ``state_dict`` is made of tensors, numbers, strings, None, dictionaries, lists and tuples.
 
     Raises:
         TypeError: the state holds something else; the message says where.
@@ -138,13 +142,13 @@ def flatten_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tenso
 def restore_optimizer(
     optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]
 ) -> None:
-    """Put a state from ``flatten_optimizer`` into an optimizer over the same parameters, bit for bit.
+    """Restore a state from ``flatten_optimizer`` in an optimizer over the same parameters, bit for bit.
 
     ``load_state_dict`` decides on which device each tensor lives, but it also casts every tensor to its parameter's
     type (an int64 counter becomes float32), so the values and types are put back as they were saved.
 
     Raises:
-        UserError: the state is another optimizer's or belongs to other parameters.
+        UserError: the state belongs to another optimizer, or to other parameters.
     """
     if metadata["optimizer"] != type(optimizer).__name__:
         raise UserError(f"the saved state is of {metadata['optimizer']}, the optimizer is {type(optimizer).__name__}.")
@@ -165,7 +169,7 @@ def _shapes(optimizer: torch.optim.Optimizer) -> list[list[int]]:
 
 
 def _flatten(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
-    """``value`` as JSON, its tensors moved to ``tensors``. What JSON lacks becomes a dictionary with one "$" key."""
+    """Return ``value`` as JSON, its tensors moved to ``tensors``. What JSON lacks becomes a dictionary with one "$" key."""
     if isinstance(value, Tensor):
         while name in tensors:  # the keys "a.b" and "a" -> "b" spell the same name
             name += "'"
@@ -194,7 +198,7 @@ def _key(key: Any, name: str) -> int | str:
 
 
 def _unflatten(value: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """The inverse of ``_flatten``."""
+    """Return the value that ``_flatten`` made JSON of."""
     if isinstance(value, list):
         return [_unflatten(v, tensors) for v in value]
     if not isinstance(value, dict):
@@ -210,7 +214,7 @@ def _unflatten(value: Any, tensors: Mapping[str, Tensor]) -> Any:
 
 
 def _place(saved: Any, placed: Any, parameter: Tensor) -> Any:
-    """``saved`` on the device of ``placed`` and, where it has the parameter's shape, laid out in memory like it."""
+    """Return ``saved`` on the device of ``placed`` and, where it has the parameter's shape, in its memory layout."""
     if isinstance(saved, Tensor):
         device = placed.device if isinstance(placed, Tensor) else parameter.device
         if saved.shape == parameter.shape:

@@ -1,4 +1,4 @@
-"""Where a number comes from: versions of code, configuration, data and machine (contracts 3 and 4). Imports no torch.
+"""The origin of a number: versions of code, configuration, data and machine (contracts 3 and 4). Imports no torch.
 
 A code version is a hash of syntax trees, so that comments, docstrings and layout do not count, and of everything the
 package would import, so that a change three modules away does.
@@ -26,8 +26,8 @@ PACKAGE = Path(__file__).parents[1]
 #: Packages whose version may change a number.
 _PACKAGES = ("torch", "torchvision", "torchaudio", "numpy", "scipy", "pandas", "scikit-learn", "safetensors")
 
-#: Modules that decide no number by themselves: what they find or validate is hashed as configuration or as the module found, and
-#: how a file is written or a sentence worded changes no result. Without this a word in an error would train everything again.
+#: Modules that decide no number by themselves: what they find or validate is hashed as configuration or as the module found;
+#: how a file is written, or an error is worded, changes no result. Else a new word in an error would train everything again.
 _PLUMBING = {f"{PACKAGE.name}.{module}" for module in ("storage.atomic", "catalog", "config.base", "errors")}
 
 # Set by git within hooks; they would point its commands to another checkout.
@@ -38,15 +38,18 @@ _HOOK_VARIABLES = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"}
 
 
 def code_version(*modules: str, root: Path = PACKAGE) -> str:
-    """SHA-256 of the code that importing ``modules`` would load from the package in the folder ``root``.
+    """Return the SHA-256 of the code that importing ``modules`` would load from the package in the folder ``root``.
 
     Followed are import statements, inside functions too, but not those under ``if TYPE_CHECKING``, which never run, nor into
-    ``_PLUMBING``. Names loaded through the catalog are configuration: give their modules as well. A process sees every file
-    as it was when it first read it, so all jobs of a plan have the same code.
+    ``_PLUMBING``. Functions that are found through the catalogue are not imported: name their modules as well. Each file is
+    read once per process, so all jobs of a plan have the same code.
 
     Args:
         modules: dotted names, such as "robustscape.training.loop".
         root: folder of the package; its name is the package's.
+
+    Raises:
+        ModuleNotFoundError: the package has no module of that name.
     """
     return _code_version(tuple(sorted(set(modules))), root)
 
@@ -74,7 +77,7 @@ def _code_version(modules: tuple[str, ...], root: Path) -> str:
 
 @functools.cache
 def _file(root: Path, module: str) -> Path | None:
-    """The file of a module; None for a folder without ``__init__.py`` and for names that are no modules."""
+    """Return the file of a module; None for a folder without ``__init__.py`` and for names that are no modules."""
     base = root.joinpath(*module.split(".")[1:])
     candidates = (base / "__init__.py", base.parent / f"{base.name}.py")
     return next((path for path in candidates if path.is_file()), None)
@@ -82,7 +85,7 @@ def _file(root: Path, module: str) -> Path | None:
 
 @functools.cache
 def _read(path: Path, module: str) -> tuple[str, tuple[str, ...]]:
-    """Digest of a module's syntax tree, and the names it may import."""
+    """Return the hash of a module's syntax tree, and the names it may import."""
     tree = ast.parse(path.read_bytes(), filename=path.name)
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     pieces: list[str] = []
@@ -91,7 +94,7 @@ def _read(path: Path, module: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _spell(node: ast.AST, pieces: list[str]) -> None:
-    """Append a spelling of a tree that is the same in every Python: ``ast.dump`` changes with the version.
+    """Append to ``pieces`` a text form of a tree that, unlike ``ast.dump``, is the same in every version of Python.
 
     Empty fields are left out (new versions add optional ones), and so are strings that stand alone, as docstrings do.
     """
@@ -119,14 +122,14 @@ def _spell(node: ast.AST, pieces: list[str]) -> None:
 
 
 def _is_idle(node: ast.AST, parent: ast.AST) -> bool:
-    """A docstring, or the empty text that Python 3.12 finds between two parts of an f-string."""
+    """Return True for a docstring, and for the empty text that Python 3.12 finds between two parts of an f-string."""
     if isinstance(parent, ast.JoinedStr):
         return isinstance(node, ast.Constant) and node.value == ""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 def _imports(node: ast.AST, package: str) -> Iterator[str]:
-    """Dotted names that the import statements below ``node`` may load; some are names in modules, not modules."""
+    """Yield dotted names that the import statements below ``node`` may load; some are names in modules, not modules."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Import):
             yield from (alias.name for alias in child.names)
@@ -147,28 +150,28 @@ def _imports(node: ast.AST, package: str) -> Iterator[str]:
 
 
 def file_hash(path: str | Path) -> str:
-    """SHA-256 of a file."""
+    """Return the SHA-256 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def config_hash(config: Any) -> str:
-    """SHA-256 of a configuration as canonical JSON: the order of keys does not count, tuples are lists.
+    """Return the SHA-256 of a configuration as canonical JSON: the order of keys does not count, tuples are lists.
 
     Raises:
-        TypeError: something in it is not data.
+        TypeError: something in it is neither a model, a mapping, a sequence, a path, a text nor a number.
     """
-    return hashlib.sha256(json.dumps(plain(config), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(_json_ready(config), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def plain(config: Any) -> Any:
-    """A configuration as JSON-ready values; pydantic models as their fields, paths as text."""
+def _json_ready(config: Any) -> Any:
+    """Return a configuration as JSON-ready values; pydantic models as their fields, paths as text."""
     if hasattr(config, "model_dump"):
         return config.model_dump(mode="json")
     if isinstance(config, dict):
-        return {str(key): plain(value) for key, value in config.items()}
+        return {str(key): _json_ready(value) for key, value in config.items()}
     if isinstance(config, list | tuple):
-        return [plain(value) for value in config]
+        return [_json_ready(value) for value in config]
     if isinstance(config, Path):
         return config.as_posix()
     if config is None or isinstance(config, bool | int | float | str):
@@ -180,7 +183,7 @@ def plain(config: Any) -> Any:
 
 
 def environment() -> dict[str, Any]:
-    """What ran: versions, processor, commit, and how torch was set up. No names of machines, users or folders.
+    """Return what ran: versions, processor, commit, and how torch was set up. No names of machines, users or folders.
 
     The GPU is the one this process has used, None if none; torch's settings are None if it was not imported.
     """
@@ -206,7 +209,7 @@ def _version(package: str) -> str | None:
 
 
 def _cpu() -> str:
-    """The processor's model, as the system spells it."""
+    """Return the processor's model, as the system spells it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -216,7 +219,7 @@ def _cpu() -> str:
 
 
 def _settings() -> dict[str, Any]:
-    """What of the process's set-up may change numbers (contract 10)."""
+    """Return those settings of the process that may change numbers (contract 10)."""
     torch: Any = sys.modules.get("torch")
     used = torch is not None and torch.cuda.is_initialized()
     return {
@@ -230,7 +233,7 @@ def _settings() -> dict[str, Any]:
 
 @functools.cache
 def _commit(folder: Path) -> dict[str, Any]:
-    """Commit of the checkout the package belongs to, and whether anything in it differs; None where there is none."""
+    """Return the commit of the checkout that the package is in, and True if anything differs from it; None without a checkout."""
     # A package installed inside somebody's checkout (in a virtual environment) is not part of it.
     if not _git(folder, "ls-files", "--", "errors.py"):
         return {"commit": None, "dirty": None}
@@ -238,7 +241,7 @@ def _commit(folder: Path) -> dict[str, Any]:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    """Output of a git command, empty if it fails."""
+    """Return the output of a git command, empty if it fails."""
     variables = {key: value for key, value in os.environ.items() if key not in _HOOK_VARIABLES}
     try:
         result = subprocess.run(

@@ -1,10 +1,10 @@
-"""The files of a run (contract 2), known to those who plan and to those who load. Imports no torch."""
+"""The names of a run's files (contract 2), for the plan and for those who load runs. Imports no torch."""
 
 from __future__ import annotations
 
 from robustscape.config.recipes import Recipe
 
-#: Which file of a run holds which weights.
+#: Weights of a run -> their file.
 WEIGHTS = {"selected": "model.safetensors", "last": "last.safetensors"}
 
 #: State before, and weights after, the epoch in which a probe collapsed (a recipe's key ``fall``).
@@ -12,7 +12,7 @@ FALL_FILES = ("fall.safetensors", "fall_end.safetensors")
 
 
 def run_files(recipe: Recipe) -> tuple[str, ...]:
-    """What a run of the recipe leaves in its folder."""
+    """Return the names of the files that a run of the recipe leaves in its folder."""
     return (
         *WEIGHTS.values(),
         "run.json",

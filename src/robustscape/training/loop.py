@@ -135,7 +135,7 @@ def train(
 
     log, diverged = Log(), None
     weights: dict[str, dict[str, Tensor]] = {}
-    saved = checkpoints.load(state, device) if state is not None and state.exists() else None
+    saved = checkpoints.load_checkpoint(state, device) if state is not None and state.exists() else None
     if saved is not None:
         log, weights = _parts(*saved, fingerprint, str(state))
         model.load_state_dict(weights.pop("model"))
@@ -147,7 +147,7 @@ def train(
         checkpoints.restore_optimizer(optimizer, weights.pop("optimizer"), saved[1]["optimizer"])
     if recipe.traces and "initial" not in weights:
         weights["initial"] = {name: p.detach().clone() for name, p in model.named_parameters()}
-    method = partial(catalog.load("method", now.method), **now.parameters)
+    method = partial(catalog.load_function("method", now.method), **now.parameters)
     closure, recorder = Closure(model), Recorder(recipe, model, weights.get("initial", {}), total)
 
     bar = tqdm(
@@ -163,7 +163,7 @@ def train(
         before_epoch = _weights(model) if recipe.if_diverged == "record" else {}
         if recipe.in_force(epoch).phase != now.phase:
             before, now = now, recipe.in_force(epoch)
-            method = partial(catalog.load("method", now.method), **now.parameters)
+            method = partial(catalog.load_function("method", now.method), **now.parameters)
             if now.optimizer is not before.optimizer:
                 old, optimizer = optimizer, _optimizer(now.optimizer, parameters)
                 base_rates = [group["lr"] for group in optimizer.param_groups]
@@ -239,7 +239,7 @@ def train(
             if recipe.fall and fell([r[recipe.fall.probe] for r in log.rows], recipe.fall.share):
                 # What is on the disk still is the state at the start of this epoch.
                 atomic.write_bytes(state.with_suffix(".fall"), state.read_bytes())
-                checkpoints.save(state.with_suffix(".fall_end"), _weights(model), {"epoch": epoch + 1})
+                checkpoints.save_checkpoint(state.with_suffix(".fall_end"), _weights(model), {"epoch": epoch + 1})
             _save(state, fingerprint, model, optimizer, log, weights)
     last = _weights(model)
     if diverged:
@@ -278,7 +278,7 @@ def fell(values: list[float], share: float) -> bool:
 
 
 def _optimizer(spec: OptimizerSpec, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-    optimizer: torch.optim.Optimizer = catalog.load("optimizer", spec.name)(parameters, **spec.parameters)
+    optimizer: torch.optim.Optimizer = catalog.load_function("optimizer", spec.name)(parameters, **spec.parameters)
     return optimizer
 
 
@@ -292,7 +292,7 @@ def _attack_maker(
 ) -> Callable[[int, Tensor, float], TrainingAttack]:
     """A function (epoch, sample numbers, progress) -> the batch's attack."""
     spec = attacks[recipe.attack] if recipe.attack else None
-    function = catalog.load("attack", spec.attack) if spec else None
+    function = catalog.load_function("attack", spec.attack) if spec else None
 
     def make(epoch: int, index: Tensor, progress: float) -> TrainingAttack:
         radius = eps * factor(recipe.eps_schedule, progress, recipe.epochs)
@@ -354,7 +354,7 @@ def _save(
     tensors, groups = checkpoints.flatten_optimizer(optimizer)
     parts = {"optimizer": tensors, "model": model.state_dict(), **weights}
     flat = {f"{part}/{name}": tensor for part, content in parts.items() for name, tensor in content.items()}
-    checkpoints.save(path, flat, {"fingerprint": fingerprint, **asdict(log), "optimizer": groups})
+    checkpoints.save_checkpoint(path, flat, {"fingerprint": fingerprint, **asdict(log), "optimizer": groups})
 
 
 def _parts(

@@ -37,7 +37,7 @@ class Recorder:
 
     def __init__(self, recipe: Recipe, model: nn.Module, initial: Mapping[str, Tensor], updates: int) -> None:
         self._traces: dict[str, Callable[[TraceContext], Tensor]] = {
-            column: partial(catalog.load("trace", trace.name), **trace.parameters)
+            column: partial(catalog.load_function("trace", trace.name), **trace.parameters)
             for column, trace in recipe.traces.items()
         }
         self._model, self._initial = model, initial

@@ -107,7 +107,7 @@ def again(run: TrainedRun, look: Callable[[int, nn.Module], None]) -> tuple[int,
     wanted = {key: value for key, value in run.config["recipe"].items() if key != "name"}
     recipe = Recipe.model_validate(wanted).model_copy(update={"probes": {}, "select": "last", "fall": None, "keep": []})
     attacks = {name: AttackSpec.model_validate(spec) for name, spec in run.config["attacks"].items()}
-    tensors, metadata = checkpoints.load(start, run.device)
+    tensors, metadata = checkpoints.load_checkpoint(start, run.device)
     epoch = min(len(metadata["rows"]) + 1, recipe.epochs)  # a run of one epoch kept its end: nothing is left to train
     model = copy.deepcopy(run.model).requires_grad_(True)
     model.load_state_dict({name.partition("/")[2]: t for name, t in tensors.items() if name.startswith("model/")})
@@ -134,5 +134,5 @@ def again(run: TrainedRun, look: Callable[[int, nn.Module], None]) -> tuple[int,
             until=epoch,
             observe=observe,
         )
-    theirs = {name.removeprefix("model/"): t for name, t in checkpoints.load(end, run.device)[0].items()}
+    theirs = {name.removeprefix("model/"): t for name, t in checkpoints.load_checkpoint(end, run.device)[0].items()}
     return epoch, all(torch.equal(tensor, theirs[name]) for name, tensor in result.last.items())

@@ -317,7 +317,7 @@ def test_nobody_is_released_whom_fp32_does_not_misclassify(name: str) -> None:
 
     spec = dict(small_suite().attacks)[name]
     model = Rounding(truth, everything_is_wrong)
-    attack = catalog.load("attack", spec.attack)
+    attack = catalog.load_function("attack", spec.attack)
     x_adv = attack(model, x, y, ThreatModel("Linf", 1.0), SampleGenerator.seeded(0, 6), **spec.parameters)
     assert model.claim.forwards >= 6 * {"apgd": 8, "apgd_t": 15, "fab": 8, "square": 20}[name]  # nobody left early
     assert model.in_fp32.forwards >= 6 * 4

@@ -84,7 +84,7 @@ def craft_batch(
     x, y = x.to(device), y.to(device)
     if isinstance(threat.eps, Tensor):
         threat = replace(threat, eps=threat.eps.to(device))
-    attack: Callable[..., Tensor] = catalog.load("attack", spec.attack)
+    attack: Callable[..., Tensor] = catalog.load_function("attack", spec.attack)
     x_adv = attack(model, x, y, threat, SampleGenerator.seeded(seed, numbers, device), **spec.parameters).detach()
     model.refuse(spec.attack)
     threat.check(x_adv, x)

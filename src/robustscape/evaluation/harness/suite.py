@@ -256,7 +256,7 @@ class _Record:
         self.cost: dict[str, float] = {"seconds": 0.0, "forwards": 0, "backwards": 0}
         self.files = state.files(stage)
         for path in self.files:
-            tensors, metadata = checkpoints.load(path)
+            tensors, metadata = checkpoints.load_checkpoint(path)
             self._note(tensors["batch"], tensors["broken"], tensors["x_adv"], metadata)
 
     def add(self, batch: Tensor, wrong: Tensor, found: Tensor, cost: dict[str, float]) -> None:
@@ -264,7 +264,7 @@ class _Record:
         found = found[wrong.to(found.device)]
         if self.state.folder is not None:
             path = self.state.folder / self.stage / f"{len(self.files):06d}.safetensors"
-            checkpoints.save(path, {"batch": batch, "broken": wrong, "x_adv": found}, cost)
+            checkpoints.save_checkpoint(path, {"batch": batch, "broken": wrong, "x_adv": found}, cost)
             self.files.append(path)
         self._note(batch, wrong, found, cost)
 

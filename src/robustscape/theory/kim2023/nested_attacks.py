@@ -83,7 +83,7 @@ def _strongest_kl_points(
     """Return the points of highest KL(p(x) || p(.)) on the path of PGD from ``start``, (N, d), and that divergence, (N,)."""
     point, best, highest = start, start, kl_divergence(model(start), clean)
     for _ in range(steps):
-        _, _, gradient = input_gradient(model, point, clean, divergence)
+        _, _, gradient = input_gradient(model, point, clean, kl_divergence)
         point = threat.project(point + 0.25 * threat.eps_like(x) * threat.ascent(gradient), x)
         found = kl_divergence(model(point), clean)
         best, highest = torch.where(_as_column(found > highest), point, best), torch.maximum(found, highest)

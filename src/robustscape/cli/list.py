@@ -1,12 +1,16 @@
-"""What ``robustscape list`` shows: one thing a line, its name and what it is."""
+"""``robustscape list``: what there is, one name per line, and what it is."""
 
 from __future__ import annotations
 
+import argparse
+from typing import Any
+
 from robustscape import catalog
+from robustscape.cli.options import make_plan
 from robustscape.pipeline.plan import Plan
 
 #: What can be listed -> the kind in the catalogue, where it is one.
-KINDS: dict[str, str | None] = {
+LISTS: dict[str, str | None] = {
     "works": None,
     "items": None,
     "runs": None,
@@ -28,9 +32,30 @@ KINDS: dict[str, str | None] = {
 }
 
 
-def _pairs(what: str, plan: Plan) -> list[tuple[str, str]]:
+def add_list_command(commands: Any) -> None:
+    """Add the command to the parser."""
+    text = "list what can be named, one per line"
+    command = commands.add_parser("list", help=text, description=f"{text.capitalize()}, and what it is.")
+    command.add_argument("what", choices=LISTS, metavar="WHAT", help=", ".join(LISTS))
+    command.set_defaults(execute=list_command)
+
+
+def list_command(options: argparse.Namespace) -> None:
+    """Print the list that ``options.what`` names."""
+    print("\n".join(list_lines(options.what, make_plan(options))))
+
+
+def list_lines(what: str, plan: Plan) -> list[str]:
+    """Return aligned lines ``name  what it is``; ``what`` is one of ``LISTS``."""
+    pairs = _named(what, plan)
+    width = max((len(name) for name, _ in pairs), default=0)
+    return [f"{name:<{width}}  {text}".rstrip() for name, text in pairs]
+
+
+def _named(what: str, plan: Plan) -> list[tuple[str, str]]:
+    """Return pairs of a name and what it is."""
     experiment = plan.experiment
-    kind = KINDS[what]
+    kind = LISTS[what]
     if kind is not None:
         return [(name, entry.summary) for name, entry in catalog.entries(kind).items()]
     if what == "works":
@@ -44,10 +69,3 @@ def _pairs(what: str, plan: Plan) -> list[tuple[str, str]]:
     if what == "suites":
         return [(name, suite.about) for name, suite in experiment.suites.items()]
     return [(path.stem, "") for path in sorted((experiment.folder / "scales").glob("*.yaml"))]
-
-
-def listing(what: str, plan: Plan) -> list[str]:
-    """Aligned lines ``name  what it is``."""
-    pairs = _pairs(what, plan)
-    width = max((len(name) for name, _ in pairs), default=0)
-    return [f"{name:<{width}}  {text}".rstrip() for name, text in pairs]

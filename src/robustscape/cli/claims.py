@@ -1,0 +1,25 @@
+"""``robustscape claims``: the verdicts."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from robustscape.cli.options import make_plan
+
+
+def add_claims_command(commands: Any) -> None:
+    """Add the command to the parser."""
+    text = "judge the claims of works"
+    command = commands.add_parser(
+        "claims", help=text, description=f"{text.capitalize()} by their items; writes claims.csv, one row per claim."
+    )
+    command.add_argument("targets", nargs="*", metavar="WORK", help="a work (default: those of config.yaml, or all)")
+    command.set_defaults(execute=claims_command)
+
+
+def claims_command(options: argparse.Namespace) -> None:
+    """Judge the claims of the works in ``options.targets``."""
+    from robustscape.pipeline.steps.claims import judge_claims
+
+    judge_claims(make_plan(options, options.targets))

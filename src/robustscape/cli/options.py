@@ -1,0 +1,75 @@
+"""Shared by the commands: the global options, the plan they ask for, the device of a job."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from robustscape.config.base import read
+from robustscape.config.experiment import load
+from robustscape.config.main import Main
+from robustscape.pipeline.plan import Plan
+
+if TYPE_CHECKING:
+    import torch
+
+
+def add_global_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that every command has; they stand before the command."""
+    parser.add_argument("--config", metavar="FOLDER", default="config", help="configuration (default: %(default)s)")
+    parser.add_argument("--scale", help="size of the experiment: smoke, small or paper (default: that of config.yaml)")
+    parser.add_argument("--results", metavar="FOLDER", help="where results are (default: that of config.yaml)")
+    parser.add_argument("--downloads", metavar="FOLDER", help="where full data sets are (default: that of config.yaml)")
+    parser.add_argument("--device", help="auto, cpu, cuda or cuda:N (default: that of the scale)")
+    parser.add_argument("--threads", type=positive_integer, metavar="N", help="CPU threads (default: one per core)")
+
+
+def positive_integer(text: str) -> int:
+    """Return an option's value as an integer; argparse makes a sentence of the error.
+
+    Raises:
+        ArgumentTypeError: it is not an integer above 0.
+    """
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"got '{text}', allowed is an integer of at least 1")
+    return value
+
+
+def read_main(options: argparse.Namespace) -> Main:
+    """Return the content of the configuration's ``config.yaml``."""
+    return read(Main, Path(options.config) / "config.yaml")
+
+
+def downloads_folder(options: argparse.Namespace) -> Path:
+    """Return the folder of full data sets."""
+    return Path(options.downloads or read_main(options).downloads)
+
+
+def make_plan(options: argparse.Namespace, works: Sequence[str] | None = None) -> Plan:
+    """Return the plan that the global options ask for.
+
+    Args:
+        options: the parsed command line.
+        works: the works to plan; without any, those of ``config.yaml``, or all.
+    """
+    main = read_main(options)
+    experiment = load(Path(options.config), options.scale or main.scale)
+    return Plan(experiment, Path(options.results or main.results), works or main.studies or None)
+
+
+@contextlib.contextmanager
+def job_device(options: argparse.Namespace, plan: Plan) -> Iterator[torch.device]:
+    """Set up the process; the device is the job's own for the length of the block."""
+    from robustscape import devices
+
+    with devices.choose_device(options.device or plan.experiment.scale.device) as device:
+        devices.configure(options.threads or os.cpu_count() or 1)
+        yield device

@@ -1,0 +1,25 @@
+"""``robustscape train``: trained runs."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from robustscape.cli.options import job_device, make_plan
+
+
+def add_train_command(commands: Any) -> None:
+    """Add the command to the parser."""
+    text = "train runs; those that are already right are kept, an interrupted one is continued"
+    command = commands.add_parser("train", help="train runs", description=f"{text.capitalize()}.")
+    command.add_argument("targets", nargs="+", metavar="RUN", help="one of `robustscape list runs`")
+    command.set_defaults(execute=train_command)
+
+
+def train_command(options: argparse.Namespace) -> None:
+    """Train the runs named in ``options.targets``."""
+    from robustscape.pipeline.steps.train import train_runs
+
+    plan = make_plan(options)
+    with job_device(options, plan) as device:
+        train_runs(plan, options.targets, device)

@@ -1,0 +1,176 @@
+"""Fingerprints: everything a result depends on, as one hash (contract 4). Pure functions of configuration and code; no torch.
+
+A job's fingerprint is known before anything runs: the configuration keys that are read, and the code that runs. The plan gives
+it to Snakemake, which runs a job again when it changes. A step completes it with the content that exists only by then (the
+hash of the data, the weights or the tables it reads: ``complete_fingerprint``) and writes it into the record of the result. A
+comment, or a key that is not read, changes neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from robustscape import catalog
+from robustscape.config.attacks import AttackSpec, Suite
+from robustscape.config.datasets import DatasetEntry
+from robustscape.config.experiment import Experiment, Run, kind_and_name, recipe_attacks
+from robustscape.config.studies import Comparison, Item, Measurement, Study, Theory
+from robustscape.pipeline.plan import Group, Table
+from robustscape.storage.provenance import code_version, config_hash, file_hash
+
+
+def combine_fingerprints(fingerprints: Sequence[str]) -> str:
+    """Return the fingerprint of a job that makes several results."""
+    return config_hash(fingerprints)
+
+
+def complete_fingerprint(fingerprint: str, contents: Sequence[str | None]) -> str:
+    """Return the fingerprint of a result: that of its job, and the hashes of the content that the job has read."""
+    return config_hash([fingerprint, contents])
+
+
+# -- data sets and runs ------------------------------------------------------------------------------------------------
+
+
+def dataset_fingerprint(entry: DatasetEntry) -> str:
+    """Return what a prepared data set depends on."""
+    module = catalog.find("dataset", entry.dataset).module
+    return config_hash([entry.model_dump(mode="json", exclude={"about"}), code_version("robustscape.data", module)])
+
+
+def training_code(experiment: Experiment, run: Run) -> str:
+    """Return the version of the code that trains a run: the loop, and the functions its recipe names."""
+    recipe = experiment.recipes[run.recipe]
+    entries = [
+        catalog.find("method", recipe.method),
+        catalog.find("optimizer", recipe.optimizer.name),
+        *(catalog.find("method", phase.method) for phase in recipe.phases if phase.method),
+        *(catalog.find("optimizer", phase.optimizer.name) for phase in recipe.phases if phase.optimizer),
+        catalog.find("architecture", experiment.architectures[run.architecture].architecture),
+        *(catalog.find("probe", probe.name) for probe in recipe.probes.values()),
+        *(catalog.find("trace", trace.name) for trace in recipe.traces.values()),
+        *(catalog.find("attack", experiment.attacks[name].attack) for name in recipe_attacks(recipe)),
+    ]
+    version = code_version("robustscape.training.loop", *{entry.module for entry in entries})
+    source = experiment.recorded_run(run)
+    return config_hash([version, training_code(experiment, source)]) if source else version
+
+
+def run_fingerprint(experiment: Experiment, run: Run) -> str:
+    """Return what a trained run depends on, the content of its data aside."""
+    return config_hash([experiment.run_config(run), training_code(experiment, run)])
+
+
+# -- measurements, comparisons, theory ---------------------------------------------------------------------------------
+
+
+def plain_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return keyword arguments as JSON-ready values, without the remarks (``about``) of attacks."""
+    return {name: _plain_argument(value) for name, value in arguments.items()}
+
+
+def _plain_argument(value: Any) -> Any:
+    if isinstance(value, AttackSpec):
+        return value.model_dump(mode="json", exclude={"about"})
+    if isinstance(value, Suite):
+        return {"name": value.name, "attacks": [[name, _plain_argument(spec)] for name, spec in value.attacks]}
+    if isinstance(value, Mapping):
+        return plain_arguments(value)
+    return [_plain_argument(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+def measurement_code(
+    experiment: Experiment, entry: Measurement | Comparison, arguments: Mapping[str, Any], runs: Iterable[Run]
+) -> str:
+    """Return the version of the code that measures runs: the measurement, its attacks, the runs' architectures.
+
+    The code of a lower precision counts only where the arguments ask for one.
+    """
+    modules = {"robustscape.evaluation.trained_run", catalog.find(*kind_and_name(entry)).module}
+    modules |= {catalog.find("attack", spec.attack).module for spec in _attack_specs(arguments.values())}
+    for run in runs:
+        modules.add(catalog.find("architecture", experiment.architectures[run.architecture].architecture).module)
+    precision = arguments.get("precision", "fp32")
+    if precision != "fp32" and "precision" in catalog.KINDS:
+        modules.add(catalog.find("precision", precision).module)
+    return code_version(*modules)
+
+
+def _attack_specs(values: Iterable[Any]) -> list[AttackSpec]:
+    """Return the attack specifications among the arguments of a measurement."""
+    found = []
+    for value in values:
+        if isinstance(value, AttackSpec):
+            found.append(value)
+        elif isinstance(value, Suite):
+            found += [spec for _, spec in value.attacks]
+        elif isinstance(value, (list, tuple)):
+            found += _attack_specs(value)
+    return found
+
+
+def measurement_fingerprint(experiment: Experiment, entry: Measurement, arguments: Mapping[str, Any], run: Run) -> str:
+    """Return what a measurement of a run depends on, the content of its weights aside.
+
+    Args:
+        experiment: the configuration.
+        entry: the measurement's stanza.
+        arguments: its keyword arguments at this scale (``Plan.arguments``).
+        run: the run that is measured.
+    """
+    code = measurement_code(experiment, entry, arguments, [run])
+    return config_hash([entry.measure, entry.weights, plain_arguments(arguments), code])
+
+
+def comparison_fingerprint(
+    experiment: Experiment, entry: Comparison, arguments: Mapping[str, Any], group: Group
+) -> str:
+    """Return what a comparison of a group of runs depends on, the content of their weights aside."""
+    code = measurement_code(experiment, entry, arguments, group.runs)
+    keys = [run.key for run in group.runs]
+    return config_hash([entry.compare, entry.weights, group.factors, keys, plain_arguments(arguments), code])
+
+
+def theory_code(entry: Theory) -> str:
+    """Return the version of the code of a theory check."""
+    return code_version(catalog.find("theory", entry.check).module)
+
+
+def theory_fingerprint(entry: Theory, parameters: Mapping[str, Any]) -> str:
+    """Return what a theory check depends on; ``parameters`` are those of the scale."""
+    return config_hash([entry.check, dict(parameters), theory_code(entry)])
+
+
+# -- items, claims, report ---------------------------------------------------------------------------------------------
+
+
+def item_code(item: Item) -> str:
+    """Return the version of the code that makes a table or figure."""
+    return code_version("robustscape.report.items", catalog.find(item.kind, item.draw).module)
+
+
+def item_fingerprint(item: Item, tables: Iterable[Table]) -> str:
+    """Return what an item depends on, the content of its tables aside."""
+    labels = [
+        [[p.dataset, p.architecture, p.eps, p.run.key] for p in table.runs] + [table.paper_protocol] for table in tables
+    ]
+    return config_hash([item.model_dump(mode="json", exclude={"claims"}), labels, item_code(item)])
+
+
+def claims_fingerprint(studies: Mapping[str, Study]) -> str:
+    """Return what the verdicts depend on, the content of the items aside."""
+    claims = [
+        [work, name, claim.model_dump(mode="json")]
+        for work, study in studies.items()
+        for name, item in study.items.items()
+        for claim in item.claims
+    ]
+    return config_hash([claims, code_version("robustscape.claims.claims")])
+
+
+def report_fingerprint(studies: Mapping[str, Study]) -> str:
+    """Return what the report page depends on, the content of items and verdicts aside."""
+    texts = [[s.title, s.reference, [[i.title, i.caption] for i in s.items.values()]] for s in studies.values()]
+    templates = [file_hash(path) for path in sorted((catalog.PACKAGE / "report" / "templates").iterdir())]
+    return config_hash([texts, templates, code_version("robustscape.report.page")])

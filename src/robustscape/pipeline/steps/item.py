@@ -1,0 +1,113 @@
+"""The step ``item``: tables and figures, with the work's own names beside ours. Imports no torch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from robustscape.claims.checks import tally
+from robustscape.config.studies import Source
+from robustscape.errors import ConfigError, MissingData, unknown
+from robustscape.pipeline import fingerprints
+from robustscape.pipeline.plan import Plan, Table
+from robustscape.report import items
+from robustscape.storage import atomic
+from robustscape.storage.provenance import environment
+from robustscape.storage.records import hash_files, item_is_current, read_record
+
+
+def make_items(plan: Plan, targets: Sequence[str]) -> None:
+    """Make the tables and figures ``work/item``, each with the record that says from what.
+
+    Raises:
+        ConfigError: there is no such item.
+        MissingData: a table that it is made from does not exist yet.
+    """
+    for target in targets:
+        _make_item(plan, *plan.find_target("items", target))
+
+
+def _make_item(plan: Plan, work: str, name: str) -> None:
+    stanza, csv = plan.studies[work].items[name], plan.item_path(work, name)
+    record_path = csv.with_suffix(".json")
+    sources = plan.item_sources(work, stanza)
+    for path in sources:
+        if not path.exists():
+            raise MissingData(
+                f"{work}/{name} is made from {path}, which is not there; `robustscape run {work}` makes it."
+            )
+    inputs = hash_files(sources)
+    fingerprint = fingerprints.complete_fingerprint(
+        fingerprints.item_fingerprint(stanza, plan.item_tables(work, stanza)), [given["sha256"] for given in inputs]
+    )
+    files = [path for path in plan.item_files(work, name) if path != record_path]
+    if item_is_current(record_path, files, fingerprint):
+        return
+    started = time.perf_counter()
+    printed = items.read(plan.experiment.paper / f"{stanza.printed}.csv") if stanza.printed else None
+    items.make(stanza, item_rows(plan, work, name), csv, printed=printed, scale=plan.experiment.scale_name)
+    seconds_of_sources = [read_record(path.with_suffix(".json")).get("seconds", 0) for path in sources]
+    record: dict[str, Any] = {
+        "command": plan.command("item", f"{work}/{name}"),
+        "config": stanza.model_dump(mode="json"),
+        "code": fingerprints.item_code(stanza),
+        "fingerprint": fingerprint,
+        "inputs": inputs,
+        "outputs": hash_files(files),
+        "seconds": round(time.perf_counter() - started, 3),
+        "seconds_of_measurements": round(sum(seconds_of_sources), 3),
+        "environment": environment(),
+        "versions": {"pandas": pd.__version__},
+    }
+    atomic.write_json(record_path, record)
+
+
+def item_rows(plan: Plan, work: str, name: str) -> pd.DataFrame:
+    """Return all rows behind an item, with the work's factors and what stood in for them.
+
+    Raises:
+        ConfigError: ``where`` names a column that the rows do not have.
+    """
+    frames = [_source_rows(plan, work, name, source) for source in plan.studies[work].items[name].rows]
+    return pd.concat(frames, ignore_index=True)
+
+
+def _source_rows(plan: Plan, work: str, name: str, source: Source) -> pd.DataFrame:
+    """Return the rows of one source of an item that its ``where`` selects, labelled."""
+    read = _theory_rows if source.of in plan.studies[work].theory else _rows_in_the_works_names
+    rows = pd.concat([read(table) for table in plan.tables(work, source.of)], ignore_index=True)
+    for column, wanted in source.where.items():
+        if column not in rows:
+            raise ConfigError(f"item {work}/{name}: where: {unknown('column', column, rows.columns)}")
+        rows = rows[rows[column].isin(wanted if isinstance(wanted, list) else [wanted])]
+    return rows.assign(**source.label)
+
+
+def _theory_rows(table: Table) -> pd.DataFrame:
+    """Return the rows of a theory check; nothing stands in for anything there."""
+    frame = items.read(table.path)
+    frame = frame if "metric" in frame else tally(frame)
+    # A toy with the work's own constants says so itself.
+    return frame.assign(stand_in="", paper_protocol=frame.get("paper_protocol", False))
+
+
+def _rows_in_the_works_names(table: Table) -> pd.DataFrame:
+    """Return a table's rows under the names that the work uses, and what stood in for what."""
+    frame = items.read(table.path)
+    if "eps" in frame:
+        printed_eps = {planned.run.eps: planned.eps for planned in table.runs}
+        frame = frame.assign(eps=[printed_eps.get(value, value) for value in frame["eps"]])
+    # A comparison names the runs that its rows are about in columns of its own.
+    stand_ins = {planned.run.architecture: planned.architecture for planned in table.runs}
+    stand_ins |= {planned.run.dataset: planned.dataset for planned in table.runs}
+    texts = frame.select_dtypes(include=["object", "string"]).columns.difference(["metric", "unit"])
+    frame = frame.assign(**{column: frame[column].replace(stand_ins) for column in texts})
+    shared = {"dataset": table.common("dataset"), "architecture": table.common("architecture")}
+    return frame.assign(
+        **{column: value for column, value in shared.items() if value is not None},
+        stand_in="; ".join(dict.fromkeys(planned.stand_in for planned in table.runs if planned.stand_in)),
+        paper_protocol=table.paper_protocol,
+    )

@@ -1,0 +1,159 @@
+"""The step ``train``: runs, each with its weights, its history and its record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from robustscape.config.experiment import Run
+from robustscape.config.recipes import Recipe
+from robustscape.data import load_dataset
+from robustscape.errors import ConfigError, MissingData, unknown
+from robustscape.evaluation.trained_run import build_model
+from robustscape.pipeline import fingerprints
+from robustscape.pipeline.plan import Plan
+from robustscape.storage import atomic, checkpoints
+from robustscape.storage.provenance import environment, file_hash
+from robustscape.storage.records import run_is_current
+from robustscape.storage.run_files import FALL_FILES
+from robustscape.training import loop
+
+
+def train_runs(plan: Plan, keys: Sequence[str], device: torch.device) -> None:
+    """Train runs, one after the other; the states of interrupted runs are kept until all of them are done."""
+    runs = plan.find_runs(keys)
+    for run in runs:
+        _train_run(plan, run, device)
+    for run in runs:
+        for path in _state_files(plan, run):
+            path.unlink(missing_ok=True)
+
+
+def _train_run(plan: Plan, run: Run, device: torch.device) -> None:
+    """Train a run unless it is there and right; go on from its last epoch if it was interrupted."""
+    train_split, test_split, card = load_dataset(plan.data_folder(run.dataset), device)
+    fingerprint = fingerprints.complete_fingerprint(
+        fingerprints.run_fingerprint(plan.experiment, run), [card["sha256"]]
+    )
+    if run_is_current(plan.run_folder(run), fingerprint):
+        return
+    config = plan.experiment.run_config(run)
+    torch.manual_seed(loop.derive(run.seed, "weights"))
+    model = build_model(config, card)
+    state, recipe = _state_path(plan, run), _recipe_of(plan, run)
+    if state.exists() and checkpoints.load_checkpoint(state, "cpu")[1]["fingerprint"] != fingerprint:
+        state.unlink()
+    started = time.perf_counter()
+    result = loop.train(
+        model,
+        train_split,
+        test_split,
+        recipe,
+        {name: plan.experiment.attack(name) for name in config["attacks"]},
+        run.eps,
+        run.seed,
+        state=state,
+        fingerprint=fingerprint,
+        label=run.key,
+    )
+    weights = _write_results(plan.run_folder(run), recipe, result, state)
+    record = {
+        "command": plan.command("train", run.key),
+        "run": run.key,
+        "config": config,
+        "code": fingerprints.training_code(plan.experiment, run),
+        "data": card["sha256"],
+        "data_card": str(plan.data_folder(run.dataset) / "card.json"),
+        "fingerprint": fingerprint,
+        "checkpoints": weights,
+        "selected_epoch": result.epoch,
+        "diverged": result.diverged,
+        "files": _hash_results(plan, run),
+        "epoch_seconds": [round(seconds, 4) for seconds in result.seconds],
+        "seconds": round(time.perf_counter() - started, 3),
+        "device": device.type,
+        "environment": environment(),
+    }
+    atomic.write_json(plan.run_folder(run) / "run.json", record)
+
+
+# -- what a run reads and keeps ----------------------------------------------------------------------------------------
+
+
+def _state_path(plan: Plan, run: Run) -> Path:
+    """Return where a run keeps its last epoch: outside the declared outputs, which Snakemake deletes when a job fails."""
+    return plan.root / "states" / f"{run.key}.safetensors"
+
+
+def _state_files(plan: Plan, run: Run) -> list[Path]:
+    """Return all files that a run may keep while it trains."""
+    state = _state_path(plan, run)
+    return [state, *(_kept_state(state, file) for file in FALL_FILES)]
+
+
+def _kept_state(state: Path, file: str) -> Path:
+    """Return where the loop keeps the state that becomes ``file``, one of ``FALL_FILES``."""
+    return state.with_suffix(f".{file.removesuffix('.safetensors')}")
+
+
+def _recipe_of(plan: Plan, run: Run) -> Recipe:
+    """Return the run's recipe; an eps schedule that another run recorded gets its values.
+
+    Raises:
+        MissingData: that run has no history yet.
+        ConfigError: its history has no column of that name.
+    """
+    recipe, source = plan.experiment.recipes[run.recipe], plan.experiment.recorded_run(run)
+    if source is None:
+        return recipe
+    path, column = plan.run_folder(source) / "history.csv", str(recipe.eps_schedule.column)
+    if not path.exists():
+        raise MissingData(f"{path} is not there; train that run first, because run {run.key} reads it.")
+    history = pd.read_csv(path)
+    if column not in history:
+        raise ConfigError(f"recipe {run.recipe}: {unknown('column of eps_schedule', column, list(history.columns))}")
+    values = [value / run.eps for value in history[column]]
+    schedule = recipe.eps_schedule.model_copy(update={"values": values})
+    return recipe.model_copy(update={"eps_schedule": schedule})
+
+
+# -- what a run leaves -------------------------------------------------------------------------------------------------
+
+
+def _write_results(folder: Path, recipe: Recipe, result: loop.Trained, state: Path) -> dict[str, str]:
+    """Write weights and histories; return the content hash of each file of weights."""
+    weights = {
+        "model.safetensors": checkpoints.save_checkpoint(
+            folder / "model.safetensors", result.selected, {"epoch": result.epoch}
+        ),
+        "last.safetensors": checkpoints.save_checkpoint(
+            folder / "last.safetensors", result.last, {"epoch": recipe.epochs}
+        ),
+    }
+    for file, tensors in result.kept.items():
+        weights[file] = checkpoints.save_checkpoint(folder / file, tensors, {})
+    if recipe.traces:
+        loop.write_history(folder / "updates.csv", result.updates)
+    if recipe.fall:
+        _copy_collapse(state, folder)
+    loop.write_history(folder / "history.csv", result.history)
+    return weights
+
+
+def _copy_collapse(state: Path, folder: Path) -> None:
+    """Copy the start and the end of the epoch of a collapse beside the weights.
+
+    A run of one epoch has no such epoch: its only state stands for both.
+    """
+    for file in FALL_FILES:
+        kept = _kept_state(state, file)
+        atomic.write_bytes(folder / file, (kept if kept.exists() else state).read_bytes())
+
+
+def _hash_results(plan: Plan, run: Run) -> dict[str, str]:
+    """Return the SHA-256 of every file of a run, its record aside."""
+    return {name: file_hash(plan.run_folder(run) / name) for name in plan.run_files(run) if name != "run.json"}

@@ -1,0 +1,103 @@
+"""The command line: one command per stage, help that a newcomer can read, errors that are sentences."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from robustscape.cli.main import build_parser, main
+from robustscape.cli.run import STEPS
+
+ROOT = Path(__file__).parents[2]
+
+
+def commands() -> dict[str, argparse.ArgumentParser]:
+    """Every command and its parser."""
+    (action,) = (a for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction))
+    return dict(action.choices)
+
+
+def test_every_stage_is_a_command_with_a_file_or_shares_one() -> None:
+    assert set(STEPS) <= set(commands())
+    files = {path.stem for path in (ROOT / "src/robustscape/cli").glob("*.py")}
+    assert set(commands()) - files == {"landscape"}, "evaluate.py holds both"
+
+
+@pytest.mark.parametrize("name", ["", *commands()])
+def test_help_is_complete(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([*([name] if name else []), "--help"])
+    text = capsys.readouterr().out
+    assert stopped.value.code == 0 and "None" not in text and "==" not in text
+    parser = commands()[name] if name else build_parser()
+    assert parser.description and parser.description[0].isupper() and parser.description.rstrip().endswith(".")
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            continue
+        assert action.help, action.dest
+        optional = action.option_strings and action.nargs != 0 and action.dest != "version"
+        about_model = name == "attack" and action.dest in ("checkpoint", "model", "architecture")
+        assert "(default: " in action.help or not optional or about_model, f"{name} {action.option_strings}"
+
+
+def test_the_help_names_every_command_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    listed = re.findall(r"^ {4}(\w+)  ", capsys.readouterr().out, re.MULTILINE)
+    assert listed == list(commands())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--threads", "0", "check"], "--threads: got '0', allowed is an integer of at least 1"),
+        (["attack", "--samples", "many"], "--samples: got 'many', allowed is an integer of at least 1"),
+        (["measure", "x"], "invalid choice: 'measure'"),
+    ],
+)
+def test_bad_options_are_named(arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2 and expected in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["item", "yamada2021/tabel_1"], "unknown item of yamada2021 'tabel_1'. Did you mean 'table_1'?"),
+        (["item", "yamada2021/table_1"], "which is not there; `robustscape run yamada2021` makes it."),
+        (["train", "no/such/run"], "unknown run 'no/such/run'"),
+        (["prepare", "mnits"], "unknown data set 'mnits'."),
+        (["theory", "yamada2021/theorem"], "unknown theory check of yamada2021 'theorem'."),
+        (["attack", "--eps", "0.1"], "say which data set to attack with --dataset"),
+        (["explain", "yamada2021/table_1"], "make the item first (robustscape item yamada2021/table_1)"),
+    ],
+)
+def test_errors_are_sentences(
+    arguments: list[str], expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--config", str(ROOT / "config"), "--scale", "smoke", "--results", str(tmp_path), "--threads", "1"]
+    assert main([*options, *arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("robustscape: ") and expected in error
+
+
+def test_a_damaged_record_beside_a_checkpoint_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "run.json").write_text(json.dumps({"config": {}})[:5])
+    options = ["--config", str(ROOT / "config"), "--scale", "smoke", "attack"]
+    assert main([*options, "--checkpoint", str(tmp_path / "model.safetensors"), "--dataset", "digits_tiny"]) == 2
+    assert "run.json' is not the record of a run" in capsys.readouterr().err
+
+
+def test_check_says_how_large_the_experiment_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--config", str(ROOT / "config"), "--scale", "smoke", "check"]) == 0
+    assert re.search(r"\d+ studies, \d+ runs, \d+ jobs at the scale smoke\.", capsys.readouterr().out)
+
+
+def test_a_list_has_a_line_per_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--config", str(ROOT / "config"), "list", "attacks"]) == 0
+    assert re.search(r"^pgd +\S", capsys.readouterr().out, re.MULTILINE)

@@ -1,0 +1,100 @@
+"""The jobs of the plan: named by their commands, complete, and made without torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from robustscape import catalog
+from robustscape.cli.run import STEPS
+from robustscape.config.experiment import load
+from robustscape.config.recipes import Recipe
+from robustscape.errors import ConfigError
+from robustscape.pipeline.jobs import list_jobs
+from robustscape.pipeline.plan import Plan
+from robustscape.pipeline.steps.evaluate import evaluate_runs
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def smoke() -> Plan:
+    return Plan(load(ROOT / "config", "smoke"), Path("results"))
+
+
+def test_a_job_is_a_call_of_the_command_of_its_stage(smoke: Plan) -> None:
+    jobs = list_jobs(smoke)
+    assert {job.stage for job in jobs} == set(STEPS)
+    assert all(job.arguments == (job.stage, *job.targets) and job.targets for job in jobs)
+    names = [(job.stage, job.name) for job in jobs]
+    assert len(set(names)) == len(names)
+    assert all(job.name.replace("_", "").isalnum() for job in jobs if job.stage != "prepare")
+
+
+def test_every_job_comes_after_those_that_make_what_it_reads(smoke: Plan) -> None:
+    made: set[str] = set()
+    for job in list_jobs(smoke):
+        missing = [path for path in job.inputs if path not in made and path.startswith("results/")]
+        assert not missing, f"{job.stage} {job.name}"
+        made |= set(job.outputs)
+
+
+def test_planning_imports_neither_torch_nor_the_steps() -> None:
+    code = (
+        "import sys; import robustscape.pipeline.jobs, robustscape.pipeline.dvc, robustscape.cli.main as cli;"
+        "cli.build_parser();"
+        "sys.exit(any(m == 'torch' or m.startswith('robustscape.pipeline.steps') for m in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(ROOT / "src")}, check=False)
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("scale", ["smoke", "small", "paper"])
+def test_a_curve_has_two_ends_however_few_seeds_a_scale_allows(scale: str) -> None:
+    plan = Plan(load(ROOT / "config", scale), Path("results"))
+    curves = [
+        group
+        for work, study in plan.studies.items()
+        for name, entry in study.comparisons.items()
+        if entry.compare == "bezier"
+        for group in plan.groups(work, name)
+    ]
+    assert curves and all(len(group.runs) == 2 for group in curves)
+
+
+def test_a_measurement_is_made_by_one_command_only(smoke: Plan) -> None:
+    import torch
+
+    work, name = next(
+        (work, name)
+        for work, study in smoke.studies.items()
+        for name, entry in study.measurements.items()
+        if ".landscape." in catalog.find("measurement", entry.measure).module
+    )
+    run = smoke.planned_runs(work, smoke.studies[work].measurements[name])[0].run.key
+    with pytest.raises(ConfigError, match="use `landscape`"):
+        evaluate_runs(smoke, "evaluate", [f"{work}/{name}", run], torch.device("cpu"))
+    with pytest.raises(ConfigError, match="allowed is WORK/MEASUREMENT"):
+        evaluate_runs(smoke, "evaluate", [run], torch.device("cpu"))
+    with pytest.raises(ConfigError, match="got no run after"):
+        evaluate_runs(smoke, "landscape", [f"{work}/{name}"], torch.device("cpu"))
+
+
+def test_unknown_targets_are_named_with_what_there_is(smoke: Plan) -> None:
+    assert smoke.find_target("items", "yamada2021/table_1") == ("yamada2021", "table_1")
+    with pytest.raises(ConfigError, match=r"unknown item of yamada2021 'table_11'\. Did you mean 'table_1'"):
+        smoke.find_target("items", "yamada2021/table_11")
+    with pytest.raises(ConfigError, match=r"Allowed: .*yamada2021/\.\.\."):
+        smoke.find_target("items", "table_1")
+    with pytest.raises(ConfigError, match="unknown run 'a/b'"):
+        smoke.find_runs(["a/b"])
+
+
+def test_a_runs_files_are_those_its_recipe_leaves(smoke: Plan) -> None:
+    for run in smoke.runs:
+        recipe: Recipe = smoke.experiment.recipes[run.recipe]
+        assert ("updates.csv" in smoke.run_files(run)) == bool(recipe.traces)
+        assert {"model.safetensors", "last.safetensors", "run.json", "history.csv"} <= set(smoke.run_files(run))
