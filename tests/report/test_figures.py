@@ -27,7 +27,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from robustscape import catalog
-from robustscape.config.experiment import load
+from robustscape.config.loading import load_experiment
 from robustscape.config.studies import Item
 from robustscape.errors import ConfigError
 from robustscape.report import style
@@ -261,7 +261,9 @@ def test_a_method_has_one_colour_whatever_stands_beside_it() -> None:
 
 def test_titles_fit_the_narrowest_figure() -> None:
     figure = style.panels(1, 1)[0]
-    titles = [item.title for study in load(CONFIG, "small").studies.values() for item in study.items.values()]
+    titles = [
+        item.title for study in load_experiment(CONFIG, "small").studies.values() for item in study.items.values()
+    ]
     assert len(titles) > 90
     for title in titles:
         style.dress(figure, title, "")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from robustscape import catalog
-from robustscape.config.base import read
+from robustscape.config.base import read_model
 from robustscape.config.main import Main
 from robustscape.errors import MissingData, UserError
 from robustscape.pipeline.plan import Plan
@@ -41,7 +41,9 @@ def examine(plan: Plan, downloads: Path | None = None) -> int:
         downloads: folder of full data sets; the configuration's by default. Nothing is downloaded.
     """
     problems = 0
-    for finding in findings(plan, downloads or Path(read(Main, plan.experiment.folder / "config.yaml").downloads)):
+    for finding in findings(
+        plan, downloads or Path(read_model(Main, plan.experiment.folder / "config.yaml").downloads)
+    ):
         print(f"{finding.verdict:<8} {finding.subject:<14} {finding.text}", flush=True)
         problems += finding.verdict == "problem"
     return problems

@@ -16,7 +16,7 @@ from typing import Any
 
 from robustscape import catalog
 from robustscape.cli import schemas
-from robustscape.config.experiment import load
+from robustscape.config.loading import load_experiment
 from robustscape.pipeline import dvc
 from robustscape.pipeline.plan import Plan
 from robustscape.storage import atomic
@@ -61,7 +61,7 @@ def write(root: Path, check: bool = False) -> list[str]:
 
 def documents(root: Path) -> dict[str, str]:
     """Every generated file: path below ``root`` -> content."""
-    plan = Plan(load(root / "config", "small"), Path("results"))
+    plan = Plan(load_experiment(root / "config", "small"), Path("results"))
     return {
         "docs/configuration.md": configuration_page(),
         "dvc.yaml": dvc.document(plan),

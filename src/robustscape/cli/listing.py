@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from robustscape import catalog
+from robustscape.config.reading import scale_names
 from robustscape.pipeline.plan import Plan
 
 #: What can be listed -> the kind in the catalogue, where it is one.
@@ -43,7 +44,7 @@ def _pairs(what: str, plan: Plan) -> list[tuple[str, str]]:
         return [(name, recipe.about) for name, recipe in experiment.recipes.items()]
     if what == "suites":
         return [(name, suite.about) for name, suite in experiment.suites.items()]
-    return [(path.stem, "") for path in sorted((experiment.folder / "scales").glob("*.yaml"))]
+    return [(name, "") for name in scale_names(experiment.folder / "scales")]
 
 
 def listing(what: str, plan: Plan) -> list[str]:

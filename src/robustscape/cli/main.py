@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from robustscape import __version__
-from robustscape.config.base import read
-from robustscape.config.experiment import load
+from robustscape.config.base import read_model
+from robustscape.config.loading import load_experiment
 from robustscape.config.main import Main
 from robustscape.errors import UserError
 from robustscape.pipeline.plan import Plan
@@ -23,15 +23,15 @@ from robustscape.pipeline.plan import Plan
 def _plan(options: argparse.Namespace, works: Sequence[str] | None = None) -> Plan:
     """The plan the global options ask for."""
     folder = Path(options.config)
-    main = read(Main, folder / "config.yaml")
-    experiment = load(folder, options.scale or main.scale)
+    main = read_model(Main, folder / "config.yaml")
+    experiment = load_experiment(folder, options.scale or main.scale)
     return Plan(experiment, Path(options.results or main.results), works or main.studies or None)
 
 
 def _prepare(options: argparse.Namespace) -> None:
     from robustscape.pipeline import steps
 
-    main = read(Main, Path(options.config) / "config.yaml")
+    main = read_model(Main, Path(options.config) / "config.yaml")
     steps.prepare(_plan(options), options.dataset, Path(options.downloads or main.downloads))
 
 

@@ -1,4 +1,4 @@
-"""``config/recipes/*.yaml``: a method with its hyper-parameters. One file, one recipe."""
+"""``config/recipes/*.yaml``: a method with its hyper-parameters, and its variants."""
 
 from __future__ import annotations
 
@@ -136,7 +136,13 @@ class Recipe(FromCatalog):
     about: str = ""
     """Work, section, and what the work left silent."""
     extends: str | None = None
-    """Name of a recipe whose keys this one starts from."""
+    """Name of a recipe whose keys this one starts from. A key written here replaces that key as a whole, mappings too; a key with
+    dots, such as `optimizer.parameters.lr`, replaces that one value and leaves the rest."""
+    variants: dict[str, dict[str, Any]] = {}
+    """Name -> the keys that differ from this recipe's, replaced as under `extends`. The variant `v` of a recipe `r` is `r-v`."""
+    factors: dict[str, Any] = {}
+    """Column -> what items call this recipe there, e.g. `method: AT`. An item that has the column among its factors gets it where
+    a measurement has no such column. `'{optimizer.parameters.lr}'` stands for the value of that key."""
     method: str
     """Name of a method (`robustscape list methods`)."""
     parameters: dict[str, Any] = {}

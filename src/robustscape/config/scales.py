@@ -1,4 +1,7 @@
-"""``config/scales/<scale>.yaml``: sizes and stand-ins. The rules, methods, attacks and seeds are the same at every scale."""
+"""``config/scales/<scale>/*.yaml``: sizes and stand-ins; the rules, methods, attacks and seeds are the same at every scale.
+
+``common.yaml`` holds what all works share, ``<work>.yaml`` what one work adds. Later patterns win, and a work's come last.
+"""
 
 from __future__ import annotations
 
@@ -50,8 +53,19 @@ class Resources(Strict):
     """GPUs of a training or measuring job."""
 
 
+class WorkSizes(Strict):
+    """What a scale changes of one work; its patterns need no name of the work."""
+
+    stand_ins: dict[str, StandIns] = {}
+    """Run list, or pattern with *, -> stand-ins of those runs, before those of `common.yaml`; later patterns win."""
+    recipes: dict[str, RecipeSizes] = {}
+    """Recipe without `<work>_`, or pattern with *, -> its sizes."""
+    measurements: dict[str, MeasurementSizes] = {}
+    """Measurement, comparison or theory check, or pattern with *, -> its sizes."""
+
+
 class Scale(Strict):
-    """A size of the whole experiment."""
+    """What all works share at a scale. Patterns are `<work>/<run list>`, `<work>_<recipe>` and `<work>/<measurement>`."""
 
     about: str
     """What it is for."""
@@ -60,11 +74,11 @@ class Scale(Strict):
     architectures: dict[str, str] = {}
     """The work's architecture -> the entry of architectures.yaml that stands in for it."""
     stand_ins: dict[str, StandIns] = {}
-    """`work/runs`, or pattern with *, -> stand-ins of those runs, before the ones above; later patterns win."""
+    """Run lists -> stand-ins of those runs, before the ones above; later patterns win."""
     recipes: dict[str, RecipeSizes] = {}
-    """Recipe name, or pattern with *, -> its sizes."""
+    """Recipes -> their sizes."""
     measurements: dict[str, MeasurementSizes] = {}
-    """`work/name`, or pattern with *, -> sizes of a measurement, comparison or theory check."""
+    """Measurements, comparisons or theory checks -> their sizes."""
     seeds: int | None = Field(None, ge=1)
     """At most so many seeds of every run set; null: all of them, as the work has."""
     runs_per_job: int = Field(1, ge=1)
@@ -73,3 +87,16 @@ class Scale(Strict):
     """auto: a GPU where there is one."""
     resources: Resources = Resources()
     """What jobs ask of the scheduler."""
+
+    def with_work(self, work: str, sizes: WorkSizes) -> Scale:
+        """The scale with a work's patterns, its name before each, after the ones it has."""
+        return self.model_copy(
+            update={
+                "stand_ins": {**self.stand_ins, **{f"{work}/{key}": value for key, value in sizes.stand_ins.items()}},
+                "recipes": {**self.recipes, **{f"{work}_{key}": value for key, value in sizes.recipes.items()}},
+                "measurements": {
+                    **self.measurements,
+                    **{f"{work}/{key}": value for key, value in sizes.measurements.items()},
+                },
+            }
+        )

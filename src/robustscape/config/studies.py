@@ -5,9 +5,9 @@ A long work is written in parts: ``config/studies/<work>/*.yaml`` hold more of t
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from robustscape.config.base import FromCatalog, Strict, catalog_parameters
 from robustscape.numbers import Number
@@ -15,17 +15,28 @@ from robustscape.numbers import Number
 ScaleName = str
 
 
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+#: A name, or a list of names.
+Names = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)]
+
+
 class RunSet(Strict):
-    """Runs that differ in eps and seed only."""
+    """Runs of a data set and an architecture: every recipe at every eps with every seed."""
 
     dataset: str
     """The work's data set; the scale may name a stand-in."""
     architecture: str
     """The work's architecture; the scale may name a stand-in."""
-    recipe: str
-    """Name of a file in config/recipes/."""
+    recipe: Names
+    """Name of a recipe, or several: a file in config/recipes/, or `file-variant`."""
+    grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
+    """Key of the recipe, such as `parameters.beta` -> its values: every combination is a recipe of its own, called
+    `recipe-beta3`. A value that is the recipe's own changes nothing. The last word of the key is a factor of the rows."""
     eps: list[Number] = Field(min_length=1)
-    """Training radii in input units; 0 is clean training."""
+    """Perturbation budgets of training in input units; 0 is clean training."""
     seeds: list[int] = Field([0], min_length=1)
     """Seeds; each is a run."""
 
@@ -85,10 +96,12 @@ class Source(Strict):
 
     of: str
     """Name of a measurement, comparison or theory check of this study."""
+    runs: Names | None = None
+    """Keep only rows of the recipes of this run list, or of several."""
     where: dict[str, Any] = {}
     """Keep only rows whose columns have these values (a value or a list of values)."""
     label: dict[str, Any] = {}
-    """Factors added to every row (e.g. `noise: PGD`)."""
+    """Factors added to every row (e.g. `noise: PGD`); `{column}` in a text stands for the row's value there."""
 
 
 class Claim(Strict):
@@ -186,4 +199,7 @@ class Study(Part):
             for source in item.rows:
                 if source.of not in sources:
                     raise ValueError(f"item '{name}' takes rows of '{source.of}'; there are: {', '.join(sources)}")
+                for runs in source.runs or []:
+                    if runs not in self.runs:
+                        raise ValueError(f"item '{name}' names runs '{runs}'; there are: {', '.join(self.runs)}")
         return self

@@ -384,13 +384,16 @@ class Plan:
 
     def item_fingerprint(self, work: str, name: str) -> str:
         """What an item depends on, the content of its sources aside."""
-        item = self.studies[work].items[name]
+        item, known = self.studies[work].items[name], self.experiment.factors
         labels = [
-            [[p.dataset, p.architecture, p.eps, p.run.key] for p in table.runs] + [table.paper_protocol]
+            [[p.dataset, p.architecture, p.eps, p.run.key, known[p.run.recipe]] for p in table.runs]
+            + [table.paper_protocol, sorted(self.experiment.recipe_names(work, source.runs or []))]
             for source in item.rows
             for table in self.tables(work, source.of)
         ]
-        code = code_version("robustscape.report.items", catalog.find(item.kind, item.draw).module)
+        code = code_version(
+            "robustscape.report.items", "robustscape.report.sources", catalog.find(item.kind, item.draw).module
+        )
         return config_hash([item.model_dump(mode="json", exclude={"claims"}), labels, code])
 
     def item_jobs(self) -> list[Job]:

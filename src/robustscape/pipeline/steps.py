@@ -360,6 +360,7 @@ def item_rows(plan: Plan, work: str, name: str) -> pd.DataFrame:
 
     from robustscape.claims.checks import tally
     from robustscape.report import items
+    from robustscape.report.sources import source_rows
 
     study, frames = plan.studies[work], []
     for source in study.items[name].rows:
@@ -371,11 +372,11 @@ def item_rows(plan: Plan, work: str, name: str) -> pd.DataFrame:
         else:
             found = [_named(items.read(table.path), table) for table in plan.tables(work, source.of)]
         rows = pd.concat(found, ignore_index=True)
-        for column, wanted in source.where.items():
-            if column not in rows:
-                raise ConfigError(f"item {work}/{name}: where: {unknown('column', column, rows.columns)}")
-            rows = rows[rows[column].isin(wanted if isinstance(wanted, list) else [wanted])]
-        frames.append(rows.assign(**source.label))
+        chosen = plan.experiment.recipe_names(work, source.runs) if source.runs else None
+        try:
+            frames.append(source_rows(rows, source, study.items[name].factors, plan.experiment.factors, chosen))
+        except ConfigError as error:
+            raise ConfigError(f"item {work}/{name}: {error}") from None
     return pd.concat(frames, ignore_index=True)
 
 
