@@ -1,4 +1,4 @@
-"""The files that are generated: docs/configuration.md, the JSON schemas of the configuration, dvc.yaml.
+"""The files that are generated: docs/configuration.md and dvc.yaml.
 
 ``robustscape docs`` writes them, ``robustscape docs --check`` says which are out of date; a test does, too. Imports no
 torch.
@@ -44,18 +44,14 @@ def write(root: Path, check: bool = False) -> list[str]:
     """Bring the generated files below ``root`` up to date, or with ``check`` only look.
 
     Returns:
-        With ``check`` the paths of files that are out of date, missing, or no longer generated; else an empty list.
+        With ``check`` the paths of files that are out of date or missing; else an empty list.
     """
     wanted = documents(root)
-    folder = root / "workflow" / "schemas"
-    left_over = {path for path in folder.glob("*.schema.json") if str(path.relative_to(root)) not in wanted}
     stale = {name: text for name, text in wanted.items() if not _holds(root / name, text)}
     if check:
-        return sorted([*stale, *(str(path.relative_to(root)) for path in left_over)])
+        return sorted(stale)
     for name, text in stale.items():
         atomic.write_text(root / name, text)
-    for path in left_over:
-        path.unlink()
     return []
 
 
@@ -65,10 +61,6 @@ def documents(root: Path) -> dict[str, str]:
     return {
         "docs/configuration.md": configuration_page(),
         "dvc.yaml": dvc.document(plan),
-        **{
-            f"workflow/schemas/{file.name}.schema.json": json.dumps(schemas.document(file), indent=2) + "\n"
-            for file in schemas.FILES
-        },
     }
 
 
@@ -88,8 +80,7 @@ def configuration_page() -> str:
         "",
         "The experiment is the YAML in `config/`. Unknown keys, names and values out of range are errors before",
         "anything runs. Numbers may be written as quotients: `8/255`. An editor that knows the YAML language server",
-        "completes and checks keys when a file begins with, for example,",
-        "`# yaml-language-server: $schema=../../workflow/schemas/recipe.schema.json`.",
+        "completes and checks keys once `robustscape schemas` has written the schemas that every file names in its first line.",
         "",
         *(f"- [`config/{file.path}`](#{_anchor(f'config/{file.path}')}): {_purpose(file)}" for file in schemas.FILES),
         "- [Catalogue](#catalogue): every method, attack, architecture, data set, measurement and picture",

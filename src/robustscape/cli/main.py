@@ -144,6 +144,13 @@ def _docs(options: argparse.Namespace) -> None:
         raise UserError(f"generated files are out of date, run `robustscape docs`: {', '.join(stale)}.")
 
 
+def _schemas(options: argparse.Namespace) -> None:
+    from robustscape.cli.schemas import write_schemas
+
+    for path in write_schemas(Path(options.config).parent / "workflow" / "schemas"):
+        print(path)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """All subcommands and their options."""
     parser = argparse.ArgumentParser(prog="robustscape", description=__doc__.split("\n")[0] if __doc__ else None)
@@ -179,7 +186,8 @@ def build_parser() -> argparse.ArgumentParser:
 
     add("list", _list, "list what there is, one a line").add_argument("what", choices=KINDS)
     add("doctor", _doctor, "check this machine")
-    add("docs", _docs, "write the generated documentation and schemas").add_argument("--check", action="store_true")
+    add("schemas", _schemas, "write the JSON schemas of the configuration, for editors")
+    add("docs", _docs, "write the generated documentation").add_argument("--check", action="store_true")
     from robustscape.cli.attack import add_options
 
     add_options(add("attack", _attack, "attack a checkpoint, or any model, with a suite"))

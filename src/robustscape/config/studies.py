@@ -15,12 +15,13 @@ from robustscape.numbers import Number
 ScaleName = str
 
 
-def _as_list(value: Any) -> Any:
+def as_list(value: Any) -> Any:
+    """A text as a list of it alone; anything else as it is."""
     return [value] if isinstance(value, str) else value
 
 
 #: A name, or a list of names.
-Names = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)]
+Names = Annotated[list[str], BeforeValidator(as_list), Field(min_length=1)]
 
 
 class RunSet(Strict):
