@@ -40,7 +40,7 @@ def read_studies(folder: Path) -> dict[str, Study]:
             raise ConfigError(f"{path}: key 'work' got '{study.work}', allowed is the file's name.")
         for key in [*study.runs, *study.measurements, *study.comparisons, *study.theory, *study.items]:
             check_name(key, str(path))
-        studies[path.stem] = study
+        studies[path.stem] = study.with_display()
     return studies
 
 

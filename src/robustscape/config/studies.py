@@ -143,6 +143,10 @@ class Item(Strict):
     """Statements checked on the item's rows."""
     extra: bool = False
     """True: not in the work, shown because it helps."""
+    names: dict[str, str] = {}
+    """Column, metric or level -> what it is called in words, beside and before the study's."""
+    colours: dict[str, int] = {}
+    """Level -> its place in the palette, beside and before the study's."""
 
     @model_validator(mode="before")
     @classmethod
@@ -184,6 +188,10 @@ class Study(Part):
     """Title of the work."""
     reference: str
     """Authors, year, where it appeared."""
+    names: dict[str, str] = {}
+    """Column, metric or level of this work -> what it is called in words; everything else is `some_name` -> some name."""
+    colours: dict[str, int] = {}
+    """Method -> its place, from 0, in the palette of report/style.py: the same colour in every picture of the work."""
 
     @model_validator(mode="after")
     def _references_exist(self) -> Study:
@@ -204,3 +212,13 @@ class Study(Part):
                     if runs not in self.runs:
                         raise ValueError(f"item '{name}' names runs '{runs}'; there are: {', '.join(self.runs)}")
         return self
+
+    def with_display(self) -> Study:
+        """The study with its names and colours in every item."""
+        items = {
+            name: item.model_copy(
+                update={"names": {**self.names, **item.names}, "colours": {**self.colours, **item.colours}}
+            )
+            for name, item in self.items.items()
+        }
+        return self.model_copy(update={"items": items})

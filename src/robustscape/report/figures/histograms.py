@@ -48,7 +48,7 @@ def histograms(
     rows = rows[rows["metric"].isin(drawn)]
     bands = [drawn] if hue == "metric" else [[metric] for metric in drawn]
     columns, kinds = _parts.distinct(rows, panel), drawn if hue == "metric" else _parts.distinct(rows, hue)
-    colour = dict(zip(kinds, style.colours([str(kind) for kind in kinds]), strict=True))
+    colour = dict(zip(kinds, style.colours([str(kind) for kind in kinds], item.colours), strict=True))
     figure, grid = _parts.panels(len(bands), len(columns), "row", "row")
     for row, together in enumerate(bands):
         band = rows[rows["metric"].isin(together)]
@@ -70,14 +70,18 @@ def histograms(
             if _parts.blank(part):
                 _parts.nothing(axes)
             if row == 0:
-                axes.set_title(_parts.panel_title(rows, panel, level))
+                axes.set_title(_parts.panel_title(rows, panel, level, names=item.names))
             unit = band["unit"].iloc[0]
-            axes.set_xlabel(_parts.axis_name(rows, together[0]) if len(together) == 1 else f"value ({name(str(unit))})")
+            axes.set_xlabel(
+                _parts.axis_name(rows, together[0], names=item.names)
+                if len(together) == 1
+                else f"value ({name(str(unit), item.names)})"
+            )
             if column == 0:
                 axes.set_ylabel("examples (%)")
-    texts = {m: name(m) for m in drawn} if hue == "metric" else levels(kinds)
+    texts = {m: name(m, item.names) for m in drawn} if hue == "metric" else levels(kinds, item.names)
     handles = [Patch(facecolor=colour[kind], alpha=0.6, label=texts[kind]) for kind in kinds]
-    style.legend(figure, handles, None if hue == "metric" else name(hue))
-    said = notes.footer(rows, acknowledged) + " · dashed: mean"
+    style.legend(figure, handles, None if hue == "metric" else name(hue, item.names))
+    said = notes.footer(rows, acknowledged, names=item.names) + " · dashed: mean"
     style.dress(figure, item.title, said)
     return figure
