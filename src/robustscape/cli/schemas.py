@@ -105,7 +105,7 @@ def _spell_ranges(schema: Any) -> Any:
 
 
 #: A key of a recipe with dots, which replaces one value of what the recipe extends.
-_DOTTED = {"^[a-z_]+([.][A-Za-z0-9_]+)+$": {}}
+_DOTTED: dict[str, Any] = {"^[a-z_]+([.][A-Za-z0-9_]+)+$": {}}
 
 #: Keys that only a study's first file has, and has all of.
 _HEAD = ("work", "title", "reference")

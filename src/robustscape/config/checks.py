@@ -1,9 +1,10 @@
-"""What must fit across the files of ``config/``: names that exist, patterns that match, runs that can be trained."""
+"""Checks across the files of ``config/``: names exist, patterns match something, runs can be trained."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
+from functools import partial
 
 from robustscape.config.experiment import Experiment, kind_and_name, recipe_attacks
 from robustscape.config.scales import StandIns
@@ -16,18 +17,16 @@ def check_experiment(experiment: Experiment) -> None:
     folder = experiment.folder
     for name, suite in experiment.suites.items():
         for attack in suite.attacks:
-            _within(f"{folder}/suites.yaml: '{name}'", lambda attack=attack: experiment.attack(attack))
+            _within(f"{folder}/suites.yaml: '{name}'", partial(experiment.attack, attack))
     for name, recipe in experiment.recipes.items():
-        schedule = recipe.eps_schedule
+        schedule, where = recipe.eps_schedule, f"{folder}/recipes/{name.partition('-')[0]}.yaml: '{name}'"
         if recipe.lr_schedule.recipe:
-            raise ConfigError(
-                f"{folder}/recipes/{name}.yaml: lr_schedule got 'recorded', which eps_schedule alone can be."
-            )
+            raise ConfigError(f"{where}: lr_schedule got 'recorded', which eps_schedule alone can be.")
         if schedule.recipe and schedule.recipe not in experiment.recipes:
             problem = unknown("recipe in eps_schedule", schedule.recipe, experiment.recipes)
-            raise ConfigError(f"{folder}/recipes/{name}.yaml: {problem}")
+            raise ConfigError(f"{where}: {problem}")
         for attack in sorted(recipe_attacks(recipe)):
-            _within(f"{folder}/recipes/{name}.yaml", lambda attack=attack: experiment.attack(attack))
+            _within(where, partial(experiment.attack, attack))
     _check_scale(experiment)
     for study in experiment.studies.values():
         _check_study(experiment, study)
@@ -89,7 +88,7 @@ def _check_study(experiment: Experiment, study: Study) -> None:
         kind, function = kind_and_name(entry)
         _within(
             f"{where}: measurement '{name}'",
-            lambda k=kind, f=function, p=parameters: experiment.arguments(k, f, p),
+            partial(experiment.arguments, kind, function, parameters),
         )
     for name, item in study.items.items():
         if item.printed and not (experiment.paper / f"{item.printed}.csv").exists():

@@ -1,4 +1,7 @@
-"""The whole configuration, read, cross-checked and resolved for one scale. Imports no torch: planning must be quick."""
+"""The configuration resolved for one scale: runs, their settings, sizes of measurements.
+
+Imports no torch: planning must be quick.
+"""
 
 from __future__ import annotations
 
@@ -49,11 +52,11 @@ class Planned:
     architecture: str
     eps: float
     own_protocol: bool
-    """Whether the run is the work's own: its data set, architecture, radius and training length."""
+    """True if data set, architecture, eps and training length are the work's own."""
 
     @property
     def stand_in(self) -> str:
-        """What stood in for what, in words; empty if nothing did."""
+        """The stand-ins in words, `digits for mnist, ...`; empty if there are none."""
         pairs = (
             (self.run.dataset, self.dataset),
             (self.run.architecture, self.architecture),
@@ -110,18 +113,18 @@ class Experiment:
     def runs(self, work: str, name: str) -> list[Planned]:
         """The runs behind the name of a run list of a study, at this scale."""
         datasets, architectures = dict(self.scale.datasets), dict(self.scale.architectures)
-        budgets: dict[float, float] = {}
+        eps_used: dict[float, float] = {}
         for pattern, stand_ins in self.scale.stand_ins.items():
             if fnmatchcase(f"{work}/{name}", pattern):
                 datasets |= stand_ins.datasets
                 architectures |= stand_ins.architectures
-                budgets |= stand_ins.eps
+                eps_used |= stand_ins.eps
         found = []
         for run_set in self.studies[work].runs[name]:
             dataset = datasets.get(run_set.dataset, run_set.dataset)
             architecture = architectures.get(run_set.architecture, run_set.architecture)
             for recipe, eps in itertools.product(run_set.recipe, run_set.eps):
-                used = budgets.get(eps, eps)
+                used = eps_used.get(eps, eps)
                 own = (dataset, architecture, used) == (run_set.dataset, run_set.architecture, eps)
                 own = own and self.recipes[recipe] == self.full_recipes[recipe]
                 for seed in run_set.seeds[: self.scale.seeds]:

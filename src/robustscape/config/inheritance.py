@@ -44,6 +44,10 @@ def read_definitions(folder: Path) -> dict[str, Definition]:
     found: dict[str, Definition] = {}
     for path in sorted(folder.glob("*.yaml")):
         content, name = read_yaml(path), check_name(path.stem, str(path))
+        if "-" in name:
+            raise ConfigError(
+                f"{path}: the name of a recipe's file got '-', which separates a recipe from its variant."
+            )
         own = {key: value for key, value in content.items() if key not in _OWN}
         found[name] = Definition(content.get("extends"), own, str(path))
         variants = content.get("variants", {})
@@ -200,7 +204,7 @@ def _member(base: str, recipe: Recipe, changes: Mapping[str, Any], where: str) -
 
 
 def _factors(recipe: Recipe, swept: Iterable[str], where: str) -> dict[str, Any]:
-    """What items call the recipe: its ``factors``, references looked up, and the keys in which a grid varies it."""
+    """The factors of the recipe: its ``factors``, references looked up, and the keys in which a grid varies it."""
     if not recipe.factors and not swept:
         return {}
     content = recipe.model_dump(exclude={"factors"})

@@ -30,7 +30,7 @@ class Schedule(Strict):
     restarts: list[float] = []
     """Fractions of training at which the schedule begins anew."""
     hold: Literal["step", "epoch"] = "step"
-    """Whether the factor changes with every step, or is that of the epoch's first one."""
+    """`step`: the factor changes with every step. `epoch`: it is that of the epoch's first step."""
     recipe: str | None = None
     """`recorded`: the run of this recipe (same data set, architecture, eps and seed) is read, and trained before."""
     column: str | None = None
@@ -105,7 +105,7 @@ class Phase(FromCatalog):
     optimizer: Optimizer | None = None
     """The optimizer from here on."""
     keep_state: bool = False
-    """Whether the new optimizer takes over the state of the old one (momentum)."""
+    """True: the new optimizer takes over the state of the old one (momentum)."""
 
 
 class Fall(Strict):
@@ -232,7 +232,7 @@ class InForce(NamedTuple):
 
 
 class RecipeSizes(Strict):
-    """What a scale may change of a recipe: how long it trains, nothing else."""
+    """The sizes of a recipe that a scale may change: how long it trains and on what sizes it is probed."""
 
     epochs: int | None = Field(None, ge=1)
     """Passes over the training set."""

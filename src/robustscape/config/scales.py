@@ -15,7 +15,7 @@ from robustscape.numbers import Number
 
 
 class MeasurementSizes(Strict):
-    """What a scale may change of a measurement or theory check: how much of it is done."""
+    """The sizes of a measurement or theory check that a scale may change."""
 
     samples: int | None = Field(None, ge=1)
     """Data points measured on."""
@@ -30,18 +30,18 @@ class MeasurementSizes(Strict):
 
 
 class StandIns(Strict):
-    """What stands in, in some of a study's runs, for what the work used."""
+    """Stand-ins, in some of a study's runs, for the data sets, architectures and eps of the work."""
 
     datasets: dict[str, str] = {}
     """The work's data set -> an entry of datasets.yaml."""
     architectures: dict[str, str] = {}
     """The work's architecture -> an entry of architectures.yaml."""
     eps: dict[Number, Number] = {}
-    """The work's training radius -> the one used: small images want other radii."""
+    """The work's eps in training -> the one used: small images need another eps."""
 
 
 class Resources(Strict):
-    """What a job of this scale asks of the scheduler."""
+    """The resources that a job of this scale asks the scheduler for."""
 
     threads: int = Field(1, ge=1)
     """CPU threads of a training or measuring job."""
@@ -54,7 +54,7 @@ class Resources(Strict):
 
 
 class WorkSizes(Strict):
-    """What a scale changes of one work; its patterns need no name of the work."""
+    """The stand-ins and sizes of one work at a scale; its patterns need no name of the work."""
 
     stand_ins: dict[str, StandIns] = {}
     """Run list, or pattern with *, -> stand-ins of those runs, before those of `common.yaml`; later patterns win."""
@@ -65,10 +65,13 @@ class WorkSizes(Strict):
 
 
 class Scale(Strict):
-    """What all works share at a scale. Patterns are `<work>/<run list>`, `<work>_<recipe>` and `<work>/<measurement>`."""
+    """The settings that all works share at a scale.
+
+    Patterns are `<work>/<run list>`, `<work>_<recipe>` and `<work>/<measurement>`.
+    """
 
     about: str
-    """What it is for."""
+    """Purpose of the scale."""
     datasets: dict[str, str] = {}
     """The work's data set -> the entry of datasets.yaml that stands in for it."""
     architectures: dict[str, str] = {}
@@ -86,7 +89,7 @@ class Scale(Strict):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: a GPU where there is one."""
     resources: Resources = Resources()
-    """What jobs ask of the scheduler."""
+    """The resources that jobs ask the scheduler for."""
 
     def with_work(self, work: str, sizes: WorkSizes) -> Scale:
         """The scale with a work's patterns, its name before each, after the ones it has."""

@@ -59,7 +59,7 @@ class Measurement(FromCatalog):
     runs: list[str] = Field(min_length=1)
     """Names of run lists of this study."""
     weights: Literal["selected", "last"] = "selected"
-    """The epoch the recipe selected, or the last one (the same budget for every run)."""
+    """The epoch the recipe selected, or the last one (the same number of epochs for every run)."""
     parameters: dict[str, Any] = {}
     """Keyword arguments of the measurement."""
 
@@ -109,7 +109,7 @@ class Claim(Strict):
     """A statement of the work, as an expression over the item's rows."""
 
     id: str
-    """The specification's name of it, e.g. `Y-1`."""
+    """Its name, distinct within the item, e.g. `Y-1`."""
     says: str
     """The statement in words."""
     holds: str
@@ -124,7 +124,7 @@ class Item(Strict):
     title: str
     """Heading."""
     caption: str = ""
-    """What one sees and how it was made; shown in the report."""
+    """Description of what is shown and how it was made; shown in the report."""
     kind: Literal["table", "figure"]
     """Which files are written: .md and .tex, or .png and .svg."""
     draw: str
