@@ -16,7 +16,7 @@ import pytest
 
 from robustscape.cli import doctor
 from robustscape.cli.doctor import Finding
-from robustscape.config.experiment import load
+from robustscape.config.loading import load_experiment
 from robustscape.data import download
 from robustscape.pipeline.plan import Plan
 from robustscape.storage import provenance
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def a_plan(scale: str, results: Path) -> Plan:
-    return Plan(load(ROOT / "config", scale), results)
+    return Plan(load_experiment(ROOT / "config", scale), results)
 
 
 @pytest.fixture

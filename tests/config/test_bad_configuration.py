@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from robustscape.config.experiment import load
+from robustscape.config.loading import load_experiment
 from robustscape.errors import ConfigError
 from robustscape.pipeline.plan import Plan
 
@@ -18,41 +18,41 @@ ROOT = Path(__file__).parents[2]
 #: (file, text in it, what replaces it, what the sentence must contain)
 BAD = {
     "unknown key": (
-        "recipes/yamada2021_mnist2_standard.yaml",
+        "recipes/yamada2021_mnist2.yaml",
         "epochs: 500",
         "epoch: 500",
         ["'epoch'", "Did you mean 'epochs'"],
     ),
-    "missing key": ("recipes/yamada2021_mnist2_standard.yaml", "method: standard\n", "", ["'method' is missing"]),
-    "not a number": ("recipes/yamada2021_mnist2_standard.yaml", "lr: 0.1", "lr: fast", ["lr", "'fast'", "number"]),
+    "missing key": ("recipes/yamada2021_mnist2.yaml", "method: standard\n", "", ["'method' is missing"]),
+    "not a number": ("recipes/yamada2021_mnist2.yaml", "lr: 0.1", "lr: fast", ["lr", "'fast'", "number"]),
     "out of range": (
-        "recipes/yamada2021_mnist2_standard.yaml",
+        "recipes/yamada2021_mnist2.yaml",
         "momentum: 0.9",
         "momentum: 1.5",
         ["momentum", "1.5", "less than 1"],
     ),
     "negative epochs": (
-        "recipes/yamada2021_mnist2_standard.yaml",
+        "recipes/yamada2021_mnist2.yaml",
         "epochs: 500",
         "epochs: -5",
         ["epochs", "-5", "greater than or equal to 1"],
     ),
     "unknown method": (
-        "recipes/yamada2021_mnist2_pgd_l2.yaml",
+        "recipes/yamada2021_mnist2.yaml",
         "method: adversarial",
         "method: adverserial",
         ["adverserial", "Did you mean 'adversarial'"],
     ),
     "unknown optimizer": (
-        "recipes/yamada2021_mnist2_standard.yaml",
+        "recipes/yamada2021_mnist2.yaml",
         "name: sgd",
         "name: sdg",
         ["optimizer", "'sdg'", "adam, "],
     ),
     "unknown attack of a recipe": (
-        "recipes/yamada2021_mnist2_pgd_l2.yaml",
-        "attack: yamada2021_mnist2_train_l2\nprobes",
-        "attack: pdg\nprobes",
+        "recipes/yamada2021_mnist2.yaml",
+        "attack: yamada2021_mnist2_train_l2\n    probes",
+        "attack: pdg\n    probes",
         ["'pdg'", "Allowed:"],
     ),
     "unknown attack function": (
@@ -82,9 +82,9 @@ BAD = {
     ),
     "unknown recipe": (
         "studies/yamada2021.yaml",
-        "recipe: yamada2021_svhn_pgd,",
-        "recipe: yamada2021_svnh_pgd,",
-        ["yamada2021_svnh_pgd", "Did you mean"],
+        "recipe: yamada2021_svhn-pgd,",
+        "recipe: yamada2021_svnh-pgd,",
+        ["yamada2021_svnh-pgd", "Did you mean"],
     ),
     "negative eps": ("studies/yamada2021.yaml", "eps: [0.2,", "eps: [-0.2,", ["eps", "must not be negative"]),
     "eps that is no number": (
@@ -96,8 +96,8 @@ BAD = {
     "eps divided by zero": ("studies/yamada2021.yaml", "eps: [4/255, 8/255,", "eps: [4/0, 8/255,", ["4/0", "zero"]),
     "eps without an attack": (
         "studies/yamada2021.yaml",
-        "recipe: yamada2021_svhn_standard, eps: [0]",
-        "recipe: yamada2021_svhn_standard, eps: [0.1]",
+        "recipe: yamada2021_svhn, eps: [0]",
+        "recipe: yamada2021_svhn, eps: [0.1]",
         ["has no attack", "eps must be 0"],
     ),
     "unknown measurement": (
@@ -112,19 +112,24 @@ BAD = {
         "printed: yamada2021_table_9",
         ["yamada2021_table_9", "Did you mean"],
     ),
-    "not YAML": ("scales/small.yaml", "datasets:", "datasets: [", ["not valid YAML"]),
-    "a key twice": ("scales/small.yaml", "runs_per_job: 12", "runs_per_job: 12\nruns_per_job: 9", ["written twice"]),
+    "not YAML": ("scales/small/common.yaml", "datasets:", "datasets: [", ["not valid YAML"]),
+    "a key twice": (
+        "scales/small/common.yaml",
+        "runs_per_job: 12",
+        "runs_per_job: 12\nruns_per_job: 9",
+        ["written twice"],
+    ),
     "a scale changing what is no size": (
-        "scales/small.yaml",
+        "scales/small/yamada2021.yaml",
         "{epochs: 60}",
         "{epochs: 60, method: standard}",
-        ["'recipes.yamada2021_mnist2_*.method'", "Allowed:"],
+        ["'recipes.mnist2*.method'", "Allowed:"],
     ),
     "a pattern that matches nothing": (
-        "scales/small.yaml",
-        "yamada2021_mnist2_*:",
-        "yamada2021_mnist3_*:",
-        ["yamada2021_mnist3_*"],
+        "scales/small/yamada2021.yaml",
+        "mnist2*:",
+        "mnist3*:",
+        ["yamada2021_mnist3*"],
     ),
     "a claim that is no expression": ("studies/yamada2021.yaml", "holds: ", "holds: import os; ", ["claim"]),
 }
@@ -138,7 +143,7 @@ def test_bad_configuration_gets_a_sentence(config: Path, case: str) -> None:
     assert old in text, f"the test no longer fits {name}"
     path.write_text(text.replace(old, new, 1))
     with pytest.raises(ConfigError) as error:
-        Plan(load(config, "small"), Path("results"))
+        Plan(load_experiment(config, "small"), Path("results"))
     sentence = str(error.value)
     for words in expected:
         assert words in sentence, sentence
@@ -148,16 +153,16 @@ def test_bad_configuration_gets_a_sentence(config: Path, case: str) -> None:
 
 def test_unknown_scale_and_missing_folder(config: Path) -> None:
     with pytest.raises(ConfigError, match=r"'smal'.*Did you mean 'small'"):
-        load(config, "smal")
+        load_experiment(config, "smal")
     with pytest.raises(ConfigError, match="no configuration folder"):
-        load(config.parent / "nowhere", "small")
+        load_experiment(config.parent / "nowhere", "small")
 
 
 def test_recipes_that_extend_each_other(config: Path) -> None:
-    path = config / "recipes" / "yamada2021_mnist2_standard.yaml"
-    path.write_text("extends: yamada2021_mnist2_pgd_l2\n" + path.read_text())
+    path = config / "recipes" / "yamada2021_mnist2.yaml"
+    path.write_text("extends: yamada2021_mnist2-pgd_l2\n" + path.read_text())
     with pytest.raises(ConfigError, match="circle"):
-        load(config, "small")
+        load_experiment(config, "small")
 
 
 def test_the_command_line_says_the_sentence_and_exits_with_2(config: Path) -> None:

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
-from robustscape.config.experiment import load
+from robustscape.config.inheritance import read_definitions
+from robustscape.config.loading import load_experiment
 from robustscape.numbers import label, parse
 from robustscape.pipeline.jobs import list_jobs
 from robustscape.pipeline.plan import Plan
@@ -20,13 +20,13 @@ SCALES = ("smoke", "small", "paper")
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_the_shipped_configuration_is_valid(scale: str) -> None:
-    plan = Plan(load(ROOT / "config", scale), Path("results"))
+    plan = Plan(load_experiment(ROOT / "config", scale), Path("results"))
     assert list_jobs(plan)
 
 
 def test_scales_change_sizes_and_stand_ins_only() -> None:
     """Same works, items, claims, eps and seeds at every scale; only names of stand-ins and sizes differ."""
-    experiments = [load(ROOT / "config", scale) for scale in SCALES]
+    experiments = [load_experiment(ROOT / "config", scale) for scale in SCALES]
     first = experiments[0]
     for other in experiments[1:]:
         assert other.studies == first.studies
@@ -38,7 +38,7 @@ def test_scales_change_sizes_and_stand_ins_only() -> None:
 
 
 def test_a_run_in_two_places_is_one_run() -> None:
-    plan = Plan(load(ROOT / "config", "small"), Path("results"))
+    plan = Plan(load_experiment(ROOT / "config", "small"), Path("results"))
     outputs = [output for job in list_jobs(plan) for output in job.outputs]
     assert len(outputs) == len(set(outputs))
     produced = set(outputs)
@@ -70,7 +70,7 @@ ITEMS = {
 
 @pytest.mark.parametrize("work", ITEMS)
 def test_every_item_of_the_specification_is_there(work: str) -> None:
-    items = load(ROOT / "config", "small").studies[work].items
+    items = load_experiment(ROOT / "config", "small").studies[work].items
     assert ITEMS[work] == {name for name, item in items.items() if not item.extra}
 
 
@@ -89,9 +89,9 @@ def test_fractions_are_numbers() -> None:
 def test_reading_the_configuration_loads_no_torch() -> None:
     """Planning must not pay for torch: Snakemake reads the plan in every call."""
     code = (
-        "import sys; from pathlib import Path; from robustscape.config.experiment import load;"
+        "import sys; from pathlib import Path; from robustscape.config.loading import load_experiment;"
         "from robustscape.pipeline.jobs import list_jobs; from robustscape.pipeline.plan import Plan;"
-        f"list_jobs(Plan(load(Path({str(ROOT / 'config')!r}), 'small'), Path('results')));"
+        f"list_jobs(Plan(load_experiment(Path({str(ROOT / 'config')!r}), 'small'), Path('results')));"
         "sys.exit('torch' in sys.modules)"
     )
     assert (
@@ -100,8 +100,9 @@ def test_reading_the_configuration_loads_no_torch() -> None:
 
 
 def test_yaml_files_have_no_unused_entry() -> None:
-    """Every recipe is used by a study."""
-    experiment = load(ROOT / "config", "paper")
-    used = {s.recipe for study in experiment.studies.values() for sets in study.runs.values() for s in sets}
-    extended = {yaml.safe_load(p.read_text()).get("extends") for p in (ROOT / "config/recipes").glob("*.yaml")}
+    """Every recipe is used by a study, or by one that is."""
+    experiment = load_experiment(ROOT / "config", "paper")
+    used = {name for s in experiment.studies.values() for sets in s.runs.values() for r in sets for name in r.recipe}
+    definitions = read_definitions(ROOT / "config/recipes")
+    extended = {definition.parent for definition in definitions.values()}
     assert set(experiment.recipes) <= used | extended

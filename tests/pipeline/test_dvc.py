@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robustscape.config.experiment import load
+from robustscape.config.loading import load_experiment
 from robustscape.pipeline import dvc
 from robustscape.pipeline.jobs import list_jobs
 from robustscape.pipeline.plan import Plan
@@ -25,8 +25,8 @@ work: other2099
 title: Another study
 reference: nobody, 2099
 runs:
-  shared: [{dataset: svhn, architecture: resnet18, recipe: yamada2021_svhn_standard, eps: [0]}]
-  own: [{dataset: svhn, architecture: resnet18, recipe: yamada2021_svhn_standard, eps: [0], seeds: [7]}]
+  shared: [{dataset: svhn, architecture: resnet18, recipe: yamada2021_svhn, eps: [0]}]
+  own: [{dataset: svhn, architecture: resnet18, recipe: yamada2021_svhn, eps: [0], seeds: [7]}]
 measurements:
   accuracy: {measure: accuracy, runs: [shared, own], parameters: {attack: yamada2021_svhn_test}}
 items:
@@ -41,7 +41,7 @@ items:
 
 
 def plan(scale: str, root: Path = ROOT) -> Plan:
-    return Plan(load(root / "config", scale), Path("results"))
+    return Plan(load_experiment(root / "config", scale), Path("results"))
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def owner_of(path: str, owners: dict[str, str]) -> str:
 def test_shared_runs_have_a_stage_of_their_own_and_no_study_waits_for_another(two_studies: Plan) -> None:
     stages = dvc.dvc_stages(two_studies)
     shared = stages["other2099-yamada2021"]
-    folder = "results/paper/models/svhn/resnet18/yamada2021_svhn_standard"
+    folder = "results/paper/models/svhn/resnet18/yamada2021_svhn"
     assert [list(out) for out in shared["outs"]] == [[f"{folder}/eps0/seed0"]]
     assert shared["cmd"].endswith(f"-- {folder}/eps0/seed0/model.safetensors")
     for work, other in (("other2099", "yamada2021"), ("yamada2021", "other2099")):
@@ -144,7 +144,9 @@ def test_reproduce_push_clone_and_pull(tmp_path: Path) -> None:
     for study in (project / "config/studies").glob("*.yaml"):
         study.unlink()
     (project / "config/studies/other2099.yaml").write_text(OTHER)
-    (project / "config/scales/smoke.yaml").write_text(
+    shutil.rmtree(project / "config/scales/smoke")
+    (project / "config/scales/smoke").mkdir()
+    (project / "config/scales/smoke/common.yaml").write_text(
         "about: tiny\ndatasets: {svhn: digits_tiny}\narchitectures: {resnet18: resnet18_tiny}\n"
         'recipes: {"*": {epochs: 1, probe_samples: 8}}\nmeasurements: {"*": {samples: 16}}\n'
         "runs_per_job: 2\ndevice: cpu\n"
@@ -172,7 +174,7 @@ def test_reproduce_push_clone_and_pull(tmp_path: Path) -> None:
     assert "Nothing to be done" in run(clone, "snakemake", "-n", "--config", "scale=smoke")
     for path in sorted((project / "results/smoke/models").rglob("*.safetensors")):
         assert path.read_bytes() == (clone / path.relative_to(project)).read_bytes()
-    scale = clone / "config/scales/smoke.yaml"
+    scale = clone / "config/scales/smoke/common.yaml"
     scale.write_text(scale.read_text().replace("epochs: 1", "epochs: 2"))
     assert "train_" in run(
         clone, "snakemake", "-n", "--config", "scale=smoke"

@@ -10,7 +10,7 @@ import pytest
 
 from robustscape import catalog
 from robustscape.config.attacks import AttackSpec, Suite
-from robustscape.config.experiment import load
+from robustscape.config.loading import load_experiment
 from robustscape.pipeline import fingerprints
 from robustscape.pipeline.plan import Plan
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def plan() -> Plan:
-    return Plan(load(ROOT / "config", "smoke"), Path("results"))
+    return Plan(load_experiment(ROOT / "config", "smoke"), Path("results"))
 
 
 def a_measurement(plan: Plan, measure: str) -> tuple[str, str]:

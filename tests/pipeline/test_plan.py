@@ -10,7 +10,7 @@ import pytest
 
 from robustscape import catalog
 from robustscape.cli.run import STEPS
-from robustscape.config.experiment import load
+from robustscape.config.loading import load_experiment
 from robustscape.config.recipes import Recipe
 from robustscape.errors import ConfigError
 from robustscape.pipeline.jobs import list_jobs
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def smoke() -> Plan:
-    return Plan(load(ROOT / "config", "smoke"), Path("results"))
+    return Plan(load_experiment(ROOT / "config", "smoke"), Path("results"))
 
 
 def test_a_job_is_a_call_of_the_command_of_its_stage(smoke: Plan) -> None:
@@ -54,7 +54,7 @@ def test_planning_imports_neither_torch_nor_the_steps() -> None:
 
 @pytest.mark.parametrize("scale", ["smoke", "small", "paper"])
 def test_a_curve_has_two_ends_however_few_seeds_a_scale_allows(scale: str) -> None:
-    plan = Plan(load(ROOT / "config", scale), Path("results"))
+    plan = Plan(load_experiment(ROOT / "config", scale), Path("results"))
     curves = [
         group
         for work, study in plan.studies.items()

@@ -27,7 +27,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from robustscape import catalog
-from robustscape.config.experiment import load
+from robustscape.config.loading import load_experiment
 from robustscape.config.studies import Item
 from robustscape.errors import ConfigError
 from robustscape.report import style
@@ -68,7 +68,15 @@ def case(name: str) -> tuple[Item, pd.DataFrame]:
     else:
         rows, factors = surface_rows(7), ["eps", "alpha", "beta"]
         options = {"metric": "loss", "panel": "eps", "wrap": 4, "share_z": True}
-    item = make_item(kind="figure", draw=name, title="A title", factors=factors, metrics=metrics, options=options)
+    item = make_item(
+        names={"RANDOM": "random noise"},
+        kind="figure",
+        draw=name,
+        title="A title",
+        factors=factors,
+        metrics=metrics,
+        options=options,
+    )
     return item, aggregate(derive(rows, factors, metrics), factors, printed).assign(scale="small")
 
 
@@ -247,21 +255,24 @@ def test_raised_flags_are_in_the_footer_until_acknowledged() -> None:
 
 
 def test_colours_are_distinct_and_ordered_for_numbers() -> None:
-    assert len({tuple(c) for c in style.colours(list(range(8)))}) == 8
-    light = [np.dot(c[:3], (0.299, 0.587, 0.114)) for c in style.colours([0.0, 0.1, 0.2, 0.3])]
+    assert len({tuple(c) for c in style.colours(list(range(8)), {})}) == 8
+    light = [np.dot(c[:3], (0.299, 0.587, 0.114)) for c in style.colours([0.0, 0.1, 0.2, 0.3], {})]
     assert light == sorted(light) and light[-1] < 0.85
-    assert style.colours(["PGD", "RANDOM"]) == list(style.OKABE_ITO[:2])
+    assert style.colours(["PGD", "RANDOM"], {}) == list(style.OKABE_ITO[:2])
 
 
 def test_a_method_has_one_colour_whatever_stands_beside_it() -> None:
-    assert style.colours(["bat", "trades"]) == style.colours(["at", "trades", "bat"])[:0:-1]
-    assert style.colours(["new", "fast_at"])[1] == style.colours(["fast_at"])[0]
-    assert len(set(style.colours(["at", "fast_at", "x", "y", "trades"]))) == 5
+    places = load_experiment(CONFIG, "small").studies["kim2023"].items["figure_2_4"].colours
+    assert style.colours(["bat", "trades"], places) == style.colours(["at", "trades", "bat"], places)[:0:-1]
+    assert style.colours(["new", "fast_at"], places)[1] == style.colours(["fast_at"], places)[0]
+    assert len(set(style.colours(["at", "fast_at", "x", "y", "trades"], places))) == 5
 
 
 def test_titles_fit_the_narrowest_figure() -> None:
     figure = style.panels(1, 1)[0]
-    titles = [item.title for study in load(CONFIG, "small").studies.values() for item in study.items.values()]
+    titles = [
+        item.title for study in load_experiment(CONFIG, "small").studies.values() for item in study.items.values()
+    ]
     assert len(titles) > 90
     for title in titles:
         style.dress(figure, title, "")

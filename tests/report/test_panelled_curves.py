@@ -16,6 +16,7 @@ from robustscape.report.figures.panelled_curves import panelled_curves
 from robustscape.report.items import aggregate, derive
 
 FACTORS = ["eps", "split", "update"]
+NAMES = {"distance": "distance from the start"}
 
 
 def rows() -> pd.DataFrame:
@@ -46,7 +47,7 @@ def drawn(**options: Any) -> tuple[Figure, pd.DataFrame]:
         "dash": "split",
         **options,
     }
-    item = make_item(kind="figure", draw="panelled_curves", factors=FACTORS, options=options)
+    item = make_item(kind="figure", draw="panelled_curves", factors=FACTORS, options=options, names=NAMES)
     table = aggregate(derive(rows(), FACTORS, []), FACTORS).assign(scale="small")
     return panelled_curves(table, item, **options), table
 

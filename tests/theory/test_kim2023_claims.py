@@ -12,7 +12,8 @@ import pytest
 from robustscape import catalog
 from robustscape.claims import claims
 from robustscape.claims.checks import tally
-from robustscape.config.experiment import Experiment, load
+from robustscape.config.experiment import Experiment
+from robustscape.config.loading import load_experiment
 from robustscape.config.studies import Study
 from robustscape.report import items
 
@@ -33,7 +34,7 @@ FAILING = {"K4-6-constant"}
 
 @functools.cache
 def experiment() -> Experiment:
-    return load(ROOT / "config", "small")
+    return load_experiment(ROOT / "config", "small")
 
 
 def study() -> Study:

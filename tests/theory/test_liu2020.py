@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from theory_checks import Rows, single_value
 
-from robustscape.config.experiment import load
+from robustscape.config.loading import load_experiment
 from robustscape.config.recipes import Schedule
 from robustscape.theory.liu2020 import _linear_model as linear
 from robustscape.theory.liu2020 import _scalar_toy as toy
@@ -170,29 +170,43 @@ def test_the_sharp_minimum_generalises_worse() -> None:
 
 
 def study_schedules(check: str) -> dict[str, Any]:
-    parameters: dict[str, Any] = load(CONFIG, "paper").studies["liu2020"].theory[check].parameters
+    parameters: dict[str, Any] = load_experiment(CONFIG, "paper").studies["liu2020"].theory[check].parameters
     return parameters
 
 
 @pytest.mark.parametrize(
     ("check", "recipes"),
     [
-        ("budgets_mnist", {"cosine": "mnist_04_cosine_1e3", "linear": "mnist_04_linear_1e4"}),
-        ("budgets_cifar10", {"constant": "cifar10_constant", "cosine": "cifar10_cosine", "linear": "cifar10_linear"}),
-        ("budgets_cifar10_periodic", {"cosine": "cifar10_cosine_periodic", "linear": "cifar10_linear_periodic"}),
+        ("budgets_mnist", {"cosine": "mnist_04-cosine-lr0.001", "linear": "mnist_04-linear"}),
+        (
+            "budgets_cifar10",
+            {
+                "constant": "cifar10_schedules",
+                "cosine": "cifar10_schedules-cosine",
+                "linear": "cifar10_schedules-linear",
+            },
+        ),
+        (
+            "budgets_cifar10_periodic",
+            {"cosine": "cifar10_schedules-cosine_periodic", "linear": "cifar10_schedules-linear_periodic"},
+        ),
     ],
 )
 def test_figure_11_shows_the_schedules_of_the_recipes(check: str, recipes: dict[str, str]) -> None:
-    drawn, trained = study_schedules(check)["schedules"], load(CONFIG, "paper").recipes
+    drawn, trained = study_schedules(check)["schedules"], load_experiment(CONFIG, "paper").recipes
     for name, recipe in recipes.items():
         assert Schedule.model_validate(drawn[name]) == trained[f"liu2020_{recipe}"].eps_schedule
         assert study_schedules(check)["epochs"] == trained[f"liu2020_{recipe}"].epochs
 
 
 def test_figure_12_shows_the_schedules_of_the_recipes() -> None:
-    drawn, trained = study_schedules("rates")["schedules"], load(CONFIG, "paper").recipes
-    assert Schedule.model_validate(drawn["constant with drops"]) == trained["liu2020_cifar10_linear"].lr_schedule
-    assert Schedule.model_validate(drawn["periodic"]) == trained["liu2020_cifar10_linear_periodic"].lr_schedule
+    drawn, trained = study_schedules("rates")["schedules"], load_experiment(CONFIG, "paper").recipes
+    assert (
+        Schedule.model_validate(drawn["constant with drops"]) == trained["liu2020_cifar10_schedules-linear"].lr_schedule
+    )
+    assert (
+        Schedule.model_validate(drawn["periodic"]) == trained["liu2020_cifar10_schedules-linear_periodic"].lr_schedule
+    )
 
 
 def test_budgets_follow_the_formulas() -> None:
@@ -237,5 +251,5 @@ def test_periodic_rates_return_and_fall() -> None:
 
 
 def test_a_budget_is_the_same_throughout_an_epoch() -> None:
-    schedule = load(CONFIG, "paper").recipes["liu2020_mnist_04_linear_1e4"].eps_schedule
+    schedule = load_experiment(CONFIG, "paper").recipes["liu2020_mnist_04-linear"].eps_schedule
     assert len({factor(schedule, (10 + step / 469) / 100, 100) for step in range(469)}) == 1

@@ -85,7 +85,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
     done = project.snakemake()
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-5000:]
     # From here on one job per run, as at the scale `paper`: what Snakemake plans is then exactly what is made again.
-    scale = project.root / "config/scales/smoke.yaml"
+    scale = project.root / "config/scales/smoke/common.yaml"
     scale.write_text(re.sub("runs_per_job: .*", "runs_per_job: 1", scale.read_text()))
     done = project.snakemake("--touch", "--forceall")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-5000:]

@@ -96,7 +96,7 @@ def test_an_attacks_code_reruns_what_uses_it(finished: Project) -> None:
 
 
 def test_a_key_that_is_read_reruns_and_one_that_is_not_does_not(finished: Project) -> None:
-    recipe = finished.root / "config/recipes/yamada2021_svhn_pgd.yaml"
+    recipe = finished.root / "config/recipes/yamada2021_svhn.yaml"
     with edited(recipe, "about: ", "about: words. "):
         assert finished.planned() == []
     attacks = finished.root / "config/attacks/yamada2021.yaml"
@@ -114,18 +114,18 @@ def test_a_claim_reruns_the_claims_only(finished: Project) -> None:
 
 def test_a_new_eps_trains_one_run_more(finished: Project) -> None:
     """A job of several runs keeps those that are already right."""
-    folder = finished.results / "models/digits_tiny/resnet18_tiny/yamada2021_svhn_pgd"
+    folder = finished.results / "models/digits_tiny/resnet18_tiny/yamada2021_svhn-pgd"
     before = {path: path.stat().st_mtime_ns for path in folder.glob("*/seed0/history.csv")}
     contents = {path: path.read_bytes() for path in before}
     done = finished.command(
-        "train", *(f"digits_tiny/resnet18_tiny/yamada2021_svhn_pgd/{p.parent.parent.name}/seed0" for p in before)
+        "train", *(f"digits_tiny/resnet18_tiny/yamada2021_svhn-pgd/{p.parent.parent.name}/seed0" for p in before)
     )
     assert done.returncode == 0, done.stderr
     assert {path: path.stat().st_mtime_ns for path in before} == before
     victim = min(before).parent
     (victim / "model.safetensors").unlink()
     done = finished.command(
-        "train", *(f"digits_tiny/resnet18_tiny/yamada2021_svhn_pgd/{p.parent.parent.name}/seed0" for p in before)
+        "train", *(f"digits_tiny/resnet18_tiny/yamada2021_svhn-pgd/{p.parent.parent.name}/seed0" for p in before)
     )
     assert done.returncode == 0, done.stderr
     changed = {path.parent for path in before if path.stat().st_mtime_ns != before[path]}

@@ -17,12 +17,12 @@ from .conftest import Project
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(1800), pytest.mark.xdist_group("workflow")]
 
-RUN = "digits2_tiny/logistic_regression/yamada2021_mnist2_pgd_l2/eps1/seed0"
+RUN = "digits2_tiny/logistic_regression/yamada2021_mnist2-pgd_l2/eps1/seed0"
 
 
 def lengthen(project: Project, epochs: int) -> None:
     """Enough epochs to be killed in the middle."""
-    path = project.root / "config/scales/smoke.yaml"
+    path = project.root / "config/scales/smoke/common.yaml"
     path.write_text(path.read_text().replace("epochs: 2,", f"epochs: {epochs},"))
 
 
@@ -89,7 +89,7 @@ def test_missing_data_says_what_to_do(project: Project) -> None:
 
 
 def test_bad_configuration_stops_snakemake_before_any_job(project: Project) -> None:
-    path = project.root / "config/recipes/yamada2021_svhn_pgd.yaml"
+    path = project.root / "config/recipes/yamada2021_svhn.yaml"
     path.write_text(path.read_text().replace("method: adversarial", "method: adverserial"))
     done = project.snakemake()
     assert done.returncode != 0 and "Did you mean 'adversarial'" in done.stdout + done.stderr

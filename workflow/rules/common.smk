@@ -8,7 +8,7 @@ SOURCE = str(Path(workflow.basedir) / "src")
 sys.path.insert(0, SOURCE)
 
 from robustscape.config.base import validate
-from robustscape.config.experiment import load
+from robustscape.config.loading import load_experiment
 from robustscape.config.main import Main
 from robustscape.errors import UserError
 from robustscape.pipeline.jobs import list_jobs
@@ -17,7 +17,7 @@ from robustscape.pipeline.plan import Plan
 try:
     MAIN = validate(Main, config, "config/config.yaml")
     # Relative, so that a project that moves is not made again.
-    EXPERIMENT = load(Path(os.path.relpath(workflow.basedir)) / "config", MAIN.scale)
+    EXPERIMENT = load_experiment(Path(os.path.relpath(workflow.basedir)) / "config", MAIN.scale)
     PLAN = Plan(EXPERIMENT, Path(MAIN.results), MAIN.studies or None)
     JOBS = list_jobs(PLAN)
 except UserError as error:

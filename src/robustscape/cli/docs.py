@@ -11,7 +11,7 @@ from robustscape.errors import UserError
 
 def add_docs_command(commands: Any) -> None:
     """Add the command to the parser."""
-    text = "write the generated files: reference of the configuration, its schemas, dvc.yaml"
+    text = "write the generated files: dvc.yaml"
     command = commands.add_parser("docs", help=text.partition(":")[0], description=f"{text.capitalize()}.")
     command.add_argument("--check", action="store_true", help="write nothing; fail if a file is out of date")
     command.set_defaults(execute=docs_command)

@@ -1,4 +1,4 @@
-"""The files that are generated: docs/configuration.md, the JSON schemas of the configuration, dvc.yaml.
+"""The files that are generated: docs/configuration.md and dvc.yaml.
 
 ``robustscape docs`` writes them, ``robustscape docs --check`` says which are out of date; a test does, too. Imports no
 torch.
@@ -16,7 +16,7 @@ from typing import Any
 
 from robustscape import catalog
 from robustscape.cli import schemas
-from robustscape.config.experiment import load
+from robustscape.config.loading import load_experiment
 from robustscape.pipeline import dvc
 from robustscape.pipeline.plan import Plan
 from robustscape.storage import atomic
@@ -44,31 +44,23 @@ def write(root: Path, check: bool = False) -> list[str]:
     """Bring the generated files below ``root`` up to date, or with ``check`` only look.
 
     Returns:
-        With ``check`` the paths of files that are out of date, missing, or no longer generated; else an empty list.
+        With ``check`` the paths of files that are out of date or missing; else an empty list.
     """
     wanted = documents(root)
-    folder = root / "workflow" / "schemas"
-    left_over = {path for path in folder.glob("*.schema.json") if str(path.relative_to(root)) not in wanted}
     stale = {name: text for name, text in wanted.items() if not _holds(root / name, text)}
     if check:
-        return sorted([*stale, *(str(path.relative_to(root)) for path in left_over)])
+        return sorted(stale)
     for name, text in stale.items():
         atomic.write_text(root / name, text)
-    for path in left_over:
-        path.unlink()
     return []
 
 
 def documents(root: Path) -> dict[str, str]:
     """Every generated file: path below ``root`` -> content."""
-    plan = Plan(load(root / "config", "small"), Path("results"))
+    plan = Plan(load_experiment(root / "config", "small"), Path("results"))
     return {
         "docs/configuration.md": configuration_page(),
         "dvc.yaml": dvc.dvc_yaml(plan),
-        **{
-            f"workflow/schemas/{file.name}.schema.json": json.dumps(schemas.document(file), indent=2) + "\n"
-            for file in schemas.FILES
-        },
     }
 
 
@@ -88,8 +80,7 @@ def configuration_page() -> str:
         "",
         "The experiment is the YAML in `config/`. Unknown keys, names and values out of range are errors before",
         "anything runs. Numbers may be written as quotients: `8/255`. An editor that knows the YAML language server",
-        "completes and checks keys when a file begins with, for example,",
-        "`# yaml-language-server: $schema=../../workflow/schemas/recipe.schema.json`.",
+        "completes and checks keys once `robustscape schemas` has written the schemas that every file names in its first line.",
         "",
         *(f"- [`config/{file.path}`](#{_anchor(f'config/{file.path}')}): {_purpose(file)}" for file in schemas.FILES),
         "- [Catalogue](#catalogue): every method, attack, architecture, data set, measurement and picture",

@@ -7,6 +7,7 @@ from typing import Any
 
 from robustscape import catalog
 from robustscape.cli.options import make_plan
+from robustscape.config.reading import scale_names
 from robustscape.pipeline.plan import Plan
 
 #: What can be listed -> the kind in the catalogue, where it is one.
@@ -68,4 +69,4 @@ def _named(what: str, plan: Plan) -> list[tuple[str, str]]:
         return [(name, recipe.about) for name, recipe in experiment.recipes.items()]
     if what == "suites":
         return [(name, suite.about) for name, suite in experiment.suites.items()]
-    return [(path.stem, "") for path in sorted((experiment.folder / "scales").glob("*.yaml"))]
+    return [(name, "") for name in scale_names(experiment.folder / "scales")]

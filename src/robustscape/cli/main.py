@@ -27,6 +27,7 @@ from robustscape.cli.report import add_report_command
 from robustscape.cli.run import add_run_command
 from robustscape.cli.theory import add_theory_command
 from robustscape.cli.train import add_train_command
+from robustscape.cli.write_schemas import add_schemas_command
 from robustscape.errors import UserError
 
 _DESCRIPTION = """\
@@ -60,6 +61,7 @@ _ADD_COMMANDS = (
     add_check_command,
     add_doctor_command,
     add_docs_command,
+    add_schemas_command,
 )
 
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robustscape.config.base import read
-from robustscape.config.experiment import load
+from robustscape.config.base import read_model
+from robustscape.config.loading import load_experiment
 from robustscape.config.main import Main
 from robustscape.pipeline.plan import Plan
 
@@ -45,7 +45,7 @@ def positive_integer(text: str) -> int:
 
 def read_main(options: argparse.Namespace) -> Main:
     """Return the content of the configuration's ``config.yaml``."""
-    return read(Main, Path(options.config) / "config.yaml")
+    return read_model(Main, Path(options.config) / "config.yaml")
 
 
 def downloads_folder(options: argparse.Namespace) -> Path:
@@ -61,7 +61,7 @@ def make_plan(options: argparse.Namespace, works: Sequence[str] | None = None) -
         works: the works to plan; without any, those of ``config.yaml``, or all.
     """
     main = read_main(options)
-    experiment = load(Path(options.config), options.scale or main.scale)
+    experiment = load_experiment(Path(options.config), options.scale or main.scale)
     return Plan(experiment, Path(options.results or main.results), works or main.studies or None)
 
 

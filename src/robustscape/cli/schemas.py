@@ -1,13 +1,16 @@
 """JSON schemas of the configuration files, for editors: completion, help and errors while typing.
 
-Made from the same pydantic models that read the files. What the models check against the catalogue when they run (that
-``parameters`` are the named function's) the schemas say with one condition a function.
+``robustscape schemas`` writes them to ``workflow/schemas/``, where the first line of every file in ``config/`` looks for its
+own; they are not under version control. Made from the same pydantic models that read the files. The models check against the
+catalogue that ``parameters`` are the named function's; the schemas have one condition per function for that.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -20,7 +23,8 @@ from robustscape.config.datasets import DatasetEntry
 from robustscape.config.main import Main
 from robustscape.config.recipes import Recipe
 from robustscape.config.scales import Scale
-from robustscape.config.studies import Part, Study
+from robustscape.config.studies import Study, as_list
+from robustscape.storage import atomic
 
 #: Text that is a number: a quotient, or 1e-3, which YAML 1.1 reads as text.
 NUMBER_TEXT = {"type": "string", "pattern": r"^\s*[-+]?\d+(\.\d+)?([eE][-+]?\d+)?(\s*/\s*\d+(\.\d+)?)?\s*$"}
@@ -31,10 +35,10 @@ class File:
     """A kind of configuration file.
 
     Args:
-        name: of its schema.
-        path: where the files are, below ``config/``; a pattern.
-        model: what a file holds, or each of its entries.
-        named: the file maps names to ``model``s.
+        name: name of its schema.
+        path: pattern of the files below ``config/``.
+        model: the model of a file, or of each of its entries.
+        named: True if the file maps names to entries.
     """
 
     name: str
@@ -45,9 +49,8 @@ class File:
 
 FILES = (
     File("config", "config.yaml", Main),
-    File("scale", "scales/*.yaml", Scale),
-    File("study", "studies/*.yaml", Study),
-    File("part", "studies/*/*.yaml", Part),
+    File("scale", "scales/*/*.yaml", Scale),
+    File("study", "studies/**/*.yaml", Study),
     File("recipe", "recipes/*.yaml", Recipe),
     File("attacks", "attacks/*.yaml", AttackSpec, named=True),
     File("suites", "suites.yaml", SuiteSpec, named=True),
@@ -77,8 +80,11 @@ class _Generator(GenerateJsonSchema):
     """Pydantic's generator, knowing our numbers."""
 
     def function_before_schema(self, schema: Any) -> JsonSchemaValue:
+        inner = self.generate_inner(schema["schema"])
         if schema["function"]["function"] is numbers.parse:
-            return {"anyOf": [self.generate_inner(schema["schema"]), NUMBER_TEXT]}
+            return {"anyOf": [inner, NUMBER_TEXT]}
+        if schema["function"]["function"] is as_list:
+            return {"anyOf": [inner["items"], inner]}
         return super().function_before_schema(schema)
 
 
@@ -98,24 +104,53 @@ def _spell_ranges(schema: Any) -> Any:
     return {words.get(key, key): _spell_ranges(value) for key, value in schema.items()}
 
 
+#: A key of a recipe with dots, which replaces one value of what the recipe extends.
+_DOTTED: dict[str, Any] = {"^[a-z_]+([.][A-Za-z0-9_]+)+$": {}}
+
+#: Keys that only a study's first file has, and has all of.
+_HEAD = ("work", "title", "reference")
+
+
 def document(file: File) -> dict[str, Any]:
-    """The JSON schema of a kind of file."""
+    """Return the JSON schema of a kind of file.
+
+    A file may be a part of what its model asks for: recipes take over keys, studies and scales have several files.
+    """
     schema = schema_of(file.model)
     definitions = schema.pop("$defs", {})
-    partial = file.model is Recipe  # a recipe that extends another may leave out anything
+    partial = file.model is Recipe
     for name, definition in [*definitions.items(), (file.model.__name__, schema)]:
-        _name_functions(definition, _NAMING.get(name, []), partial)
+        _name_functions(definition, _NAMING.get(name, []), partial and definition is schema)
     if partial:
-        required = schema.pop("required")
-        schema["anyOf"] = [{"required": ["extends"]}, {"required": required}]
-        for name in ("Optimizer", "Probe"):
-            definitions[name].pop("required")
+        schema = _recipe(schema, definitions)
+    elif file.model is Study:
+        del schema["required"]
+        schema["dependentRequired"] = {key: [other for other in _HEAD if other != key] for key in _HEAD}
+    elif file.model is Scale:
+        del schema["required"]
     if file.named:
         definitions[file.model.__name__] = schema
         schema = {"type": "object", "additionalProperties": {"$ref": f"#/$defs/{file.model.__name__}"}}
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"config/{file.path}"}
     body = {key: value for key, value in schema.items() if key not in head}
     return {**head, **body, **({"$defs": definitions} if definitions else {})}
+
+
+def _recipe(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a recipe's file: all keys, or those that differ from another's; the same for each of its variants."""
+    required = schema.pop("required")
+    schema["patternProperties"] = _DOTTED
+    schema["properties"]["variants"]["additionalProperties"] = {"$ref": "#/$defs/Keys"}
+    definitions["Keys"] = schema
+    return {"$ref": "#/$defs/Keys", "anyOf": [{"required": ["extends"]}, {"required": required}]}
+
+
+def write_schemas(folder: Path) -> list[Path]:
+    """Write the schema of every kind of file to ``folder`` and return the paths."""
+    paths = [folder / f"{file.name}.schema.json" for file in FILES]
+    for path, file in zip(paths, FILES, strict=True):
+        atomic.write_text(path, json.dumps(document(file), indent=2) + "\n")
+    return paths
 
 
 def _name_functions(definition: dict[str, Any], naming: list[tuple[str, str, str]], partial: bool) -> None:

@@ -41,7 +41,7 @@ class SuiteSpec(Strict):
     attacks: list[str] = Field(min_length=1)
     """Names of attacks in config/attacks/, in the order in which they run."""
     about: str = ""
-    """What the suite is, and what it must not be taken for."""
+    """Description of the suite, and what it must not be taken for."""
 
 
 class Suite(Strict):

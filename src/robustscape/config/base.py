@@ -45,7 +45,11 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class _Loader(yaml.CSafeLoader):
-    """Safe YAML in which a key written twice is an error, not a silent overwrite."""
+    """Safe YAML that reads plain words as YAML 1.2 does and accepts no key twice.
+
+    YAML 1.1, which PyYAML implements, reads ``1e-3`` as text, ``on`` and ``no`` as booleans, ``010`` as 8, ``1:30`` as 90 and
+    ``2020-10-28`` as a date. Here they are 0.001, text, an error, text and text.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
@@ -56,6 +60,33 @@ class _Loader(yaml.CSafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, f"key '{key}' is written twice (line {line})", None)
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+    def construct_octal(self, node: yaml.ScalarNode) -> None:
+        """Refuse an integer with leading zeros."""
+        line, decimal = node.start_mark.line + 1, re.sub(r"^([-+]?)0+(?=\d)", r"\1", node.value)
+        raise yaml.constructor.ConstructorError(
+            None,
+            None,
+            f"'{node.value}' (line {line}) is octal to some readers; write {decimal}, or '{node.value}' in quotes",
+        )
+
+
+#: Tag -> what a plain word of that kind looks like, and the letters it may begin with.
+_PLAIN = {
+    "tag:yaml.org,2002:bool": (r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    "tag:yaml.org,2002:null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    "!octal": (r"[-+]?0[0-9]+", "-+0"),
+    "tag:yaml.org,2002:int": (r"[-+]?(?:0|[1-9][0-9]*)", "-+0123456789"),
+    "tag:yaml.org,2002:float": (
+        r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+        "-+.0123456789",
+    ),
+    "tag:yaml.org,2002:merge": (r"<<", "<"),
+}
+_Loader.yaml_implicit_resolvers = {}
+for _tag, (_form, _first) in _PLAIN.items():
+    _Loader.add_implicit_resolver(_tag, re.compile(rf"^(?:{_form})$"), list(_first))
+_Loader.add_constructor("!octal", _Loader.construct_octal)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -122,8 +153,8 @@ def validate(model: type[Model], content: Any, where: str) -> Model:
         raise ConfigError(f"{where}: {sentence(error, model)}") from None
 
 
-def read(model: type[Model], path: Path) -> Model:
-    """A YAML file as a ``model``."""
+def read_model(model: type[Model], path: Path) -> Model:
+    """Return a YAML file as a ``model``."""
     return validate(model, read_yaml(path), str(path))
 
 

@@ -1,8 +1,13 @@
-"""The whole configuration, read, cross-checked and resolved for one scale. Imports no torch: planning must be quick."""
+"""The configuration resolved for one scale: runs, their settings, sizes of measurements.
+
+Imports no torch: planning must be quick.
+"""
 
 from __future__ import annotations
 
 import functools
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -11,13 +16,15 @@ from typing import Any
 from robustscape import catalog
 from robustscape.config.architectures import ArchitectureEntry
 from robustscape.config.attacks import AttackSpec, Suite, SuiteSpec
-from robustscape.config.base import check_name, read, read_mapping, read_yaml, validate
 from robustscape.config.datasets import DatasetEntry
-from robustscape.config.recipes import Probe, Recipe, RecipeSizes, TracedUpdates
-from robustscape.config.scales import Scale, StandIns
-from robustscape.config.studies import Comparison, Measurement, Part, Study, Theory
-from robustscape.errors import ConfigError, unknown
+from robustscape.config.recipes import Recipe
+from robustscape.config.scales import Scale
+from robustscape.config.studies import Comparison, Measurement, Study, Theory
+from robustscape.errors import unknown
 from robustscape.numbers import label
+
+#: Keys of a recipe that change nothing in how it trains.
+_NOT_TRAINING = {"about", "extends", "variants", "factors"}
 
 
 @dataclass(frozen=True, order=True)
@@ -45,11 +52,11 @@ class Planned:
     architecture: str
     eps: float
     own_protocol: bool
-    """Whether the run is the work's own: its data set, architecture, radius and training length."""
+    """True if data set, architecture, eps and training length are the work's own."""
 
     @property
     def stand_in(self) -> str:
-        """What stood in for what, in words; empty if nothing did."""
+        """The stand-ins in words, `digits for mnist, ...`; empty if there are none."""
         pairs = (
             (self.run.dataset, self.dataset),
             (self.run.architecture, self.architecture),
@@ -106,26 +113,35 @@ class Experiment:
     def runs(self, work: str, name: str) -> list[Planned]:
         """The runs behind the name of a run list of a study, at this scale."""
         datasets, architectures = dict(self.scale.datasets), dict(self.scale.architectures)
-        radii: dict[float, float] = {}
+        eps_used: dict[float, float] = {}
         limit = self.scale.seeds
         for pattern, stand_ins in self.scale.stand_ins.items():
             if fnmatchcase(f"{work}/{name}", pattern):
                 datasets |= stand_ins.datasets
                 architectures |= stand_ins.architectures
-                radii |= stand_ins.eps
+                eps_used |= stand_ins.eps
                 limit = stand_ins.seeds or limit
         found = []
         for run_set in self.studies[work].runs[name]:
             dataset = datasets.get(run_set.dataset, run_set.dataset)
             architecture = architectures.get(run_set.architecture, run_set.architecture)
-            same = self.recipes[run_set.recipe] == self.full_recipes[run_set.recipe]
-            for eps in run_set.eps:
-                used = radii.get(eps, eps)
-                own = same and (dataset, architecture, used) == (run_set.dataset, run_set.architecture, eps)
+            for recipe, eps in itertools.product(run_set.recipe, run_set.eps):
+                used = eps_used.get(eps, eps)
+                own = (dataset, architecture, used) == (run_set.dataset, run_set.architecture, eps)
+                own = own and self.recipes[recipe] == self.full_recipes[recipe]
                 for seed in run_set.seeds[:limit]:
-                    run = Run(dataset, architecture, run_set.recipe, used, seed)
+                    run = Run(dataset, architecture, recipe, used, seed)
                     found.append(Planned(run, run_set.dataset, run_set.architecture, eps, own))
         return found
+
+    def recipe_names(self, work: str, lists: Iterable[str]) -> set[str]:
+        """The recipes of some run lists of a study."""
+        return {name for runs in lists for run_set in self.studies[work].runs[runs] for name in run_set.recipe}
+
+    @functools.cached_property
+    def factors(self) -> dict[str, dict[str, Any]]:
+        """Recipe -> what items call it: a column -> its value, with the work's own numbers at every scale."""
+        return {name: recipe.factors for name, recipe in self.full_recipes.items()}
 
     def recorded_run(self, run: Run) -> Run | None:
         """The run whose history this one's eps schedule reads; None if it reads none."""
@@ -147,7 +163,7 @@ class Experiment:
                 "name": run.architecture,
                 **self.architectures[run.architecture].model_dump(mode="json", exclude={"about"}),
             },
-            "recipe": {"name": run.recipe, **recipe.model_dump(mode="json", exclude={"about", "extends"})},
+            "recipe": {"name": run.recipe, **recipe.model_dump(mode="json", exclude=_NOT_TRAINING)},
             "attacks": attacks,
             "eps": run.eps,
             "seed": run.seed,
@@ -185,225 +201,3 @@ def recipe_attacks(recipe: Recipe) -> set[str]:
             if what == "AttackSpec" and probe.parameters.get(key):
                 names.add(probe.parameters[key])
     return names
-
-
-# -- reading ------------------------------------------------------------------------------------------------------------
-
-
-def _merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """``own`` over ``base``; nested mappings merge, but a mapping that names another function replaces its parameters."""
-    merged = dict(base)
-    for key, value in own.items():
-        old = merged.get(key)
-        renamed = (
-            isinstance(value, dict) and isinstance(old, dict) and value.get("name", old.get("name")) != old.get("name")
-        )
-        merged[key] = _merge(old, value) if isinstance(value, dict) and isinstance(old, dict) and not renamed else value
-    return merged
-
-
-def _read_recipes(folder: Path) -> dict[str, Recipe]:
-    raw = {check_name(path.stem, str(path)): read_yaml(path) for path in sorted(folder.glob("*.yaml"))}
-
-    def complete(name: str, chain: tuple[str, ...]) -> dict[str, Any]:
-        content = raw[name]
-        parent = content.get("extends")
-        if parent is None:
-            return content
-        if parent not in raw:
-            raise ConfigError(f"{folder / name}.yaml: {unknown('recipe in extends', str(parent), raw)}")
-        if parent in chain:
-            raise ConfigError(
-                f"{folder / name}.yaml: recipes extend each other in a circle: {' -> '.join([*chain, parent])}."
-            )
-        inherited = complete(parent, (*chain, parent))
-        if "method" in content and content["method"] != inherited.get("method"):
-            inherited = {key: value for key, value in inherited.items() if key != "parameters"}
-        return _merge(inherited, content)
-
-    return {name: validate(Recipe, complete(name, (name,)), f"{folder / name}.yaml") for name in raw}
-
-
-def _read_attacks(folder: Path) -> dict[str, AttackSpec]:
-    """The attacks of every file in the folder; a name belongs to one file only."""
-    found: dict[str, AttackSpec] = {}
-    for path in sorted(folder.glob("*.yaml")):
-        for name, spec in read_mapping(AttackSpec, path).items():
-            if name in found:
-                raise ConfigError(f"{path}: attack '{name}' is also in another file of {folder}; give it another name.")
-            found[name] = spec
-    return found
-
-
-def _read_studies(folder: Path) -> dict[str, Study]:
-    """The studies by work; a folder beside a study's file holds its other parts."""
-    studies = {}
-    for path in sorted(folder.glob("*.yaml")):
-        raw = read_yaml(path)
-        for part in sorted((folder / path.stem).glob("*.yaml")):
-            for section, entries in read(Part, part).model_dump(exclude_unset=True).items():
-                twice = sorted(set(entries) & set(raw.get(section) or {}))
-                if twice:
-                    raise ConfigError(f"{part}: {section}: {twice} are also in another file of this study.")
-                raw[section] = {**(raw.get(section) or {}), **entries}
-        study = validate(Study, raw, str(path))
-        if study.work != path.stem:
-            raise ConfigError(f"{path}: key 'work' got '{study.work}', allowed is the file's name.")
-        for key in [*study.runs, *study.measurements, *study.comparisons, *study.theory, *study.items]:
-            check_name(key, str(path))
-        studies[path.stem] = study
-    return studies
-
-
-def _resize_probe(probe: Probe, sizes: dict[str, int | None]) -> Probe:
-    changes = {key: size for key, size in sizes.items() if size is not None and key in probe.parameters}
-    return probe.model_copy(update={"parameters": {**probe.parameters, **changes}})
-
-
-def _resize(name: str, recipe: Recipe, sizes: dict[str, RecipeSizes]) -> Recipe:
-    for pattern, size in sizes.items():
-        if fnmatchcase(name, pattern):
-            changes = size.model_dump(
-                exclude_none=True, exclude={"probe_samples", "probe_points", "traced_updates", "augmentation"}
-            )
-            if size.augmentation is not None:
-                changes["augmentation"] = size.augmentation
-            if size.traced_updates is not None:
-                first, last = recipe.traced_updates.first, recipe.traced_updates.last
-                changes["traced_updates"] = TracedUpdates(
-                    first=None if first is None else min(first, size.traced_updates),
-                    last=min(last, size.traced_updates),
-                )
-            fewer = {"samples": size.probe_samples, "points": size.probe_points}
-            changes["probes"] = {key: _resize_probe(probe, fewer) for key, probe in recipe.probes.items()}
-            recipe = recipe.model_copy(update=changes)
-    return recipe
-
-
-def _check(experiment: Experiment) -> None:
-    """Everything that only shows when the files are read together."""
-    folder = experiment.folder
-    for name, suite in experiment.suites.items():
-        for attack in suite.attacks:
-            _within(f"{folder}/suites.yaml: '{name}'", lambda attack=attack: experiment.attack(attack))
-    for name, recipe in experiment.recipes.items():
-        schedule = recipe.eps_schedule
-        if recipe.lr_schedule.recipe:
-            raise ConfigError(
-                f"{folder}/recipes/{name}.yaml: lr_schedule got 'recorded', which eps_schedule alone can be."
-            )
-        if schedule.recipe and schedule.recipe not in experiment.recipes:
-            problem = unknown("recipe in eps_schedule", schedule.recipe, experiment.recipes)
-            raise ConfigError(f"{folder}/recipes/{name}.yaml: {problem}")
-        for attack in sorted(recipe_attacks(recipe)):
-            _within(f"{folder}/recipes/{name}.yaml", lambda attack=attack: experiment.attack(attack))
-    scale = f"{folder}/scales/{experiment.scale_name}.yaml"
-    everywhere = StandIns(datasets=experiment.scale.datasets, architectures=experiment.scale.architectures)
-    for stand_ins in (everywhere, *experiment.scale.stand_ins.values()):
-        for name in stand_ins.datasets.values():
-            if name not in experiment.datasets:
-                raise ConfigError(f"{scale}: {unknown('data set of config/datasets.yaml', name, experiment.datasets)}")
-        for name in stand_ins.architectures.values():
-            if name not in experiment.architectures:
-                problem = unknown("architecture of config/architectures.yaml", name, experiment.architectures)
-                raise ConfigError(f"{scale}: {problem}")
-    lists = [f"{work}/{name}" for work, study in experiment.studies.items() for name in study.runs]
-    for pattern in experiment.scale.stand_ins:
-        if not any(fnmatchcase(name, pattern) for name in lists):
-            raise ConfigError(f"{scale}: stand_ins: {unknown('run list pattern', pattern, lists)}")
-    for pattern in experiment.scale.recipes:
-        if not any(fnmatchcase(name, pattern) for name in experiment.recipes):
-            raise ConfigError(f"{scale}: recipes: {unknown('recipe pattern', pattern, experiment.recipes)}")
-    known = [
-        f"{work}/{name}"
-        for work, study in experiment.studies.items()
-        for name in [*study.measurements, *study.comparisons, *study.theory]
-    ]
-    for pattern in experiment.scale.measurements:
-        if not any(fnmatchcase(name, pattern) for name in known):
-            raise ConfigError(f"{scale}: measurements: {unknown('measurement pattern', pattern, known)}")
-    for study in experiment.studies.values():
-        _check_study(experiment, study)
-
-
-def _check_study(experiment: Experiment, study: Study) -> None:
-    where = f"{experiment.folder}/studies/{study.work}.yaml"
-    for name, run_sets in study.runs.items():
-        for run_set in run_sets:
-            if run_set.recipe not in experiment.recipes:
-                raise ConfigError(f"{where}: runs '{name}': {unknown('recipe', run_set.recipe, experiment.recipes)}")
-            recipe = experiment.recipes[run_set.recipe]
-            if recipe.attack is None and any(run_set.eps):
-                raise ConfigError(
-                    f"{where}: runs '{name}': recipe '{run_set.recipe}' has no attack, so eps must be 0, got {run_set.eps}."
-                )
-        for planned in experiment.runs(study.work, name):
-            run = planned.run
-            if run.dataset not in experiment.datasets:
-                raise ConfigError(f"{where}: runs '{name}': {unknown('data set', run.dataset, experiment.datasets)}")
-            source = experiment.recorded_run(run)
-            if source and source not in {p.run for other in study.runs for p in experiment.runs(study.work, other)}:
-                raise ConfigError(
-                    f"{where}: runs '{name}': recipe '{run.recipe}' reads the history of a run of '{source.recipe}' "
-                    f"with the same data set, architecture, eps and seed, which is not among the study's runs."
-                )
-            if run.architecture not in experiment.architectures:
-                problem = unknown("architecture", run.architecture, experiment.architectures)
-                raise ConfigError(f"{where}: runs '{name}': {problem}")
-    entries: dict[str, Measurement | Comparison] = {**study.measurements, **study.comparisons}
-    for name, entry in entries.items():
-        parameters, _ = experiment.sized(study.work, name, entry)
-        kind, function = kind_and_name(entry)
-        _within(
-            f"{where}: measurement '{name}'",
-            lambda k=kind, f=function, p=parameters: experiment.arguments(k, f, p),
-        )
-    for name, item in study.items.items():
-        if item.printed and not (experiment.paper / f"{item.printed}.csv").exists():
-            there = [path.stem for path in experiment.paper.glob("*.csv")]
-            raise ConfigError(f"{where}: item '{name}': {unknown('file of resources/paper', item.printed, there)}")
-
-
-def _within(where: str, action: Any) -> None:
-    """Run a check; put the file and key before its sentence."""
-    try:
-        action()
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from None
-
-
-@functools.cache
-def load(folder: Path, scale_name: str, paper: Path | None = None) -> Experiment:
-    """Read and check the configuration in ``folder`` for a scale.
-
-    Args:
-        folder: ``config/``.
-        scale_name: name of a file in ``config/scales/``.
-        paper: folder of the printed numbers; ``resources/paper`` beside ``folder`` by default.
-
-    Raises:
-        ConfigError: with the file, the key, what it got and what is allowed.
-    """
-    if not folder.is_dir():
-        raise ConfigError(f"there is no configuration folder '{folder}'; run from the project's root or give --config.")
-    scales = {path.stem for path in (folder / "scales").glob("*.yaml")}
-    if scale_name not in scales:
-        raise unknown("scale", scale_name, scales)
-    scale = read(Scale, folder / "scales" / f"{scale_name}.yaml")
-    studies = _read_studies(folder / "studies")
-    full = _read_recipes(folder / "recipes")
-    experiment = Experiment(
-        folder=folder,
-        paper=paper or folder.parent / "resources" / "paper",
-        scale_name=scale_name,
-        scale=scale,
-        attacks=_read_attacks(folder / "attacks"),
-        suites=read_mapping(SuiteSpec, folder / "suites.yaml"),
-        datasets=read_mapping(DatasetEntry, folder / "datasets.yaml"),
-        architectures=read_mapping(ArchitectureEntry, folder / "architectures.yaml"),
-        recipes={name: _resize(name, recipe, scale.recipes) for name, recipe in full.items()},
-        full_recipes=full,
-        studies=studies,
-    )
-    _check(experiment)
-    return experiment

@@ -9,7 +9,7 @@ class Main(Strict):
     """The experiment's few top-level choices; each can be set on the command line."""
 
     scale: str = "small"
-    """Name of a file in config/scales/."""
+    """Name of a folder in config/scales/."""
     studies: list[str] = []
     """Works to do; empty: all of them."""
     results: str = "results"

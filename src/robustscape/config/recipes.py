@@ -1,4 +1,4 @@
-"""``config/recipes/*.yaml``: a method with its hyper-parameters. One file, one recipe."""
+"""``config/recipes/*.yaml``: a method with its hyper-parameters, and its variants."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Schedule(Strict):
     restarts: list[float] = []
     """Fractions of training at which the schedule begins anew."""
     hold: Literal["step", "epoch"] = "step"
-    """Whether the factor changes with every step, or is that of the epoch's first one."""
+    """`step`: the factor changes with every step. `epoch`: it is that of the epoch's first step."""
     recipe: str | None = None
     """`recorded`: the run of this recipe (same data set, architecture, eps and seed) is read, and trained before."""
     column: str | None = None
@@ -105,7 +105,7 @@ class Phase(FromCatalog):
     optimizer: Optimizer | None = None
     """The optimizer from here on."""
     keep_state: bool = False
-    """Whether the new optimizer takes over the state of the old one (momentum)."""
+    """True: the new optimizer takes over the state of the old one (momentum)."""
 
 
 class Fall(Strict):
@@ -136,7 +136,13 @@ class Recipe(FromCatalog):
     about: str = ""
     """Work, section, and what the work left silent."""
     extends: str | None = None
-    """Name of a recipe whose keys this one starts from."""
+    """Name of a recipe whose keys this one starts from. A key written here replaces that key as a whole, mappings too; a key with
+    dots, such as `optimizer.parameters.lr`, replaces that one value and leaves the rest."""
+    variants: dict[str, dict[str, Any]] = {}
+    """Name -> the keys that differ from this recipe's, replaced as under `extends`. The variant `v` of a recipe `r` is `r-v`."""
+    factors: dict[str, Any] = {}
+    """Column -> what items call this recipe there, e.g. `method: AT`. An item that has the column among its factors gets it where
+    a measurement has no such column. `'{optimizer.parameters.lr}'` stands for the value of that key."""
     method: str
     """Name of a method (`robustscape list methods`)."""
     parameters: dict[str, Any] = {}
@@ -226,7 +232,7 @@ class InForce(NamedTuple):
 
 
 class RecipeSizes(Strict):
-    """What a scale may change of a recipe: how long it trains, nothing else."""
+    """The sizes of a recipe that a scale may change: how long it trains and on what sizes it is probed."""
 
     epochs: int | None = Field(None, ge=1)
     """Passes over the training set."""

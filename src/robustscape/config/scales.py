@@ -1,4 +1,7 @@
-"""``config/scales/<scale>.yaml``: sizes and stand-ins. The rules, methods, attacks and seeds are the same at every scale."""
+"""``config/scales/<scale>/*.yaml``: sizes and stand-ins; the rules, methods, attacks and seeds are the same at every scale.
+
+``common.yaml`` holds what all works share, ``<work>.yaml`` what one work adds. Later patterns win, and a work's come last.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from robustscape.numbers import Number
 
 
 class MeasurementSizes(Strict):
-    """What a scale may change of a measurement or theory check: how much of it is done."""
+    """The sizes of a measurement or theory check that a scale may change."""
 
     samples: int | None = Field(None, ge=1)
     """Data points measured on."""
@@ -27,20 +30,20 @@ class MeasurementSizes(Strict):
 
 
 class StandIns(Strict):
-    """What stands in, in some of a study's runs, for what the work used."""
+    """Stand-ins, in some of a study's runs, for the data sets, architectures and eps of the work."""
 
     datasets: dict[str, str] = {}
     """The work's data set -> an entry of datasets.yaml."""
     architectures: dict[str, str] = {}
     """The work's architecture -> an entry of architectures.yaml."""
     eps: dict[Number, Number] = {}
-    """The work's training radius -> the one used: small images want other radii."""
+    """The work's eps in training -> the one used: small images need another eps."""
     seeds: int | None = Field(None, ge=1)
     """At most so many seeds of these runs; null: as many as the scale's `seeds` allows."""
 
 
 class Resources(Strict):
-    """What a job of this scale asks of the scheduler."""
+    """The resources that a job of this scale asks the scheduler for."""
 
     threads: int = Field(1, ge=1)
     """CPU threads of a training or measuring job."""
@@ -52,21 +55,35 @@ class Resources(Strict):
     """GPUs of a training or measuring job."""
 
 
+class WorkSizes(Strict):
+    """The stand-ins and sizes of one work at a scale; its patterns need no name of the work."""
+
+    stand_ins: dict[str, StandIns] = {}
+    """Run list, or pattern with *, -> stand-ins of those runs, before those of `common.yaml`; later patterns win."""
+    recipes: dict[str, RecipeSizes] = {}
+    """Recipe without `<work>_`, or pattern with *, -> its sizes."""
+    measurements: dict[str, MeasurementSizes] = {}
+    """Measurement, comparison or theory check, or pattern with *, -> its sizes."""
+
+
 class Scale(Strict):
-    """A size of the whole experiment."""
+    """The settings that all works share at a scale.
+
+    Patterns are `<work>/<run list>`, `<work>_<recipe>` and `<work>/<measurement>`.
+    """
 
     about: str
-    """What it is for."""
+    """Purpose of the scale."""
     datasets: dict[str, str] = {}
     """The work's data set -> the entry of datasets.yaml that stands in for it."""
     architectures: dict[str, str] = {}
     """The work's architecture -> the entry of architectures.yaml that stands in for it."""
     stand_ins: dict[str, StandIns] = {}
-    """`work/runs`, or pattern with *, -> stand-ins of those runs, before the ones above; later patterns win."""
+    """Run lists -> stand-ins of those runs, before the ones above; later patterns win."""
     recipes: dict[str, RecipeSizes] = {}
-    """Recipe name, or pattern with *, -> its sizes."""
+    """Recipes -> their sizes."""
     measurements: dict[str, MeasurementSizes] = {}
-    """`work/name`, or pattern with *, -> sizes of a measurement, comparison or theory check."""
+    """Measurements, comparisons or theory checks -> their sizes."""
     seeds: int | None = Field(None, ge=1)
     """At most so many seeds of every run set; null: all of them, as the work has."""
     runs_per_job: int = Field(1, ge=1)
@@ -74,4 +91,17 @@ class Scale(Strict):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: a GPU where there is one."""
     resources: Resources = Resources()
-    """What jobs ask of the scheduler."""
+    """The resources that jobs ask the scheduler for."""
+
+    def with_work(self, work: str, sizes: WorkSizes) -> Scale:
+        """The scale with a work's patterns, its name before each, after the ones it has."""
+        return self.model_copy(
+            update={
+                "stand_ins": {**self.stand_ins, **{f"{work}/{key}": value for key, value in sizes.stand_ins.items()}},
+                "recipes": {**self.recipes, **{f"{work}_{key}": value for key, value in sizes.recipes.items()}},
+                "measurements": {
+                    **self.measurements,
+                    **{f"{work}/{key}": value for key, value in sizes.measurements.items()},
+                },
+            }
+        )

@@ -5,9 +5,9 @@ A long work is written in parts: ``config/studies/<work>/*.yaml`` hold more of t
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from robustscape.config.base import FromCatalog, Strict, catalog_parameters
 from robustscape.numbers import Number
@@ -15,17 +15,29 @@ from robustscape.numbers import Number
 ScaleName = str
 
 
+def as_list(value: Any) -> Any:
+    """A text as a list of it alone; anything else as it is."""
+    return [value] if isinstance(value, str) else value
+
+
+#: A name, or a list of names.
+Names = Annotated[list[str], BeforeValidator(as_list), Field(min_length=1)]
+
+
 class RunSet(Strict):
-    """Runs that differ in eps and seed only."""
+    """Runs of a data set and an architecture: every recipe at every eps with every seed."""
 
     dataset: str
     """The work's data set; the scale may name a stand-in."""
     architecture: str
     """The work's architecture; the scale may name a stand-in."""
-    recipe: str
-    """Name of a file in config/recipes/."""
+    recipe: Names
+    """Name of a recipe, or several: a file in config/recipes/, or `file-variant`."""
+    grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
+    """Key of the recipe, such as `parameters.beta` -> its values: every combination is a recipe of its own, called
+    `recipe-beta3`. A value that is the recipe's own changes nothing. The last word of the key is a factor of the rows."""
     eps: list[Number] = Field(min_length=1)
-    """Training radii in input units; 0 is clean training."""
+    """Perturbation budgets of training in input units; 0 is clean training."""
     seeds: list[int] = Field([0], min_length=1)
     """Seeds; each is a run."""
 
@@ -47,7 +59,7 @@ class Measurement(FromCatalog):
     runs: list[str] = Field(min_length=1)
     """Names of run lists of this study."""
     weights: Literal["selected", "last"] = "selected"
-    """The epoch the recipe selected, or the last one (the same budget for every run)."""
+    """The epoch the recipe selected, or the last one (the same number of epochs for every run)."""
     parameters: dict[str, Any] = {}
     """Keyword arguments of the measurement."""
 
@@ -85,17 +97,19 @@ class Source(Strict):
 
     of: str
     """Name of a measurement, comparison or theory check of this study."""
+    runs: Names | None = None
+    """Keep only rows of the recipes of this run list, or of several."""
     where: dict[str, Any] = {}
     """Keep only rows whose columns have these values (a value or a list of values)."""
     label: dict[str, Any] = {}
-    """Factors added to every row (e.g. `noise: PGD`)."""
+    """Factors added to every row (e.g. `noise: PGD`); `{column}` in a text stands for the row's value there."""
 
 
 class Claim(Strict):
     """A statement of the work, as an expression over the item's rows."""
 
     id: str
-    """The specification's name of it, e.g. `Y-1`."""
+    """Its name, distinct within the item, e.g. `Y-1`."""
     says: str
     """The statement in words."""
     holds: str
@@ -110,7 +124,7 @@ class Item(Strict):
     title: str
     """Heading."""
     caption: str = ""
-    """What one sees and how it was made; shown in the report."""
+    """Description of what is shown and how it was made; shown in the report."""
     kind: Literal["table", "figure"]
     """Which files are written: .md and .tex, or .png and .svg."""
     draw: str
@@ -129,6 +143,10 @@ class Item(Strict):
     """Statements checked on the item's rows."""
     extra: bool = False
     """True: not in the work, shown because it helps."""
+    names: dict[str, str] = {}
+    """Column, metric or level -> what it is called in words, beside and before the study's."""
+    colours: dict[str, int] = {}
+    """Level -> its place in the palette, beside and before the study's."""
 
     @model_validator(mode="before")
     @classmethod
@@ -170,6 +188,10 @@ class Study(Part):
     """Title of the work."""
     reference: str
     """Authors, year, where it appeared."""
+    names: dict[str, str] = {}
+    """Column, metric or level of this work -> what it is called in words; everything else is `some_name` -> some name."""
+    colours: dict[str, int] = {}
+    """Method -> its place, from 0, in the palette of report/style.py: the same colour in every picture of the work."""
 
     @model_validator(mode="after")
     def _references_exist(self) -> Study:
@@ -186,4 +208,17 @@ class Study(Part):
             for source in item.rows:
                 if source.of not in sources:
                     raise ValueError(f"item '{name}' takes rows of '{source.of}'; there are: {', '.join(sources)}")
+                for runs in source.runs or []:
+                    if runs not in self.runs:
+                        raise ValueError(f"item '{name}' names runs '{runs}'; there are: {', '.join(self.runs)}")
         return self
+
+    def with_display(self) -> Study:
+        """The study with its names and colours in every item."""
+        items = {
+            name: item.model_copy(
+                update={"names": {**self.names, **item.names}, "colours": {**self.colours, **item.colours}}
+            )
+            for name, item in self.items.items()
+        }
+        return self.model_copy(update={"items": items})

@@ -16,7 +16,7 @@ from robustscape.config.attacks import AttackSpec, Suite
 from robustscape.config.datasets import DatasetEntry
 from robustscape.config.experiment import Experiment, Run, kind_and_name, recipe_attacks
 from robustscape.config.studies import Comparison, Item, Measurement, Study, Theory
-from robustscape.pipeline.plan import Group, Table
+from robustscape.pipeline.plan import Group, Plan
 from robustscape.storage.provenance import code_version, config_hash, file_hash
 
 
@@ -147,13 +147,18 @@ def theory_fingerprint(entry: Theory, parameters: Mapping[str, Any]) -> str:
 
 def item_code(item: Item) -> str:
     """Return the version of the code that makes a table or figure."""
-    return code_version("robustscape.report.items", catalog.find(item.kind, item.draw).module)
+    drawing = catalog.find(item.kind, item.draw).module
+    return code_version("robustscape.report.items", "robustscape.report.sources", drawing)
 
 
-def item_fingerprint(item: Item, tables: Iterable[Table]) -> str:
+def item_fingerprint(plan: Plan, work: str, name: str) -> str:
     """Return what an item depends on, the content of its tables aside."""
+    item, experiment = plan.studies[work].items[name], plan.experiment
     labels = [
-        [[p.dataset, p.architecture, p.eps, p.run.key] for p in table.runs] + [table.paper_protocol] for table in tables
+        [[p.dataset, p.architecture, p.eps, p.run.key, experiment.factors[p.run.recipe]] for p in table.runs]
+        + [table.paper_protocol, sorted(experiment.recipe_names(work, source.runs or []))]
+        for source in item.rows
+        for table in plan.tables(work, source.of)
     ]
     return config_hash([item.model_dump(mode="json", exclude={"claims"}), labels, item_code(item)])
 

@@ -197,9 +197,8 @@ def _item_jobs(plan: Plan) -> list[Job]:
     jobs, size = [], plan.experiment.scale.runs_per_job
     for work, study in plan.studies.items():
         for number, names in enumerate(_slices(list(study.items), size), 1):
-            items = [study.items[name] for name in names]
-            sources = dict.fromkeys(path for item in items for path in plan.item_sources(work, item))
-            parts = [fingerprints.item_fingerprint(item, plan.item_tables(work, item)) for item in items]
+            sources = dict.fromkeys(path for name in names for path in plan.item_sources(work, study.items[name]))
+            parts = [fingerprints.item_fingerprint(plan, work, name) for name in names]
             jobs.append(
                 Job(
                     stage="item",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -18,11 +18,11 @@ def made(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["n"] > 0]
 
 
-def stand_ins(rows: pd.DataFrame) -> list[str]:
+def stand_ins(rows: pd.DataFrame, *, names: Mapping[str, str]) -> list[str]:
     """``fashion_mnist_14 for CIFAR-10``, each once; empty if the work's own data and nets ran."""
     pairs = [pair for text in made(rows)["stand_in"].unique() for pair in str(text).split(", ") if pair]
     ran_for = [pair.partition(" for ") for pair in dict.fromkeys(pairs)]
-    return [f"{ran} for {name(theirs)}" if theirs else ran for ran, _, theirs in ran_for]
+    return [f"{ran} for {name(theirs, names)}" if theirs else ran for ran, _, theirs in ran_for]
 
 
 def repetitions(rows: pd.DataFrame) -> str:
@@ -38,18 +38,18 @@ def repetitions(rows: pd.DataFrame) -> str:
     return f"mean ± standard deviation over {over or 'repetitions'}, {count}"
 
 
-def flags(rows: pd.DataFrame, acknowledged: Sequence[str] = ()) -> list[str]:
+def flags(rows: pd.DataFrame, acknowledged: Sequence[str] = (), *, names: Mapping[str, str]) -> list[str]:
     """Raised flags that nobody acknowledged, with how many numbers they touch."""
     here = made(rows)
     raised = {c: int((here[c].fillna(0).astype(float) > 0).sum()) for c in here.columns if str(c).startswith("flag_")}
     return [
-        f"{name(column.removeprefix('flag_'))} ({count} of {len(here)} numbers)"
+        f"{name(column.removeprefix('flag_'), names)} ({count} of {len(here)} numbers)"
         for column, count in raised.items()
         if count and column not in acknowledged and column.removeprefix("flag_") not in acknowledged
     ]
 
 
-def protocol(rows: pd.DataFrame, factors: Sequence[str]) -> str:
+def protocol(rows: pd.DataFrame, factors: Sequence[str], *, names: Mapping[str, str]) -> str:
     """The protocol columns that are the same in every row, as ``attack = pgd, steps = 100``."""
     here = made(rows)
     said = []
@@ -58,24 +58,24 @@ def protocol(rows: pd.DataFrame, factors: Sequence[str]) -> str:
             continue
         values = here[column].dropna().unique()
         if len(values) == 1 and len(str(values[0])) <= 24:
-            said.append(f"{name(str(column))} = {levels(values)[values[0]]}")
+            said.append(f"{name(str(column), names)} = {levels(values, names)[values[0]]}")
     return ", ".join(said)
 
 
-def constants(rows: pd.DataFrame, factors: Sequence[str], used: Sequence[str]) -> str:
+def constants(rows: pd.DataFrame, factors: Sequence[str], used: Sequence[str], *, names: Mapping[str, str]) -> str:
     """The factors that do not vary and are not on an axis: ``MNIST 0/1, logistic regression, PGD, L2``."""
     said = []
     for factor in factors:
         values = rows[factor].dropna().unique()
         if factor not in used and len(values) == 1:
-            text = levels(values)[values[0]]
-            said.append(f"{name(factor)} {text}" if is_number(values[0]) else text)
+            text = levels(values, names)[values[0]]
+            said.append(f"{name(factor, names)} {text}" if is_number(values[0]) else text)
     return ", ".join(said)
 
 
-def footer(rows: pd.DataFrame, acknowledged: Sequence[str] = ()) -> str:
+def footer(rows: pd.DataFrame, acknowledged: Sequence[str] = (), *, names: Mapping[str, str]) -> str:
     """One line for under a figure."""
-    stood_in = stand_ins(rows)
+    stood_in = stand_ins(rows, names=names)
     parts = []
     if "scale" in rows and len(rows):
         parts.append(f"scale {rows['scale'].iloc[0]}")
@@ -84,23 +84,28 @@ def footer(rows: pd.DataFrame, acknowledged: Sequence[str] = ()) -> str:
     parts.append(repetitions(rows))
     if len(made(rows)) and not made(rows)["paper_protocol"].all():
         parts.append("not the paper's protocol")
-    if raised := flags(rows, acknowledged):
+    if raised := flags(rows, acknowledged, names=names):
         parts.append(f"FLAGS: {', '.join(raised)}")
     return " · ".join(parts)
 
 
 def sentences(
-    rows: pd.DataFrame, factors: Sequence[str], used: Sequence[str], acknowledged: Sequence[str]
+    rows: pd.DataFrame,
+    factors: Sequence[str],
+    used: Sequence[str],
+    acknowledged: Sequence[str],
+    *,
+    names: Mapping[str, str],
 ) -> list[str]:
     """The notes under a table."""
     here, lines = made(rows), []
-    if same := constants(rows, factors, used):
+    if same := constants(rows, factors, used, names=names):
         lines.append(f"{same[0].upper()}{same[1:]}.")
     if "metric" not in used:
         units = rows.drop_duplicates("metric").set_index("metric")["unit"].fillna("")
-        lines.append(f"Shown: {', '.join(quantity(str(metric), str(unit)) for metric, unit in units.items())}.")
+        lines.append(f"Shown: {', '.join(quantity(str(metric), str(unit), names) for metric, unit in units.items())}.")
     scale = f"Scale {rows['scale'].iloc[0]}" if "scale" in rows and len(rows) else ""
-    if stood_in := stand_ins(rows):
+    if stood_in := stand_ins(rows, names=names):
         lines.append(f"{scale + ', stand-in' if scale else 'Stand-in'}: {', '.join(stood_in)}.")
     elif scale:
         lines.append(f"{scale}.")
@@ -113,12 +118,12 @@ def sentences(
             lines.append(
                 f"{alone} of {int(rows['paper_value'].notna().sum())} printed numbers have no counterpart here."
             )
-    run_as = protocol(rows, factors)
+    run_as = protocol(rows, factors, names=names)
     whose = "" if here["paper_protocol"].all() else " (not the paper's)"
     if run_as or whose:
         lines.append(f"Protocol{whose}: {run_as}." if run_as else f"Protocol{whose}.")
-    if raised := flags(rows, acknowledged):
+    if raised := flags(rows, acknowledged, names=names):
         lines.append(f"FLAGS, not acknowledged: {', '.join(raised)}.")
-    if accepted := [name(flag.removeprefix("flag_")) for flag in acknowledged]:
+    if accepted := [name(flag.removeprefix("flag_"), names) for flag in acknowledged]:
         lines.append(f"Flags acknowledged: {', '.join(accepted)}.")
     return lines

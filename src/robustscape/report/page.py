@@ -186,10 +186,10 @@ def _shown_item(
         return shown
     rows = read(csv)
     shown.made = True
-    shown.stand_ins = notes.stand_ins(rows)
+    shown.stand_ins = notes.stand_ins(rows, names=item.names)
     shown.own = bool(notes.made(rows)["paper_protocol"].all()) and not shown.stand_ins
     shown.compared = int(rows["difference"].notna().sum())
-    shown.flags = notes.flags(rows, item.options.get("acknowledged", ()))
+    shown.flags = notes.flags(rows, item.options.get("acknowledged", ()), names=item.names)
     if item.kind == "table":
         shown.table = draw(item, csv)
     else:

@@ -9,7 +9,7 @@ import functools
 import io
 import itertools
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import matplotlib
@@ -22,21 +22,6 @@ from robustscape.report.words import is_number
 
 #: Okabe & Ito (2008), distinct under every common colour vision; its yellow is too light for lines, so Tol's wine stands in.
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#882255")
-#: The same method has the same colour in every picture of a work: its place in ``OKABE_ITO``.
-METHODS = {
-    method: place
-    for place, methods in enumerate(
-        (
-            ("at", "AT", "fast_at"),
-            ("AT+EnSGD", "pgd2_at"),
-            ("AWP", "bat", "single_step_checkpoints"),
-            ("AWP+EnSGD", "gradalign"),
-            ("AWP (small γ)", "trades"),
-            ("fast_at_eps_schedule",),
-        )
-    )
-    for method in methods
-}
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 GREY = "#6B7280"
 INK = "#1F2933"
@@ -104,13 +89,17 @@ def render(figure: Figure) -> dict[str, bytes]:
     return contents
 
 
-def colours(levels: Sequence[Any]) -> list[Any]:
-    """One colour a level: viridis in order for three and more numbers, else Okabe-Ito: ``METHODS``, then what is left."""
+def colours(levels: Sequence[Any], places: Mapping[str, int]) -> list[Any]:
+    """Return one colour per level: viridis in order for three and more numbers, else Okabe-Ito.
+
+    ``places`` (``Item.colours``) are the places in ``OKABE_ITO`` that a work gives to its methods, so that a method has the
+    same colour in every picture; the other levels take what is left. Of two levels of one place the first has it.
+    """
     if len(levels) > 2 and all(is_number(level) for level in levels):
         return list(matplotlib.colormaps[SEQUENTIAL](np.linspace(0.0, 0.88, len(levels))))
-    places = {METHODS[level]: level for level in reversed(levels) if level in METHODS}
-    rest = itertools.cycle([i for i in range(len(OKABE_ITO)) if i not in places])
-    known = {level: place for place, level in places.items()}
+    taken = {places[level]: level for level in reversed(levels) if level in places}
+    rest = itertools.cycle([i for i in range(len(OKABE_ITO)) if i not in taken])
+    known = {level: place for place, level in taken.items()}
     return [OKABE_ITO[known[level] if level in known else next(rest)] for level in levels]
 
 

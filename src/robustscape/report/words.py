@@ -6,108 +6,60 @@ The CSVs keep the short names; nothing is computed from what these functions ret
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
-#: Names that are not just the identifier with spaces. Everything else is ``some_name`` -> ``some name``.
-NAMES = {
-    "eps": "ε",
-    "alpha": "α",
-    "beta": "β",
-    "rho": "ρ",
-    "theta_1": "θ₁",
-    "theta_2": "θ₂",
-    "x_1": "x₁",
-    "x_2": "x₂",
-    "lambda_plus_rho_lambda_squared": "λ + ρλ²",
-    "dataset": "data set",
-    "n_ascent_train": "ascents in training",
-    "n_ascent_eval": "ascents in evaluation",
-    "hessian_eigenvalue": "Hessian eigenvalue",
-    "Linf": "L∞",
-    "mnist": "MNIST",
-    "mnist2": "MNIST 0/1",
-    "cifar2": "CIFAR frog/ship",
-    "cifar10": "CIFAR-10",
-    "cifar100": "CIFAR-100",
-    "svhn": "SVHN",
-    "tiny_imagenet": "Tiny ImageNet",
-    "imagenet": "ImageNet",
-    "fashion_mnist": "Fashion-MNIST",
-    "speech_commands": "Speech Commands",
-    "lenet": "LeNet",
-    "vgg16": "VGG16",
-    "vgg16_8": "VGG-8",
-    "resnet18_8": "ResNet18-8",
-    "resnet18_raw": "ResNet18, raw pixels",
-    "resnet18": "ResNet18",
-    "preactresnet18": "PreActResNet18",
-    "wide_resnet_34_10": "WRN-34-10",
-    "wide_resnet_34_10_raw": "WRN-34-10 (raw)",
-    "RANDOM": "random noise",
-    "wrn_28_10": "WRN-28-10",
-    "resnet18_plain": "ResNet18 without normalisation",
-    "acc_A_sam_best_rho": "A: SAM's radius",
-    "acc_B_author_rho": "B: authors' radius",
-    "time_over_sgd": "time over SGD",
-    "mu": "μ",
-    "lr": "learning rate",
-    "attack_eps": "ε of the attack",
-    "seconds": "time",
-    "bezier": "Bézier",
-    "theta": "θ",
-    "eps_scheduler": "budget",
-    "periodic_lr": "periodic rate",
-    "perturbation_cosine": "cosine",
-    "share_good": "good directions",
-    "share_bad": "bad directions",
-    "share_bad_half_line": "bad directions, c ≥ 0",
-    "gradient_norm": "gradient norm",
-    "distance": "distance from the start",
-    "fgsm": "FGSM",
-    "pgd50": "PGD-50",
-    "pgd50_restarts10": "PGD-50, 10 restarts",
-    "blackbox_pgd50_wrn40_10": "black box (PGD-50 on WRN-40-10)",
-    "autoattack": "AutoAttack",
-    "at": "AT",
-    "fgsm_at": "FGSM AT",
-    "fast_at": "fast AT",
-    "fast_at_eps_schedule": "fast AT, scheduled ε",
-    "pgd2_at": "PGD-2 AT",
-    "pgd4_at": "PGD-4 AT",
-    "pgd7_at": "PGD-7 AT",
-    "trades": "TRADES",
-    "trades_beta1": "TRADES, β = 1",
-    "mart": "MART",
-    "gradalign": "GradAlign",
-    "bat": "BAT",
-    "single_step_checkpoints": "single step, checkpoints",
-    "wrn28_10": "WRN-28-10",
-    "train_pgd7": "PGD-7 accuracy, training batch",
-    "train_fgsm": "FGSM accuracy, training batch",
-    "train_distortion": "distortion, training batch",
-    "train_pgd7_all": "PGD-7 accuracy, training set",
-    "train_gamma": "mean γ, training set",
-    "gamma": "γ",
-    "fgsm_accuracy": "FGSM accuracy",
-    "pgd_accuracy": "PGD-7 accuracy",
-    "mean_abs_delta_pgd": "mean |δ| of PGD-7",
-    "input_grad_norm_l2": "norm of the input gradient",
-    "mean_perturbation": "mean ‖x′ − x‖∞",
-    "accuracy_on_correctly_classified_attack_only_if_correct": "accuracy, attacked only if right",
-    "margin": "margin M(x)",
-    "margin_attacked": "margin M(x*)",
-    "mean_margin": "mean margin",
-    "kl_smoothness": "KL(p(x) ‖ p(x*))",
-    "mean_kl_smoothness": "mean KL(p(x) ‖ p(x*))",
-    "inverse_mean_kl": "1 / mean KL(p(x) ‖ p(x*))",
-    "log_alpha_true": "log α of the true class",
-    "log_alpha_target": "log α of the target class",
-    "natural_projection": "⟨−∇KL(y ‖ p), ∇M⟩",
-    "smoothness_projection": "⟨−∇KL(p ‖ p*), ∇M⟩",
-    "expected_margin_increase": "⟨−∇L, ∇M⟩",
-    "normalised_grad_norm": "‖∇L‖ / |L|",
-}
+#: Names that several works share and that are not just the identifier with spaces. A study has more, under ``names``;
+#: everything else is ``some_name`` -> ``some name``.
+NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        "eps": "ε",
+        "alpha": "α",
+        "beta": "β",
+        "rho": "ρ",
+        "theta_1": "θ₁",
+        "theta_2": "θ₂",
+        "x_1": "x₁",
+        "x_2": "x₂",
+        "dataset": "data set",
+        "hessian_eigenvalue": "Hessian eigenvalue",
+        "Linf": "L∞",
+        "mnist": "MNIST",
+        "mnist2": "MNIST 0/1",
+        "cifar2": "CIFAR frog/ship",
+        "cifar10": "CIFAR-10",
+        "cifar100": "CIFAR-100",
+        "svhn": "SVHN",
+        "tiny_imagenet": "Tiny ImageNet",
+        "imagenet": "ImageNet",
+        "fashion_mnist": "Fashion-MNIST",
+        "speech_commands": "Speech Commands",
+        "lenet": "LeNet",
+        "vgg16": "VGG16",
+        "vgg16_8": "VGG-8",
+        "resnet18_8": "ResNet18-8",
+        "resnet18_raw": "ResNet18, raw pixels",
+        "resnet18": "ResNet18",
+        "preactresnet18": "PreActResNet18",
+        "wide_resnet_34_10": "WRN-34-10",
+        "wide_resnet_34_10_raw": "WRN-34-10 (raw)",
+        "wrn_28_10": "WRN-28-10",
+        "resnet18_plain": "ResNet18 without normalisation",
+        "mu": "μ",
+        "lr": "learning rate",
+        "attack_eps": "ε of the attack",
+        "seconds": "time",
+        "theta": "θ",
+        "gradient_norm": "gradient norm",
+        "fgsm": "FGSM",
+        "pgd50": "PGD-50",
+        "pgd50_restarts10": "PGD-50, 10 restarts",
+        "autoattack": "AutoAttack",
+        "wrn28_10": "WRN-28-10",
+        "gamma": "γ",
+    }
+)
 
 #: Verdicts of claims.
 HOLDS = "holds"
@@ -130,26 +82,31 @@ UNITS = {
 CENTRED = "_centred"
 
 
-def name(identifier: str) -> str:
-    """A column, metric or level in words.
+def name(identifier: str, names: Mapping[str, str] = NAMES) -> str:
+    """Return a column, metric or level in words.
+
+    ``names`` are those of a study or item (``Item.names``), looked up before the shared ones.
 
     >>> name("robust_test_accuracy"), name("eps"), name("loss_centred")
     ('robust test accuracy', 'ε', 'rise in loss')
     """
     if identifier.endswith(CENTRED):
-        return f"rise in {name(identifier.removesuffix(CENTRED))}"
+        return f"rise in {name(identifier.removesuffix(CENTRED), names)}"
     method, setting, value = identifier.partition(" β = ")
-    return NAMES.get(identifier) or NAMES.get(method, method.replace("_", " ")) + (f", β = {value}" if setting else "")
+    if setting and identifier not in names:
+        return f"{name(method, names)}, β = {value}"
+    return names.get(identifier) or NAMES.get(identifier) or identifier.replace("_", " ")
 
 
-def quantity(metric: str, unit: str) -> str:
-    """A metric with its unit, for axes and table heads.
+def quantity(metric: str, unit: str, names: Mapping[str, str] = NAMES) -> str:
+    """Return a metric with its unit, for axes and table heads.
 
     >>> quantity("robust_test_accuracy", "percent"), quantity("sharpness", "1")
     ('robust test accuracy (%)', 'sharpness')
     """
     bracket = UNITS.get(unit, ("", unit))[1]
-    return f"{name(metric)} ({bracket})" if bracket else name(metric)
+    text = name(metric, names)
+    return f"{text} ({bracket})" if bracket else text
 
 
 def number(value: float, unit: str = "") -> str:
@@ -197,8 +154,8 @@ def _multiple_of_255(value: float) -> float | None:
     return k if abs(scaled - k) < 1e-3 else None
 
 
-def levels(values: Iterable[Any]) -> dict[Any, str]:
-    """Text of each level of a factor, in the order given; numbers in one notation.
+def levels(values: Iterable[Any], names: Mapping[str, str] = NAMES) -> dict[Any, str]:
+    """Return the text of each level of a factor, in the order given; numbers in one notation.
 
     Radii that are multiples of 0.5/255 read so, if any of them needs it: 0.2 beside 8/255 is 51/255, alone it is 0.2.
 
@@ -216,7 +173,7 @@ def levels(values: Iterable[Any]) -> dict[Any, str]:
         if isinstance(value, bool) or type(value).__name__ == "bool_":
             return "yes" if value else "no"
         if not is_number(value):
-            return name(str(value))
+            return name(str(value), names)
         if math.isnan(float(value)):
             return ""
         if pixels and value != 0:

@@ -10,10 +10,11 @@ import pandas as pd
 
 from robustscape.claims.checks import tally
 from robustscape.config.studies import Source
-from robustscape.errors import ConfigError, MissingData, unknown
+from robustscape.errors import ConfigError, MissingData
 from robustscape.pipeline import fingerprints
 from robustscape.pipeline.plan import Plan, Table
 from robustscape.report import items
+from robustscape.report.sources import source_rows
 from robustscape.storage import atomic
 from robustscape.storage.provenance import environment
 from robustscape.storage.records import hash_files, item_is_current, read_record
@@ -41,7 +42,7 @@ def _make_item(plan: Plan, work: str, name: str) -> None:
             )
     inputs = hash_files(sources)
     fingerprint = fingerprints.complete_fingerprint(
-        fingerprints.item_fingerprint(stanza, plan.item_tables(work, stanza)), [given["sha256"] for given in inputs]
+        fingerprints.item_fingerprint(plan, work, name), [given["sha256"] for given in inputs]
     )
     files = [path for path in plan.item_files(work, name) if path != record_path]
     if item_is_current(record_path, files, fingerprint):
@@ -79,11 +80,12 @@ def _source_rows(plan: Plan, work: str, name: str, source: Source) -> pd.DataFra
     """Return the rows of one source of an item that its ``where`` selects, labelled."""
     read = _theory_rows if source.of in plan.studies[work].theory else _rows_in_the_works_names
     rows = pd.concat([read(table) for table in plan.tables(work, source.of)], ignore_index=True)
-    for column, wanted in source.where.items():
-        if column not in rows:
-            raise ConfigError(f"item {work}/{name}: where: {unknown('column', column, rows.columns)}")
-        rows = rows[rows[column].isin(wanted if isinstance(wanted, list) else [wanted])]
-    return rows.assign(**source.label)
+    experiment, factors = plan.experiment, plan.studies[work].items[name].factors
+    chosen = experiment.recipe_names(work, source.runs) if source.runs else None
+    try:
+        return source_rows(rows, source, factors, experiment.factors, chosen)
+    except ConfigError as error:
+        raise ConfigError(f"item {work}/{name}: {error}") from None
 
 
 def _theory_rows(table: Table) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import matplotlib
@@ -76,10 +76,10 @@ def surface_colours(
     return ScalarMappable(norm, matplotlib.colormaps[style.SEQUENTIAL])
 
 
-def legend_entry(rows: pd.DataFrame, method: Any, colour: Any) -> Line2D:
+def legend_entry(rows: pd.DataFrame, method: Any, colour: Any, *, names: Mapping[str, str]) -> Line2D:
     """Return the legend entry of a method: a dot if its first layer is of points, else a line."""
     layer = rows.loc[(rows["method"] == method), "layer"].iloc[0]
-    look: dict[str, Any] = {"color": colour, "linewidth": 2.6, "label": name(str(method))}
+    look: dict[str, Any] = {"color": colour, "linewidth": 2.6, "label": name(str(method), names)}
     if layer in ("scatter", "dots"):
         look |= {"linestyle": "none", "marker": "o", "markersize": 6}
     return Line2D([], [], **look)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -63,20 +63,20 @@ def rows_at_level(rows: pd.DataFrame, column: str | None, level: Any) -> pd.Data
     return rows[rows[column].map({value: same_level(value, level) for value in rows[column].unique()}).astype(bool)]
 
 
-def axis_label(rows: pd.DataFrame, metric: str) -> str:
+def axis_label(rows: pd.DataFrame, metric: str, *, names: Mapping[str, str]) -> str:
     """Return a metric's name with its unit, to label an axis."""
     units = rows.loc[rows["metric"] == metric, "unit"].dropna()
-    return quantity(metric, str(units.iloc[0]) if len(units) else "")
+    return quantity(metric, str(units.iloc[0]) if len(units) else "", names)
 
 
-def panel_title(rows: pd.DataFrame, column: str | None, level: Any) -> str:
+def panel_title(rows: pd.DataFrame, column: str | None, level: Any, *, names: Mapping[str, str]) -> str:
     """Return a panel's title: its level, and the data set that stood in for it, if one did."""
     if column is None:
         return ""
-    text = levels([level])[level]
+    text = levels([level], names)[level]
     if is_number(level) or text.endswith("/255"):
-        return f"{name(column)} = {text}"
-    stood_in = notes.stand_ins(rows_at_level(rows, column, level)) if column == "dataset" else []
+        return f"{name(column, names)} = {text}"
+    stood_in = notes.stand_ins(rows_at_level(rows, column, level), names=names) if column == "dataset" else []
     return f"{text}\n({stood_in[0].partition(' for ')[0]} stands in)" if stood_in else text
 
 
@@ -98,14 +98,14 @@ def set_log_y(axes: Axes) -> None:
         axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def set_level_ticks(axes: Axes, values: Sequence[float], column: str) -> None:
+def set_level_ticks(axes: Axes, values: Sequence[float], column: str, *, names: Mapping[str, str]) -> None:
     """Put ticks at the levels if they are few and far apart (0, 4/255, 8/255), else at multiples of 1/255 or round numbers."""
     known = sorted({float(value) for value in values})
     span = known[-1] - known[0]
     if 1 < len(known) <= 8 and span > 0 and min(np.diff(known)) >= 0.09 * span:
-        texts = levels(known)
+        texts = levels(known, names)
         axes.set_xticks(known, [texts[value] for value in known])
-    elif any("/255" in text for text in levels(known).values()):
+    elif any("/255" in text for text in levels(known, names).values()):
         step = next((s for s in (4, 8, 16, 32, 64) if span * 255 / s <= 6.5), 64)
         at_255 = np.arange(0, known[-1] * 255 + 0.5, step)
         axes.set_xticks(at_255 / 255, ["0" if k == 0 else f"{k:g}/255" for k in at_255])
@@ -113,7 +113,7 @@ def set_level_ticks(axes: Axes, values: Sequence[float], column: str) -> None:
         axes.xaxis.set_major_locator(
             MaxNLocator(5, steps=[1, 2, 3, 5, 10], integer=all(value % 1 == 0 for value in known))
         )
-    axes.set_xlabel(name(column))
+    axes.set_xlabel(name(column, names))
 
 
 def error_bar_lengths(std: pd.Series) -> pd.Series | None:

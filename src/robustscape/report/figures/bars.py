@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -41,7 +43,7 @@ def bars(
     _parts.refuse_duplicates(rows, item, x, hue, panel)
     groups, columns = _parts.distinct_levels(rows, x), _parts.distinct_levels(rows, panel)
     kinds = drawn if hue == "metric" else _parts.distinct_levels(rows, hue)
-    colour = dict(zip(kinds, style.colours(kinds), strict=True))
+    colour = dict(zip(kinds, style.colours(kinds, item.colours), strict=True))
     bands = [drawn] if hue == "metric" else [[metric] for metric in drawn]
     width = 0.8 / len(kinds)
 
@@ -63,27 +65,31 @@ def bars(
                     error_kw={"ecolor": style.INK, "elinewidth": 1.0, "capsize": 2.0},
                 )
                 axes.plot(middle, own["paper_value"], "D", markersize=5.5, **_parts.printed_marker(style.INK))
-            texts = levels(groups)
+            texts = levels(groups, item.names)
             words = [texts[group] for group in groups]
             turn = 0 if max(map(len, words)) * len(words) < 9 * inches else 35
             axes.set_xticks(range(len(groups)), words, rotation=turn, ha="right" if turn else "center")
             axes.grid(visible=False, axis="x")
             axes.axhline(0, color=style.GREY, linewidth=0.8)
             if row == 0:
-                axes.set_title(_parts.panel_title(rows, panel, level))
+                axes.set_title(_parts.panel_title(rows, panel, level, names=item.names))
             if row == len(bands) - 1:
-                axes.set_xlabel(name(x))
+                axes.set_xlabel(name(x, item.names))
             if column == 0:
-                axes.set_ylabel(_parts.axis_label(rows, together[0]) if len(together) == 1 else _unit(rows))
-    texts = {m: name(m) for m in drawn} if hue == "metric" else levels(kinds)
+                axes.set_ylabel(
+                    _parts.axis_label(rows, together[0], names=item.names)
+                    if len(together) == 1
+                    else _unit(rows, names=item.names)
+                )
+    texts = {m: name(m, item.names) for m in drawn} if hue == "metric" else levels(kinds, item.names)
     handles = [Patch(color=colour[kind], label=texts[kind]) for kind in kinds] if hue else []
     if rows["paper_value"].notna().any():
         handles.append(_parts.printed_legend_entry())  # type: ignore[arg-type]
     if handles:
-        style.legend(figure, handles, name(hue) if hue and hue != "metric" else None)
-    style.dress(figure, item.title, notes.footer(rows, acknowledged))
+        style.legend(figure, handles, name(hue, item.names) if hue and hue != "metric" else None)
+    style.dress(figure, item.title, notes.footer(rows, acknowledged, names=item.names))
     return figure
 
 
-def _unit(rows: pd.DataFrame) -> str:
-    return ", ".join(name(str(unit)) for unit in rows["unit"].dropna().unique())
+def _unit(rows: pd.DataFrame, *, names: Mapping[str, str]) -> str:
+    return ", ".join(name(str(unit), names) for unit in rows["unit"].dropna().unique())

@@ -46,7 +46,7 @@ def curves(
     rows = rows[rows["metric"].isin(drawn)]
     _parts.refuse_duplicates(rows, item, x, hue, panel)
     columns, lines = _parts.distinct_levels(rows, panel), _parts.distinct_levels(rows, hue)
-    colour = dict(zip(lines, style.colours(lines), strict=True))
+    colour = dict(zip(lines, style.colours(lines, item.colours), strict=True))
 
     figure, grid = _parts.panel_grid(len(drawn), len(columns), "row" if share_y else False)
     for row, metric in enumerate(drawn):
@@ -64,18 +64,18 @@ def curves(
             if log_y:
                 _parts.set_log_y(axes)
             if axes.get_subplotspec().is_first_row():
-                axes.set_title(_parts.panel_title(rows, panel, level))
+                axes.set_title(_parts.panel_title(rows, panel, level, names=item.names))
             if axes.get_subplotspec().is_last_row():
-                _parts.set_level_ticks(axes, list(rows[x]), x)
+                _parts.set_level_ticks(axes, list(rows[x]), x, names=item.names)
             if column == 0:
-                axes.set_ylabel(_parts.axis_label(rows, metric))
+                axes.set_ylabel(_parts.axis_label(rows, metric, names=item.names))
     handles = []
     if hue is not None:
-        texts = levels(lines)
+        texts = levels(lines, item.names)
         handles = [Line2D([], [], color=colour[line], linewidth=2.6, label=texts[line]) for line in lines]
     if rows["paper_value"].notna().any():
         handles.append(_parts.printed_legend_entry())
     if handles:
-        style.legend(figure, handles, name(hue) if hue else None)
-    style.dress(figure, item.title, notes.footer(rows, acknowledged))
+        style.legend(figure, handles, name(hue, item.names) if hue else None)
+    style.dress(figure, item.title, notes.footer(rows, acknowledged, names=item.names))
     return figure

@@ -51,7 +51,7 @@ def curves_and_histogram(
     _parts.metrics_to_draw(each, item, [examples])
     _parts.refuse_duplicates(lines, item, x, hue)
     kinds = _parts.distinct_levels(lines, hue)
-    colour = dict(zip(kinds, style.colours([str(kind) for kind in kinds]), strict=True))
+    colour = dict(zip(kinds, style.colours([str(kind) for kind in kinds], item.colours), strict=True))
 
     figure = Figure(figsize=(10.6, 2.6 * len(curves) + 0.9), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.08, h_pad=0.06)  # type: ignore[union-attr, call-arg]
@@ -61,9 +61,9 @@ def curves_and_histogram(
         for kind in kinds:
             own = _parts.rows_at_level(lines[lines["metric"] == metric], hue, kind).sort_values(x)
             axes.plot(own[x], own["value"], color=colour[kind])
-        axes.set_ylabel(_parts.axis_label(rows, metric))
-        _parts.set_level_ticks(axes, list(lines[x]), x)
-        axes.set_xlabel(name(x) if number == len(curves) - 1 else "")
+        axes.set_ylabel(_parts.axis_label(rows, metric, names=item.names))
+        _parts.set_level_ticks(axes, list(lines[x]), x, names=item.names)
+        axes.set_xlabel(name(x, item.names) if number == len(curves) - 1 else "")
 
     axes = figure.add_subplot(places[:, 1])
     low, high = each["value"].quantile([clip, 1 - clip])
@@ -71,10 +71,10 @@ def curves_and_histogram(
     for kind in kinds:
         values = _parts.rows_at_level(each, hue, kind)["value"].to_numpy(float)
         _parts.draw_histogram(axes, values, edges, colour[kind])
-    axes.set_xlabel(_parts.axis_label(rows, examples))
+    axes.set_xlabel(_parts.axis_label(rows, examples, names=item.names))
     axes.set_ylabel("examples (%)")
-    texts = levels(kinds)
+    texts = levels(kinds, item.names)
     handles = [Line2D([], [], color=colour[kind], linewidth=2.6, label=texts[kind]) for kind in kinds]
-    style.legend(figure, handles, name(hue))
-    style.dress(figure, item.title, notes.footer(lines, acknowledged) + " · dashed: mean")
+    style.legend(figure, handles, name(hue, item.names))
+    style.dress(figure, item.title, notes.footer(lines, acknowledged, names=item.names) + " · dashed: mean")
     return figure

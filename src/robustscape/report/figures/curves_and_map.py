@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -50,20 +52,28 @@ def curves_and_map(
 
     figure, grid = style.panels(1, 2, width=4.9, height=4.0)
     final = rows[(rows["metric"] == ends) & rows[x].isna()]
-    _curves(grid[0, 0], lines, final, x, hue)
-    grid[0, 0].set_xlabel(name(x))
-    grid[0, 0].set_ylabel(_parts.axis_label(rows, curve))
-    _map(figure, grid[0, 1], plane, across, up, _parts.axis_label(rows, surface))
-    style.dress(figure, item.title, notes.footer(pd.concat([lines, plane]), acknowledged))
+    _curves(grid[0, 0], lines, final, x, hue, colours=item.colours, names=item.names)
+    grid[0, 0].set_xlabel(name(x, item.names))
+    grid[0, 0].set_ylabel(_parts.axis_label(rows, curve, names=item.names))
+    _map(figure, grid[0, 1], plane, across, up, _parts.axis_label(rows, surface, names=item.names), names=item.names)
+    style.dress(figure, item.title, notes.footer(pd.concat([lines, plane]), acknowledged, names=item.names))
     return figure
 
 
-def _curves(axes: Axes, rows: pd.DataFrame, final: pd.DataFrame, x: str, hue: str) -> None:
-    """Draw the curves with their bands and, at their ends, the printed numbers."""
+def _curves(
+    axes: Axes,
+    rows: pd.DataFrame,
+    final: pd.DataFrame,
+    x: str,
+    hue: str,
+    *,
+    colours: Mapping[str, int],
+    names: Mapping[str, str],
+) -> None:
     known = _parts.distinct_levels(rows, hue)
-    texts = levels(known)
+    texts = levels(known, names)
     handles = []
-    for level, colour in zip(known, style.colours(known), strict=True):
+    for level, colour in zip(known, style.colours(known, colours), strict=True):
         own = _parts.rows_at_level(rows, hue, level).sort_values(x)
         printed = _parts.rows_at_level(final, hue, level).dropna(subset=["paper_value"])
         axes.plot(own[x], own["value"], color=colour)
@@ -76,15 +86,17 @@ def _curves(axes: Axes, rows: pd.DataFrame, final: pd.DataFrame, x: str, hue: st
         return
     if final["paper_value"].notna().any():
         handles.append(_parts.printed_legend_entry())
-    axes.margins(y=0.2)  # room for the legend, which is placed without regard to the bands
-    axes.legend(handles=handles, title=name(hue), loc="best", alignment="left")
+    axes.margins(y=0.2)  # room for the legend, which does not see the bands
+    axes.legend(handles=handles, title=name(hue, names), loc="best", alignment="left")
 
 
-def _map(figure: Figure, axes: Axes, rows: pd.DataFrame, across: str, up: str, label: str) -> None:
+def _map(
+    figure: Figure, axes: Axes, rows: pd.DataFrame, across: str, up: str, label: str, *, names: Mapping[str, str]
+) -> None:
     """Draw the map with labelled contours and its colour bar."""
     axes.grid(visible=False)
-    axes.set_xlabel(name(across))
-    axes.set_ylabel(name(up))
+    axes.set_xlabel(name(across, names))
+    axes.set_ylabel(name(up, names))
     if rows.empty:
         _parts.mark_not_measured(axes)
         return

@@ -77,9 +77,9 @@ def eigenvalues(
                 axes.plot(printed[x], printed["paper_value"], "D", **_parts.printed_marker(colour[which]))
         if log_y:
             _parts.set_log_y(axes)
-        axes.set_title(_parts.panel_title(rows, panel, level))
-        _parts.set_level_ticks(axes, list(part[x]), x)
-    grid[0, 0].set_ylabel(_parts.axis_label(rows, drawn[0]))
+        axes.set_title(_parts.panel_title(rows, panel, level, names=item.names))
+        _parts.set_level_ticks(axes, list(part[x]), x, names=item.names)
+    grid[0, 0].set_ylabel(_parts.axis_label(rows, drawn[0], names=item.names))
     handles = [
         Line2D(
             [], [], color=colour[r], marker=style.MARKERS[i % len(style.MARKERS)], markersize=5, label=f"λ{_small(r)}"
@@ -87,14 +87,16 @@ def eigenvalues(
         for i, r in enumerate(ranks)
     ]
     if len(conventions) > 1:
-        texts = levels(conventions)
+        texts = levels(conventions, item.names)
         for (dash, _, shade), kind in zip(_DASHES, conventions, strict=False):
             grey = style.darker(style.GREY, shade)
-            handles.append(Line2D([], [], color=grey, linestyle=dash, label=f"{name(str(convention))}: {texts[kind]}"))
+            handles.append(
+                Line2D([], [], color=grey, linestyle=dash, label=f"{name(str(convention), item.names)}: {texts[kind]}")
+            )
     if rows["paper_value"].notna().any():
         handles.append(_parts.printed_legend_entry())
     style.legend(figure, handles)
-    style.dress(figure, item.title, notes.footer(rows, acknowledged))
+    style.dress(figure, item.title, notes.footer(rows, acknowledged, names=item.names))
     return figure
 
 

@@ -93,12 +93,12 @@ def example_scatter(
             axes.set_xticks([])
             axes.set_yticks([])
             axes.spines[:].set_visible(False)
-        top.set_title(_parts.panel_title(examples, panel, level))
-        middle.set_xlabel(_parts.axis_label(rows, x))
+        top.set_title(_parts.panel_title(examples, panel, level, names=item.names))
+        middle.set_xlabel(_parts.axis_label(rows, x, names=item.names))
         if column == 0:
-            middle.set_ylabel(_parts.axis_label(rows, y))
+            middle.set_ylabel(_parts.axis_label(rows, y, names=item.names))
     bar = figure.colorbar(scale, ax=list(grid.flat), shrink=0.85, pad=0.01, extend="both")
-    bar.set_label(_parts.axis_label(rows, colour))
+    bar.set_label(_parts.axis_label(rows, colour, names=item.names))
     bar.outline.set_visible(False)
-    style.dress(figure, item.title, notes.footer(rows, acknowledged))
+    style.dress(figure, item.title, notes.footer(rows, acknowledged, names=item.names))
     return figure

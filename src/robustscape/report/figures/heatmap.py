@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -64,7 +66,7 @@ def heatmap(
             )
             axes.pcolormesh(np.ma.masked_invalid(ours.to_numpy(float)), cmap=scale.cmap, norm=scale.norm)
             axes.grid(visible=False)
-            _label(axes, across, down)
+            _label(axes, across, down, names=item.names)
             if readable:
                 _write(axes, ours.to_numpy(float), paper.to_numpy(float), str(values["unit"].iloc[0]), low, high)
             else:
@@ -72,27 +74,27 @@ def heatmap(
             if contours:
                 middle = np.arange(len(across)) + 0.5, np.arange(len(down)) + 0.5
                 axes.contour(*middle, ours.to_numpy(float), levels=10, colors="white", linewidths=0.6, alpha=0.8)
-            axes.set_title(_parts.panel_title(rows, panel, level))
-            axes.set_xlabel(name(x))
+            axes.set_title(_parts.panel_title(rows, panel, level, names=item.names))
+            axes.set_xlabel(name(x, item.names))
             if column == 0:
-                axes.set_ylabel(name(y))
+                axes.set_ylabel(name(y, item.names))
         bar = figure.colorbar(scale, ax=list(grid[row]), shrink=0.9, pad=0.02)
-        bar.set_label(_parts.axis_label(rows, metric))
+        bar.set_label(_parts.axis_label(rows, metric, names=item.names))
         bar.outline.set_visible(False)
     said = " · in brackets: printed in the paper" if rows["paper_value"].notna().any() else ""
-    style.dress(figure, item.title, notes.footer(rows, acknowledged) + said)
+    style.dress(figure, item.title, notes.footer(rows, acknowledged, names=item.names) + said)
     return figure
 
 
-def _label(axes: Axes, across: list[object], down: list[object]) -> None:
+def _label(axes: Axes, across: list[object], down: list[object], *, names: Mapping[str, str]) -> None:
     """Put the levels at the cells of both axes; at every few cells if there are many."""
     for axis, values in ((axes.xaxis, across), (axes.yaxis, down)):
         every = 1 if len(values) <= _READABLE else max(1, (len(values) - 1) // 4)
-        texts = levels(values)
+        texts = levels(values, names)
         shown = list(range(0, len(values), every))
         axis.set_ticks([i + 0.5 for i in shown], [texts[values[i]] for i in shown])
     axes.tick_params(length=0)
-    if max(len(text) for text in levels(across).values()) > 6 and len(across) <= _READABLE:
+    if max(len(text) for text in levels(across, names).values()) > 6 and len(across) <= _READABLE:
         axes.tick_params(axis="x", rotation=35)
         for tick in axes.get_xticklabels():
             tick.set_horizontalalignment("right")

@@ -52,7 +52,7 @@ def histograms(
         _parts.distinct_levels(rows, panel),
         drawn if hue == "metric" else _parts.distinct_levels(rows, hue),
     )
-    colour = dict(zip(kinds, style.colours([str(kind) for kind in kinds]), strict=True))
+    colour = dict(zip(kinds, style.colours([str(kind) for kind in kinds], item.colours), strict=True))
     figure, grid = _parts.panel_grid(len(bands), len(columns), "row", "row")
     for row, together in enumerate(bands):
         band = rows[rows["metric"].isin(together)]
@@ -66,16 +66,18 @@ def histograms(
             if _parts.is_blank(part):
                 _parts.mark_not_measured(axes)
             if row == 0:
-                axes.set_title(_parts.panel_title(rows, panel, level))
+                axes.set_title(_parts.panel_title(rows, panel, level, names=item.names))
             unit = band["unit"].iloc[0]
             axes.set_xlabel(
-                _parts.axis_label(rows, together[0]) if len(together) == 1 else f"value ({name(str(unit))})"
+                _parts.axis_label(rows, together[0], names=item.names)
+                if len(together) == 1
+                else f"value ({name(str(unit), item.names)})"
             )
             if column == 0:
                 axes.set_ylabel("examples (%)")
-    texts = {m: name(m) for m in drawn} if hue == "metric" else levels(kinds)
+    texts = {m: name(m, item.names) for m in drawn} if hue == "metric" else levels(kinds, item.names)
     handles = [Patch(facecolor=colour[kind], alpha=0.6, label=texts[kind]) for kind in kinds]
-    style.legend(figure, handles, None if hue == "metric" else name(hue))
-    said = notes.footer(rows, acknowledged) + " · dashed: mean"
+    style.legend(figure, handles, None if hue == "metric" else name(hue, item.names))
+    said = notes.footer(rows, acknowledged, names=item.names) + " · dashed: mean"
     style.dress(figure, item.title, said)
     return figure

@@ -59,7 +59,11 @@ def input_surfaces(
         _perspective(above, loss, wrong > 0.5, elevation, azimuth)
         if share_z:
             above.set_zlim(0, highest)
-        title = name(str(level)) if isinstance(level, str) else f"{name(panel)} {levels([level])[level]}"
+        title = (
+            name(str(level), item.names)
+            if isinstance(level, str)
+            else f"{name(panel, item.names)} {levels([level], item.names)[level]}"
+        )
         above.set_title(title, pad=0)
         below = figure.add_subplot(grid[0, 1] if alone else grid[1, column])
         _map(below, loss, wrong)
@@ -68,8 +72,8 @@ def input_surfaces(
             below.set_ylabel("b (along v₂)")
     handles = [Patch(color=colour, label=text) for colour, text in zip(_COLOURS, ("right", "wrong"), strict=True)]
     style.legend(figure, handles)
-    height = f" · height and lines: {_parts.axis_label(rows, 'loss')}"
-    style.dress(figure, item.title, notes.footer(points, acknowledged) + height)
+    height = f" · height and lines: {_parts.axis_label(rows, 'loss', names=item.names)}"
+    style.dress(figure, item.title, notes.footer(points, acknowledged, names=item.names) + height)
     return figure
 
 

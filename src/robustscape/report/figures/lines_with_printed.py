@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -43,7 +45,7 @@ def lines_with_printed(
     _parts.refuse_duplicates(rows, item, x, hue, panel)
     columns = _parts.distinct_levels(rows, panel)
     lines = drawn if hue == "metric" else _parts.distinct_levels(rows, hue)
-    colour = dict(zip(lines, style.colours(lines), strict=True))
+    colour = dict(zip(lines, style.colours(lines, item.colours), strict=True))
     marks = style.MARKERS if rows[x].nunique() <= 20 else (None,)
     marker = {line: marks[i % len(marks)] for i, line in enumerate(lines)}
     bands = _by_unit(rows, drawn) if hue == "metric" else [[metric] for metric in drawn]
@@ -71,19 +73,19 @@ def lines_with_printed(
             if log_y:
                 _parts.set_log_y(axes)
             if axes.get_subplotspec().is_first_row():
-                axes.set_title(_parts.panel_title(rows, panel, level))
+                axes.set_title(_parts.panel_title(rows, panel, level, names=item.names))
             if not part.empty:
-                _parts.set_level_ticks(axes, list(part[x]), x)
+                _parts.set_level_ticks(axes, list(part[x]), x, names=item.names)
             if not axes.get_subplotspec().is_last_row():
                 axes.set_xlabel("")
             if column == 0:
-                axes.set_ylabel(_axis(rows, together))
-    texts = {m: name(m) for m in drawn} if hue == "metric" else levels(lines)
+                axes.set_ylabel(_axis(rows, together, names=item.names))
+    texts = {m: name(m, item.names) for m in drawn} if hue == "metric" else levels(lines, item.names)
     handles = [Line2D([], [], color=colour[line], marker=marker[line], label=texts[line]) for line in lines]
     if rows["paper_value"].notna().any():
         handles.append(_parts.printed_legend_entry())
-    style.legend(figure, handles, None if hue == "metric" else name(hue))
-    style.dress(figure, item.title, notes.footer(rows, acknowledged))
+    style.legend(figure, handles, None if hue == "metric" else name(hue, item.names))
+    style.dress(figure, item.title, notes.footer(rows, acknowledged, names=item.names))
     return figure
 
 
@@ -92,10 +94,10 @@ def _by_unit(rows: pd.DataFrame, metrics: list[str]) -> list[list[str]]:
     return [[m for m in metrics if unit[m] == u] for u in dict.fromkeys(unit[m] for m in metrics)]
 
 
-def _axis(rows: pd.DataFrame, metrics: list[str]) -> str:
+def _axis(rows: pd.DataFrame, metrics: list[str], *, names: Mapping[str, str]) -> str:
     """Return the axis label: the metric's name, or the last word that several metrics share, with the unit."""
     if len(metrics) == 1:
-        return _parts.axis_label(rows, metrics[0])
+        return _parts.axis_label(rows, metrics[0], names=names)
     last = {metric.split("_")[-1] for metric in metrics}
     unit = str(rows.loc[rows["metric"] == metrics[0], "unit"].iloc[0])
-    return quantity(last.pop() if len(last) == 1 else "value", unit)
+    return quantity(last.pop() if len(last) == 1 else "value", unit, names)

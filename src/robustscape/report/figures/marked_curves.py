@@ -43,7 +43,7 @@ def marked_curves(
     rows = rows[rows["metric"].isin(drawn) & rows[x].notna()]
     _parts.refuse_duplicates(rows, item, x, hue, panel)
     columns, lines = _parts.distinct_levels(rows, panel), _parts.distinct_levels(rows, hue)
-    colour = dict(zip(lines, style.colours(lines), strict=True))
+    colour = dict(zip(lines, style.colours(lines, item.colours), strict=True))
     figure, grid = style.panels(len(drawn), len(columns), sharex=True)
     for row, metric in enumerate(drawn):
         for column, level in enumerate(columns):
@@ -57,16 +57,16 @@ def marked_curves(
                     star = {"markersize": 15, "clip_on": False, "zorder": 5}
                     axes.plot(starred[x], starred["value"], "*", color=colour[line], **star)
             if row == 0:
-                axes.set_title(_parts.panel_title(rows, panel, level))
+                axes.set_title(_parts.panel_title(rows, panel, level, names=item.names))
             if row == len(drawn) - 1:
-                axes.set_xlabel(name(x))
+                axes.set_xlabel(name(x, item.names))
             if column == 0:
-                axes.set_ylabel(_parts.axis_label(rows, metric))
-    texts = levels(lines)
+                axes.set_ylabel(_parts.axis_label(rows, metric, names=item.names))
+    texts = levels(lines, item.names)
     handles = [Line2D([], [], color=colour[line], linewidth=2.6, label=texts[line]) for line in lines]
     handles.append(
         Line2D([], [], color=style.GREY, linestyle="none", marker="*", markersize=13, label="at its own point")
     )
-    style.legend(figure, handles, name(hue))
-    style.dress(figure, item.title, notes.footer(rows, acknowledged))
+    style.legend(figure, handles, name(hue, item.names))
+    style.dress(figure, item.title, notes.footer(rows, acknowledged, names=item.names))
     return figure

@@ -39,8 +39,8 @@ def metric_curve(
     rows = rows[rows["metric"].isin([x, y]) & rows[along].notna() & (rows["n"] > 0)]
     _parts.refuse_duplicates(rows, item, along, hue)
     lines = _parts.distinct_levels(rows, hue)
-    colour = dict(zip(lines, style.colours(lines), strict=True))
-    texts = levels(_parts.distinct_levels(rows, along))
+    colour = dict(zip(lines, style.colours(lines, item.colours), strict=True))
+    texts = levels(_parts.distinct_levels(rows, along), item.names)
     figure, grid = style.panels(1, 1, width=5.6, height=4.2)
     axes = grid[0, 0]
     for number, line in enumerate(lines):
@@ -56,13 +56,17 @@ def metric_curve(
                 fontsize=9,
                 color=colour[line],
             )
-    axes.set_xlabel(_parts.axis_label(rows, x))
-    axes.set_ylabel(_parts.axis_label(rows, y))
+    axes.set_xlabel(_parts.axis_label(rows, x, names=item.names))
+    axes.set_ylabel(_parts.axis_label(rows, y, names=item.names))
     axes.margins(0.08)
     handles = [
         Line2D([], [], color=colour[line], marker=style.MARKERS[i], label=text)
-        for i, (line, text) in enumerate(levels(lines).items())
+        for i, (line, text) in enumerate(levels(lines, item.names).items())
     ]
-    style.legend(figure, handles, name(hue))
-    style.dress(figure, item.title, f"{notes.footer(rows, acknowledged)} · numbers at the points: {name(along)}")
+    style.legend(figure, handles, name(hue, item.names))
+    style.dress(
+        figure,
+        item.title,
+        f"{notes.footer(rows, acknowledged, names=item.names)} · numbers at the points: {name(along, item.names)}",
+    )
     return figure

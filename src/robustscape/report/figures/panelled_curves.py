@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import pandas as pd
@@ -62,7 +63,7 @@ def panelled_curves(
     down = math.ceil(len(panels) / columns)
     figure, grid = style.panels(down, min(columns, len(panels)), height=3.0)
     lines, kinds = _parts.distinct_levels(rows, hue), _parts.distinct_levels(rows, dash)
-    colour = dict(zip(lines, style.colours(lines), strict=True))
+    colour = dict(zip(lines, style.colours(lines, item.colours), strict=True))
     stroke = {kind: _DASHES[dashes.get(str(kind), usual)] for kind, usual in zip(kinds, _DASHES, strict=False)}
     drawn = []
     for axes, panel in zip(grid.flat, panels, strict=False):
@@ -87,13 +88,13 @@ def panelled_curves(
         if panel.get("log_y"):
             _parts.set_log_y(axes)
         axes.set_title(panel.get("title", ""))
-        axes.set_xlabel(name(x))
-        axes.set_ylabel(_parts.axis_label(rows, panel["metric"]))
+        axes.set_xlabel(name(x, item.names))
+        axes.set_ylabel(_parts.axis_label(rows, panel["metric"], names=item.names))
         axes.locator_params(axis="x", nbins=6, integer=True) if _whole(part[x]) else axes.locator_params("x", nbins=6)
     for axes in list(grid.flat)[len(panels) :]:
         axes.set_axis_off()
-    _legend(figure, lines, colour, hue, kinds if dash else [], stroke)
-    style.dress(figure, item.title, notes.footer(pd.concat(drawn), acknowledged))
+    _legend(figure, lines, colour, hue, kinds if dash else [], stroke, names=item.names)
+    style.dress(figure, item.title, notes.footer(pd.concat(drawn), acknowledged, names=item.names))
     return figure
 
 
@@ -126,16 +127,25 @@ def _whole(values: pd.Series) -> bool:
     return bool((values.astype(float) % 1 == 0).all())
 
 
-def _legend(figure: Figure, lines: list[Any], colour: Any, hue: str | None, kinds: list[Any], stroke: Any) -> None:
+def _legend(
+    figure: Figure,
+    lines: list[Any],
+    colour: Any,
+    hue: str | None,
+    kinds: list[Any],
+    stroke: Any,
+    *,
+    names: Mapping[str, str],
+) -> None:
     """Draw the legend: the colours, then the line styles in grey."""
     handles = []
     if hue is not None:
-        texts = levels(lines)
+        texts = levels(lines, names)
         handles = [Line2D([], [], color=colour[line], linewidth=2.6, label=texts[line]) for line in lines]
     if kinds:
-        texts = levels(kinds)
+        texts = levels(kinds, names)
         handles += [
             Line2D([], [], color=style.GREY, linestyle=stroke[kind], linewidth=2, label=texts[kind]) for kind in kinds
         ]
     if handles:
-        style.legend(figure, handles, name(hue) if hue else None)
+        style.legend(figure, handles, name(hue, names) if hue else None)

@@ -48,7 +48,10 @@ def paths(
     _parts.refuse_duplicates(rows, item, along, hue, panel)
     panels, shapes = _parts.distinct_levels(rows, panel), _parts.distinct_levels(rows, hue)
     coloured = [shape for shape in shapes if shape not in grey]
-    colour = {**dict.fromkeys(grey, style.GREY), **dict(zip(coloured, style.colours(coloured), strict=True))}
+    colour = {
+        **dict.fromkeys(grey, style.GREY),
+        **dict(zip(coloured, style.colours(coloured, item.colours), strict=True)),
+    }
     marks = {shape: rows[rows[hue] == shape].groupby(panel or "metric")[along].nunique().max() == 1 for shape in shapes}
     across = min(wrap, len(panels))
     down = -(-len(panels) // across)
@@ -76,9 +79,9 @@ def paths(
         axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         axes.set_title(str(level) if panel else "")
         if place // across == down - 1:
-            axes.set_xlabel(name(x))
+            axes.set_xlabel(name(x, item.names))
         if place % across == 0:
-            axes.set_ylabel(name(y))
+            axes.set_ylabel(name(y, item.names))
     for axes in grid.flat[len(panels) :]:
         figure.delaxes(axes)
     handles = [
@@ -90,10 +93,10 @@ def paths(
             linewidth=1.2 if shape in grey else 2.2,
             marker=style.MARKERS[number % len(style.MARKERS)] if marks[shape] else None,
             markersize=8,
-            label=name(str(shape)),
+            label=name(str(shape), item.names),
         )
         for number, shape in enumerate(shapes)
     ]
     style.legend(figure, handles)
-    style.dress(figure, item.title, notes.footer(rows, acknowledged))
+    style.dress(figure, item.title, notes.footer(rows, acknowledged, names=item.names))
     return figure

@@ -68,7 +68,7 @@ def planes(
     panels = sorted(shown["panel"].dropna().unique(), key=lambda p: shown.loc[shown["panel"] == p, "point"].min())
     panels = panels or [None]
     methods = _layers.coloured_methods(shown)
-    look = dict(zip(methods, style.colours([str(m) for m in methods]), strict=True))
+    look = dict(zip(methods, style.colours([str(m) for m in methods], item.colours), strict=True))
     across = min(columns, len(panels))
     down = math.ceil(len(panels) / across)
     figure = style.panels(1, 1)[0]
@@ -109,14 +109,14 @@ def planes(
             scale, ax=seen, shrink=min(0.85, 3.6 / down / height), pad=0.015, aspect=25, extend=beyond
         )
         metric = str(shown.loc[shown["layer"] == "surface", "metric"].iloc[0])
-        bar.set_label(_parts.axis_label(shown, metric))
+        bar.set_label(_parts.axis_label(shown, metric, names=item.names))
         bar.outline.set_visible(False)
-    handles: list[Line2D] = [_layers.legend_entry(shown, method, look[method]) for method in methods]
+    handles: list[Line2D] = [_layers.legend_entry(shown, method, look[method], names=item.names) for method in methods]
     if shown["paper_value"].notna().any():
         handles.append(_parts.printed_legend_entry())
     if handles:
         style.legend(figure, handles)
-    style.dress(figure, item.title, notes.footer(rows, acknowledged))
+    style.dress(figure, item.title, notes.footer(rows, acknowledged, names=item.names))
     return figure
 
 

@@ -43,7 +43,7 @@ def progress(
     _parts.refuse_duplicates(rows, item, epoch, hue)
     drawn = [m for m in _parts.metrics_to_draw(rows, item, metrics) if m not in against]
     lines = _parts.distinct_levels(rows, hue)
-    colour = dict(zip(lines, style.colours(lines), strict=True))
+    colour = dict(zip(lines, style.colours(lines, item.colours), strict=True))
     figure, grid = style.panels(len(drawn), len(against), sharey="row")
     for row, metric in enumerate(drawn):
         for column, effort in enumerate(against):
@@ -63,17 +63,19 @@ def progress(
             if effort == epoch:
                 axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
             if row == len(drawn) - 1:
-                axes.set_xlabel(name(epoch) if effort == epoch else _parts.axis_label(rows, effort))
+                axes.set_xlabel(
+                    name(epoch, item.names) if effort == epoch else _parts.axis_label(rows, effort, names=item.names)
+                )
             if column == 0:
-                axes.set_ylabel(_parts.axis_label(rows, metric))
-    texts = levels(lines)
+                axes.set_ylabel(_parts.axis_label(rows, metric, names=item.names))
+    texts = levels(lines, item.names)
     handles = [
         Line2D(
             [], [], color=colour[line], marker=style.MARKERS[n % len(style.MARKERS)], markersize=5, label=texts[line]
         )
         for n, line in enumerate(lines)
     ]
-    style.legend(figure, handles, name(hue))
+    style.legend(figure, handles, name(hue, item.names))
     shown = rows[rows["metric"].isin(drawn)]
-    style.dress(figure, item.title, notes.footer(shown, acknowledged))
+    style.dress(figure, item.title, notes.footer(shown, acknowledged, names=item.names))
     return figure

@@ -78,11 +78,15 @@ def surface_3d(
         axes.set_box_aspect((4, 4, 3.3), zoom=1.08)
         ticks = MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
         axes.set_zticks([tick for tick in ticks if low <= tick <= high])
-        axes.set_xlabel(name(x), labelpad=0)
-        axes.set_ylabel(name(y), labelpad=0)
-        axes.set_title(_parts.panel_title(rows, panel, level), pad=0)
+        axes.set_xlabel(name(x, item.names), labelpad=0)
+        axes.set_ylabel(name(y, item.names), labelpad=0)
+        axes.set_title(_parts.panel_title(rows, panel, level, names=item.names), pad=0)
     for axes in list(grid.flat)[len(panels) :]:
         figure.delaxes(axes)
-    # A label of the vertical axis does not fit beside a rotated axis, so the footer names the height.
-    style.dress(figure, item.title, f"height: {_parts.axis_label(rows, metric)} · {notes.footer(rows, acknowledged)}")
+    # Beside a rotated axis the name of the height does not fit.
+    style.dress(
+        figure,
+        item.title,
+        f"height: {_parts.axis_label(rows, metric, names=item.names)} · {notes.footer(rows, acknowledged, names=item.names)}",
+    )
     return figure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -48,11 +49,12 @@ def grid(
             f"table '{item.title}': several values fall into one cell; they differ in {', '.join(differ)}."
         )
 
-    texts = {column: _texts(rows, column) for column in used}
+    texts = {column: _texts(rows, column, names=item.names) for column in used}
     for column in columns:
-        texts[column] |= {
-            level: f"{name(column)} = {text}" for level, text in texts[column].items() if is_number(level)
+        said = {
+            level: f"{name(column, item.names)} = {text}" for level, text in texts[column].items() if is_number(level)
         }
+        texts[column] |= said
     down, across = _places(rows, index, item), _places(rows, columns, item)
     cells = {
         (tuple(_key(record[c]) for c in index), tuple(_key(record[c]) for c in columns)): _cell(record)
@@ -60,13 +62,13 @@ def grid(
     }
     return Table(
         title=item.title,
-        index=tuple(name(column) for column in index),
+        index=tuple(name(column, item.names) for column in index),
         columns=tuple(_heads(place, columns, texts) for place in across),
         body=tuple(
             (_heads(place, index, texts), tuple(cells.get((place, other), Cell()) for other in across))
             for place in down
         ),
-        notes=tuple(notes.sentences(rows, item.factors, used, acknowledged)),
+        notes=tuple(notes.sentences(rows, item.factors, used, acknowledged, names=item.names)),
     )
 
 
@@ -75,12 +77,12 @@ def _key(value: Any) -> Any:
     return None if value != value else value
 
 
-def _texts(rows: pd.DataFrame, column: str) -> dict[Any, str]:
+def _texts(rows: pd.DataFrame, column: str, *, names: Mapping[str, str]) -> dict[Any, str]:
     """Return the heading of each level of a column; metrics carry their units."""
     if column == "metric":
         units = rows.drop_duplicates("metric").set_index("metric")["unit"].fillna("")
-        return {metric: quantity(metric, str(unit)) for metric, unit in units.items()}
-    return levels(rows[column].dropna().unique())
+        return {metric: quantity(metric, str(unit), names) for metric, unit in units.items()}
+    return levels(rows[column].dropna().unique(), names)
 
 
 def _heads(place: tuple[Any, ...], columns: list[str], texts: dict[str, dict[Any, str]]) -> tuple[str, ...]:

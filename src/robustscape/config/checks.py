@@ -1,0 +1,104 @@
+"""Checks across the files of ``config/``: names exist, patterns match something, runs can be trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from fnmatch import fnmatchcase
+from functools import partial
+
+from robustscape.config.experiment import Experiment, kind_and_name, recipe_attacks
+from robustscape.config.scales import StandIns
+from robustscape.config.studies import Comparison, Measurement, Study
+from robustscape.errors import ConfigError, unknown
+
+
+def check_experiment(experiment: Experiment) -> None:
+    """Refuse what only shows when the files are read together."""
+    folder = experiment.folder
+    for name, suite in experiment.suites.items():
+        for attack in suite.attacks:
+            _within(f"{folder}/suites.yaml: '{name}'", partial(experiment.attack, attack))
+    for name, recipe in experiment.recipes.items():
+        schedule, where = recipe.eps_schedule, f"{folder}/recipes/{name.partition('-')[0]}.yaml: '{name}'"
+        if recipe.lr_schedule.recipe:
+            raise ConfigError(f"{where}: lr_schedule got 'recorded', which eps_schedule alone can be.")
+        if schedule.recipe and schedule.recipe not in experiment.recipes:
+            problem = unknown("recipe in eps_schedule", schedule.recipe, experiment.recipes)
+            raise ConfigError(f"{where}: {problem}")
+        for attack in sorted(recipe_attacks(recipe)):
+            _within(where, partial(experiment.attack, attack))
+    _check_scale(experiment)
+    for study in experiment.studies.values():
+        _check_study(experiment, study)
+
+
+def _check_scale(experiment: Experiment) -> None:
+    scale, folder = experiment.scale, f"{experiment.folder}/scales/{experiment.scale_name}"
+    everywhere = StandIns(datasets=scale.datasets, architectures=scale.architectures)
+    for stand_ins in (everywhere, *scale.stand_ins.values()):
+        for name in stand_ins.datasets.values():
+            if name not in experiment.datasets:
+                raise ConfigError(f"{folder}: {unknown('data set of config/datasets.yaml', name, experiment.datasets)}")
+        for name in stand_ins.architectures.values():
+            if name not in experiment.architectures:
+                problem = unknown("architecture of config/architectures.yaml", name, experiment.architectures)
+                raise ConfigError(f"{folder}: {problem}")
+    studies = experiment.studies.items()
+    lists = [f"{work}/{name}" for work, study in studies for name in study.runs]
+    measured = [f"{w}/{name}" for w, s in studies for name in [*s.measurements, *s.comparisons, *s.theory]]
+    _check_patterns(f"{folder}: stand_ins", "run list pattern", scale.stand_ins, lists)
+    _check_patterns(f"{folder}: recipes", "recipe pattern", scale.recipes, experiment.recipes)
+    _check_patterns(f"{folder}: measurements", "measurement pattern", scale.measurements, measured)
+
+
+def _check_patterns(where: str, kind: str, patterns: Iterable[str], names: Iterable[str]) -> None:
+    """Refuse a pattern that fits none of the names."""
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise ConfigError(f"{where}: {unknown(kind, pattern, names)}")
+
+
+def _check_study(experiment: Experiment, study: Study) -> None:
+    where = f"{experiment.folder}/studies/{study.work}.yaml"
+    for name, run_sets in study.runs.items():
+        for run_set in run_sets:
+            for recipe in run_set.recipe:
+                if recipe not in experiment.recipes:
+                    raise ConfigError(f"{where}: runs '{name}': {unknown('recipe', recipe, experiment.recipes)}")
+                if experiment.recipes[recipe].attack is None and any(run_set.eps):
+                    raise ConfigError(
+                        f"{where}: runs '{name}': recipe '{recipe}' has no attack, so eps must be 0, got {run_set.eps}."
+                    )
+        for planned in experiment.runs(study.work, name):
+            run = planned.run
+            if run.dataset not in experiment.datasets:
+                raise ConfigError(f"{where}: runs '{name}': {unknown('data set', run.dataset, experiment.datasets)}")
+            source = experiment.recorded_run(run)
+            if source and source not in {p.run for other in study.runs for p in experiment.runs(study.work, other)}:
+                raise ConfigError(
+                    f"{where}: runs '{name}': recipe '{run.recipe}' reads the history of a run of '{source.recipe}' "
+                    f"with the same data set, architecture, eps and seed, which is not among the study's runs."
+                )
+            if run.architecture not in experiment.architectures:
+                problem = unknown("architecture", run.architecture, experiment.architectures)
+                raise ConfigError(f"{where}: runs '{name}': {problem}")
+    entries: dict[str, Measurement | Comparison] = {**study.measurements, **study.comparisons}
+    for name, entry in entries.items():
+        parameters, _ = experiment.sized(study.work, name, entry)
+        kind, function = kind_and_name(entry)
+        _within(
+            f"{where}: measurement '{name}'",
+            partial(experiment.arguments, kind, function, parameters),
+        )
+    for name, item in study.items.items():
+        if item.printed and not (experiment.paper / f"{item.printed}.csv").exists():
+            there = [path.stem for path in experiment.paper.glob("*.csv")]
+            raise ConfigError(f"{where}: item '{name}': {unknown('file of resources/paper', item.printed, there)}")
+
+
+def _within(where: str, action: Callable[[], object]) -> None:
+    """Run a check; put the file and key before its sentence."""
+    try:
+        action()
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None

@@ -1,0 +1,59 @@
+"""How YAML is read: numbers as people write them, no surprises of YAML 1.1, and lines that fit a screen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from robustscape.config.base import read_yaml
+from robustscape.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
+LONGEST = 120
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-3", 0.001),
+        ("5.0e-4", 0.0005),
+        ("-2E4", -20000.0),
+        (".5", 0.5),
+        ("0.1", 0.1),
+        ("0", 0),
+        ("-10", -10),
+        ("8/255", "8/255"),
+        ("on", "on"),
+        ("no", "no"),
+        ("Yes", "Yes"),
+        ("true", True),
+        ("null", None),
+        ("~", None),
+        ("1:30", "1:30"),
+        ("2020-10-28", "2020-10-28"),
+        ("1_000", "1_000"),
+        ("'010'", "010"),
+        ("1e", "1e"),
+    ],
+)
+def test_plain_words(tmp_path: Path, text: str, value: Any) -> None:
+    path = tmp_path / "file.yaml"
+    path.write_text(f"key: {text}\n")
+    found = read_yaml(path)["key"]
+    assert found == value and type(found) is type(value)
+
+
+@pytest.mark.parametrize(("text", "decimal"), [("010", "10"), ("-007", "-7"), ("00", "0")])
+def test_an_integer_with_leading_zeros_is_refused(tmp_path: Path, text: str, decimal: str) -> None:
+    path = tmp_path / "file.yaml"
+    path.write_text(f"first: 1\nkey: {text}\n")
+    with pytest.raises(ConfigError, match=rf"file.yaml.*'{text}' \(line 2\).*write {decimal}, or"):
+        read_yaml(path)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config").rglob("*.yaml")), ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_line_is_longer_than_a_screen(path: Path) -> None:
+    long = [number for number, line in enumerate(path.read_text().splitlines(), 1) if len(line) > LONGEST]
+    assert long == []
