@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up import L2, accuracy_rows, landscape_rows, make_item, make_study, printed_accuracies
+from robustscape.claims.claims import FAILS, FUNCTIONS, HOLDS, UNTESTABLE, check, evaluate
 
 import robustscape
 from robustscape.claims import claims, series
-from robustscape.claims.claims import FAILS, FUNCTIONS, HOLDS, UNTESTABLE, check, evaluate
 from robustscape.claims.series import NotTestable, Series
 from robustscape.config.studies import Claim
 from robustscape.errors import ConfigError
-from robustscape.report.items import aggregate, make
+from robustscape.report.items import aggregate, write_item
 
 FACTORS = ["dataset", "architecture", "noise", "norm", "eps"]
 SHARP = aggregate(landscape_rows(points=3), [*FACTORS, "alpha"])
@@ -232,7 +232,7 @@ def test_one_row_a_claim_over_a_works_items(tmp_path: Path) -> None:
     stanza = {"title": "T", "kind": "table", "draw": "grid", "factors": FACTORS, "options": {"index": ["eps"]}}
     made = make_item(**stanza, claims=said)
     missing = make_item(**stanza, claims=said[:1])
-    make(made, accuracy_rows(), tmp_path / "w" / "table_1.csv")
+    write_item(made, accuracy_rows(), tmp_path / "w" / "table_1.csv")
     rows = claims.verdicts({"w": make_study("w", table_1=made, table_2=missing)}, tmp_path, "small")
     assert [tuple(row) for row in rows] == [claims.COLUMNS] * 4
     assert [(r["item"], r["claim"], r["verdict"]) for r in rows] == [
@@ -249,7 +249,7 @@ def test_one_row_a_claim_over_a_works_items(tmp_path: Path) -> None:
 def test_a_wrong_claim_is_named(tmp_path: Path) -> None:
     stanza = {"title": "T", "kind": "table", "draw": "grid", "factors": FACTORS, "options": {"index": ["eps"]}}
     item = make_item(**stanza, claims=[Claim(id="A", says="s", holds="value('robust_test_accuracy') > 1")])
-    make(item, accuracy_rows(), tmp_path / "w" / "table_1.csv")
+    write_item(item, accuracy_rows(), tmp_path / "w" / "table_1.csv")
     with pytest.raises(ConfigError, match="w/table_1: claim 'A': robust test accuracy is 6 values; they differ in eps"):
         claims.verdicts({"w": make_study("w", table_1=item)}, tmp_path, "small")
 

@@ -15,7 +15,7 @@ from made_up import accuracy_rows, landscape_rows, make_item, make_study, printe
 from robustscape.claims import claims
 from robustscape.config.studies import Claim, Item, Study
 from robustscape.report import page
-from robustscape.report.items import make
+from robustscape.report.items import write_item
 from robustscape.storage import atomic
 
 FACTORS = ["dataset", "architecture", "noise", "norm", "eps"]
@@ -89,15 +89,15 @@ def made_once(tmp_path_factory) -> tuple[dict[str, Study], Path]:
     second = make_study("kim2023", figure_4_1=surface)
     root = tmp_path_factory.mktemp("page") / "results" / "small"
     flagged = accuracy_rows(flag_zero_gradients=True)
-    make(table, flagged, root / "yamada2021" / "table_1.csv", printed=printed_accuracies(), scale="small")
-    make(
+    write_item(table, flagged, root / "yamada2021" / "table_1.csv", printed=printed_accuracies(), scale="small")
+    write_item(
         own,
         accuracy_rows(stand_in="", paper_protocol=True),
         root / "yamada2021" / "table_2.csv",
         printed=printed_accuracies(),
     )
-    make(curves, landscape_rows(points=5), root / "yamada2021" / "figure_1.csv", scale="small")
-    make(surface, surface_rows(9), root / "kim2023" / "figure_4_1.csv", scale="small")
+    write_item(curves, landscape_rows(points=5), root / "yamada2021" / "figure_1.csv", scale="small")
+    write_item(surface, surface_rows(9), root / "kim2023" / "figure_4_1.csv", scale="small")
     atomic.write_json(
         root / "yamada2021" / "table_1.json",
         {

@@ -58,10 +58,10 @@ def table(name: str, folder: Path) -> pd.DataFrame:
         for column, wanted in source.where.items():
             rows = rows[rows[column] == wanted]
         frames.append(rows.assign(**source.label))
-    printed = items.read(experiment().paper / f"{item.printed}.csv") if item.printed else None
+    printed = items.read_rows(experiment().paper / f"{item.printed}.csv") if item.printed else None
     whole = items.derive(pd.concat(frames, ignore_index=True), item.factors, item.metrics)
     items.aggregate(whole, item.factors, printed).to_csv(folder / "item.csv", index=False)
-    return items.read(folder / "item.csv")
+    return items.read_rows(folder / "item.csv")
 
 
 def test_every_item_made_of_theory_is_here() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from robustscape.errors import MissingData
 from robustscape.report import records
-from robustscape.report.items import read
+from robustscape.report.items import read_rows
 
 #: What is said of a record, in this order, under these names.
 _FACTS = (
@@ -42,7 +42,7 @@ def explain(folder: Path, item: str, *, siblings: int = 2) -> str:
     csv = folder / f"{item}.csv"
     if not csv.exists():
         raise MissingData(f"{csv} is not there; make the item first (robustscape item {folder.name}/{item}).")
-    rows = read(csv)
+    rows = read_rows(csv)
     made = rows[rows["n"] > 0]
     lines = [f"{folder.name}/{item}: {len(made)} numbers in {csv}"]
     if len(made):

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from robustscape import catalog
-from robustscape.claims.claims import check_claims
+from robustscape.claims.expressions import check_claims
 from robustscape.config.attacks import AttackSpec, Suite
 from robustscape.config.experiment import Experiment, Planned, Run, kind_and_name, recipe_attacks
 from robustscape.config.studies import Comparison, Item, Measurement
@@ -78,7 +78,7 @@ class Plan:
                 raise unknown("study", name, experiment.studies)
         self.studies = {name: experiment.studies[name] for name in names}
         for name, study in self.studies.items():
-            check_claims(study, f"{experiment.folder}/studies/{name}.yaml")
+            check_claims(study, experiment.folder)
 
     # -- paths (contract 2) ---------------------------------------------------------------------------------------------
 
@@ -423,7 +423,7 @@ class Plan:
             for claim in item.claims
         ]
         items = tuple(str(self.item(work, name)) for work, study in self.studies.items() for name in study.items)
-        fingerprint = config_hash([claims, code_version("robustscape.claims.claims")])
+        fingerprint = config_hash([claims, code_version("robustscape.claims.verdicts")])
         return Job("claims", "claims", ("claims", *self.studies), items, (str(self.claims),), fingerprint)
 
     def report_job(self) -> Job:

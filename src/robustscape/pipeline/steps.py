@@ -364,12 +364,12 @@ def item_rows(plan: Plan, work: str, name: str) -> pd.DataFrame:
     study, frames = plan.studies[work], []
     for source in study.items[name].rows:
         if source.of in study.theory:
-            frame = items.read(plan.theory(work, source.of))
+            frame = items.read_rows(plan.theory(work, source.of))
             frame = frame if "metric" in frame else tally(frame)
             # A toy with the work's own constants says so itself.
             found = [frame.assign(stand_in="", paper_protocol=frame.get("paper_protocol", False))]
         else:
-            found = [_named(items.read(table.path), table) for table in plan.tables(work, source.of)]
+            found = [_named(items.read_rows(table.path), table) for table in plan.tables(work, source.of)]
         rows = pd.concat(found, ignore_index=True)
         for column, wanted in source.where.items():
             if column not in rows:
@@ -423,8 +423,8 @@ def _item(plan: Plan, work: str, name: str) -> None:
     ):
         return
     started = time.perf_counter()
-    printed = items.read(plan.experiment.paper / f"{stanza.printed}.csv") if stanza.printed else None
-    items.make(stanza, item_rows(plan, work, name), csv, printed=printed, scale=plan.experiment.scale_name)
+    printed = items.read_rows(plan.experiment.paper / f"{stanza.printed}.csv") if stanza.printed else None
+    items.write_item(stanza, item_rows(plan, work, name), csv, printed=printed, scale=plan.experiment.scale_name)
     made = [_recorded(path.with_suffix(".json")).get("seconds", 0) for path in plan.sources(work, stanza)]
     atomic.write_json(
         csv.with_suffix(".json"),
@@ -447,10 +447,10 @@ def claims(plan: Plan) -> None:
     """Judge every claim of the plan's works."""
     import pandas as pd
 
-    from robustscape.claims.claims import COLUMNS, verdicts
+    from robustscape.claims.verdicts import CLAIM_COLUMNS, claim_rows
 
-    rows = verdicts(plan.studies, plan.root, plan.experiment.scale_name)
-    atomic.write_text(plan.claims, pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(index=False))
+    rows = claim_rows(plan.studies, plan.root, plan.experiment.scale_name)
+    atomic.write_text(plan.claims, pd.DataFrame(rows, columns=list(CLAIM_COLUMNS)).to_csv(index=False))
 
 
 def report(plan: Plan) -> None:

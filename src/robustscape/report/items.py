@@ -6,7 +6,6 @@ alone.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import pandas as pd
 from robustscape import catalog
 from robustscape.config.studies import Item
 from robustscape.errors import ConfigError
-from robustscape.numbers import parse
+from robustscape.report.level_matching import level_key, same_level
 from robustscape.report.words import CENTRED
 from robustscape.storage.atomic import write_bytes, write_text
 
@@ -40,13 +39,8 @@ MEASURED = (
     "paper_protocol",
 )
 
-#: Two levels of a factor are the same number within this relative distance: printed radii have six digits.
-TOLERANCE = 1e-4
 
-_SEPARATORS = re.compile(r"[\s_-]+")
-
-
-def read(csv: Path) -> pd.DataFrame:
+def read_rows(csv: Path) -> pd.DataFrame:
     """An item, measurement or printed CSV. Empty cells are missing; words such as "None" stay words."""
     rows = pd.read_csv(csv, keep_default_na=False, na_values=[""], float_precision="round_trip")
     if "stand_in" in rows:
@@ -182,35 +176,11 @@ def _together(rows: pd.DataFrame, keys: list[str], column: str, group: pd.Series
     return [values[0] if len(values) == 1 else ";".join(str(v) for v in values if not pd.isna(v)) for values in found]
 
 
-def _token(value: Any) -> Hashable:
-    """A level as something that compares equal across files.
-
-    Numbers as floats, ``8/255`` too; words without case, spaces, hyphens and underscores (the works write ResNet18, the
-    configuration resnet18); missing as None.
-    """
-    if value is None or (isinstance(value, float) and value != value):
-        return None
-    if isinstance(value, str):
-        try:
-            return float(parse(value))
-        except ValueError:
-            return _SEPARATORS.sub("", value.casefold())
-    return str(value) if type(value).__name__ in ("bool", "bool_") else float(value)
-
-
-def same_level(a: Any, b: Any) -> bool:
-    """Whether two levels of a factor are the same: see ``_token``; numbers within ``TOLERANCE``."""
-    a, b = _token(a), _token(b)
-    if isinstance(a, float) and isinstance(b, float):
-        return abs(a - b) <= TOLERANCE * max(abs(a), abs(b))
-    return a == b
-
-
 def _snap(values: pd.Series, ours: pd.Series) -> list[Any]:
     """Printed levels, each replaced by our level that it stands for, where there is one."""
     known = list(ours.drop_duplicates())
-    found = {_token(v): next((k for k in known if same_level(k, v)), v) for v in values.drop_duplicates()}
-    return [found[_token(value)] for value in values]
+    found = {level_key(v): next((k for k in known if same_level(k, v)), v) for v in values.drop_duplicates()}
+    return [found[level_key(value)] for value in values]
 
 
 def _beside(table: pd.DataFrame, factors: list[str], printed: pd.DataFrame) -> pd.DataFrame:
@@ -224,7 +194,7 @@ def _beside(table: pd.DataFrame, factors: list[str], printed: pd.DataFrame) -> p
     keys = [*shared, "metric"]
 
     def places(frame: pd.DataFrame) -> list[tuple[Hashable, ...]]:
-        return [tuple(_token(value) for value in row) for row in frame[keys].itertuples(index=False)]
+        return [tuple(level_key(value) for value in row) for row in frame[keys].itertuples(index=False)]
 
     theirs = dict(zip(places(printed), printed.to_dict("records"), strict=True))
     if len(theirs) < len(printed):
@@ -268,11 +238,11 @@ def _sorted(table: pd.DataFrame, factors: list[str]) -> pd.DataFrame:
     """Numbers ascending, words in order of appearance, missing last; columns in the order of the contract."""
 
     def rank(column: pd.Series) -> pd.Series:
-        levels = list(dict.fromkeys(_token(value) for value in column))
+        levels = list(dict.fromkeys(level_key(value) for value in column))
         numbers = sorted(level for level in levels if isinstance(level, float))
         words = [level for level in levels if isinstance(level, str)]
         order: dict[Hashable, int] = {level: index for index, level in enumerate([*numbers, *words, None])}
-        return column.map(lambda value: order[_token(value)])
+        return column.map(lambda value: order[level_key(value)])
 
     ranks = pd.DataFrame({column: rank(table[column]) for column in [*factors, "metric"]})
     table = table.loc[ranks.sort_values(list(ranks.columns), kind="stable").index].reset_index(drop=True)
@@ -282,7 +252,7 @@ def _sorted(table: pd.DataFrame, factors: list[str]) -> pd.DataFrame:
     return table[[*factors, *columns, *flags, *(c for c in rest if c not in flags)]]
 
 
-def make(
+def write_item(
     item: Item, rows: pd.DataFrame, csv: Path, *, printed: pd.DataFrame | None = None, scale: str = ""
 ) -> list[Path]:
     """Write an item: its CSV, and .md and .tex or .png and .svg beside it. Returns the paths.
@@ -298,7 +268,7 @@ def make(
     if scale:
         table["scale"] = scale
     write_text(csv, table.to_csv(index=False, lineterminator="\n"))
-    drawing = draw(item, csv)
+    drawing = draw_item(item, csv)
     if item.kind == "table":
         contents = {".md": drawing.markdown().encode(), ".tex": drawing.latex(f"{csv.parent.name}:{csv.stem}").encode()}
     else:
@@ -310,6 +280,6 @@ def make(
     return [csv, *(csv.with_suffix(suffix) for suffix in contents)]
 
 
-def draw(item: Item, csv: Path) -> Any:
+def draw_item(item: Item, csv: Path) -> Any:
     """The item's ``Table`` or ``Figure``, drawn from its CSV."""
-    return catalog.load(item.kind, item.draw)(read(csv), item, **item.options)
+    return catalog.load(item.kind, item.draw)(read_rows(csv), item, **item.options)

@@ -13,21 +13,21 @@ from robustscape.report.words import is_number, levels, name, quantity
 _TRACES = {*REPLICATES, "scale", "dataset", "architecture", "recipe", "eps", "checkpoint", "seconds", "device"}
 
 
-def made(rows: pd.DataFrame) -> pd.DataFrame:
+def measured_rows(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows that have a value of ours; the others only say what the paper printed."""
     return rows[rows["n"] > 0]
 
 
 def stand_ins(rows: pd.DataFrame) -> list[str]:
     """``fashion_mnist_14 for CIFAR-10``, each once; empty if the work's own data and nets ran."""
-    pairs = [pair for text in made(rows)["stand_in"].unique() for pair in str(text).split(", ") if pair]
+    pairs = [pair for text in measured_rows(rows)["stand_in"].unique() for pair in str(text).split(", ") if pair]
     ran_for = [pair.partition(" for ") for pair in dict.fromkeys(pairs)]
     return [f"{ran} for {name(theirs)}" if theirs else ran for ran, _, theirs in ran_for]
 
 
 def repetitions(rows: pd.DataFrame) -> str:
     """``n = 3``, ``n = 1 to 3``, and what the spread is over."""
-    counts = made(rows)["n"]
+    counts = measured_rows(rows)["n"]
     if counts.empty:
         return "nothing was measured"
     low, high = int(counts.min()), int(counts.max())
@@ -38,9 +38,9 @@ def repetitions(rows: pd.DataFrame) -> str:
     return f"mean ± standard deviation over {over or 'repetitions'}, {count}"
 
 
-def flags(rows: pd.DataFrame, acknowledged: Sequence[str] = ()) -> list[str]:
+def raised_flags(rows: pd.DataFrame, acknowledged: Sequence[str] = ()) -> list[str]:
     """Raised flags that nobody acknowledged, with how many numbers they touch."""
-    here = made(rows)
+    here = measured_rows(rows)
     raised = {c: int((here[c].fillna(0).astype(float) > 0).sum()) for c in here.columns if str(c).startswith("flag_")}
     return [
         f"{name(column.removeprefix('flag_'))} ({count} of {len(here)} numbers)"
@@ -49,9 +49,9 @@ def flags(rows: pd.DataFrame, acknowledged: Sequence[str] = ()) -> list[str]:
     ]
 
 
-def protocol(rows: pd.DataFrame, factors: Sequence[str]) -> str:
+def shared_protocol(rows: pd.DataFrame, factors: Sequence[str]) -> str:
     """The protocol columns that are the same in every row, as ``attack = pgd, steps = 100``."""
-    here = made(rows)
+    here = measured_rows(rows)
     said = []
     for column in here.columns:
         if column in {*factors, *MEASURED, *_TRACES} or str(column).startswith("flag_"):
@@ -62,7 +62,7 @@ def protocol(rows: pd.DataFrame, factors: Sequence[str]) -> str:
     return ", ".join(said)
 
 
-def constants(rows: pd.DataFrame, factors: Sequence[str], used: Sequence[str]) -> str:
+def constant_factors(rows: pd.DataFrame, factors: Sequence[str], used: Sequence[str]) -> str:
     """The factors that do not vary and are not on an axis: ``MNIST 0/1, logistic regression, PGD, L2``."""
     said = []
     for factor in factors:
@@ -82,19 +82,19 @@ def footer(rows: pd.DataFrame, acknowledged: Sequence[str] = ()) -> str:
     if stood_in:
         parts.append(f"stand-in: {', '.join(stood_in)}")
     parts.append(repetitions(rows))
-    if len(made(rows)) and not made(rows)["paper_protocol"].all():
+    if len(measured_rows(rows)) and not measured_rows(rows)["paper_protocol"].all():
         parts.append("not the paper's protocol")
-    if raised := flags(rows, acknowledged):
+    if raised := raised_flags(rows, acknowledged):
         parts.append(f"FLAGS: {', '.join(raised)}")
     return " · ".join(parts)
 
 
-def sentences(
+def table_notes(
     rows: pd.DataFrame, factors: Sequence[str], used: Sequence[str], acknowledged: Sequence[str]
 ) -> list[str]:
     """The notes under a table."""
-    here, lines = made(rows), []
-    if same := constants(rows, factors, used):
+    here, lines = measured_rows(rows), []
+    if same := constant_factors(rows, factors, used):
         lines.append(f"{same[0].upper()}{same[1:]}.")
     if "metric" not in used:
         units = rows.drop_duplicates("metric").set_index("metric")["unit"].fillna("")
@@ -113,11 +113,11 @@ def sentences(
             lines.append(
                 f"{alone} of {int(rows['paper_value'].notna().sum())} printed numbers have no counterpart here."
             )
-    run_as = protocol(rows, factors)
+    run_as = shared_protocol(rows, factors)
     whose = "" if here["paper_protocol"].all() else " (not the paper's)"
     if run_as or whose:
         lines.append(f"Protocol{whose}: {run_as}." if run_as else f"Protocol{whose}.")
-    if raised := flags(rows, acknowledged):
+    if raised := raised_flags(rows, acknowledged):
         lines.append(f"FLAGS, not acknowledged: {', '.join(raised)}.")
     if accepted := [name(flag.removeprefix("flag_")) for flag in acknowledged]:
         lines.append(f"Flags acknowledged: {', '.join(accepted)}.")

@@ -19,7 +19,7 @@ import pandas as pd
 
 from robustscape.config.studies import Item, Study
 from robustscape.report import notes, records
-from robustscape.report.items import draw, read
+from robustscape.report.items import draw_item, read_rows
 from robustscape.report.table import Table
 from robustscape.report.words import FAILS, HOLDS, UNTESTABLE
 from robustscape.storage.atomic import write_text
@@ -161,14 +161,14 @@ def _shown(work: str, name: str, item: Item, root: Path, claims: dict[tuple[str,
     shown = Shown(work, name, item, claims=claims.get((work, name), []))
     if not csv.exists():
         return shown
-    rows = read(csv)
+    rows = read_rows(csv)
     shown.made = True
     shown.stand_ins = notes.stand_ins(rows)
-    shown.own = bool(notes.made(rows)["paper_protocol"].all()) and not shown.stand_ins
+    shown.own = bool(notes.measured_rows(rows)["paper_protocol"].all()) and not shown.stand_ins
     shown.compared = int(rows["difference"].notna().sum())
-    shown.flags = notes.flags(rows, item.options.get("acknowledged", ()))
+    shown.flags = notes.raised_flags(rows, item.options.get("acknowledged", ()))
     if item.kind == "table":
-        shown.table = draw(item, csv)
+        shown.table = draw_item(item, csv)
     else:
         shown.picture, shown.width = _picture(csv)
     suffixes = (".csv", ".md", ".tex") if item.kind == "table" else (".csv", ".svg", ".png")
