@@ -11,6 +11,7 @@ from made_up import L2, LINF, accuracy_rows, eigenvalue_rows, landscape_rows, ma
 
 from robustscape.errors import ConfigError
 from robustscape.report.items import aggregate, derive, read_rows, write_item
+from robustscape.report.level_matching import same_level
 
 FACTORS = ["dataset", "architecture", "noise", "norm", "eps"]
 METRICS = ["robust_train_accuracy", "robust_test_accuracy", "generalization_gap"]

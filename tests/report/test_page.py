@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from made_up import accuracy_rows, landscape_rows, make_item, make_study, printed_accuracies, surface_rows
 
-from robustscape.claims import claims
+from robustscape.claims.verdicts import CLAIM_COLUMNS, claim_rows
 from robustscape.config.studies import Claim, Item, Study
 from robustscape.report import page
 from robustscape.report.items import write_item
@@ -112,9 +112,7 @@ def made_once(tmp_path_factory) -> tuple[dict[str, Study], Path]:
     )
     (root / "yamada2021" / "table_2.json").write_text("{ not json")
     studies = {"yamada2021": first, "kim2023": second}
-    pd.DataFrame(claims.verdicts(studies, root, "small"), columns=claims.COLUMNS).to_csv(
-        root / "claims.csv", index=False
-    )
+    pd.DataFrame(claim_rows(studies, root, "small"), columns=CLAIM_COLUMNS).to_csv(root / "claims.csv", index=False)
     return studies, root
 
 

@@ -10,11 +10,12 @@ import pandas as pd
 import pytest
 
 from robustscape import catalog
-from robustscape.claims import claims
 from robustscape.claims.checks import tally
+from robustscape.claims.verdicts import claim_verdict
 from robustscape.config.experiment import Experiment, load
 from robustscape.config.studies import Study
 from robustscape.report import items
+from robustscape.report.words import FAILS, HOLDS
 
 ROOT = Path(__file__).parents[2]
 #: Sizes that keep every verdict and save time.
@@ -74,5 +75,5 @@ def test_claims(name: str, tmp_path: Path) -> None:
     rows, item = table(name, tmp_path), study().items[name]
     assert item.claims
     for claim in item.claims:
-        verdict, evidence = claims.verdict(claim, rows, item.factors, "small")
-        assert verdict == (claims.FAILS if claim.id in FAILING else claims.HOLDS), f"{claim.id}: {evidence}"
+        verdict, evidence = claim_verdict(claim, rows, item.factors, "small")
+        assert verdict == (FAILS if claim.id in FAILING else HOLDS), f"{claim.id}: {evidence}"

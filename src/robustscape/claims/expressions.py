@@ -101,22 +101,26 @@ def _substitute(tree: ast.Expression, names: Mapping[str, ast.expr]) -> ast.Expr
 
 
 def _add_given(tree: ast.Expression, given: Mapping[str, str | float]) -> ast.Expression:
-    """``tree`` with the given arguments added to every reader that does not say otherwise; ``along`` to series only."""
-    text = ast.unparse(tree)
-    tree = ast.parse(text, mode="eval")  # substituted nodes occur several times in the tree: each call gets its own
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in READERS:
-            added = [(key, given[key]) for key in _missing_in_call(node, given)]
-            node.keywords = [*(ast.keyword(key, ast.Constant(parse(value))) for key, value in added), *node.keywords]
+    """``tree`` with the given arguments added to every call of a reader that lacks them."""
+    tree = ast.parse(ast.unparse(tree), mode="eval")  # a part substituted twice becomes two nodes
+    for name, call in _reader_calls(tree):
+        added = {key: parse(given[key]) for key in _missing_arguments(name, call, given)}
+        call.keywords = [*(ast.keyword(key, ast.Constant(value)) for key, value in added.items()), *call.keywords]
     return tree
 
 
-def _missing_in_call(node: ast.Call, given: Collection[str]) -> list[str]:
-    """The keys of ``given`` that a call of a reader takes and does not name itself."""
-    assert isinstance(node.func, ast.Name)
-    positional = ("metric", "along") if node.func.id in _SERIES_READERS else ("metric",)
-    named = {*positional[: len(node.args)], *(word.arg for word in node.keywords)}
-    return [key for key in given if key not in named and (key != "along" or node.func.id in _SERIES_READERS)]
+def _reader_calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
+    """Each call of a function that reads numbers, with the function's name."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in READERS:
+            yield node.func.id, node
+
+
+def _missing_arguments(name: str, call: ast.Call, given: Collection[str]) -> list[str]:
+    """The keys of ``given`` that a call takes and does not have itself; ``along`` is taken by series only."""
+    positional = ("metric", "along") if name in _SERIES_READERS else ("metric",)
+    present = {*positional[: len(call.args)], *(word.arg for word in call.keywords)}
+    return [key for key in given if key not in present and (key != "along" or name in _SERIES_READERS)]
 
 
 # -- checks --------------------------------------------------------------------------------------------------------------
@@ -207,9 +211,8 @@ def _check_given(
     factors: Collection[str] | None,
 ) -> None:
     """Refuse a key or value of ``given`` that is unknown or that no call takes."""
-    calls = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    readers = [node for node in calls if isinstance(node.func, ast.Name) and node.func.id in READERS]
-    taken = {key for node in readers for key in _missing_in_call(node, given)}
+    calls = [pair for tree in trees for pair in _reader_calls(tree)]
+    taken = {key for name, call in calls for key in _missing_arguments(name, call, given)}
     for key, value in given.items():
         if factors is not None and key not in (*factors, "metric", "along"):
             raise ConfigError(f"given: {unknown('factor', key, [*factors, 'metric', 'along'])}")

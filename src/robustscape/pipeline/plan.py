@@ -77,7 +77,7 @@ class Plan:
             if name not in experiment.studies:
                 raise unknown("study", name, experiment.studies)
         self.studies = {name: experiment.studies[name] for name in names}
-        for name, study in self.studies.items():
+        for study in self.studies.values():
             check_claims(study, experiment.folder)
 
     # -- paths (contract 2) ---------------------------------------------------------------------------------------------
