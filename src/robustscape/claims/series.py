@@ -48,12 +48,9 @@ class Series:
 
     def _with(self, other: Any, operate: Callable[[Any, Any], Any]) -> Series:
         if isinstance(other, Series):
-            if len(other) != len(self) or any(
-                not same_level(a, b) for a, b in zip(self.levels, other.levels, strict=True)
-            ):
-                raise NotTestable(
-                    f"two series have different levels: {format_levels(self.levels)} and {format_levels(other.levels)}"
-                )
+            if len(other) != len(self) or not all(map(same_level, self.levels, other.levels)):
+                levels_of_both = f"{format_levels(self.levels)} and {format_levels(other.levels)}"
+                raise NotTestable(f"two series have different levels: {levels_of_both}")
             others: Iterable[Any] = other.values
         else:
             others = [other] * len(self)

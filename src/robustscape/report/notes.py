@@ -1,4 +1,4 @@
-"""What must be said beside numbers: what stood in for what, how many runs, which protocol, which warnings."""
+"""The notes beside numbers: stand-ins, number of repetitions, protocol, and warnings (flags)."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ import pandas as pd
 from robustscape.report.items import MEASURED, REPLICATES
 from robustscape.report.words import is_number, levels, name, quantity
 
-#: Columns that trace a row rather than describe a protocol.
+#: Columns that trace where a row comes from and are no part of its protocol.
 _TRACES = {*REPLICATES, "scale", "dataset", "architecture", "recipe", "eps", "checkpoint", "seconds", "device"}
 
 
 def measured_rows(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows that have a value of ours; the others only say what the paper printed."""
+    """The rows that have a value of ours; the others hold a printed number only."""
     return rows[rows["n"] > 0]
 
 
 def stand_ins(rows: pd.DataFrame) -> list[str]:
-    """``fashion_mnist_14 for CIFAR-10``, each once; empty if the work's own data and nets ran."""
+    """The stand-ins used, each once, as ``fashion_mnist_14 for CIFAR-10``; empty if the work's own data and nets were used."""
     pairs = [pair for text in measured_rows(rows)["stand_in"].unique() for pair in str(text).split(", ") if pair]
     ran_for = [pair.partition(" for ") for pair in dict.fromkeys(pairs)]
     return [f"{ran} for {name(theirs)}" if theirs else ran for ran, _, theirs in ran_for]
 
 
 def repetitions(rows: pd.DataFrame) -> str:
-    """``n = 3``, ``n = 1 to 3``, and what the spread is over."""
+    """The number of repetitions and what the standard deviation is over: ``mean ± standard deviation over seeds, n = 3``."""
     counts = measured_rows(rows)["n"]
     if counts.empty:
         return "nothing was measured"
@@ -39,7 +39,7 @@ def repetitions(rows: pd.DataFrame) -> str:
 
 
 def raised_flags(rows: pd.DataFrame, acknowledged: Sequence[str] = ()) -> list[str]:
-    """Raised flags that nobody acknowledged, with how many numbers they touch."""
+    """The raised flags that the item does not acknowledge, with the number of values each one affects."""
     here = measured_rows(rows)
     raised = {c: int((here[c].fillna(0).astype(float) > 0).sum()) for c in here.columns if str(c).startswith("flag_")}
     return [
@@ -50,31 +50,31 @@ def raised_flags(rows: pd.DataFrame, acknowledged: Sequence[str] = ()) -> list[s
 
 
 def shared_protocol(rows: pd.DataFrame, factors: Sequence[str]) -> str:
-    """The protocol columns that are the same in every row, as ``attack = pgd, steps = 100``."""
+    """The protocol columns with one value in all rows, as ``attack = pgd, steps = 100``."""
     here = measured_rows(rows)
-    said = []
+    parts = []
     for column in here.columns:
         if column in {*factors, *MEASURED, *_TRACES} or str(column).startswith("flag_"):
             continue
         values = here[column].dropna().unique()
         if len(values) == 1 and len(str(values[0])) <= 24:
-            said.append(f"{name(str(column))} = {levels(values)[values[0]]}")
-    return ", ".join(said)
+            parts.append(f"{name(str(column))} = {levels(values)[values[0]]}")
+    return ", ".join(parts)
 
 
 def constant_factors(rows: pd.DataFrame, factors: Sequence[str], used: Sequence[str]) -> str:
-    """The factors that do not vary and are not on an axis: ``MNIST 0/1, logistic regression, PGD, L2``."""
-    said = []
+    """The factors that do not vary and are on no axis, as ``MNIST 0/1, logistic regression, PGD, L2``."""
+    parts = []
     for factor in factors:
         values = rows[factor].dropna().unique()
         if factor not in used and len(values) == 1:
             text = levels(values)[values[0]]
-            said.append(f"{name(factor)} {text}" if is_number(values[0]) else text)
-    return ", ".join(said)
+            parts.append(f"{name(factor)} {text}" if is_number(values[0]) else text)
+    return ", ".join(parts)
 
 
 def footer(rows: pd.DataFrame, acknowledged: Sequence[str] = ()) -> str:
-    """One line for under a figure."""
+    """The line under a figure: scale, stand-ins, repetitions, protocol, flags."""
     stood_in = stand_ins(rows)
     parts = []
     if "scale" in rows and len(rows):
