@@ -277,8 +277,8 @@ def format_value(value: Any) -> str:
 def format_levels(values: Iterable[Any]) -> str:
     """Levels of a factor as the evidence of a claim shows them: values of eps as 8/255, others with four digits.
 
-    >>> format_levels([0, 8 / 255]), format_levels([1 / 3, 1])
-    ('0, 8/255', '0.3333, 1')
+    >>> format_levels([0, 8 / 255]), format_levels([0.1234567, 1])
+    ('0, 8/255', '0.1235, 1')
     """
     values = list(values)
     if all(is_number(value) for value in values):
