@@ -6,6 +6,7 @@ All of it needs no data, so that a study is refused while it is read, before any
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 import inspect
 import keyword
@@ -102,6 +103,8 @@ def _substitute(tree: ast.Expression, names: Mapping[str, ast.expr]) -> ast.Expr
 
 def _add_given(tree: ast.Expression, given: Mapping[str, str | float]) -> ast.Expression:
     """``tree`` with the given arguments added to every call of a reader that lacks them."""
+    if not given:
+        return tree
     tree = ast.parse(ast.unparse(tree), mode="eval")  # a part substituted twice becomes two nodes
     for name, call in _reader_calls(tree):
         added = {key: parse(given[key]) for key in _missing_arguments(name, call, given)}
@@ -265,7 +268,7 @@ def _check_call(node: ast.Call, metrics: Collection[str] | None, factors: Collec
     keywords = {str(word.arg): word.value for word in node.keywords}
     arguments: list[Any] = [*([None] if name in READERS else []), *node.args]
     try:
-        bound = inspect.signature(FUNCTIONS[name]).bind(*arguments, **keywords)
+        bound = _signature(name).bind(*arguments, **keywords)
     except TypeError as error:
         raise ConfigError(f"{name}: {error}; it is {name}{signature_text(name)}.") from None
     if name not in READERS:
@@ -279,9 +282,14 @@ def _check_call(node: ast.Call, metrics: Collection[str] | None, factors: Collec
             raise unknown("factor", str(factor), factors)
 
 
+@functools.cache
+def _signature(name: str) -> inspect.Signature:
+    return inspect.signature(FUNCTIONS[name])
+
+
 def signature_text(name: str) -> str:
     """The parameters of a function of the language as text: ``(metric, along='eps', **factors)``."""
-    signature = inspect.signature(FUNCTIONS[name])
+    signature = _signature(name)
     parameters = [
         p.replace(annotation=inspect.Parameter.empty) for p in signature.parameters.values() if p.name != "self"
     ]
