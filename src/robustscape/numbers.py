@@ -24,19 +24,24 @@ def parse(value: Any) -> Any:
 Number = Annotated[float, BeforeValidator(parse)]
 
 
+def as_255ths(value: float, tolerance: float = 5e-7) -> str | None:
+    """``8/255`` for a multiple of 0.5/255, within ``tolerance`` in units of 1/255; else None.
+
+    >>> as_255ths(8 / 255), as_255ths(0.0313725), as_255ths(0.0313725, tolerance=1e-3)
+    ('8/255', None, '8/255')
+    """
+    scaled = value * 255
+    multiple = round(scaled * 2) / 2
+    return f"{multiple:.4g}/255" if abs(scaled - multiple) < tolerance else None
+
+
 def label(value: float) -> str:
-    """How a number is written in paths and axes: ``8_255`` for multiples of 0.5/255, else the shortest decimal.
+    """How a number is written in paths: ``8_255`` for multiples of 0.5/255, else the shortest decimal.
 
     >>> label(8 / 255), label(0.1), label(0.0), label(25.5 / 255)
     ('8_255', '0.1', '0', '0.1')
     """
-    decimal = f"{value:.6g}"
-    if len(decimal) <= 5:
-        return decimal
-    scaled = value * 255
-    if abs(scaled * 2 - round(scaled * 2)) < 1e-6:
-        return f"{scaled:.4g}_255"
-    return decimal
+    return pretty(value).replace("/", "_")
 
 
 def pretty(value: float) -> str:
@@ -45,4 +50,5 @@ def pretty(value: float) -> str:
     >>> pretty(8 / 255)
     '8/255'
     """
-    return label(value).replace("_", "/")
+    decimal = f"{value:.6g}"
+    return decimal if len(decimal) <= 5 else as_255ths(value) or decimal

@@ -2,35 +2,49 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up import L2, accuracy_rows, landscape_rows, make_item, make_study, printed_accuracies
 
 import robustscape
-from robustscape.claims import claims, series
-from robustscape.claims.claims import FAILS, FUNCTIONS, HOLDS, UNTESTABLE, check, evaluate
+from robustscape.claims import series
+from robustscape.claims.expressions import (
+    FUNCTIONS,
+    check_claim,
+    check_claims,
+    check_expression,
+    expand_claim,
+    signature_text,
+)
 from robustscape.claims.series import NotTestable, Series
+from robustscape.claims.verdicts import CLAIM_COLUMNS, claim_rows, claim_verdict, evaluate_expression
+from robustscape.config.base import validate
 from robustscape.config.studies import Claim
 from robustscape.errors import ConfigError
-from robustscape.report.items import aggregate, make
+from robustscape.report.items import aggregate, write_item
+from robustscape.report.words import FAILS, HOLDS, UNTESTABLE
 
+ROOT = Path(__file__).parents[2]
 FACTORS = ["dataset", "architecture", "noise", "norm", "eps"]
 SHARP = aggregate(landscape_rows(points=3), [*FACTORS, "alpha"])
 ACCURACY = aggregate(accuracy_rows(), FACTORS, printed_accuracies([*L2, 1.5]))
 
 
 def sharp(expression: str) -> tuple[str, str]:
-    return evaluate(expression, SHARP, [*FACTORS, "alpha"])
+    return evaluate_expression(expression, SHARP, [*FACTORS, "alpha"])
 
 
 def accurate(expression: str) -> tuple[str, str]:
-    return evaluate(expression, ACCURACY, FACTORS)
+    return evaluate_expression(expression, ACCURACY, FACTORS)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +129,7 @@ def test_a_number_that_only_the_paper_has_is_not_ours() -> None:
 def test_a_diverged_run_cannot_make_a_claim_hold() -> None:
     rows = ACCURACY.copy()
     rows.loc[rows["eps"] == 1.0, "value"] = float("nan")
-    verdict, evidence = evaluate("not (last(series('robust_test_accuracy')) > 99)", rows, FACTORS)
+    verdict, evidence = evaluate_expression("not (last(series('robust_test_accuracy')) > 99)", rows, FACTORS)
     assert verdict == FAILS
     assert "not finite" in evidence
 
@@ -141,17 +155,17 @@ def test_a_diverged_run_cannot_make_a_claim_hold() -> None:
 )
 def test_check_refuses_without_data(expression: str, why: str) -> None:
     with pytest.raises(ConfigError, match=why):
-        check(expression)
+        check_expression(expression)
 
 
 def test_check_knows_an_items_names() -> None:
-    check("value('loss', eps=0) > 1", metrics=["loss"], factors=["eps"])
+    check_expression("value('loss', eps=0) > 1", metrics=["loss"], factors=["eps"])
     with pytest.raises(ConfigError, match=r"unknown metric 'los'. Did you mean 'loss'"):
-        check("value('los', eps=0) > 1", metrics=["loss"], factors=["eps"])
+        check_expression("value('los', eps=0) > 1", metrics=["loss"], factors=["eps"])
     with pytest.raises(ConfigError, match="unknown factor 'epsilon'"):
-        check("value('loss', epsilon=0) > 1", metrics=["loss"], factors=["eps"])
+        check_expression("value('loss', epsilon=0) > 1", metrics=["loss"], factors=["eps"])
     with pytest.raises(ConfigError, match="unknown factor 'eps'"):
-        check("spearman(series('loss', along='eps')) > 1", factors=["alpha"])
+        check_expression("spearman(series('loss', along='eps')) > 1", factors=["alpha"])
 
 
 @pytest.mark.parametrize(
@@ -232,9 +246,9 @@ def test_one_row_a_claim_over_a_works_items(tmp_path: Path) -> None:
     stanza = {"title": "T", "kind": "table", "draw": "grid", "factors": FACTORS, "options": {"index": ["eps"]}}
     made = make_item(**stanza, claims=said)
     missing = make_item(**stanza, claims=said[:1])
-    make(made, accuracy_rows(), tmp_path / "w" / "table_1.csv")
-    rows = claims.verdicts({"w": make_study("w", table_1=made, table_2=missing)}, tmp_path, "small")
-    assert [tuple(row) for row in rows] == [claims.COLUMNS] * 4
+    write_item(made, accuracy_rows(), tmp_path / "w" / "table_1.csv")
+    rows = claim_rows({"w": make_study("w", table_1=made, table_2=missing)}, tmp_path, "small")
+    assert [tuple(row) for row in rows] == [CLAIM_COLUMNS] * 4
     assert [(r["item"], r["claim"], r["verdict"]) for r in rows] == [
         ("table_1", "A", HOLDS),
         ("table_1", "B", FAILS),
@@ -243,20 +257,20 @@ def test_one_row_a_claim_over_a_works_items(tmp_path: Path) -> None:
     ]
     assert rows[2]["evidence"] == "It can be tested at: paper."
     assert rows[3]["evidence"] == "The item was not made."
-    assert claims.verdicts({"w": make_study("w", table_1=made)}, tmp_path, "paper")[2]["verdict"] in (HOLDS, FAILS)
+    assert claim_rows({"w": make_study("w", table_1=made)}, tmp_path, "paper")[2]["verdict"] in (HOLDS, FAILS)
 
 
 def test_a_wrong_claim_is_named(tmp_path: Path) -> None:
     stanza = {"title": "T", "kind": "table", "draw": "grid", "factors": FACTORS, "options": {"index": ["eps"]}}
     item = make_item(**stanza, claims=[Claim(id="A", says="s", holds="value('robust_test_accuracy') > 1")])
-    make(item, accuracy_rows(), tmp_path / "w" / "table_1.csv")
+    write_item(item, accuracy_rows(), tmp_path / "w" / "table_1.csv")
     with pytest.raises(ConfigError, match="w/table_1: claim 'A': robust test accuracy is 6 values; they differ in eps"):
-        claims.verdicts({"w": make_study("w", table_1=item)}, tmp_path, "small")
+        claim_rows({"w": make_study("w", table_1=item)}, tmp_path, "small")
 
 
 def test_checking_is_quick_enough_for_planning() -> None:
     code = (
-        "import sys; from robustscape.claims.claims import check; check(\"spearman(series('a')) > 0\");"
+        "import sys; from robustscape.claims import expressions; expressions.check_expression(\"first(series('a')) > 0\");"
         "print([m for m in ('pandas', 'numpy', 'matplotlib', 'torch') if m in sys.modules])"
     )
     source = Path(robustscape.__file__).parents[1]
@@ -264,13 +278,143 @@ def test_checking_is_quick_enough_for_planning() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def make_claim(holds: str, **keys: Any) -> Claim:
+    return Claim(id="A", says="s", holds=holds, **keys)
+
+
+@pytest.mark.parametrize(
+    ("claim", "expanded"),
+    [
+        (make_claim("value('a') > 1"), "value('a') > 1"),
+        (make_claim("value(eps=1) > 1", given={"metric": "a"}), "value(metric='a', eps=1) > 1"),
+        (make_claim("value('b') > 1", given={"metric": "a", "eps": "8/255"}), f"value('b', eps={8 / 255}) > 1"),
+        (make_claim("value(eps=2) > 1", given={"metric": "a", "eps": 1}), "value(metric='a', eps=2) > 1"),
+        (
+            make_claim("first(series()) > value() - printed()", given={"metric": "a", "along": "t"}),
+            "first(series(metric='a', along='t')) > value(metric='a') - printed(metric='a')",
+        ),
+        (
+            make_claim("last(printed_series('a', 'eps')) > 1", given={"along": "t"}),
+            "last(printed_series('a', 'eps')) > 1",
+        ),
+        (
+            make_claim("a - b > 1", let={"a": "value('x') + 1", "b": "a - 1"}),
+            "value('x') + 1 - (value('x') + 1 - 1) > 1",
+        ),
+        (
+            make_claim("all_true([part > s for s in levels])", let={"part": "value('a')", "levels": "[1, 2]"}),
+            "all_true([value('a') > s for s in [1, 2]])",
+        ),
+        (make_claim("1 > 2\n  and 2 > 1"), "1 > 2 and 2 > 1"),
+    ],
+)
+def test_given_and_let_are_written_out(claim: Claim, expanded: str) -> None:
+    assert expand_claim(claim) == expanded
+
+
+def test_given_and_let_change_neither_verdict_nor_evidence() -> None:
+    short = make_claim(
+        "all_true(beyond(pgd, 0) > beyond(random, 0))",
+        given={"metric": "sharpness", "norm": "L2"},
+        let={"pgd": "series(noise='PGD')", "random": "series(noise='RANDOM')"},
+    )
+    long = (
+        "all_true(beyond(series('sharpness', norm='L2', noise='PGD'), 0)"
+        " > beyond(series('sharpness', norm='L2', noise='RANDOM'), 0))"
+    )
+    assert claim_verdict(short, SHARP, [*FACTORS, "alpha"], "small") == sharp(long)
+
+
+@pytest.mark.parametrize(
+    ("keys", "why"),
+    [
+        ({"given": {"espilon": 1}}, r"^given: unknown factor 'espilon'"),
+        ({"given": {"metric": "lss"}}, r"^given: unknown metric 'lss'. Did you mean 'loss'"),
+        ({"given": {"along": "esp"}}, r"^given: along: unknown factor 'esp'. Did you mean 'eps'"),
+        ({"given": {"along": "eps"}}, r"^given: along is not used"),
+        ({"given": {"eps": 1}, "holds": "value('loss', eps=0) > 1"}, r"^given: eps is not used"),
+        ({"let": {"a": "1"}}, r"^let: a is not used"),
+        ({"let": {"a": "b", "b": "a"}, "holds": "a > 1"}, r"^let: circular, (a -> b -> a|b -> a -> b)"),
+        ({"let": {"a": "a + 1"}, "holds": "a > 1"}, r"^let: circular, a -> a"),
+        ({"let": {"a": "value("}, "holds": "a > 1"}, r"^let: a: 'value\(' is not an expression"),
+        ({"let": {"a": "valu('loss')"}, "holds": "a > 1"}, r"^let: a: unknown function 'valu'"),
+        ({"let": {"a": "value('lss')"}, "holds": "a > 1"}, r"^let: a: unknown metric 'lss'"),
+        ({"let": {"part": "1"}, "holds": "part > prat"}, r"^holds: unknown name 'prat'. Did you mean 'part'"),
+        ({"let": {"a": "s"}, "holds": "all_true([a > s for s in [1]])"}, r"^let: a: unknown name 's'"),
+        ({"let": {"a": "1"}, "holds": "all_true([a > 0 for a in [1]])"}, r"^holds: 'a' is a name of let"),
+        ({"let": {"first": "1"}, "holds": "first > 0"}, r"^let: 'first' is a function of the language"),
+        ({"let": {"a b": "1"}, "holds": "1 > 0"}, r"^let: 'a b' is not a name"),
+        ({"let": {"in": "1"}, "holds": "1 > 0"}, r"^let: 'in' is not a name"),
+        ({"holds": "value(eps=1) > 1"}, r"^holds: value: missing a required argument: 'metric'"),
+    ],
+)
+def test_a_wrong_claim_is_refused_by_key(keys: dict[str, Any], why: str) -> None:
+    claim = make_claim(**{"holds": "value('loss') > 1", **keys})
+    with pytest.raises(ConfigError, match=why):
+        check_claim(claim, ["loss"], ["eps", "alpha"])
+
+
+def test_yes_and_no_without_quotes_are_refused() -> None:
+    wrong = {"id": "A", "says": "s", "holds": "value('a') > 1", "given": yaml.safe_load("{periodic_lr: yes}")}
+    with pytest.raises(ConfigError, match=r"key 'given'.*periodic_lr is true or false; write words such as 'yes'"):
+        validate(Claim, wrong, "x.yaml")
+
+
+def test_the_message_names_the_file_of_the_item(tmp_path: Path) -> None:
+    item = make_item(factors=["eps"], options={"index": ["eps"]}, claims=[make_claim("1 >")])
+    study = make_study("w", table_1=item)
+    part = tmp_path / "studies" / "w" / "part.yaml"
+    part.parent.mkdir(parents=True)
+    for text, path in (("items: {table_1: {}}", part), ("theory: {table_1: {}}", tmp_path / "studies" / "w.yaml")):
+        part.write_text(text)
+        with pytest.raises(
+            ConfigError, match=rf"^{re.escape(str(path))}: item 'table_1': claim 'A': holds: '1 >' is not"
+        ):
+            check_claims(study, tmp_path)
+
+
+def test_no_line_of_a_claim_is_longer_than_120_characters() -> None:
+    for path in sorted((ROOT / "config" / "studies").rglob("*.yaml")):
+        in_claims = False
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            if line.strip() and not line.startswith("     "):
+                in_claims = line.startswith("    claims:")
+            assert not in_claims or len(line) <= 120, f"{path}:{number} has {len(line)} characters"
+
+
 def test_the_documentation_lists_every_function() -> None:
-    text = claims.documentation()
-    assert text.count("\n") == len(FUNCTIONS)
-    assert "- `series(metric, along='eps', **factors)`: Our means of `metric`" in text
-    assert all(f"- `{name}(" in text for name in FUNCTIONS)
-    written = Path(__file__).parents[2] / "docs" / "claims.md"
-    assert written.read_text().endswith(text)
+    lines = []
+    for name, function in FUNCTIONS.items():
+        text = " ".join((function.__doc__ or "").split()).replace("``", "`")
+        lines.append(f"- `{name}{signature_text(name)}`: {text}\n")
+    assert "- `series(metric, along='eps', **factors)`: Our means of `metric`" in "".join(lines)
+    assert (ROOT / "docs" / "claims.md").read_text().endswith(f"## Functions\n\n{''.join(lines)}")
+
+
+def documented_claims() -> list[dict[str, Any]]:
+    """The claims in the YAML examples of docs/claims.md."""
+    examples = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "claims.md").read_text(), re.DOTALL)
+    return [claim for example in examples for claim in yaml.safe_load(example)["claims"]]
+
+
+@pytest.mark.parametrize("stanza", documented_claims(), ids=lambda stanza: stanza["id"])
+def test_examples_of_the_documentation(stanza: dict[str, Any]) -> None:
+    claim = validate(Claim, stanza, "docs/claims.md")
+    check_claim(claim, None, [*FACTORS, "alpha"])
+    rows = SHARP if "sharpness" in expand_claim(claim) else ACCURACY
+    assert claim_verdict(claim, rows, [*FACTORS, "alpha"], "small")[0] in (HOLDS, FAILS)
+
+
+def test_expressions_of_the_documentation() -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "claims.md").read_text(), re.DOTALL)
+    for expression in example.splitlines():
+        assert (sharp if "sharpness" in expression else accurate)(expression)[0] in (HOLDS, FAILS)
+
+
+def test_where_a_claims_text_is_printed() -> None:
+    source = Path(robustscape.__file__).parent
+    found = {path.name for path in source.rglob("*") if path.is_file() and b"claim.says" in path.read_bytes()}
+    assert found == {"verdicts.py", "page.html.jinja"}
 
 
 def test_metrics_of_landscapes_do_not_confuse_factors() -> None:

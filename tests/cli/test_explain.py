@@ -9,7 +9,7 @@ from made_up import accuracy_rows, make_item
 
 from robustscape.cli.explain import explain_item
 from robustscape.errors import MissingData
-from robustscape.report.items import make
+from robustscape.report.items import write_item
 from robustscape.storage import atomic, records
 from robustscape.storage.provenance import file_hash
 
@@ -52,7 +52,7 @@ def folder(tmp_path: Path) -> Path:
         )
         sources.append(csv)
     item = make_item(factors=FACTORS, options={"index": ["eps"]})
-    make(item, accuracy_rows(), root / "yamada2021" / "table_1.csv", scale="small")
+    write_item(item, accuracy_rows(), root / "yamada2021" / "table_1.csv", scale="small")
     atomic.write_json(
         root / "yamada2021" / "table_1.json",
         {"command": "robustscape item yamada2021/table_1", "inputs": inputs(*sources, root=tmp_path), "seconds": 0.25},

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from made_up import L2, LINF, accuracy_rows, eigenvalue_rows, landscape_rows, make_item, printed_accuracies
 
 from robustscape.errors import ConfigError
-from robustscape.report.items import aggregate, derive, make, read, same_level
+from robustscape.report.items import aggregate, derive, read_rows, write_item
+from robustscape.report.level_matching import same_level
 
 FACTORS = ["dataset", "architecture", "noise", "norm", "eps"]
 METRICS = ["robust_train_accuracy", "robust_test_accuracy", "generalization_gap"]
@@ -54,15 +55,15 @@ def test_columns_are_those_of_the_contract_and_order_is_stable() -> None:
 def test_one_seed_has_no_deviation_not_zero(tmp_path) -> None:
     rows = accuracy_rows()
     item = make_item(factors=FACTORS, options={"index": ["eps"]})
-    make(item, rows[rows["seed"] == 0], tmp_path / "w" / "t.csv")
-    table = read(tmp_path / "w" / "t.csv")
+    write_item(item, rows[rows["seed"] == 0], tmp_path / "w" / "t.csv")
+    table = read_rows(tmp_path / "w" / "t.csv")
     assert table["std"].isna().all() and (table["n"] == 1).all()
 
 
 def test_nothing_in_the_csv_is_rounded(tmp_path) -> None:
     rows = accuracy_rows()
-    make(make_item(factors=FACTORS, options={"index": ["eps"]}), rows, tmp_path / "w" / "t.csv", scale="small")
-    written = read(tmp_path / "w" / "t.csv")
+    write_item(make_item(factors=FACTORS, options={"index": ["eps"]}), rows, tmp_path / "w" / "t.csv", scale="small")
+    written = read_rows(tmp_path / "w" / "t.csv")
     assert list(written["value"]) == list(aggregate(derive(rows, FACTORS, []), FACTORS)["value"])
     assert set(written["scale"]) == {"small"}
 
@@ -240,7 +241,7 @@ def test_same_level(a: object, b: object, same: bool) -> None:
 def test_none_and_na_are_words(tmp_path) -> None:
     path = tmp_path / "x.csv"
     path.write_text("optimizer,value,stand_in\nNone,1,\nNA,,\n")
-    rows = read(path)
+    rows = read_rows(path)
     assert (
         list(rows["optimizer"]) == ["None", "NA"] and np.isnan(rows["value"][1]) and list(rows["stand_in"]) == ["", ""]
     )
@@ -248,10 +249,12 @@ def test_none_and_na_are_words(tmp_path) -> None:
 
 def test_make_writes_every_file_of_an_item(tmp_path) -> None:
     table = make_item(factors=FACTORS, metrics=METRICS, options={"index": ["eps"]})
-    paths = make(table, accuracy_rows(), tmp_path / "w" / "table_1.csv", printed=printed_accuracies(), scale="small")
+    paths = write_item(
+        table, accuracy_rows(), tmp_path / "w" / "table_1.csv", printed=printed_accuracies(), scale="small"
+    )
     assert [path.name for path in paths] == ["table_1.csv", "table_1.md", "table_1.tex"]
     figure = make_item(kind="figure", draw="lines_with_printed", factors=FACTORS)
-    paths = make(figure, accuracy_rows(), tmp_path / "w" / "figure_1.csv")
+    paths = write_item(figure, accuracy_rows(), tmp_path / "w" / "figure_1.csv")
     assert [path.suffix for path in paths] == [".csv", ".png", ".svg"]
     assert sorted(p.name for p in (tmp_path / "w").iterdir()) == sorted(
         ["table_1.csv", "table_1.md", "table_1.tex", "figure_1.csv", "figure_1.png", "figure_1.svg"]

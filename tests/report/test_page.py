@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 from made_up import accuracy_rows, landscape_rows, make_item, make_study, printed_accuracies, surface_rows
 
-from robustscape.claims import claims
+from robustscape.claims.verdicts import CLAIM_COLUMNS, claim_rows
 from robustscape.config.studies import Claim, Item, Study
 from robustscape.report import page
-from robustscape.report.items import make
+from robustscape.report.items import write_item
 from robustscape.storage import atomic
 
 FACTORS = ["dataset", "architecture", "noise", "norm", "eps"]
@@ -89,15 +89,15 @@ def made_once(tmp_path_factory) -> tuple[dict[str, Study], Path]:
     second = make_study("kim2023", figure_4_1=surface)
     root = tmp_path_factory.mktemp("page") / "results" / "small"
     flagged = accuracy_rows(flag_zero_gradients=True)
-    make(table, flagged, root / "yamada2021" / "table_1.csv", printed=printed_accuracies(), scale="small")
-    make(
+    write_item(table, flagged, root / "yamada2021" / "table_1.csv", printed=printed_accuracies(), scale="small")
+    write_item(
         own,
         accuracy_rows(stand_in="", paper_protocol=True),
         root / "yamada2021" / "table_2.csv",
         printed=printed_accuracies(),
     )
-    make(curves, landscape_rows(points=5), root / "yamada2021" / "figure_1.csv", scale="small")
-    make(surface, surface_rows(9), root / "kim2023" / "figure_4_1.csv", scale="small")
+    write_item(curves, landscape_rows(points=5), root / "yamada2021" / "figure_1.csv", scale="small")
+    write_item(surface, surface_rows(9), root / "kim2023" / "figure_4_1.csv", scale="small")
     atomic.write_json(
         root / "yamada2021" / "table_1.json",
         {
@@ -112,9 +112,7 @@ def made_once(tmp_path_factory) -> tuple[dict[str, Study], Path]:
     )
     (root / "yamada2021" / "table_2.json").write_text("{ not json")
     studies = {"yamada2021": first, "kim2023": second}
-    pd.DataFrame(claims.verdicts(studies, root, "small"), columns=claims.COLUMNS).to_csv(
-        root / "claims.csv", index=False
-    )
+    pd.DataFrame(claim_rows(studies, root, "small"), columns=CLAIM_COLUMNS).to_csv(root / "claims.csv", index=False)
     return studies, root
 
 

@@ -10,12 +10,13 @@ import pandas as pd
 import pytest
 
 from robustscape import catalog
-from robustscape.claims import claims
 from robustscape.claims.checks import tally
+from robustscape.claims.verdicts import claim_verdict
 from robustscape.config.experiment import Experiment
 from robustscape.config.loading import load_experiment
 from robustscape.config.studies import Study
 from robustscape.report import items
+from robustscape.report.words import FAILS, HOLDS
 
 ROOT = Path(__file__).parents[2]
 #: Sizes that keep every verdict and save time.
@@ -61,10 +62,10 @@ def table(name: str, folder: Path) -> pd.DataFrame:
         for column, wanted in source.where.items():
             rows = rows[rows[column] == wanted]
         frames.append(rows.assign(**source.label))
-    printed = items.read(experiment().paper / f"{item.printed}.csv") if item.printed else None
+    printed = items.read_rows(experiment().paper / f"{item.printed}.csv") if item.printed else None
     whole = items.derive(pd.concat(frames, ignore_index=True), item.factors, item.metrics)
     items.aggregate(whole, item.factors, printed).to_csv(folder / "item.csv", index=False)
-    return items.read(folder / "item.csv")
+    return items.read_rows(folder / "item.csv")
 
 
 def test_every_item_made_of_theory_is_here() -> None:
@@ -77,5 +78,5 @@ def test_claims(name: str, tmp_path: Path) -> None:
     rows, item = table(name, tmp_path), study().items[name]
     assert item.claims
     for claim in item.claims:
-        verdict, evidence = claims.verdict(claim, rows, item.factors, "small")
-        assert verdict == (claims.FAILS if claim.id in FAILING else claims.HOLDS), f"{claim.id}: {evidence}"
+        verdict, evidence = claim_verdict(claim, rows, item.factors, "small")
+        assert verdict == (FAILS if claim.id in FAILING else HOLDS), f"{claim.id}: {evidence}"

@@ -1,4 +1,4 @@
-"""Theory checks as an item: how many numbers were compared, how many came out as the theorem says."""
+"""Theory checks as an item: the number of comparisons each made, and the number that came out as the theorem says."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import pandas as pd
 
 
 def tally(rows: pd.DataFrame) -> pd.DataFrame:
-    """Tidy rows, two a check, from a theory CSV's rows: one a compared number, with the columns ``check`` and ``holds``.
+    """Two tidy rows per check: numbers_checked (all comparisons) and numbers_holding (those within their tolerance).
 
-    numbers_checked counts the comparisons, numbers_holding those within their tolerance.
+    Args:
+        rows: a theory CSV, one row per compared number, with the columns ``check`` and ``holds``.
     """
     groups = rows.groupby("check", sort=False)["holds"]
     counts = {"numbers_checked": groups.size(), "numbers_holding": groups.sum()}

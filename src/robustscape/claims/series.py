@@ -1,7 +1,7 @@
-"""Numbers along a factor, and what a claim may ask of them: the pure half of the claims' language.
+"""Series (numbers along a factor) and the functions of the claims' language that work on them; no data is read here.
 
-The functions in ``FUNCTIONS`` take a series, a list or a number, and give a number, a truth or a series. Nothing here
-needs more than the standard library, so that claims can be checked while planning.
+Each function in ``SERIES_FUNCTIONS`` takes a series, a list or a number and returns a number, a truth value or a series.
+The module needs the standard library alone, so that claims can be checked while planning.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from robustscape.errors import ConfigError
+from robustscape.report.level_matching import same_level
 from robustscape.report.words import is_number, levels
 
 
 class NotTestable(Exception):
-    """The numbers a claim needs are not there."""
+    """Raised when the numbers a claim needs are missing."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """Numbers along a factor, in its order. Not true or false by itself: see ``all_true``."""
+    """Numbers along a factor, in the order of its levels. It has no truth value of its own: see ``all_true``."""
 
     levels: tuple[Any, ...]
     values: tuple[Any, ...]
@@ -47,8 +48,9 @@ class Series:
 
     def _with(self, other: Any, operate: Callable[[Any, Any], Any]) -> Series:
         if isinstance(other, Series):
-            if len(other) != len(self) or any(not same(a, b) for a, b in zip(self.levels, other.levels, strict=True)):
-                raise NotTestable(f"two series have different levels: {listed(self.levels)} and {listed(other.levels)}")
+            if len(other) != len(self) or not all(map(same_level, self.levels, other.levels)):
+                levels_of_both = f"{format_levels(self.levels)} and {format_levels(other.levels)}"
+                raise NotTestable(f"two series have different levels: {levels_of_both}")
             others: Iterable[Any] = other.values
         else:
             others = [other] * len(self)
@@ -98,13 +100,6 @@ def _divide(a: float, b: float) -> float:
     if b == 0:
         raise NotTestable("a division by zero")
     return a / b
-
-
-def same(a: Any, b: Any) -> bool:
-    """Whether two levels are one; numbers within 1e-4, as when printed numbers are matched."""
-    if is_number(a) and is_number(b):
-        return abs(float(a) - float(b)) <= 1e-4 * max(abs(float(a)), abs(float(b)))
-    return str(a) == str(b)
 
 
 def _numbers(series: Any, least: int) -> list[float]:
@@ -177,12 +172,12 @@ def last(series: Series) -> float:
 
 
 def smallest(series: Series) -> float:
-    """The least value."""
+    """The smallest value."""
     return min(_numbers(series, 1))
 
 
 def largest(series: Series) -> float:
-    """The greatest value."""
+    """The largest value."""
     return max(_numbers(series, 1))
 
 
@@ -192,7 +187,7 @@ def mean(series: Series) -> float:
 
 
 def spread(series: Series) -> float:
-    """The greatest value minus the least."""
+    """The largest value minus the smallest."""
     values = _numbers(series, 1)
     return max(values) - min(values)
 
@@ -205,7 +200,7 @@ def absolute(value: Any) -> Any:
 def beyond(series: Series, level: float) -> Series:
     """The part of a series above a level of its factor: ``beyond(s, 0)`` leaves out level 0."""
     pairs = zip(series.levels, series.values, strict=True)
-    kept = [(place, value) for place, value in pairs if place > level and not same(place, level)]
+    kept = [(place, value) for place, value in pairs if place > level and not same_level(place, level)]
     return Series(tuple(place for place, _ in kept), tuple(value for _, value in kept))
 
 
@@ -213,9 +208,9 @@ def at(series: Series, chosen: list[Any]) -> Series:
     """The part of a series at some levels of its factor, in the order given."""
     found = []
     for wanted in chosen:
-        values = [v for level, v in zip(series.levels, series.values, strict=True) if same(level, wanted)]
+        values = [v for level, v in zip(series.levels, series.values, strict=True) if same_level(level, wanted)]
         if not values:
-            raise NotTestable(f"the series has no level {text(wanted)}, only {listed(series.levels)}")
+            raise NotTestable(f"the series has no level {format_value(wanted)}, only {format_levels(series.levels)}")
         found.append(values[0])
     return Series(tuple(chosen), tuple(found))
 
@@ -239,8 +234,8 @@ def share_true(series: Series) -> float:
     return sum(values) / len(values)
 
 
-#: The functions above, by name.
-FUNCTIONS: dict[str, Callable[..., Any]] = {
+#: The functions above that a claim may call, by name.
+SERIES_FUNCTIONS: dict[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (
         spearman,
@@ -266,19 +261,27 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 }
 
 
-def text(value: Any) -> str:
-    """A value as evidence shows it: four significant digits."""
+def format_value(value: Any) -> str:
+    """A value as the evidence of a claim shows it: numbers with four significant digits.
+
+    >>> format_value(0.123456), format_value(True), format_value([1.0, 2.5])
+    ('0.1235', 'true', '1, 2.5')
+    """
     if isinstance(value, bool):
         return "true" if value else "false"
     if is_number(value):
         return f"{float(value):.4g}"
-    return ", ".join(text(v) for v in value) if isinstance(value, (list, tuple, Series)) else str(value)
+    return ", ".join(format_value(v) for v in value) if isinstance(value, (list, tuple, Series)) else str(value)
 
 
-def listed(values: Iterable[Any]) -> str:
-    """Levels of a factor with commas; radii as 8/255."""
+def format_levels(values: Iterable[Any]) -> str:
+    """Levels of a factor as the evidence of a claim shows them: values of eps as 8/255, others with four digits.
+
+    >>> format_levels([0, 8 / 255]), format_levels([0.1234567, 1])
+    ('0, 8/255', '0.1235, 1')
+    """
     values = list(values)
     if all(is_number(value) for value in values):
         texts = levels(values)
         return ", ".join(texts[v] if "/" in texts[v] else f"{float(v):.4g}" for v in values)
-    return ", ".join(text(value) for value in values)
+    return ", ".join(format_value(value) for value in values)

@@ -9,6 +9,7 @@ from typing import Any
 
 from robustscape.cli.options import make_plan
 from robustscape.errors import MissingData
+from robustscape.report.items import read_rows
 from robustscape.storage import records
 
 #: Keys of a record that are shown, in this order, and their names.
@@ -60,12 +61,10 @@ def explain_item(folder: Path, item: str, *, siblings: int = 2) -> str:
     Raises:
         MissingData: the item was not made.
     """
-    from robustscape.report.items import read
-
     csv = folder / f"{item}.csv"
     if not csv.exists():
         raise MissingData(f"{csv} is not there; make the item first (robustscape item {folder.name}/{item}).")
-    rows = read(csv)
+    rows = read_rows(csv)
     made = rows[rows["n"] > 0]
     lines = [f"{folder.name}/{item}: {len(made)} numbers in {csv}"]
     if len(made):

@@ -109,13 +109,26 @@ class Claim(Strict):
     """A statement of the work, as an expression over the item's rows."""
 
     id: str
-    """Its name, distinct within the item, e.g. `Y-1`."""
+    """The name of the claim, distinct within the item, e.g. `Y-1`."""
     says: str
     """The statement in words."""
+    given: dict[str, str | int | float] = {}
+    """Arguments of every call that reads numbers (metric, along, factors) and does not name them itself."""
+    let: dict[str, str] = {}
+    """Names for parts of the expression."""
     holds: str
-    """An expression that is true when it holds; see docs/claims.md."""
+    """An expression that is true when the claim holds; see docs/claims.md."""
     scales: list[ScaleName] = Field(["small", "paper"], min_length=1)
     """Scales at which it can be tested; elsewhere the verdict is `not testable at this scale`."""
+
+    @field_validator("given", mode="before")
+    @classmethod
+    def _no_truth_values(cls, value: Any) -> Any:
+        """YAML reads a bare yes, no, on and off as true and false, which are no level of a factor."""
+        truths = [key for key, level in value.items() if isinstance(level, bool)] if isinstance(value, dict) else []
+        if truths:
+            raise ValueError(f"{', '.join(truths)} is true or false; write words such as 'yes' and 'on' in quotes")
+        return value
 
 
 class Item(Strict):

@@ -171,7 +171,7 @@ def claims_fingerprint(studies: Mapping[str, Study]) -> str:
         for name, item in study.items.items()
         for claim in item.claims
     ]
-    return config_hash([claims, code_version("robustscape.claims.claims")])
+    return config_hash([claims, code_version("robustscape.claims.verdicts")])
 
 
 def report_fingerprint(studies: Mapping[str, Study]) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from robustscape import catalog
-from robustscape.claims.claims import check_claims
+from robustscape.claims.expressions import check_claims
 from robustscape.config.experiment import Experiment, Planned, Run, kind_and_name
 from robustscape.config.studies import Comparison, Item, Measurement
 from robustscape.errors import ConfigError, unknown
@@ -75,8 +75,8 @@ class Plan:
             if name not in experiment.studies:
                 raise unknown("study", name, experiment.studies)
         self.studies = {name: experiment.studies[name] for name in names}
-        for name, study in self.studies.items():
-            check_claims(study, f"{experiment.folder}/studies/{name}.yaml")
+        for study in self.studies.values():
+            check_claims(study, experiment.folder)
 
     def command(self, *arguments: str) -> str:
         """Return the command line that makes a result of this plan again."""

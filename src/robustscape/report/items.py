@@ -1,12 +1,11 @@
-"""From measured rows to an item: the CSV (contract 2), the printed numbers beside ours, and the files drawn from it.
+"""From measured rows to an item: its CSV (contract 2), with the printed numbers beside ours, and the files drawn from it.
 
-A figure or table is drawn from the CSV as it was written, so anyone can draw it again, or otherwise, from that file
-alone.
+A figure or table is drawn from the CSV as it was written, so that anyone can draw it again, or differently, from that
+file alone.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,17 +15,17 @@ import pandas as pd
 from robustscape import catalog
 from robustscape.config.studies import Item
 from robustscape.errors import ConfigError
-from robustscape.numbers import parse
+from robustscape.report.level_matching import level_key, same_level
 from robustscape.report.words import CENTRED
 from robustscape.storage.atomic import write_bytes, write_text
 
-#: Columns that count repetitions of one measurement: the mean is over these, and nothing else.
+#: Columns that number the repetitions of one measurement: means are over these, and nothing else.
 REPLICATES = ("seed", "direction", "draw")
 
 #: Coordinates of a landscape; ``<metric>_centred`` is relative to the point where they are 0.
 COORDINATES = ("alpha", "beta")
 
-#: Columns every item has after its factors.
+#: Columns that every item has after its factors.
 MEASURED = (
     "metric",
     "value",
@@ -40,14 +39,9 @@ MEASURED = (
     "paper_protocol",
 )
 
-#: Two levels of a factor are the same number within this relative distance: printed radii have six digits.
-TOLERANCE = 1e-4
 
-_SEPARATORS = re.compile(r"[\s_-]+")
-
-
-def read(csv: Path) -> pd.DataFrame:
-    """An item, measurement or printed CSV. Empty cells are missing; words such as "None" stay words."""
+def read_rows(csv: Path) -> pd.DataFrame:
+    """The rows of an item's, a measurement's or a printed CSV; empty cells are missing values, words such as "None" stay."""
     rows = pd.read_csv(csv, keep_default_na=False, na_values=[""], float_precision="round_trip")
     if "stand_in" in rows:
         rows["stand_in"] = rows["stand_in"].fillna("").astype(str)
@@ -55,7 +49,7 @@ def read(csv: Path) -> pd.DataFrame:
 
 
 def derive(rows: pd.DataFrame, factors: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:
-    """The rows of ``metrics`` in that order (all if there are none), with centred metrics worked out.
+    """The rows of ``metrics`` in that order (of all metrics if the list is empty), centred metrics computed.
 
     ``loss_centred`` is ``loss`` minus its value where the landscape's coordinates are 0, for each seed and direction.
     """
@@ -66,13 +60,13 @@ def derive(rows: pd.DataFrame, factors: Sequence[str], metrics: Sequence[str]) -
         if metric in present:
             parts.append(rows[rows["metric"] == metric])
         elif metric != base and base in present:
-            parts.append(_centred(rows[rows["metric"] == base], factors))
+            parts.append(_centred_rows(rows[rows["metric"] == base], factors))
         else:
             raise ConfigError(f"no row has metric '{metric}'. There are: {', '.join(present) or 'none'}.")
     return pd.concat(parts, ignore_index=True) if parts else rows
 
 
-def _centred(rows: pd.DataFrame, factors: Sequence[str]) -> pd.DataFrame:
+def _centred_rows(rows: pd.DataFrame, factors: Sequence[str]) -> pd.DataFrame:
     coordinates = [column for column in COORDINATES if column in rows]
     if not coordinates:
         raise ConfigError(f"a centred metric needs a column {' or '.join(COORDINATES)}; there is neither.")
@@ -94,16 +88,16 @@ def aggregate(rows: pd.DataFrame, factors: Sequence[str], printed: pd.DataFrame 
     """Mean and sample standard deviation over seeds (and directions), with the printed numbers beside them.
 
     Args:
-        rows: measured rows; columns ``factors``, metric, value, and what else there is: unit, stand_in (what really
-            ran, empty if the work's own), paper_protocol (bool), seed, protocol columns, ``flag_*``.
+        rows: measured rows; columns ``factors``, metric, value, and optionally unit, stand_in (the data or net used in
+            place of the work's own, else empty), paper_protocol (bool), seed, protocol columns, ``flag_*``.
         factors: the columns that identify a number.
         printed: the work's numbers (factors..., metric, value, std, unit), or None.
 
     Returns:
-        ``factors``, then ``MEASURED``, then the flags (the largest) and every other column of ``rows``: its value where
-        the averaged rows agree, all values joined by ``;`` where they do not. ``difference`` is ours minus the paper's,
-        and empty unless data set, architecture and protocol are the work's own. A printed number that nothing
-        reproduces has a row with an empty value and n = 0.
+        One row per number: ``factors``, then ``MEASURED``, then the flags (their maxima) and every other column of
+        ``rows``: its value where the averaged rows agree, all values joined by ``;`` where they do not. ``difference``
+        is ours minus the paper's, and empty unless data set, architecture and protocol are the work's own. A printed
+        number that nothing reproduces has a row with an empty value and n = 0.
 
     Raises:
         ConfigError: a column is missing, two values compete for one place, or the units disagree.
@@ -112,30 +106,30 @@ def aggregate(rows: pd.DataFrame, factors: Sequence[str], printed: pd.DataFrame 
     missing = [column for column in (*factors, "metric", "value") if column not in rows]
     if missing:
         raise ConfigError(f"the rows have no column {missing}. There are: {', '.join(map(str, rows.columns))}.")
-    rows = _complete(rows)
-    means = _means(rows, factors)
-    table = means if printed is None else _beside(means, factors, printed)
+    rows = _with_defaults(rows)
+    means = _mean_rows(rows, factors)
+    table = means if printed is None else _with_printed(means, factors, printed)
     own = (table["stand_in"] == "") & table["paper_protocol"]
     table["difference"] = (table["value"] - table["paper_value"]).where(own)
-    return _sorted(table, factors)
+    return _sort_table(table, factors)
 
 
-def _complete(rows: pd.DataFrame) -> pd.DataFrame:
-    """``rows`` with the columns that may be left out, identical rows once."""
+def _with_defaults(rows: pd.DataFrame) -> pd.DataFrame:
+    """``rows`` with defaults for the optional columns, and without duplicates."""
     rows = rows.drop_duplicates().reset_index(drop=True)
     defaults = {"unit": "", "stand_in": "", "paper_protocol": False}
     for column, default in defaults.items():
         rows[column] = rows[column].fillna(default) if column in rows else default
     rows["unit"] = rows["unit"].map(lambda unit: "1" if unit == 1 else str(unit))
     rows["stand_in"] = rows["stand_in"].astype(str)
-    rows["paper_protocol"] = rows["paper_protocol"].map(lambda said: str(said) in ("True", "1", "1.0")).astype(bool)
+    rows["paper_protocol"] = rows["paper_protocol"].map(lambda value: str(value) in ("True", "1", "1.0")).astype(bool)
     rows["value"] = rows["value"].astype(float)
     return rows
 
 
-def _means(rows: pd.DataFrame, factors: list[str]) -> pd.DataFrame:
+def _mean_rows(rows: pd.DataFrame, factors: list[str]) -> pd.DataFrame:
     keys = [*factors, "metric", "unit", "stand_in"]
-    _refuse_competing(rows, keys)
+    _refuse_competing_values(rows, keys)
     groups = rows.groupby(keys, dropna=False, sort=False)
     table = groups["value"].mean(skipna=False).to_frame()
     table["std"] = groups["value"].std(ddof=1, skipna=False)
@@ -147,15 +141,15 @@ def _means(rows: pd.DataFrame, factors: list[str]) -> pd.DataFrame:
         table[flag] = groups[flag].max()
     for column in rest:
         if column not in flags:
-            table[column] = _together(rows, keys, column, groups.ngroup(), len(table))
+            table[column] = _joined_values(rows, keys, column, groups.ngroup(), len(table))
     table = table.reset_index()
     for column in ("paper_value", "paper_std"):
         table[column] = float("nan")
     return table
 
 
-def _refuse_competing(rows: pd.DataFrame, keys: list[str]) -> None:
-    """Raise if two rows differ in more than a replicate: their mean would mix two protocols."""
+def _refuse_competing_values(rows: pd.DataFrame, keys: list[str]) -> None:
+    """Raise if rows of one number differ in more than their replicate: their mean would mix two protocols."""
     repeats = [c for c in REPLICATES if c in rows and c not in keys]
     doubled = rows[rows.duplicated([*keys, *repeats], keep=False)]
     if doubled.empty:
@@ -172,8 +166,8 @@ def _refuse_competing(rows: pd.DataFrame, keys: list[str]) -> None:
     )
 
 
-def _together(rows: pd.DataFrame, keys: list[str], column: str, group: pd.Series, count: int) -> list[Any]:
-    """One value a group: the common one, or all of them joined by ``;``."""
+def _joined_values(rows: pd.DataFrame, keys: list[str], column: str, group: pd.Series, count: int) -> list[Any]:
+    """One value per group: the common one, or all of them joined by ``;``."""
     if rows[column].nunique(dropna=False) <= 1:
         return [rows[column].iloc[0]] * count if len(rows) else []
     found: list[list[Any]] = [[] for _ in range(count)]
@@ -182,49 +176,25 @@ def _together(rows: pd.DataFrame, keys: list[str], column: str, group: pd.Series
     return [values[0] if len(values) == 1 else ";".join(str(v) for v in values if not pd.isna(v)) for values in found]
 
 
-def _token(value: Any) -> Hashable:
-    """A level as something that compares equal across files.
-
-    Numbers as floats, ``8/255`` too; words without case, spaces, hyphens and underscores (the works write ResNet18, the
-    configuration resnet18); missing as None.
-    """
-    if value is None or (isinstance(value, float) and value != value):
-        return None
-    if isinstance(value, str):
-        try:
-            return float(parse(value))
-        except ValueError:
-            return _SEPARATORS.sub("", value.casefold())
-    return str(value) if type(value).__name__ in ("bool", "bool_") else float(value)
-
-
-def same_level(a: Any, b: Any) -> bool:
-    """Whether two levels of a factor are the same: see ``_token``; numbers within ``TOLERANCE``."""
-    a, b = _token(a), _token(b)
-    if isinstance(a, float) and isinstance(b, float):
-        return abs(a - b) <= TOLERANCE * max(abs(a), abs(b))
-    return a == b
-
-
-def _snap(values: pd.Series, ours: pd.Series) -> list[Any]:
-    """Printed levels, each replaced by our level that it stands for, where there is one."""
+def _to_our_levels(values: pd.Series, ours: pd.Series) -> list[Any]:
+    """The printed levels, each replaced by the level of ours that is the same, where there is one."""
     known = list(ours.drop_duplicates())
-    found = {_token(v): next((k for k in known if same_level(k, v)), v) for v in values.drop_duplicates()}
-    return [found[_token(value)] for value in values]
+    found = {level_key(v): next((k for k in known if same_level(k, v)), v) for v in values.drop_duplicates()}
+    return [found[level_key(value)] for value in values]
 
 
-def _beside(table: pd.DataFrame, factors: list[str], printed: pd.DataFrame) -> pd.DataFrame:
-    """``table`` with ``paper_value`` and ``paper_std`` filled in, and rows for what only the paper has."""
+def _with_printed(table: pd.DataFrame, factors: list[str], printed: pd.DataFrame) -> pd.DataFrame:
+    """``table`` with ``paper_value`` and ``paper_std`` filled in, and rows for numbers that only the paper has."""
     shared = [factor for factor in factors if factor in printed]
     if not shared:
         raise ConfigError(f"the printed numbers share no factor with the item: they have {', '.join(printed.columns)}.")
     printed = printed.dropna(subset=["value"]).reset_index(drop=True)
     for factor in shared:
-        printed[factor] = pd.Series(_snap(printed[factor], table[factor]), index=printed.index, dtype=object)
+        printed[factor] = pd.Series(_to_our_levels(printed[factor], table[factor]), index=printed.index, dtype=object)
     keys = [*shared, "metric"]
 
     def places(frame: pd.DataFrame) -> list[tuple[Hashable, ...]]:
-        return [tuple(_token(value) for value in row) for row in frame[keys].itertuples(index=False)]
+        return [tuple(level_key(value) for value in row) for row in frame[keys].itertuples(index=False)]
 
     theirs = dict(zip(places(printed), printed.to_dict("records"), strict=True))
     if len(theirs) < len(printed):
@@ -234,7 +204,7 @@ def _beside(table: pd.DataFrame, factors: list[str], printed: pd.DataFrame) -> p
     for index, place in enumerate(ours):
         if place in theirs:
             record = theirs[place]
-            unit, their_unit = table.at[index, "unit"], _unit(record)
+            unit, their_unit = table.at[index, "unit"], _unit_of(record)
             if unit and their_unit and unit != their_unit:
                 raise ConfigError(f"{record['metric']} is measured in '{unit}' but printed in '{their_unit}'.")
             table.loc[index, ["paper_value", "paper_std"]] = [record["value"], record.get("std", float("nan"))]
@@ -246,7 +216,7 @@ def _beside(table: pd.DataFrame, factors: list[str], printed: pd.DataFrame) -> p
             {
                 **{key: record[key] for key in keys},
                 "n": 0,
-                "unit": _unit(record),
+                "unit": _unit_of(record),
                 "paper_value": record["value"],
                 "paper_std": record.get("std", float("nan")),
                 "stand_in": "",
@@ -259,20 +229,20 @@ def _beside(table: pd.DataFrame, factors: list[str], printed: pd.DataFrame) -> p
     return table.astype({"paper_protocol": bool, "value": float, "std": float, "n": int})
 
 
-def _unit(record: dict[Any, Any]) -> str:
+def _unit_of(record: dict[Any, Any]) -> str:
     unit = record.get("unit", "")
     return "" if unit != unit or unit is None else str(unit).removesuffix(".0")
 
 
-def _sorted(table: pd.DataFrame, factors: list[str]) -> pd.DataFrame:
+def _sort_table(table: pd.DataFrame, factors: list[str]) -> pd.DataFrame:
     """Numbers ascending, words in order of appearance, missing last; columns in the order of the contract."""
 
     def rank(column: pd.Series) -> pd.Series:
-        levels = list(dict.fromkeys(_token(value) for value in column))
+        levels = list(dict.fromkeys(level_key(value) for value in column))
         numbers = sorted(level for level in levels if isinstance(level, float))
         words = [level for level in levels if isinstance(level, str)]
         order: dict[Hashable, int] = {level: index for index, level in enumerate([*numbers, *words, None])}
-        return column.map(lambda value: order[_token(value)])
+        return column.map(lambda value: order[level_key(value)])
 
     ranks = pd.DataFrame({column: rank(table[column]) for column in [*factors, "metric"]})
     table = table.loc[ranks.sort_values(list(ranks.columns), kind="stable").index].reset_index(drop=True)
@@ -282,15 +252,15 @@ def _sorted(table: pd.DataFrame, factors: list[str]) -> pd.DataFrame:
     return table[[*factors, *columns, *flags, *(c for c in rest if c not in flags)]]
 
 
-def make(
+def write_item(
     item: Item, rows: pd.DataFrame, csv: Path, *, printed: pd.DataFrame | None = None, scale: str = ""
 ) -> list[Path]:
-    """Write an item: its CSV, and .md and .tex or .png and .svg beside it. Returns the paths.
+    """Write an item's CSV, and its .md and .tex or .png and .svg beside it; return the paths.
 
     Args:
-        item: its stanza in the study.
+        item: the item's stanza in the study.
         rows: the measured rows of all its sources, labelled with the work's factors.
-        csv: where it goes, ``results/<scale>/<work>/<item>.csv``.
+        csv: path of the CSV, ``results/<scale>/<work>/<item>.csv``.
         printed: the work's numbers.
         scale: name of the scale, recorded in every row.
     """
@@ -298,7 +268,7 @@ def make(
     if scale:
         table["scale"] = scale
     write_text(csv, table.to_csv(index=False, lineterminator="\n"))
-    drawing = draw(item, csv)
+    drawing = draw_item(item, csv)
     if item.kind == "table":
         contents = {".md": drawing.markdown().encode(), ".tex": drawing.latex(f"{csv.parent.name}:{csv.stem}").encode()}
     else:
@@ -310,6 +280,6 @@ def make(
     return [csv, *(csv.with_suffix(suffix) for suffix in contents)]
 
 
-def draw(item: Item, csv: Path) -> Any:
+def draw_item(item: Item, csv: Path) -> Any:
     """The item's ``Table`` or ``Figure``, drawn from its CSV."""
-    return catalog.load_function(item.kind, item.draw)(read(csv), item, **item.options)
+    return catalog.load_function(item.kind, item.draw)(read_rows(csv), item, **item.options)

@@ -1,4 +1,4 @@
-"""What must be said beside numbers: what stood in for what, how many runs, which protocol, which warnings."""
+"""The notes beside numbers: stand-ins, number of repetitions, protocol, and warnings (flags)."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import pandas as pd
 from robustscape.report.items import MEASURED, REPLICATES
 from robustscape.report.words import is_number, levels, name, quantity
 
-#: Columns that trace a row rather than describe a protocol.
+#: Columns that trace where a row comes from and are no part of its protocol.
 _TRACES = {*REPLICATES, "scale", "dataset", "architecture", "recipe", "eps", "checkpoint", "seconds", "device"}
 
 
-def made(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows that have a value of ours; the others only say what the paper printed."""
+def measured_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows that have a value of ours; the others hold a printed number only."""
     return rows[rows["n"] > 0]
 
 
 def stand_ins(rows: pd.DataFrame, *, names: Mapping[str, str]) -> list[str]:
-    """``fashion_mnist_14 for CIFAR-10``, each once; empty if the work's own data and nets ran."""
-    pairs = [pair for text in made(rows)["stand_in"].unique() for pair in str(text).split(", ") if pair]
+    """The stand-ins used, each once, as ``fashion_mnist_14 for CIFAR-10``; empty if the work's own data and nets were used."""
+    pairs = [pair for text in measured_rows(rows)["stand_in"].unique() for pair in str(text).split(", ") if pair]
     ran_for = [pair.partition(" for ") for pair in dict.fromkeys(pairs)]
     return [f"{ran} for {name(theirs, names)}" if theirs else ran for ran, _, theirs in ran_for]
 
 
 def repetitions(rows: pd.DataFrame) -> str:
-    """``n = 3``, ``n = 1 to 3``, and what the spread is over."""
-    counts = made(rows)["n"]
+    """The number of repetitions and what the standard deviation is over: ``mean ± standard deviation over seeds, n = 3``."""
+    counts = measured_rows(rows)["n"]
     if counts.empty:
         return "nothing was measured"
     low, high = int(counts.min()), int(counts.max())
@@ -38,9 +38,9 @@ def repetitions(rows: pd.DataFrame) -> str:
     return f"mean ± standard deviation over {over or 'repetitions'}, {count}"
 
 
-def flags(rows: pd.DataFrame, acknowledged: Sequence[str] = (), *, names: Mapping[str, str]) -> list[str]:
-    """Raised flags that nobody acknowledged, with how many numbers they touch."""
-    here = made(rows)
+def raised_flags(rows: pd.DataFrame, acknowledged: Sequence[str] = (), *, names: Mapping[str, str]) -> list[str]:
+    """The raised flags that the item does not acknowledge, with the number of values each one affects."""
+    here = measured_rows(rows)
     raised = {c: int((here[c].fillna(0).astype(float) > 0).sum()) for c in here.columns if str(c).startswith("flag_")}
     return [
         f"{name(column.removeprefix('flag_'), names)} ({count} of {len(here)} numbers)"
@@ -49,32 +49,34 @@ def flags(rows: pd.DataFrame, acknowledged: Sequence[str] = (), *, names: Mappin
     ]
 
 
-def protocol(rows: pd.DataFrame, factors: Sequence[str], *, names: Mapping[str, str]) -> str:
-    """The protocol columns that are the same in every row, as ``attack = pgd, steps = 100``."""
-    here = made(rows)
-    said = []
+def shared_protocol(rows: pd.DataFrame, factors: Sequence[str], *, names: Mapping[str, str]) -> str:
+    """The protocol columns with one value in all rows, as ``attack = pgd, steps = 100``."""
+    here = measured_rows(rows)
+    parts = []
     for column in here.columns:
         if column in {*factors, *MEASURED, *_TRACES} or str(column).startswith("flag_"):
             continue
         values = here[column].dropna().unique()
         if len(values) == 1 and len(str(values[0])) <= 24:
-            said.append(f"{name(str(column), names)} = {levels(values, names)[values[0]]}")
-    return ", ".join(said)
+            parts.append(f"{name(str(column), names)} = {levels(values, names)[values[0]]}")
+    return ", ".join(parts)
 
 
-def constants(rows: pd.DataFrame, factors: Sequence[str], used: Sequence[str], *, names: Mapping[str, str]) -> str:
-    """The factors that do not vary and are not on an axis: ``MNIST 0/1, logistic regression, PGD, L2``."""
-    said = []
+def constant_factors(
+    rows: pd.DataFrame, factors: Sequence[str], used: Sequence[str], *, names: Mapping[str, str]
+) -> str:
+    """The factors that do not vary and are on no axis, as ``MNIST 0/1, logistic regression, PGD, L2``."""
+    parts = []
     for factor in factors:
         values = rows[factor].dropna().unique()
         if factor not in used and len(values) == 1:
             text = levels(values, names)[values[0]]
-            said.append(f"{name(factor, names)} {text}" if is_number(values[0]) else text)
-    return ", ".join(said)
+            parts.append(f"{name(factor, names)} {text}" if is_number(values[0]) else text)
+    return ", ".join(parts)
 
 
 def footer(rows: pd.DataFrame, acknowledged: Sequence[str] = (), *, names: Mapping[str, str]) -> str:
-    """One line for under a figure."""
+    """The line under a figure: scale, stand-ins, repetitions, protocol, flags."""
     stood_in = stand_ins(rows, names=names)
     parts = []
     if "scale" in rows and len(rows):
@@ -82,14 +84,14 @@ def footer(rows: pd.DataFrame, acknowledged: Sequence[str] = (), *, names: Mappi
     if stood_in:
         parts.append(f"stand-in: {', '.join(stood_in)}")
     parts.append(repetitions(rows))
-    if len(made(rows)) and not made(rows)["paper_protocol"].all():
+    if len(measured_rows(rows)) and not measured_rows(rows)["paper_protocol"].all():
         parts.append("not the paper's protocol")
-    if raised := flags(rows, acknowledged, names=names):
+    if raised := raised_flags(rows, acknowledged, names=names):
         parts.append(f"FLAGS: {', '.join(raised)}")
     return " · ".join(parts)
 
 
-def sentences(
+def table_notes(
     rows: pd.DataFrame,
     factors: Sequence[str],
     used: Sequence[str],
@@ -98,8 +100,8 @@ def sentences(
     names: Mapping[str, str],
 ) -> list[str]:
     """The notes under a table."""
-    here, lines = made(rows), []
-    if same := constants(rows, factors, used, names=names):
+    here, lines = measured_rows(rows), []
+    if same := constant_factors(rows, factors, used, names=names):
         lines.append(f"{same[0].upper()}{same[1:]}.")
     if "metric" not in used:
         units = rows.drop_duplicates("metric").set_index("metric")["unit"].fillna("")
@@ -118,11 +120,11 @@ def sentences(
             lines.append(
                 f"{alone} of {int(rows['paper_value'].notna().sum())} printed numbers have no counterpart here."
             )
-    run_as = protocol(rows, factors, names=names)
+    run_as = shared_protocol(rows, factors, names=names)
     whose = "" if here["paper_protocol"].all() else " (not the paper's)"
     if run_as or whose:
         lines.append(f"Protocol{whose}: {run_as}." if run_as else f"Protocol{whose}.")
-    if raised := flags(rows, acknowledged, names=names):
+    if raised := raised_flags(rows, acknowledged, names=names):
         lines.append(f"FLAGS, not acknowledged: {', '.join(raised)}.")
     if accepted := [name(flag.removeprefix("flag_"), names) for flag in acknowledged]:
         lines.append(f"Flags acknowledged: {', '.join(accepted)}.")

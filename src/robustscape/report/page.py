@@ -19,7 +19,7 @@ import pandas as pd
 
 from robustscape.config.studies import Item, Study
 from robustscape.report import notes
-from robustscape.report.items import draw, read
+from robustscape.report.items import draw_item, read_rows
 from robustscape.report.table import Table
 from robustscape.report.words import FAILS, HOLDS, UNTESTABLE
 from robustscape.storage import records
@@ -184,14 +184,14 @@ def _shown_item(
     shown = ShownItem(work, name, item, claims=claims.get((work, name), []))
     if not csv.exists():
         return shown
-    rows = read(csv)
+    rows = read_rows(csv)
     shown.made = True
     shown.stand_ins = notes.stand_ins(rows, names=item.names)
-    shown.own = bool(notes.made(rows)["paper_protocol"].all()) and not shown.stand_ins
+    shown.own = bool(notes.measured_rows(rows)["paper_protocol"].all()) and not shown.stand_ins
     shown.compared = int(rows["difference"].notna().sum())
-    shown.flags = notes.flags(rows, item.options.get("acknowledged", ()), names=item.names)
+    shown.flags = notes.raised_flags(rows, item.options.get("acknowledged", ()), names=item.names)
     if item.kind == "table":
-        shown.table = draw(item, csv)
+        shown.table = draw_item(item, csv)
     else:
         shown.picture, shown.width = _embedded_picture(csv)
     suffixes = (".csv", ".md", ".tex") if item.kind == "table" else (".csv", ".svg", ".png")

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from robustscape.numbers import as_255ths
+
 #: Names that several works share and that are not just the identifier with spaces. A study has more, under ``names``;
 #: everything else is ``some_name`` -> ``some name``.
 NAMES: Mapping[str, str] = MappingProxyType(
@@ -145,13 +147,9 @@ def is_number(value: Any) -> bool:
     return hasattr(value, "__float__") and not isinstance(value, (bool, str)) and type(value).__name__ != "bool_"
 
 
-def _multiple_of_255(value: float) -> float | None:
-    """k if ``value`` is k/255 with k a multiple of a half (the printed numbers have six digits), else None; at most 255."""
-    if abs(value) > 1:
-        return None
-    scaled = value * 255
-    k = round(scaled * 2) / 2
-    return k if abs(scaled - k) < 1e-3 else None
+def _as_255ths(value: float) -> str | None:
+    """``8/255`` for a multiple of 0.5/255 up to 1 (the printed numbers have six digits), else None."""
+    return as_255ths(value, tolerance=1e-3) if abs(value) <= 1 else None
 
 
 def levels(values: Iterable[Any], names: Mapping[str, str] = NAMES) -> dict[Any, str]:
@@ -166,8 +164,8 @@ def levels(values: Iterable[Any], names: Mapping[str, str] = NAMES) -> dict[Any,
     """
     values = list(values)
     numbers = [float(v) for v in values if is_number(v) and not math.isnan(float(v))]
-    needed = any(len(f"{v:.6g}") > 5 and _multiple_of_255(v) is not None for v in numbers)
-    pixels = needed and all(_multiple_of_255(v) is not None for v in numbers)
+    needed = any(len(f"{v:.6g}") > 5 and _as_255ths(v) for v in numbers)
+    pixels = needed and all(_as_255ths(v) for v in numbers)
 
     def text(value: Any) -> str:
         if isinstance(value, bool) or type(value).__name__ == "bool_":
@@ -176,9 +174,8 @@ def levels(values: Iterable[Any], names: Mapping[str, str] = NAMES) -> dict[Any,
             return name(str(value), names)
         if math.isnan(float(value)):
             return ""
-        if pixels and value != 0:
-            return f"{_multiple_of_255(float(value)):.4g}/255"
-        return f"{float(value):.6g}"
+        in_pixels = _as_255ths(float(value)) if pixels and value != 0 else None
+        return in_pixels or f"{float(value):.6g}"
 
     return {value: text(value) for value in values}
 

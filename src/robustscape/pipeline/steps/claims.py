@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pandas as pd
 
-from robustscape.claims.claims import COLUMNS, verdicts
+from robustscape.claims.verdicts import CLAIM_COLUMNS, claim_rows
 from robustscape.pipeline.plan import Plan
 from robustscape.storage import atomic
 
 
 def judge_claims(plan: Plan) -> None:
     """Judge every claim of the plan's works; write ``claims.csv``, one row per claim."""
-    rows = verdicts(plan.studies, plan.root, plan.experiment.scale_name)
-    atomic.write_text(plan.claims_path, pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(index=False))
+    rows = claim_rows(plan.studies, plan.root, plan.experiment.scale_name)
+    atomic.write_text(plan.claims_path, pd.DataFrame(rows, columns=list(CLAIM_COLUMNS)).to_csv(index=False))

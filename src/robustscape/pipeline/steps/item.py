@@ -48,8 +48,8 @@ def _make_item(plan: Plan, work: str, name: str) -> None:
     if item_is_current(record_path, files, fingerprint):
         return
     started = time.perf_counter()
-    printed = items.read(plan.experiment.paper / f"{stanza.printed}.csv") if stanza.printed else None
-    items.make(stanza, item_rows(plan, work, name), csv, printed=printed, scale=plan.experiment.scale_name)
+    printed = items.read_rows(plan.experiment.paper / f"{stanza.printed}.csv") if stanza.printed else None
+    items.write_item(stanza, item_rows(plan, work, name), csv, printed=printed, scale=plan.experiment.scale_name)
     seconds_of_sources = [read_record(path.with_suffix(".json")).get("seconds", 0) for path in sources]
     record: dict[str, Any] = {
         "command": plan.command("item", f"{work}/{name}"),
@@ -90,7 +90,7 @@ def _source_rows(plan: Plan, work: str, name: str, source: Source) -> pd.DataFra
 
 def _theory_rows(table: Table) -> pd.DataFrame:
     """Return the rows of a theory check; nothing stands in for anything there."""
-    frame = items.read(table.path)
+    frame = items.read_rows(table.path)
     frame = frame if "metric" in frame else tally(frame)
     # A toy with the work's own constants says so itself.
     return frame.assign(stand_in="", paper_protocol=frame.get("paper_protocol", False))
@@ -98,7 +98,7 @@ def _theory_rows(table: Table) -> pd.DataFrame:
 
 def _rows_in_the_works_names(table: Table) -> pd.DataFrame:
     """Return a table's rows under the names that the work uses, and what stood in for what."""
-    frame = items.read(table.path)
+    frame = items.read_rows(table.path)
     if "eps" in frame:
         printed_eps = {planned.run.eps: planned.eps for planned in table.runs}
         frame = frame.assign(eps=[printed_eps.get(value, value) for value in frame["eps"]])

@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from robustscape.config.studies import Item
 from robustscape.errors import ConfigError
 from robustscape.report import notes, style
-from robustscape.report.items import same_level
+from robustscape.report.level_matching import same_level
 from robustscape.report.style import GREY, INK
 from robustscape.report.words import is_number, levels, name, quantity
 

@@ -14,7 +14,7 @@ from robustscape.config.studies import Item
 from robustscape.errors import ConfigError
 from robustscape.report import notes, style
 from robustscape.report.figures import _parts
-from robustscape.report.items import same_level
+from robustscape.report.level_matching import same_level
 from robustscape.report.words import levels, name
 
 #: Line styles by name, in the order in which the levels of ``dash`` get them.

@@ -68,7 +68,7 @@ def grid(
             (_heads(place, index, texts), tuple(cells.get((place, other), Cell()) for other in across))
             for place in down
         ),
-        notes=tuple(notes.sentences(rows, item.factors, used, acknowledged, names=item.names)),
+        notes=tuple(notes.table_notes(rows, item.factors, used, acknowledged, names=item.names)),
     )
 
 

@@ -1,0 +1,296 @@
+"""A claim's expression: the functions it may call, how ``given`` and ``let`` are written out, and what is refused.
+
+All of it needs no data, so that a study is refused while it is read, before anything runs.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import graphlib
+import inspect
+import keyword
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robustscape.claims.reading import READERS, Reader
+from robustscape.claims.series import SERIES_FUNCTIONS
+from robustscape.config.base import read_yaml
+from robustscape.errors import ConfigError, unknown
+from robustscape.numbers import parse
+
+if TYPE_CHECKING:
+    from robustscape.config.studies import Claim, Study
+
+#: Every function of the language, by name; docs/claims.md lists them.
+FUNCTIONS: dict[str, Callable[..., Any]] = {**{name: getattr(Reader, name) for name in READERS}, **SERIES_FUNCTIONS}
+
+#: The readers that take ``along``.
+_SERIES_READERS = ("series", "printed_series")
+
+_ALLOWED = (
+    ast.Expression, ast.Constant, ast.Name, ast.Load, ast.Store, ast.Call, ast.keyword, ast.Compare, ast.BoolOp,
+    ast.And, ast.Or, ast.UnaryOp, ast.Not, ast.USub, ast.UAdd, ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow,
+    ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq, ast.IfExp, ast.List, ast.Tuple, ast.ListComp,
+    ast.comprehension, ast.Subscript,
+)  # fmt: skip
+
+
+def parse_expression(expression: str) -> ast.Expression:
+    """The syntax tree of an expression; it may go over several lines.
+
+    Raises:
+        ConfigError: it is not an expression.
+    """
+    try:
+        return ast.parse(re.sub(r"\s*\n\s*", " ", expression.strip()), mode="eval")
+    except SyntaxError as error:
+        raise ConfigError(f"'{expression}' is not an expression: {error.msg}.") from None
+
+
+# -- given and let, written out ------------------------------------------------------------------------------------------
+
+
+def expand_claim(claim: Claim) -> str:
+    """The claim's ``holds`` with the names of ``let`` replaced by what they stand for and ``given`` added to the readers.
+
+    >>> from robustscape.config.studies import Claim
+    >>> expand_claim(
+    ...     Claim(
+    ...         id="a", says="", given={"metric": "loss", "noise": "PGD"}, let={"top": "last(series())"}, holds="top > 1"
+    ...     )
+    ... )
+    "last(series(metric='loss', noise='PGD')) > 1"
+
+    Raises:
+        ConfigError: an expression is not one, or ``let`` is circular.
+    """
+    written_out: dict[str, ast.expr] = {}
+    for name in _order_of_definitions(claim):
+        written_out[name] = _substitute(parse_expression(claim.let[name]), written_out).body
+    tree = _substitute(parse_expression(claim.holds), written_out)
+    return ast.unparse(_add_given(tree, claim.given))
+
+
+def _order_of_definitions(claim: Claim) -> list[str]:
+    """The names of ``let``, each after those it uses."""
+    uses = {name: _names_in(parse_expression(text)) & set(claim.let) for name, text in claim.let.items()}
+    try:
+        return list(graphlib.TopologicalSorter(uses).static_order())
+    except graphlib.CycleError as error:
+        raise ConfigError(f"let: circular, {' -> '.join(reversed(error.args[1]))}.") from None
+
+
+def _names_in(tree: ast.AST) -> set[str]:
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+
+
+class _Substitution(ast.NodeTransformer):
+    def __init__(self, names: Mapping[str, ast.expr]) -> None:
+        self.names = names
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return self.names.get(node.id, node)
+
+
+def _substitute(tree: ast.Expression, names: Mapping[str, ast.expr]) -> ast.Expression:
+    """``tree`` with each of the names replaced by its expression."""
+    return ast.Expression(_Substitution(names).visit(tree.body))
+
+
+def _add_given(tree: ast.Expression, given: Mapping[str, str | float]) -> ast.Expression:
+    """``tree`` with the given arguments added to every call of a reader that lacks them."""
+    if not given:
+        return tree
+    tree = ast.parse(ast.unparse(tree), mode="eval")  # a part substituted twice becomes two nodes
+    for name, call in _reader_calls(tree):
+        added = {key: parse(given[key]) for key in _missing_arguments(name, call, given)}
+        call.keywords = [*(ast.keyword(key, ast.Constant(value)) for key, value in added.items()), *call.keywords]
+    return tree
+
+
+def _reader_calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
+    """Each call of a function that reads numbers, with the function's name."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in READERS:
+            yield node.func.id, node
+
+
+def _missing_arguments(name: str, call: ast.Call, given: Collection[str]) -> list[str]:
+    """The keys of ``given`` that a call takes and does not have itself; ``along`` is taken by series only."""
+    positional = ("metric", "along") if name in _SERIES_READERS else ("metric",)
+    present = {*positional[: len(call.args)], *(word.arg for word in call.keywords)}
+    return [key for key in given if key not in present and (key != "along" or name in _SERIES_READERS)]
+
+
+# -- checks --------------------------------------------------------------------------------------------------------------
+
+
+def check_claims(study: Study, folder: Path) -> None:
+    """Refuse a study with a claim that could not be evaluated.
+
+    Args:
+        study: the study, all its parts together.
+        folder: the configuration's folder, for the name of the study's file.
+
+    Raises:
+        ConfigError: as ``check_claim``; the message names file, item and claim.
+    """
+    for name, item in study.items.items():
+        for claim in item.claims:
+            try:
+                check_claim(claim, item.metrics or None, item.factors)
+            except ConfigError as error:
+                path = _file_of_item(folder / "studies", study.work, name)
+                raise ConfigError(f"{path}: item '{name}': claim '{claim.id}': {error}") from None
+
+
+def _file_of_item(studies: Path, work: str, item: str) -> Path:
+    """The study's file, or that of its parts in which the item stands."""
+    parts = sorted((studies / work).glob("*.yaml"))
+    return next((part for part in parts if item in (read_yaml(part).get("items") or {})), studies / f"{work}.yaml")
+
+
+def check_claim(claim: Claim, metrics: Collection[str] | None = None, factors: Collection[str] | None = None) -> None:
+    """Refuse a claim that could not be evaluated, without any data.
+
+    Args:
+        claim: the claim.
+        metrics: the item's metrics, if names are to be checked too.
+        factors: the item's factors, likewise.
+
+    Raises:
+        ConfigError: an expression is wrong (``check_expression``), or something in ``given`` or ``let`` is unknown,
+            unused, circular or badly named. The message begins with the key: ``given``, ``let: <name>`` or ``holds``.
+    """
+    for name in claim.let:
+        _check_let_name(name)
+    texts = {**{f"let: {name}": text for name, text in claim.let.items()}, "holds": claim.holds}
+    trees = {}
+    for key, text in texts.items():
+        with _named(key):
+            trees[key] = parse_expression(text)
+            _check_not_rebound(trees[key], claim.let)
+    _check_given(claim.given, list(trees.values()), metrics, factors)
+    for key, tree in trees.items():
+        with _named(key):
+            check_expression(ast.unparse(_add_given(tree, claim.given)), metrics, factors, names=claim.let)
+    _order_of_definitions(claim)
+    used = {name for tree in trees.values() for name in _names_in(tree)}
+    if unused := [name for name in claim.let if name not in used]:
+        raise ConfigError(f"let: {', '.join(unused)} is not used.")
+
+
+@contextmanager
+def _named(key: str) -> Iterator[None]:
+    """Begin the sentence of a ``ConfigError`` with the key at fault."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{key}: {error}") from None
+
+
+def _check_let_name(name: str) -> None:
+    if not name.isidentifier() or keyword.iskeyword(name):
+        raise ConfigError(f"let: '{name}' is not a name; use letters, digits and '_'.")
+    if name in FUNCTIONS:
+        raise ConfigError(f"let: '{name}' is a function of the language; choose another name.")
+
+
+def _check_not_rebound(tree: ast.Expression, let: Collection[str]) -> None:
+    """Refuse ``[... for x in ...]`` where x is a name of ``let``: one name would mean two things."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id in let:
+            raise ConfigError(f"'{node.id}' is a name of let; choose another for the list.")
+
+
+def _check_given(
+    given: Mapping[str, str | float],
+    trees: Collection[ast.Expression],
+    metrics: Collection[str] | None,
+    factors: Collection[str] | None,
+) -> None:
+    """Refuse a key or value of ``given`` that is unknown or that no call takes."""
+    calls = [pair for tree in trees for pair in _reader_calls(tree)]
+    taken = {key for name, call in calls for key in _missing_arguments(name, call, given)}
+    for key, value in given.items():
+        if factors is not None and key not in (*factors, "metric", "along"):
+            raise ConfigError(f"given: {unknown('factor', key, [*factors, 'metric', 'along'])}")
+        if key == "metric" and metrics is not None and value not in metrics:
+            raise ConfigError(f"given: {unknown('metric', str(value), metrics)}")
+        if key == "along" and factors is not None and value not in factors:
+            raise ConfigError(f"given: along: {unknown('factor', str(value), factors)}")
+        if key not in taken:
+            raise ConfigError(f"given: {key} is not used.")
+
+
+def check_expression(
+    expression: str,
+    metrics: Collection[str] | None = None,
+    factors: Collection[str] | None = None,
+    names: Collection[str] = (),
+) -> None:
+    """Refuse an expression that could not be evaluated, without any data.
+
+    Args:
+        expression: the text, ``given`` written out.
+        metrics: the item's metrics, if names are to be checked too.
+        factors: the item's factors, likewise.
+        names: names that are known beside the functions and the variables of lists.
+
+    Raises:
+        ConfigError: it is not one expression of the language, or a function, argument, metric or factor is unknown.
+    """
+    tree = parse_expression(expression)
+    bound = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    known = bound | set(names)
+    called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    for node in ast.walk(tree):
+        if not isinstance(node, _ALLOWED):
+            raise ConfigError(f"'{expression}' uses {type(node).__name__}, which claims may not.")
+        if isinstance(node, ast.Call):
+            _check_call(node, metrics, factors)
+        elif isinstance(node, ast.Name) and id(node) not in called and node.id not in known:
+            raise unknown("name", node.id, sorted(known))
+        elif isinstance(node, ast.Compare) and len(node.ops) > 1:
+            raise ConfigError(f"'{expression}' chains comparisons; write 'a < b and b < c'.")
+
+
+def _check_call(node: ast.Call, metrics: Collection[str] | None, factors: Collection[str] | None) -> None:
+    if not isinstance(node.func, ast.Name) or node.func.id not in FUNCTIONS:
+        raise unknown("function", ast.unparse(node.func), FUNCTIONS)
+    name = node.func.id
+    if any(word.arg is None for word in node.keywords):
+        raise ConfigError(f"{name}: '**' is not allowed.")
+    keywords = {str(word.arg): word.value for word in node.keywords}
+    arguments: list[Any] = [*([None] if name in READERS else []), *node.args]
+    try:
+        bound = _signature(name).bind(*arguments, **keywords)
+    except TypeError as error:
+        raise ConfigError(f"{name}: {error}; it is {name}{signature_text(name)}.") from None
+    if name not in READERS:
+        return
+    metric, along = bound.arguments["metric"], bound.arguments.get("along")
+    if metrics is not None and isinstance(metric, ast.Constant) and metric.value not in metrics:
+        raise unknown("metric", str(metric.value), metrics)
+    named = [*bound.arguments.get("factors", {}), *([along.value] if isinstance(along, ast.Constant) else [])]
+    for factor in named:
+        if factors is not None and factor not in factors:
+            raise unknown("factor", str(factor), factors)
+
+
+@functools.cache
+def _signature(name: str) -> inspect.Signature:
+    return inspect.signature(FUNCTIONS[name])
+
+
+def signature_text(name: str) -> str:
+    """The parameters of a function of the language as text: ``(metric, along='eps', **factors)``."""
+    signature = _signature(name)
+    parameters = [
+        p.replace(annotation=inspect.Parameter.empty) for p in signature.parameters.values() if p.name != "self"
+    ]
+    return str(signature.replace(parameters=parameters, return_annotation=inspect.Signature.empty))

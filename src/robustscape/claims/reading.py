@@ -1,0 +1,130 @@
+"""The functions of the claims' language that read numbers from an item's CSV, and the evidence they leave."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from robustscape.claims.series import NotTestable, Series, format_levels, format_value
+from robustscape.errors import ConfigError, unknown
+from robustscape.report.level_matching import same_level
+from robustscape.report.words import is_number, levels
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: The methods of ``Reader`` that a claim may call.
+READERS = ("value", "printed", "series", "printed_series")
+
+
+@dataclass
+class Reader:
+    """An item's rows, the functions that read numbers from them, and a record of what was read."""
+
+    rows: pd.DataFrame
+    """The item's CSV (``items.read_rows``)."""
+    factors: Sequence[str]
+    """The columns that identify a number."""
+    evidence: list[str] = field(default_factory=list)
+    """One text per number or series read, in the order of reading, each once."""
+    stand_ins: set[str] = field(default_factory=set)
+    """Stand-ins among the numbers read."""
+    finite: bool = True
+    """False once a number read is NaN or infinite."""
+
+    def value(self, metric: str, **factors: Any) -> float:
+        """Our mean of ``metric`` at the given levels of the factors."""
+        row = self._only_row(self._rows_at(metric, factors), metric, factors)
+        number = self._our_value(row)
+        self.add_evidence(f"{_describe(metric, factors)} = {format_value(number)}")
+        return number
+
+    def printed(self, metric: str, **factors: Any) -> float:
+        """The number the paper printed at the given levels of the factors."""
+        found = self._rows_at(metric, factors).dropna(subset=["paper_value"])
+        number = float(self._only_row(found, metric, factors, "a printed number")["paper_value"])
+        self.add_evidence(f"paper's {_describe(metric, factors)} = {format_value(number)}")
+        return number
+
+    def series(self, metric: str, along: str = "eps", **factors: Any) -> Series:
+        """Our means of ``metric`` along a factor, in its order; every other factor that varies must be given."""
+        self._check_factor(along)
+        found = self._rows_at(metric, factors)
+        return self._series_of(found[found["n"] > 0], metric, along, factors, self._our_value, "")
+
+    def printed_series(self, metric: str, along: str = "eps", **factors: Any) -> Series:
+        """The paper's numbers of ``metric`` along a factor."""
+        self._check_factor(along)
+        found = self._rows_at(metric, factors).dropna(subset=["paper_value"])
+        return self._series_of(found, metric, along, factors, lambda row: float(row["paper_value"]), "paper's ")
+
+    def add_evidence(self, text: str) -> None:
+        """Append ``text`` to the evidence unless it is there already."""
+        if text not in self.evidence:
+            self.evidence.append(text)
+
+    def _series_of(
+        self,
+        found: pd.DataFrame,
+        metric: str,
+        along: str,
+        factors: dict[str, Any],
+        read: Callable[[Any], float],
+        whose: str,
+    ) -> Series:
+        """The series of ``read(row)`` along a factor; ``whose`` begins its evidence."""
+        found = found[found[along].notna()]
+        if found.empty:
+            raise NotTestable(f"there is no {whose or 'value of '}{_describe(metric, factors)}")
+        known = list(dict.fromkeys(found[along]))
+        if all(is_number(level) for level in known):
+            known = sorted(known)
+        rows = [self._only_row(found[found[along] == level], metric, {**factors, along: level}) for level in known]
+        series = Series(tuple(known), tuple(read(row) for row in rows))
+        place = f"{whose}{_describe(metric, factors)} at {_factor_name(along)} {format_levels(known)}"
+        self.add_evidence(f"{place}: {format_value(series.values)}")
+        return series
+
+    def _check_factor(self, factor: str) -> None:
+        if factor not in self.factors:
+            raise unknown("factor", factor, [str(f) for f in self.factors])
+
+    def _rows_at(self, metric: str, factors: dict[str, Any]) -> pd.DataFrame:
+        """The rows of a metric at the given levels; none where a level is not there."""
+        found = self.rows[self.rows["metric"] == metric]
+        if found.empty:
+            raise NotTestable(f"there is no row with metric '{metric}'")
+        for factor, wanted in factors.items():
+            self._check_factor(factor)
+            found = found[[same_level(level, wanted) for level in found[factor]]]
+        return found
+
+    def _only_row(self, found: pd.DataFrame, metric: str, factors: dict[str, Any], what: str = "a value") -> Any:
+        if found.empty:
+            raise NotTestable(f"there is no {what.removeprefix('a ')} of {_describe(metric, factors)}")
+        if len(found) > 1:
+            differ = [f for f in self.factors if f not in factors and found[f].nunique(dropna=False) > 1]
+            place, why = _describe(metric, factors), f"they differ in {', '.join(differ)}"
+            raise ConfigError(f"{place} is {len(found)} values; {why}. Say which is meant.")
+        return found.iloc[0]
+
+    def _our_value(self, row: Any) -> float:
+        if not row["n"] > 0:
+            raise NotTestable(f"the paper has {row['metric']} here, but nothing was measured")
+        if row["stand_in"]:
+            self.stand_ins.add(str(row["stand_in"]))
+        number = float(row["value"])
+        self.finite &= math.isfinite(number)
+        return number
+
+
+def _factor_name(factor: str) -> str:
+    return levels([factor])[factor]
+
+
+def _describe(metric: str, factors: dict[str, Any]) -> str:
+    """A metric and the levels it was read at: ``robust accuracy (AT, ε = 8/255)``."""
+    at = [f"{_factor_name(f)} = {levels([v])[v]}" if is_number(v) else levels([v])[v] for f, v in factors.items()]
+    return f"{_factor_name(metric)} ({', '.join(at)})" if at else _factor_name(metric)

@@ -1,0 +1,111 @@
+"""Verdicts of claims, with the numbers they rest on: the rows of ``results/<scale>/claims.csv``.
+
+A claim's text (``says``) is printed in two places: in that file, by ``claim_rows``, and on the report's page, by
+``report/templates/page.html.jinja``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import simpleeval
+
+from robustscape.claims.expressions import check_expression, expand_claim
+from robustscape.claims.reading import READERS, Reader
+from robustscape.claims.series import SERIES_FUNCTIONS, NotTestable, Series, format_value
+from robustscape.errors import ConfigError
+from robustscape.report.words import FAILS, HOLDS, UNTESTABLE
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from robustscape.config.studies import Claim, Study
+
+#: Columns of claims.csv.
+CLAIM_COLUMNS = ("work", "item", "claim", "says", "verdict", "evidence")
+
+
+def claim_rows(studies: Mapping[str, Study], root: Path, scale: str) -> list[dict[str, str]]:
+    """One row per claim (``CLAIM_COLUMNS``), from the items' CSVs below ``root`` (``results/<scale>``).
+
+    Raises:
+        ConfigError: a claim's expression is wrong; the message names work, item and claim.
+    """
+    from robustscape.report.items import read_rows
+
+    found = []
+    for work, study in studies.items():
+        for name, item in study.items.items():
+            csv = root / work / f"{name}.csv"
+            rows = read_rows(csv) if item.claims and csv.exists() else None
+            for claim in item.claims:
+                try:
+                    verdict, evidence = claim_verdict(claim, rows, item.factors, scale)
+                except ConfigError as error:
+                    raise ConfigError(f"{work}/{name}: claim '{claim.id}': {error}") from None
+                values = (work, name, claim.id, claim.says, verdict, evidence)
+                found.append(dict(zip(CLAIM_COLUMNS, values, strict=True)))
+    return found
+
+
+def claim_verdict(claim: Claim, rows: pd.DataFrame | None, factors: Sequence[str], scale: str) -> tuple[str, str]:
+    """Verdict and evidence of a claim at a scale; ``rows`` is the item's CSV, None if the item was not made."""
+    if rows is None:
+        return UNTESTABLE, "The item was not made."
+    if scale not in claim.scales:
+        return UNTESTABLE, f"It can be tested at: {', '.join(claim.scales)}."
+    return evaluate_expression(expand_claim(claim), rows, factors)
+
+
+def evaluate_expression(expression: str, rows: pd.DataFrame, factors: Sequence[str]) -> tuple[str, str]:
+    """Verdict and evidence of an expression, ``given`` and ``let`` written out, over an item's rows.
+
+    It is evaluated by simpleeval: no attributes, no assignments, no names but the functions of the language. A value that
+    is NaN or infinite makes the claim fail: the run it comes from diverged.
+
+    Raises:
+        ConfigError: the expression is wrong, whatever the numbers.
+    """
+    check_expression(expression, factors=factors)
+    reader = Reader(rows, factors)
+    functions = {**{name: getattr(reader, name) for name in READERS}, **_recorded_functions(reader)}
+    evaluator = simpleeval.EvalWithCompoundTypes(functions=functions, names={})
+    try:
+        result = evaluator.eval(expression.strip())
+        if isinstance(result, Series):
+            bool(result)
+    except NotTestable as missing:
+        return UNTESTABLE, "; ".join([f"{missing}", *reader.evidence]) + "."
+    except ZeroDivisionError:
+        return UNTESTABLE, "; ".join(["a division by zero", *reader.evidence]) + "."
+    except (simpleeval.InvalidExpression, TypeError, ValueError) as error:
+        raise ConfigError(f"'{expression}': {error}") from None
+    if not isinstance(result, bool):
+        raise ConfigError(
+            f"'{expression}' is {format_value(result)}, neither true nor false; compare it with something."
+        )
+    evidence = "; ".join(reader.evidence) + "."
+    if reader.stand_ins:
+        evidence += f" Stand-in: {', '.join(sorted(reader.stand_ins))}."
+    if not reader.finite:
+        return FAILS, f"a value is not finite (diverged run): {evidence}"
+    return (HOLDS if result else FAILS), evidence
+
+
+def _recorded_functions(reader: Reader) -> dict[str, Callable[..., Any]]:
+    """The functions over series; a single number or truth value that one returns is added to the reader's evidence."""
+
+    def recorded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **keywords: Any) -> Any:
+            result = function(*arguments, **keywords)
+            if not isinstance(result, Series):
+                reader.add_evidence(f"{name} = {format_value(result)}")
+            elif name in ("ratio", "absolute"):
+                reader.add_evidence(f"{name} = {format_value(result.values)}")
+            return result
+
+        return call
+
+    return {name: recorded(name, function) for name, function in SERIES_FUNCTIONS.items()}
