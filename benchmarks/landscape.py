@@ -69,7 +69,7 @@ def make(case: Case, samples: int) -> tuple[nn.Module, Tensor, Tensor]:
 def hessian_product(case: Case, samples: int) -> Variants:
     model, x, y = make(case, samples)
     parameters, like, batch = list(model.parameters()), parameters_of(model), hessian.BATCH
-    vector = torch.randn(hessian.size(model))
+    vector = torch.randn(hessian.parameter_count(model))
     pieces = tuple(unflatten(vector, like).values())
 
     def floor() -> Tensor:
@@ -84,7 +84,7 @@ def hessian_product(case: Case, samples: int) -> Variants:
     theirs = curvlinops.HessianLinearOperator(
         model, nn.CrossEntropyLoss(), parameters, batches, check_deterministic=False, num_data=len(x)
     )
-    kept, recomputed = hessian.fixed(model, x, y), hessian.fixed(model, x, y, kept_bytes=0)
+    kept, recomputed = hessian.fixed_operator(model, x, y), hessian.fixed_operator(model, x, y, kept_bytes=0)
     torch.testing.assert_close(kept(vector[None])[0], floor(), rtol=1e-3, atol=1e-4)
     return {
         "floor": floor,
@@ -96,7 +96,7 @@ def hessian_product(case: Case, samples: int) -> Variants:
 
 def dense_hessian(case: Case, samples: int) -> Variants:
     model, x, y = make(case, samples)
-    operator, vectors = hessian.fixed(model, x, y), torch.randn(64, hessian.size(model))
+    operator, vectors = hessian.fixed_operator(model, x, y), torch.randn(64, hessian.parameter_count(model))
     return {"floor": lambda: [operator(vector[None]) for vector in vectors], "ours": lambda: operator(vectors)}
 
 

@@ -14,7 +14,7 @@ from robustscape.data import Split
 from robustscape.errors import ConfigError
 from robustscape.evaluation.harness.craft import craft
 from robustscape.evaluation.trained_run import TrainedRun
-from robustscape.landscape.bezier import bernstein, bezier, place, refresh_statistics
+from robustscape.landscape.bezier import bernstein, bezier, move_to_curve, refresh_statistics
 from robustscape.landscape.directions import flatten, parameters_of
 from robustscape.landscape.surface import evaluate
 
@@ -42,7 +42,7 @@ def trained(seed: int, normalised: bool = False) -> TrainedRun:
         optimizer.step()
     split, device = Split(x, y, 1.0), torch.device("cpu")
     path = Path(f"data/net/recipe/eps0.05/seed{seed}")
-    return TrainedRun(model.eval(), split, split, device, 0.05, seed, 3, path=path, config={}, checkpoint="")
+    return TrainedRun(model.eval(), split, split, 0.05, seed, device, 3, path=path, config={}, checkpoint="")
 
 
 def values(rows: list[dict[str, Any]], metric: str, curve: str) -> list[float]:
@@ -60,7 +60,7 @@ def test_equally_spaced_control_points_make_a_straight_line() -> None:
     model = net(0)
     size = flatten(parameters_of(model)).numel()
     ends = [torch.zeros(size), torch.ones(size)]
-    place(model, [torch.lerp(*ends, k / 4) for k in range(5)], 0.3)
+    move_to_curve(model, [torch.lerp(*ends, k / 4) for k in range(5)], 0.3)
     torch.testing.assert_close(flatten(parameters_of(model)), torch.full((size,), 0.3))
 
 

@@ -106,7 +106,7 @@ def _train(plan: Plan, run: Run, device: torch.device) -> None:
     record = _recorded(folder / "run.json")
     if record.get("fingerprint") == fingerprint and _intact(folder, record):
         return
-    torch.manual_seed(loop.derive(run.seed, "weights"))
+    torch.manual_seed(loop.derive_seed(run.seed, "weights"))
     model = build_model(config, card)
     state = _state(plan, run)
     if state.exists() and checkpoints.load(state, "cpu")[1]["fingerprint"] != fingerprint:

@@ -11,7 +11,7 @@ from robustscape.evaluation.harness.craft import craft
 from robustscape.landscape.surface import evaluate
 
 if TYPE_CHECKING:
-    from robustscape.training.loop import ProbeContext
+    from robustscape.training.observers import ProbeContext
 
 
 def loss(
@@ -21,9 +21,15 @@ def loss(
     attack: AttackSpec | None = None,
     samples: Annotated[int, Field(ge=1)] | None = None,
 ) -> float:
-    """The loss of the first ``samples`` of ``split`` in eval mode; under ``attack``, if one is named.
+    """Return the mean loss in eval mode; that of attacked inputs if there is an attack.
 
-    The attack's random streams are those of the probe ``accuracy``, so the two speak of the same attacked inputs.
+    The attack's random streams are those of the probe ``accuracy``, so both are measured on the same attacked inputs.
+
+    Args:
+        context: the model after an epoch, and the data.
+        split: which split.
+        attack: at the run's own eps; None: clean inputs.
+        samples: first samples of the split; None for all.
     """
     x, y = context.subset(split, samples)
     if attack is not None and context.eps > 0:
