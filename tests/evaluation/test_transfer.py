@@ -117,7 +117,7 @@ def test_both_denominators_by_hand(outcomes: Outcomes) -> None:
 def test_noise_and_both_nullified_ratios_by_hand(outcomes: Outcomes) -> None:
     rows = list(transfer_rates(outcomes))
     cell = {"source": "s", "target": "t", "denominator": "all", "noise": 0.2}
-    # x' fools samples 0, 2, 5. Draw 1: 0 becomes right, 4 becomes wrong. Draw 2: 5 becomes right.
+    # x' is misclassified for samples 0, 2, 5. Draw 1: 0 becomes right, 4 becomes wrong. Draw 2: 5 becomes right.
     assert value(rows, **cell, metric="transferability_noisy") == pytest.approx(100 * (3 + 2) / 12)
     assert value(rows, **cell, metric="nr_conditional") == pytest.approx(100 * (1 + 1) / 6)
     assert value(rows, **cell, metric="nr_ratio") == pytest.approx(100 * (1 - (5 / 12) / (3 / 6)))

@@ -71,7 +71,9 @@ def test_products_are_those_of_the_exact_hessian(tiny_net: Case, kept_bytes: int
         count, hessian.parameter_count(model), dtype=torch.float64, generator=torch.Generator().manual_seed(0)
     )
     torch.testing.assert_close(operator(vectors), vectors @ exact_hessian(model, x, y))
-    torch.testing.assert_close(operator(vectors), vectors @ exact_hessian(model, x, y))  # and once more: graphs survive
+    torch.testing.assert_close(
+        operator(vectors), vectors @ exact_hessian(model, x, y)
+    )  # and once more: graphs are kept
 
 
 def test_products_agree_with_curvlinops(small_net: Case) -> None:

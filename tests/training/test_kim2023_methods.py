@@ -82,7 +82,7 @@ def test_one_full_step_of_pgd_from_the_input_is_fgsm_training() -> None:
 
 
 class Predictor(nn.Module):
-    """Says a class by rule of the input, and has a gradient to climb."""
+    """Predicts a class by a rule of the input, and has a gradient to ascend."""
 
     def __init__(self, rule: Callable[[Tensor], Tensor]) -> None:
         super().__init__()

@@ -260,7 +260,7 @@ def test_the_epoch_of_a_collapse_can_be_trained_again(tmp_path: Path) -> None:
     whole = train(recipe, state=state, fingerprint="f")
     values = list(whole.history["robust"])
     kept = [epoch for epoch in range(1, 7) if is_collapse_epoch(values[:epoch], 0.9)]
-    assert kept, "the little run falls somewhere"
+    assert kept, "robust accuracy drops somewhere in this run"
     seen = []
     again = train(
         recipe.model_copy(update={"probes": {}, "fall": None}),
@@ -277,8 +277,8 @@ def test_the_epoch_of_a_collapse_can_be_trained_again(tmp_path: Path) -> None:
     ("values", "kept"),
     [([50, 60, 10, 5, 55, 1], [1, 2]), ([50, 40, 45, 30], [1, 3]), ([1, 2, 3], [1]), ([5, 5], [1]), ([7], [])],
 )
-def test_which_fall_is_kept(values: list[float], kept: list[int]) -> None:
-    """The first collapse; before there is one, each fall larger than those before it."""
+def test_which_collapse_is_kept(values: list[float], kept: list[int]) -> None:
+    """The first collapse; before there is one, each drop larger than those before it."""
     assert [i for i in range(len(values)) if is_collapse_epoch(values[: i + 1], 0.3)] == kept
 
 

@@ -1,4 +1,4 @@
-"""SAM and its kin: against SGD, closed forms, each other, and another implementation; passes counted; state complete."""
+"""SAM and related optimizers: against SGD, closed forms, each other, and another implementation; passes, state."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_constant_radius_on_a_quadratic_is_its_closed_form() -> None:
 
 @pytest.mark.parametrize("steps", [1, 2, 3])
 def test_the_chain_of_sam_n_and_msam_on_a_quadratic(steps: int) -> None:
-    """Both climb the same chain by global-norm steps of rho / N; MSAM takes the mean of g_1 .. g_N, without g_0."""
+    """Both follow the same chain of ascents by global-norm steps of rho / N; MSAM takes the mean of g_1 .. g_N, without g_0."""
     rho, H = 0.6, Quadratic().H
     start = Quadratic().vector().detach()
     w, gradients = start.clone(), []
@@ -317,7 +317,7 @@ def test_resuming_from_the_state_dict_gives_the_same_bits(name: str) -> None:
 
 
 def test_switching_from_sam_to_msam_keeps_the_momentum() -> None:
-    """What kim2023 table 5.3 does: the state of one is a state of the other."""
+    """As in kim2023 table 5.3: the state of one is a state of the other."""
     model = make_model()
     first = SAM(model.parameters(), rho=0.1, **SGD)
     for _ in range(3):

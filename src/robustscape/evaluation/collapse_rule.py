@@ -22,4 +22,4 @@ def collapsed(accuracies: Sequence[float], share: float = SHARE) -> list[bool]:
 
 def first_collapse(accuracies: Sequence[float], share: float = SHARE) -> int | None:
     """The index of the first collapsed value; None if there is none."""
-    return next((place for place, fallen in enumerate(collapsed(accuracies, share)) if fallen), None)
+    return next((place for place, is_collapsed in enumerate(collapsed(accuracies, share)) if is_collapsed), None)

@@ -47,7 +47,7 @@ class TrainedRun(ModelWithData):
     path: Path
     """The run's folder."""
     config: dict[str, Any]
-    """What run.json records of the configuration."""
+    """The configuration that run.json records."""
     checkpoint: str
     """Content hash of the weights."""
     state: Path | None = None

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from robustscape.errors import ConfigError
 from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.landscape import mean_loss as means
-from robustscape.landscape.directions import Direction, Move, flatten, norm, parameters_of
+from robustscape.landscape.directions import Direction, Move, direction_norm, flatten, parameters_of
 
 #: Samples of a forward pass when a batch is larger.
 CHUNK = 512
@@ -50,7 +50,7 @@ def batch_gradient(model: nn.Module, x: Tensor, y: Tensor) -> Direction:
 
 def scale_to(direction: Direction, length: float) -> Direction:
     """Return ``direction`` scaled to a norm of ``length``; 0 stays 0."""
-    factor = length / (norm(direction) + 1e-12)
+    factor = length / (direction_norm(direction) + 1e-12)
     return {name: tensor * factor for name, tensor in direction.items()}
 
 

@@ -6,10 +6,14 @@ from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
+from torch import Tensor, nn
 
 from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.landscape import _ascent as ascent
-from robustscape.landscape.directions import Direction, movable
+from robustscape.landscape.directions import Direction, Move, movable
+
+#: Points of the arc from v_1 to v_2.
+_ARC_SHARES = [number / 10 for number in range(11)]
 
 
 def ascent_plane(
@@ -42,29 +46,14 @@ def ascent_plane(
     x, y = run.subset(split, samples)
     model = ascent.eval_copy(run.model)
     axis = torch.linspace(0, 2 * rho, points, dtype=torch.float64).tolist()
-    shares = [number / 10 for number in range(11)]
+    shares = _ARC_SHARES if measure == "perturbed_loss" else []
     grid = torch.zeros(points, points, dtype=torch.float64)
     arc = torch.zeros(len(shares), dtype=torch.float64)
     with movable(model) as move:
         for part, labels, weight in ascent.weighted_batches(x, y, batch):
-            move([], [])
-            start = ascent.batch_gradient(model, part, labels)
-            v_1 = ascent.scale_to(start, 1.0)
-            v_2 = ascent.scale_to(ascent.ascend(model, move, part, labels, rho, 2, start), 1.0)
-            move([v_1], [rho])
-            one_step = ascent.batch_gradient(model, part, labels)
-            for i, a in enumerate(axis):
-                for j, b in enumerate(axis):
-                    move([v_1, v_2], [a, b])
-                    if measure == "perturbed_loss":
-                        grid[i, j] += weight * ascent.batch_loss(model, part, labels).cpu()
-                    else:
-                        grid[i, j] += weight * ascent.cosine_between(
-                            one_step, ascent.batch_gradient(model, part, labels)
-                        )
-            for i, share in enumerate(shares if measure == "perturbed_loss" else []):
-                move([_between(v_1, v_2, share)], [rho])
-                arc[i] += weight * ascent.batch_loss(model, part, labels).cpu()
+            batch_grid, batch_arc = _measure_batch(model, move, part, labels, rho, axis, shares, measure)
+            grid += weight * batch_grid
+            arc += weight * batch_arc
     shared = ascent.ascent_columns(run, rho, batch, split, len(y))
     unit = "nats" if measure == "perturbed_loss" else "1"
     entries: list[dict[str, Any]] = [
@@ -72,12 +61,36 @@ def ascent_plane(
         for i, a in enumerate(axis)
         for j, b in enumerate(axis)
     ]
-    if measure == "perturbed_loss":
-        entries += [
-            {"share_v2": share, "metric": "loss_on_arc", "value": value, "unit": unit}
-            for share, value in zip(shares, arc.tolist(), strict=True)
-        ]
+    entries += [
+        {"share_v2": share, "metric": "loss_on_arc", "value": value, "unit": unit}
+        for share, value in zip(shares, arc.tolist(), strict=True)
+    ]
     return [shared | entry for entry in entries]
+
+
+def _measure_batch(
+    model: nn.Module, move: Move, x: Tensor, y: Tensor, rho: float, axis: list[float], shares: list[float], measure: str
+) -> tuple[Tensor, Tensor]:
+    """The quantity ``measure`` on the grid, and the loss on the arc, of one batch; float64 on the CPU."""
+    move([], [])
+    start = ascent.batch_gradient(model, x, y)
+    v_1 = ascent.scale_to(start, 1.0)
+    v_2 = ascent.scale_to(ascent.ascend(model, move, x, y, rho, 2, start), 1.0)
+    move([v_1], [rho])
+    one_step = ascent.batch_gradient(model, x, y)
+    grid = torch.zeros(len(axis), len(axis), dtype=torch.float64)
+    for i, a in enumerate(axis):
+        for j, b in enumerate(axis):
+            move([v_1, v_2], [a, b])
+            if measure == "perturbed_loss":
+                grid[i, j] = ascent.batch_loss(model, x, y).cpu()
+            else:
+                grid[i, j] = ascent.cosine_between(one_step, ascent.batch_gradient(model, x, y))
+    arc = torch.zeros(len(shares), dtype=torch.float64)
+    for i, share in enumerate(shares):
+        move([_between(v_1, v_2, share)], [rho])
+        arc[i] = ascent.batch_loss(model, x, y).cpu()
+    return grid, arc
 
 
 def _between(v_1: Direction, v_2: Direction, share: float) -> Direction:

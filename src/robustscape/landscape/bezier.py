@@ -26,7 +26,8 @@ from robustscape.evaluation.harness.craft import craft
 from robustscape.evaluation.percentages import percent_true
 from robustscape.evaluation.trained_run import TrainedRun, columns
 from robustscape.landscape.directions import flatten, parameters_of, unflatten
-from robustscape.landscape.surface import BATCH, evaluate
+from robustscape.landscape.surface import BATCH, losses_and_correctness
+from robustscape.models.batchnorm import recalibrate_batchnorm
 
 #: When the learning rate falls to a tenth: 100 and 150 of the work's 200 epochs.
 DROPS = (0.5, 0.75)
@@ -47,24 +48,6 @@ def move_to_curve(model: nn.Module, points: list[Tensor], t: float) -> None:
     like = parameters_of(model)
     for name, tensor in unflatten(weights.sum(0), like).items():
         like[name].copy_(tensor)
-
-
-def refresh_statistics(model: nn.Module, x: Tensor) -> None:
-    """Estimate BatchNorm's running statistics anew over ``x`` (N, ...); nets without BatchNorm are left alone."""
-    layers = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-    if not layers:
-        return
-    momenta = [layer.momentum for layer in layers]
-    for layer in layers:
-        layer.reset_running_stats()
-        layer.momentum = None  # cumulative means
-    model.train()
-    with torch.no_grad():
-        for part in x.split(BATCH):
-            model(part)
-    model.eval()
-    for layer, momentum in zip(layers, momenta, strict=True):
-        layer.momentum = momentum
 
 
 def bezier(
@@ -117,19 +100,14 @@ def bezier(
     ticks = torch.linspace(0, 1, points, dtype=torch.float64).tolist()
     entries: list[dict[str, Any]] = []
     for name, control in (("straight", straight), ("bezier", bent)):
-        losses = []
+        losses, errors = [], []
         for t in ticks:
             move_to_curve(model, control, t)
-            refresh_statistics(model, train_x)
-            found, hits = evaluate(model, craft(model, x, y, attack, attack_eps, seed=seed), y)
-            losses.append(found.double().mean().item())
-            wrong = percent_true(~hits)
-            entries += [
-                {"curve": name, "t": t, "metric": "adversarial_loss", "value": losses[-1], "unit": "nats"},
-                {"curve": name, "t": t, "metric": "robust_error", "value": wrong, "unit": "percent"},
-            ]
-        height = max(losses) - max(losses[0], losses[-1])
-        entries.append({"curve": name, "t": None, "metric": "barrier", "value": height, "unit": "nats"})
+            recalibrate_batchnorm(model, train_x.split(BATCH))
+            loss, correct = losses_and_correctness(model, craft(model, x, y, attack, attack_eps, seed=seed), y)
+            losses.append(loss.double().mean().item())
+            errors.append(percent_true(~correct))
+        entries += _curve_rows(name, ticks, losses, errors)
     shared = {
         **columns(attack, attack_eps, split, len(y)),
         "inner_points": inner,
@@ -137,6 +115,16 @@ def bezier(
         "ends": "; ".join(r.name for r in runs),
     }
     return [shared | entry for entry in entries]
+
+
+def _curve_rows(name: str, ticks: list[float], losses: list[float], errors: list[float]) -> list[dict[str, Any]]:
+    """The rows of one curve: loss and error at every t, and the barrier."""
+    rows: list[dict[str, Any]] = []
+    for t, loss, error in zip(ticks, losses, errors, strict=True):
+        rows.append({"curve": name, "t": t, "metric": "adversarial_loss", "value": loss, "unit": "nats"})
+        rows.append({"curve": name, "t": t, "metric": "robust_error", "value": error, "unit": "percent"})
+    barrier = max(losses) - max(losses[0], losses[-1])
+    return [*rows, {"curve": name, "t": None, "metric": "barrier", "value": barrier, "unit": "nats"}]
 
 
 def _train_curve(
@@ -150,7 +138,7 @@ def _train_curve(
     lr: float,
     seed: int,
 ) -> None:
-    """Move the inner control points, in place."""
+    """Train the inner control points ``points[1:-1]``, each flat (P,), in place."""
     places = SampleGenerator.seeded(seed, torch.arange(draws)).uniform(())
     steps = math.ceil(len(run.train.y) / batch_size)
     order = torch.empty(0)

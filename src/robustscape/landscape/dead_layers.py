@@ -26,7 +26,7 @@ from robustscape.evaluation.harness.craft import craft
 from robustscape.evaluation.percentages import percent_true
 from robustscape.evaluation.trained_run import TrainedRun, columns
 from robustscape.landscape import hessian
-from robustscape.landscape.directions import norm
+from robustscape.landscape.directions import direction_norm
 from robustscape.landscape.mean_loss import mean_loss_gradient
 from robustscape.landscape.surface import BATCH
 
@@ -150,4 +150,4 @@ def _gradient_norm_before(model: nn.Module, x: Tensor, y: Tensor, layer: int) ->
         handle.remove()
     gradient = mean_loss_gradient(model, x, y, batch_size=hessian.BATCH)
     before = {name: gradient[name] for name, parameter in model.named_parameters() if id(parameter) in used}
-    return norm(before).item() if before else 0.0
+    return direction_norm(before).item() if before else 0.0

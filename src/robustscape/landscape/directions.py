@@ -63,14 +63,14 @@ def filter_normalised(model: nn.Module, seed: int, number: int = 0) -> Direction
     }
 
 
-def norm(direction: Direction) -> Tensor:
+def direction_norm(direction: Direction) -> Tensor:
     """Return the L2 norm over all parameters together, 0-dim."""
     return torch.linalg.vector_norm(flatten(direction))
 
 
 def normalised(direction: Direction) -> Direction:
     """Return ``direction`` scaled to norm 1 over all parameters together."""
-    length = norm(direction)
+    length = direction_norm(direction)
     return {name: tensor / length for name, tensor in direction.items()}
 
 

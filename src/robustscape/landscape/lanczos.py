@@ -107,7 +107,7 @@ class Eigenpairs:
     residuals: Tensor
     """||H u - lambda u|| / max |lambda|, measured; an eigenvalue lies within residual x max |lambda| of each value."""
     converged: Tensor
-    """Whether the residual is within the tolerance, bool (k,)."""
+    """True if the residual is within the tolerance, bool (k,)."""
     products: int
     """Number of products with the operator that it took."""
 

@@ -91,8 +91,8 @@ def total_hessian(weight: Tensor, x: Tensor, y: Tensor, threat: ThreatModel) -> 
         return matrix
     moving = free * weight  # w' of each sample
     squared = (moving**2).sum(1)
-    radius = torch.where(free, eta, 0.0).norm(dim=1)
+    free_length = torch.where(free, eta, 0.0).norm(dim=1)  # eps' of each sample
     slack = (-label_signs(y) * (attacked @ weight)).sigmoid() / len(x)
-    factor = torch.where(squared > 0, slack * radius / squared.sqrt(), 0.0)
+    factor = torch.where(squared > 0, slack * free_length / squared.sqrt(), 0.0)
     rank_one = torch.where(squared > 0, factor / squared, 0.0)
     return matrix + torch.diag((free * factor[:, None]).sum(0)) - moving.T @ (moving * rank_one[:, None])

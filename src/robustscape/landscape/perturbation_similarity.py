@@ -20,7 +20,7 @@ from robustscape.evaluation.percentages import percent_true
 from robustscape.evaluation.trained_run import TrainedRun, columns
 from robustscape.landscape.directions import Direction, movable, unit_random
 from robustscape.landscape.hessian import top_directions
-from robustscape.landscape.surface import evaluate
+from robustscape.landscape.surface import losses_and_correctness
 
 
 def perturbation_cosines(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
@@ -64,43 +64,32 @@ def perturbation_similarity(
         ("eigenvector", 0, top_directions(run.model, *points, attack, attack_eps, 1, seed=seed)[0])
     ]
     named += [("random", number, unit_random(run.model, seed, number)) for number in range(directions)]
-    entries = []
+    entries: list[dict[str, Any]] = []
     with movable(run.model) as move:
-
-        def attacked(clean: Tensor, truth: Tensor, vector: Direction, at: float, start: int) -> Tensor:
-            move([vector], [at])
-            return craft(run.model, clean, truth, attack, attack_eps, seed=start)
-
         for name, number, vector in named:
             for distance in distances:
-                # Seeds of the two signs differ, those of the displacements do not: only the weights move along a row.
-                sides = [
-                    attacked(x, y, vector, sign * distance, 2 * seed + start) - x
-                    for start, sign in enumerate((1.0, -1.0))
-                ]
-                cosine, both_nonzero = perturbation_cosines(*sides)
-                signs, _ = perturbation_cosines(sides[0].sign(), sides[1].sign())
-                wrong = []
+                # Seeds of the two signs differ, those of the displacements do not: only the weights change along a row.
+                sides, wrong = [], []
                 for start, sign in enumerate((1.0, -1.0)):
-                    found = attacked(inputs, labels, vector, sign * distance, 2 * seed + start)
-                    wrong.append(percent_true(~evaluate(run.model, found, labels)[1]))
-                zero = percent_true(~both_nonzero)
-                measured = (
-                    ("perturbation_cosine", cosine[both_nonzero].mean().item(), "cosine"),
-                    ("sign_cosine", signs[both_nonzero].mean().item(), "cosine"),
-                    ("robust_test_error", sum(wrong) / 2, "percent"),
-                )
-                entries += [
-                    {
-                        "direction": name,
-                        "draw": number,
-                        "a": distance,
-                        "metric": metric,
-                        "value": value,
-                        "unit": unit,
-                        "zero_perturbations": zero,
-                    }
-                    for metric, value, unit in measured
-                ]
+                    move([vector], [sign * distance])
+                    attack_seed = 2 * seed + start
+                    sides.append(craft(run.model, x, y, attack, attack_eps, seed=attack_seed) - x)
+                    x_adv = craft(run.model, inputs, labels, attack, attack_eps, seed=attack_seed)
+                    wrong.append(percent_true(~losses_and_correctness(run.model, x_adv, labels)[1]))
+                place = {"direction": name, "draw": number, "a": distance}
+                entries += [place | row for row in _similarity_rows(sides[0], sides[1])]
+                error = {"metric": "robust_test_error", "value": sum(wrong) / 2, "unit": "percent"}
+                entries.append({**place, **error, "zero_perturbations": entries[-1]["zero_perturbations"]})
     shared = {**columns(attack, attack_eps, "train", len(y)), "hessian_samples": len(points[1])}
     return [shared | entry for entry in entries]
+
+
+def _similarity_rows(first: Tensor, second: Tensor) -> list[dict[str, Any]]:
+    """The mean cosine of perturbations (n, ...) and that of their signs, over the pairs in which neither is zero."""
+    cosine, both_nonzero = perturbation_cosines(first, second)
+    sign_cosine, _ = perturbation_cosines(first.sign(), second.sign())
+    zero = percent_true(~both_nonzero)
+    return [
+        {"metric": metric, "value": values[both_nonzero].mean().item(), "unit": "cosine", "zero_perturbations": zero}
+        for metric, values in (("perturbation_cosine", cosine), ("sign_cosine", sign_cosine))
+    ]

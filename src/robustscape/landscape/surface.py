@@ -49,7 +49,7 @@ LOCKSTEP = {"pgd", "fgsm", "bim", "random_noise"}
 
 @dataclass(frozen=True)
 class Inner:
-    """How the inner maximum is found.
+    """The inner maximisation of an adversarial loss.
 
     Args:
         attack: the attack; its model mode must be "eval".
@@ -98,7 +98,7 @@ class Points:
         ]
 
 
-def evaluate(model: Classifier, x: Tensor, y: Tensor, batch_size: int = BATCH) -> tuple[Tensor, Tensor]:
+def losses_and_correctness(model: Classifier, x: Tensor, y: Tensor, batch_size: int = BATCH) -> tuple[Tensor, Tensor]:
     """Return cross-entropy (N,), in nats, and correctness, bool (N,), of each sample. Cost: one forward pass.
 
     Raises:
@@ -209,8 +209,8 @@ def _one_by_one(
         for number in range(done, len(points)):
             move(directions, points[number])
             x_adv = attacked(number) if kept is None else kept
-            losses, hits = evaluate(model, x_adv, y)
-            clean = losses if x_adv is x else evaluate(model, x, y)[0]
+            losses, hits = losses_and_correctness(model, x_adv, y)
+            clean = losses if x_adv is x else losses_and_correctness(model, x, y)[0]
             yield torch.stack([values.double().mean() for values in (losses, hits, clean)])[:, None]
 
 
@@ -244,7 +244,7 @@ def _stacked(
             weights[name] = tensor + torch.tensordot(group.to(moves), moves, dims=1)
         stack = model_of(weights, many)
         inputs, labels = x.repeat(many, *[1] * (x.dim() - 1)), y.repeat(many)
-        clean, hits = evaluate(stack, inputs, labels, len(inputs))
+        clean, hits = losses_and_correctness(stack, inputs, labels, len(inputs))
         losses = clean
         if inner.eps > 0:
             x_adv = craft(
@@ -257,5 +257,5 @@ def _stacked(
                 index=torch.cat([inner.numbers(index, first + offset) for offset in range(many)]),
                 batch_size=len(inputs),
             )
-            losses, hits = evaluate(stack, x_adv, labels, len(inputs))
+            losses, hits = losses_and_correctness(stack, x_adv, labels, len(inputs))
         yield torch.stack([values.view(many, -1).double().mean(1) for values in (losses, hits, clean)])

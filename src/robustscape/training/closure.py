@@ -1,4 +1,4 @@
-"""What an optimizer calls to get the loss and gradients of a batch, as often as it needs them."""
+"""The closure: a function that an optimizer calls for the loss and gradients of a batch, as often as it needs them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from robustscape.errors import UserError
 
 
 class Objective(Protocol):
-    """What a method returns: a function of no arguments, the batch's mean loss at the current weights (0-dim).
+    """The return value of a method: a function of no arguments, the batch's mean loss at the current weights (0-dim).
 
     The attacked inputs are fixed. An objective may also be a ``PerSampleObjective`` or a ``LoggedObjective``.
     """

@@ -30,15 +30,15 @@ from robustscape.config.recipes import Augmentation, Recipe
 from robustscape.data import Split
 from robustscape.data.batches import augment, epoch_order
 from robustscape.errors import UserError
+from robustscape.models.batchnorm import recalibrate_batchnorm
 from robustscape.storage import atomic, checkpoints
 from robustscape.storage.provenance import config_hash
 from robustscape.training.attack import TrainingAttack
-from robustscape.training.batchnorm import recalibrate
 from robustscape.training.closure import Closure, LoggedObjective
 from robustscape.training.observers import Row, epoch_observers
 from robustscape.training.phases import Phases
 from robustscape.training.recorder import Recorder
-from robustscape.training.schedules import factor
+from robustscape.training.schedules import schedule_factor
 from robustscape.training.state import Log, Training, Weights, copy_weights, load_state
 
 
@@ -191,7 +191,7 @@ def attack_maker(
     function = catalog.load("attack", spec.attack) if spec else None
 
     def make_attack(epoch: int, index: Tensor, progress: float) -> TrainingAttack:
-        scheduled_eps = eps * factor(recipe.eps_schedule, progress, recipe.epochs)
+        scheduled_eps = eps * schedule_factor(recipe.eps_schedule, progress, recipe.epochs)
         generator = SampleGenerator.seeded(derive_seed(seed, "attack", epoch), index, index.device)
         if spec is None:
             return TrainingAttack(None, {}, ThreatModel("Linf", scheduled_eps), generator)
@@ -223,12 +223,12 @@ def train_epoch(training: Training, epoch: int, observe: UpdateObserver | None =
         phases.optimizer.finish_epoch()
     if recipe.recalibrate:
         parts = itertools.islice(order.split(training.batch_size), recipe.recalibrate)
-        recalibrate(model, (split.inputs(index) for index in parts))
+        recalibrate_batchnorm(model, (split.inputs(index) for index in parts))
     progress = epoch * training.steps / (recipe.epochs * training.steps)
     row: Row = {
         "epoch": epoch + 1,
-        "lr": phases.learning_rate(factor(recipe.lr_schedule, progress, recipe.epochs)),
-        "eps": training.eps * factor(recipe.eps_schedule, progress, recipe.epochs),
+        "lr": phases.learning_rate(schedule_factor(recipe.lr_schedule, progress, recipe.epochs)),
+        "eps": training.eps * schedule_factor(recipe.eps_schedule, progress, recipe.epochs),
         # the one point where an epoch waits for the device
         **{column: value.item() / len(split.y) for column, value in sums.items()},
     }
@@ -256,7 +256,7 @@ def _update_weights(
     model, recipe, phases, recorder = training.model, training.recipe, training.phases, training.recorder
     update = epoch * training.steps + step
     progress = update / (recipe.epochs * training.steps)
-    phases.set_learning_rate(factor(recipe.lr_schedule, progress, recipe.epochs))
+    phases.set_learning_rate(schedule_factor(recipe.lr_schedule, progress, recipe.epochs))
     is_recorded = recorder.wants(update)
     with devices.autocast(y.device, recipe.precision), recorder.watch() if is_recorded else nullcontext():
         objective = phases.method(model, x, y, training.make_attack(epoch, index, progress))
@@ -273,7 +273,7 @@ def _trained_parameters(model: nn.Module) -> list[nn.Parameter]:
 
 
 def _is_finite(model: nn.Module) -> bool:
-    """Whether no trained weight is NaN or infinite; waits for the device once."""
+    """Return whether all trained weights are finite; waits for the device once."""
     return bool(torch.stack([parameter.isfinite().all() for parameter in _trained_parameters(model)]).all())
 
 

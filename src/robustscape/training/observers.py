@@ -1,4 +1,4 @@
-"""What is done after an epoch: functions of the run and of the epoch's row, called in their order.
+"""Observers of a training: functions of the run and of an epoch's row, called in order after each epoch.
 
 The model is in eval mode. An observer may add columns to the row, and keep things in ``training.log`` and
 ``training.weights``; none of them changes the weights or the random streams of what follows.
@@ -29,7 +29,7 @@ EpochObserver = Callable[[Training, Row], None]
 
 @dataclass(frozen=True)
 class ProbeContext(ModelWithData):
-    """What a probe may look at: the model in eval mode after an epoch, and the data."""
+    """The argument of a probe: the model in eval mode after an epoch, and the data."""
 
     epoch: int
     """Counted from 1."""

@@ -14,7 +14,7 @@ from robustscape.config.recipes import InForce, Recipe
 
 
 class Phases:
-    """What trains: ``method`` (makes the objective of a batch) and ``optimizer``.
+    """The ``method`` (a function of model, x, y and attack that returns an objective) and the ``optimizer`` in force.
 
     Args:
         recipe: names both, and the phases that change them.

@@ -17,7 +17,7 @@ from robustscape.errors import UserError
 
 @dataclass(frozen=True)
 class TraceContext:
-    """What a trace may look at, after an update.
+    """The argument of a trace: the state after an update.
 
     The parameters' ``grad`` are those of the update's last backward pass, without weight decay.
     """
@@ -57,7 +57,7 @@ class Recorder:
         self._pending: list[tuple[int, Tensor]] = []
 
     def wants(self, update: int) -> bool:
-        """Whether an update, counted from 0, is recorded."""
+        """Return whether an update, counted from 0, is recorded."""
         return bool(self._traces) and (update < self._first or update >= self._last)
 
     def watch(self) -> torch.utils.hooks.RemovableHandle:

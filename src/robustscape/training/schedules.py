@@ -7,7 +7,7 @@ import math
 from robustscape.config.recipes import Schedule
 
 
-def factor(schedule: Schedule, progress: float, epochs: int = 1) -> float:
+def schedule_factor(schedule: Schedule, progress: float, epochs: int = 1) -> float:
     """Return the schedule's factor when a fraction ``progress`` of the training steps is done.
 
     Args:
@@ -15,7 +15,7 @@ def factor(schedule: Schedule, progress: float, epochs: int = 1) -> float:
         progress: fraction of the training steps done, in [0, 1).
         epochs: number of epochs of the whole training, for schedules that hold their factor within an epoch.
 
-    >>> factor(Schedule(kind="multistep", milestones=[0.5, 0.75], gamma=0.1), 0.5)
+    >>> schedule_factor(Schedule(kind="multistep", milestones=[0.5, 0.75], gamma=0.1), 0.5)
     0.1
     """
     if schedule.hold == "epoch":

@@ -29,7 +29,7 @@ Weights = dict[str, Tensor]
 
 @dataclass
 class Log:
-    """What has been logged so far; JSON."""
+    """The logs of all epochs so far, as JSON values."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     """One row per finished epoch, the columns of history.csv."""

@@ -55,7 +55,7 @@ def asam(
     Args:
         parameters: the weights.
         lr: learning rate.
-        rho: radius, relative to the weights.
+        rho: length of the perturbation, relative to the weights.
         eta: added to |w|.
         momentum: of the SGD step.
         weight_decay: of the SGD step, coupled.

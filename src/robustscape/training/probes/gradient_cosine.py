@@ -25,7 +25,7 @@ def gradient_cosine(
 
     Args:
         context: the model after an epoch, and the data.
-        rho: radius of the ascents.
+        rho: length of the ascents.
         batch: samples of an ascent; None: all of them together.
         samples: first samples of the training data; None for all.
     """

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from robustscape.config.attacks import AttackSpec
 from robustscape.evaluation.harness.craft import craft
-from robustscape.landscape.surface import evaluate
+from robustscape.landscape.surface import losses_and_correctness
 
 if TYPE_CHECKING:
     from robustscape.training.observers import ProbeContext
@@ -34,4 +34,4 @@ def loss(
     x, y = context.subset(split, samples)
     if attack is not None and context.eps > 0:
         x = craft(context.model, x, y, attack, context.eps, seed=context.seed)
-    return evaluate(context.model, x, y)[0].double().mean().item()
+    return losses_and_correctness(context.model, x, y)[0].double().mean().item()

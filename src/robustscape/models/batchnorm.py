@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 @torch.no_grad()
-def recalibrate(model: nn.Module, batches: Iterable[Tensor]) -> None:
+def recalibrate_batchnorm(model: nn.Module, batches: Iterable[Tensor]) -> None:
     """Replace running means and variances by their plain averages over ``batches`` of inputs (B, ...).
 
     Only BatchNorm layers are in training mode meanwhile; every module's mode is the same afterwards as before.
