@@ -32,8 +32,6 @@ from torch import Tensor
 from robustscape.errors import ConfigError
 from robustscape.training.optimizers.awp import gradient_at_worst_weights
 
-Order = Literal["first", "second"]
-Protocol = Literal["algorithm", "release"]
 Closure = Callable[[], Tensor]
 
 #: Lower bound of 1 - gamma s, below which the diagonal Newton step would reverse its direction.
