@@ -158,7 +158,7 @@ def _start(
         model.load_state_dict(saved.model)
     phases = Phases(recipe, _trained_parameters(model), max(len(log.rows) - 1, 0))
     if saved:
-        checkpoints.restore_optimizer(phases.optimizer, saved.optimizer, saved.optimizer_groups)
+        checkpoints.restore_optimizer(phases.optimizer, saved.optimizer, saved.optimizer_description)
     if recipe.traces and "initial" not in weights:
         weights["initial"] = {name: p.detach().clone() for name, p in model.named_parameters()}
     batch_size = recipe.batch_size or len(train_split.y)

@@ -89,7 +89,8 @@ class SavedState:
     log: Log
     model: Weights
     optimizer: Weights
-    optimizer_groups: list[dict[str, Any]]
+    optimizer_description: dict[str, Any]
+    """The part of the optimizer's state that is no tensor; see ``checkpoints.restore_optimizer``."""
     weights: dict[str, Weights]
     """See ``Training.weights``."""
 
