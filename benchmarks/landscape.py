@@ -1,4 +1,4 @@
-"""What landscapes and curvature cost: python benchmarks/landscape.py [--only ROW ...] [--quick] [--threads N] [--rounds N].
+"""Cost of landscapes and curvature: python benchmarks/landscape.py [--only ROW ...] [--quick] [--threads N] [--rounds N].
 
 Ratios within one process (medians over rounds in which the variants take turns), against what the mathematics needs:
 
@@ -32,6 +32,7 @@ from robustscape.attacks.base.gradients import frozen, input_gradient
 from robustscape.attacks.base.losses import cross_entropy
 from robustscape.attacks.base.threat import ThreatModel
 from robustscape.attacks.pgd import pgd
+from robustscape.attacks.precision.prepared import prepared
 from robustscape.config.attacks import AttackSpec
 from robustscape.landscape import hessian
 from robustscape.landscape import surface as surfaces
@@ -55,7 +56,7 @@ PREACT: Case = ("preactresnet18", {"width": 16}, (1, 28, 28), 10)
 RESNET: Case = ("resnet18", {"width": 16}, (3, 32, 32), 10)
 
 
-def make(case: Case, samples: int) -> tuple[nn.Module, Tensor, Tensor]:
+def make_case(case: Case, samples: int) -> tuple[nn.Module, Tensor, Tensor]:
     """A model of the case in eval mode, with running statistics of its inputs, and random data."""
     architecture, parameters, shape, classes = case
     torch.manual_seed(0)
@@ -67,9 +68,9 @@ def make(case: Case, samples: int) -> tuple[nn.Module, Tensor, Tensor]:
 
 
 def hessian_product(case: Case, samples: int) -> Variants:
-    model, x, y = make(case, samples)
+    model, x, y = make_case(case, samples)
     parameters, like, batch = list(model.parameters()), parameters_of(model), hessian.BATCH
-    vector = torch.randn(hessian.size(model))
+    vector = torch.randn(hessian.parameter_count(model))
     pieces = tuple(unflatten(vector, like).values())
 
     def floor() -> Tensor:
@@ -84,7 +85,7 @@ def hessian_product(case: Case, samples: int) -> Variants:
     theirs = curvlinops.HessianLinearOperator(
         model, nn.CrossEntropyLoss(), parameters, batches, check_deterministic=False, num_data=len(x)
     )
-    kept, recomputed = hessian.fixed(model, x, y), hessian.fixed(model, x, y, kept_bytes=0)
+    kept, recomputed = hessian.fixed_operator(model, x, y), hessian.fixed_operator(model, x, y, kept_bytes=0)
     torch.testing.assert_close(kept(vector[None])[0], floor(), rtol=1e-3, atol=1e-4)
     return {
         "floor": floor,
@@ -95,16 +96,16 @@ def hessian_product(case: Case, samples: int) -> Variants:
 
 
 def dense_hessian(case: Case, samples: int) -> Variants:
-    model, x, y = make(case, samples)
-    operator, vectors = hessian.fixed(model, x, y), torch.randn(64, hessian.size(model))
+    model, x, y = make_case(case, samples)
+    operator, vectors = hessian.fixed_operator(model, x, y), torch.randn(64, hessian.parameter_count(model))
     return {"floor": lambda: [operator(vector[None]) for vector in vectors], "ours": lambda: operator(vectors)}
 
 
 def surface_point(case: Case, samples: int, steps: int) -> Variants:
-    model, x, y = make(case, samples)
+    model, x, y = make_case(case, samples)
     parameters = {"steps": steps, "rel_step_size": 0.25}
     direction, at = filter_normalised(model, 0), torch.linspace(-1, 1, 3)[:, None]
-    quick, index = surfaces.prepared(model), torch.arange(samples)  # same layout and batches for all
+    quick, index = prepared(model), torch.arange(samples)  # same layout and batches for all
     batch = max(1, min(surfaces.BATCH, surfaces.STACKED // x[0].numel()))
 
     def each_batch(call: Callable[[Tensor, Tensor, Tensor], Any]) -> None:
@@ -131,9 +132,9 @@ def surface_point(case: Case, samples: int, steps: int) -> Variants:
 
 
 def stacked(case: Case, samples: int, points: int, together: int) -> Variants:
-    model, x, y = make(case, samples)
+    model, x, y = make_case(case, samples)
     spec = AttackSpec(attack="pgd", norm="L2", parameters={"steps": 10, "rel_step_size": 0.15})
-    inner, copy = surfaces.Inner(spec, 1.0), surfaces.prepared(model)
+    inner, copy = surfaces.Inner(spec, 1.0), prepared(model)
     directions, at = [filter_normalised(model, 0)], [[value] for value in torch.linspace(-1, 1, points).tolist()]
     case_at = (copy, x, y, directions, at, inner)
     return {
@@ -143,7 +144,7 @@ def stacked(case: Case, samples: int, points: int, together: int) -> Variants:
 
 
 def surface_41x41(case: Case, samples: int, steps: int) -> Variants:
-    model, x, y = make(case, samples)
+    model, x, y = make_case(case, samples)
     inner = surfaces.Inner(AttackSpec(attack="pgd", parameters={"steps": steps, "rel_step_size": 0.1}), 0.1)
     ticks = torch.linspace(-1, 1, 41)
     case_at = (model, x, y, [filter_normalised(model, number) for number in range(2)])
@@ -151,8 +152,8 @@ def surface_41x41(case: Case, samples: int, steps: int) -> Variants:
 
 
 def folded(case: Case, samples: int, gradient: bool) -> Variants:
-    model, x, y = make(case, samples)
-    nets = {"floor": surfaces.prepared(model), "ours": surfaces.prepared(fold_batchnorm(model))}
+    model, x, y = make_case(case, samples)
+    nets = {"floor": prepared(model), "ours": prepared(fold_batchnorm(model))}
 
     def call(net: nn.Module) -> Any:
         if gradient:
@@ -163,13 +164,14 @@ def folded(case: Case, samples: int, gradient: bool) -> Variants:
     return {name: (lambda net=net: call(net)) for name, net in nets.items()}
 
 
-def name(case: Case) -> str:
+def case_name(case: Case) -> str:
+    """The architecture with its parameters, and the shape of its inputs."""
     size = "".join(f"({value})" for value in case[1].values())
     return f"{case[0]}{size} {'x'.join(map(str, case[2]))}"
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description="What landscapes and curvature cost.")
+    arguments = argparse.ArgumentParser(description="Cost of landscapes and curvature.")
     arguments.add_argument("--threads", type=int, default=1)
     arguments.add_argument("--rounds", type=int, default=7)
     arguments.add_argument("--quick", action="store_true", help="two rounds of the small cases, results only printed")
@@ -215,7 +217,7 @@ def main() -> None:
         rows.append(
             {
                 "what": what,
-                "model": name(case),
+                "model": case_name(case),
                 "samples": samples,
                 **settings,
                 "threads": options.threads,
@@ -228,7 +230,7 @@ def main() -> None:
                 },
             }
         )
-        print(f"{what:16} {name(case):34} n={samples:<5} {list(rows[-1].values())[-2:]}", flush=True)
+        print(f"{what:16} {case_name(case):34} n={samples:<5} {list(rows[-1].values())[-2:]}", flush=True)
         if not options.quick:
             write(RESULTS, rows)
 

@@ -1,8 +1,8 @@
 """A training step of each adversarial-training method of kim2023 against the bare passes it must do.
 
 The floor of a method is the forward and backward passes that its docstring states, on batches of the same size, in the same
-round, with nothing between them: no projection, no random numbers, no loss but the cross-entropy, no optimizer. A turn of a
-round repeats short steps until they have taken a tenth of a second, longer than a hiccup of the machine. Run:
+round, with nothing between them: no projection, no random numbers, no loss but the cross-entropy, no optimizer. In each round
+a short step is repeated for about a tenth of a second, so that brief interruptions of the machine matter little. Run:
 ``python benchmarks/methods.py --threads 2``.
 """
 
@@ -27,7 +27,7 @@ from robustscape.models import build_classifier
 from robustscape.training.attack import TrainingAttack
 from robustscape.training.closure import Closure
 
-FAST = ("fgsm", {"random_start": True, "rel_step_size": 1.25})
+FAST_AT = ("fgsm", {"random_start": True, "rel_step_size": 1.25})
 PGD10 = ("pgd", {"steps": 10})
 KL10 = ("kl_pgd", {"steps": 10})
 
@@ -35,10 +35,10 @@ KL10 = ("kl_pgd", {"steps": 10})
 #: batches at once), input gradients that are differentiated.
 CASES: dict[str, tuple[str, dict[str, Any], tuple[str, dict[str, Any]], tuple[int, int, list[int], int]]] = {
     "FGSM AT": ("adversarial", {}, ("fgsm", {}), (1, 0, [1], 0)),
-    "fast AT": ("adversarial", {}, FAST, (1, 0, [1], 0)),
-    "checkpoints, c = 2": ("single_step_checkpoints", {"checkpoints": 2}, FAST, (1, 1, [1], 0)),
-    "checkpoints, c = 3": ("single_step_checkpoints", {"checkpoints": 3}, FAST, (1, 2, [1], 0)),
-    "checkpoints, c = 4": ("single_step_checkpoints", {"checkpoints": 4}, FAST, (1, 3, [1], 0)),
+    "fast AT": ("adversarial", {}, FAST_AT, (1, 0, [1], 0)),
+    "checkpoints, c = 2": ("single_step_checkpoints", {"checkpoints": 2}, FAST_AT, (1, 1, [1], 0)),
+    "checkpoints, c = 3": ("single_step_checkpoints", {"checkpoints": 3}, FAST_AT, (1, 2, [1], 0)),
+    "checkpoints, c = 4": ("single_step_checkpoints", {"checkpoints": 4}, FAST_AT, (1, 3, [1], 0)),
     "PGD-2 AT": ("adversarial", {}, ("pgd", {"steps": 2}), (2, 0, [1], 0)),
     "GradAlign": ("gradalign", {"beta": 0.2}, ("fgsm", {}), (1, 0, [1], 2)),
     "PGD-10 AT": ("adversarial", {}, PGD10, (10, 0, [1], 0)),
@@ -48,7 +48,7 @@ CASES: dict[str, tuple[str, dict[str, Any], tuple[str, dict[str, Any]], tuple[in
     "BAT, m = 2, PGD-10": ("bat", {"beta": 5.0, "bridges": 2}, PGD10, (10, 0, [3], 0)),
 }
 
-#: Seconds of a turn, about.
+#: About the seconds that a candidate takes in a round.
 TURN = 0.1
 
 MODELS: dict[str, tuple[str, dict[str, Any], tuple[int, ...]]] = {
@@ -57,8 +57,8 @@ MODELS: dict[str, tuple[str, dict[str, Any], tuple[int, ...]]] = {
 }
 
 
-def bare(model: nn.Module, x: Tensor, y: Tensor, passes: tuple[int, int, list[int], int]) -> None:
-    """The passes alone; those that are differentiated together are added to one loss, as in training."""
+def bare_passes(model: nn.Module, x: Tensor, y: Tensor, passes: tuple[int, int, list[int], int]) -> None:
+    """Make the passes and nothing else; losses that are differentiated together are added, as in training."""
     gradients, forwards, trained, aligned = passes
     with frozen(model):
         for _ in range(gradients):
@@ -80,31 +80,31 @@ def bare(model: nn.Module, x: Tensor, y: Tensor, passes: tuple[int, int, list[in
     loss.backward()
 
 
-def step(name: str, model: nn.Module, x: Tensor, y: Tensor) -> Callable[[], None]:
-    """One update by the method, as the loop does it."""
+def training_step(name: str, model: nn.Module, x: Tensor, y: Tensor) -> Callable[[], None]:
+    """Return a function that makes one update by the method, as the training loop does."""
     method, parameters, (attack, settings), _ = CASES[name]
     function, made = catalog.load_function("method", method), catalog.load_function("attack", attack)
     optimizer, closure = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9), Closure(model)
     index = torch.arange(len(y), device=x.device)
     model.train()
 
-    def run() -> None:
+    def update() -> None:
         bound = TrainingAttack(made, settings, ThreatModel("Linf", 8 / 255), SampleGenerator.seeded(0, index, x.device))
         objective = function(model, x, y, bound, **parameters)
         model.train()
         optimizer.step(closure.begin(optimizer, objective))
 
-    return run
+    return update
 
 
-def times(call: Callable[[], Any], repeats: int) -> Callable[[], None]:
-    """``call`` again and again."""
+def repeated(call: Callable[[], Any], repeats: int) -> Callable[[], None]:
+    """Return a function that makes ``repeats`` calls."""
 
-    def run() -> None:
+    def calls() -> None:
         for _ in range(repeats):
             call()
 
-    return run
+    return calls
 
 
 def main() -> None:
@@ -128,11 +128,11 @@ def main() -> None:
             model = build_classifier(architecture, parameters, shape, 10, mean, mean).to(device)
             x = torch.rand(options.batch, *shape, device=device)
             y = torch.randint(10, (options.batch,), device=device)
-            ours, passes = step(name, model, x, y), CASES[name][3]
-            candidates = {"floor": lambda m=model, a=x, b=y, p=passes: bare(m, a, b, p), "ours": ours}
+            ours, passes = training_step(name, model, x, y), CASES[name][3]
+            candidates = {"floor": lambda m=model, a=x, b=y, p=passes: bare_passes(m, a, b, p), "ours": ours}
             once = interleaved({"floor": candidates["floor"]}, rounds=1, device=device)["floor"][0]
             repeats = max(1, round(TURN / once))
-            turns = {key: times(call, repeats) for key, call in candidates.items()}
+            turns = {key: repeated(call, repeats) for key, call in candidates.items()}
             seconds = interleaved(turns, rounds=options.rounds, device=device)
             row = {
                 "model": model_name,

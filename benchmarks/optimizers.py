@@ -1,7 +1,7 @@
-"""A step of SAM and its kin against the passes it must make.
+"""A step of SAM and related optimizers against the passes it must make.
 
 The floor of a method is its number of forward and backward passes on the same batch, and one update of PyTorch's SGD: no
-perturbation, no way back, no choice of samples. Run: ``python benchmarks/optimizers.py --threads 2``.
+perturbation, no restoring of weights, no choice of samples. Run: ``python benchmarks/optimizers.py --threads 2``.
 """
 
 from __future__ import annotations
@@ -64,38 +64,21 @@ def compare(name: str, batch: int, rounds: int, device: torch.device) -> dict[st
         model = fresh()
         optimizer = torch.optim.SGD(model.parameters(), **SETTINGS)
 
-        def run() -> None:
+        def bare_passes() -> None:
             for _ in range(passes):
                 optimizer.zero_grad()
                 F.cross_entropy(model(x), y).backward()
             optimizer.step()
 
-        return run
+        return bare_passes
 
     candidates: dict[str, Callable[[], Any]] = {method: ours(make) for method, (make, _) in METHODS.items()}
     candidates["ESAM, all tensors and samples"] = ours(lambda p, **k: ESAM(p, beta=1.0, gamma=1.0, **k))
     candidates["ESAM, half of both"] = ours(lambda p, **k: ESAM(p, beta=0.5, gamma=0.5, **k))
     for passes in range(1, 5):
         candidates[f"floor {passes}"] = floor(passes)
-    try:
-        import pytorch_optimizer
-    except ImportError:
-        pass
-    else:
-        model = fresh()
-        theirs = pytorch_optimizer.SAM(model.parameters(), torch.optim.SGD, rho=0.05, **SETTINGS)
-
-        def closure() -> Tensor:
-            theirs.zero_grad()
-            loss = F.cross_entropy(model(x), y)
-            loss.backward()
-            return loss
-
-        def their_step() -> None:
-            closure()
-            theirs.step(closure)
-
-        candidates["SAM of pytorch-optimizer"] = their_step
+    if theirs := _sam_of_pytorch_optimizer(fresh(), x, y):
+        candidates["SAM of pytorch-optimizer"] = theirs
     seconds = interleaved(candidates, rounds=rounds, device=device, warm_up=2)
     floors = {method: passes for method, (_, passes) in METHODS.items()}
     floors |= {"ESAM, all tensors and samples": 2, "ESAM, half of both": 2, "SAM of pytorch-optimizer": 2}
@@ -111,6 +94,27 @@ def compare(name: str, batch: int, rounds: int, device: torch.device) -> dict[st
         "ratio_to_floor": {m: round(ratio(seconds, m, f"floor {passes}"), 3) for m, passes in measured.items()},
         "ratio_to_sgd": {m: round(ratio(seconds, m, "SGD"), 3) for m in measured},
     }
+
+
+def _sam_of_pytorch_optimizer(model: nn.Module, x: Tensor, y: Tensor) -> Callable[[], None] | None:
+    """A step of the peer's SAM; None if it is not installed."""
+    try:
+        import pytorch_optimizer
+    except ImportError:
+        return None
+    optimizer = pytorch_optimizer.SAM(model.parameters(), torch.optim.SGD, rho=0.05, **SETTINGS)
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        return loss
+
+    def their_step() -> None:
+        closure()
+        optimizer.step(closure)
+
+    return their_step
 
 
 def main() -> None:

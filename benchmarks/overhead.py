@@ -1,4 +1,4 @@
-"""How much of a run of the workflow is work: start-up of processes, imports and scheduling against training and measuring.
+"""The overhead of the workflow: start-up of processes, imports and scheduling against training and measuring.
 
 Snakemake's benchmark files hold the wall time of every job; the sidecars hold the seconds in which a job trained, measured or
 drew. Their difference is overhead. Run after a fresh ``make reproduce``:

@@ -1,4 +1,4 @@
-"""A PGD-k training step against the bare passes it must do, and against torchattacks' PGD in a plain loop.
+"""A PGD-k training step against the bare passes it must make, and against torchattacks' PGD in a plain loop.
 
 The floor is k forward and input-backward passes and one forward and backward pass of the same model, on the same batch, in
 the same round, with nothing between them: no projection, no random numbers, no optimizer. That is 2k + 3
@@ -23,7 +23,7 @@ from robustscape.attacks.pgd import pgd
 from robustscape.devices import configure
 from robustscape.models import build_classifier
 from robustscape.training.attack import TrainingAttack
-from robustscape.training.loop import _update
+from robustscape.training.closure import Closure
 from robustscape.training.methods.adversarial import adversarial
 
 MODELS: dict[str, tuple[str, dict[str, Any], tuple[int, ...]]] = {
@@ -43,7 +43,7 @@ def compare(
     x, y = torch.rand(batch, *shape, device=device), torch.randint(10, (batch,), device=device)
     if channels_last:
         model, x = model.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    optimizer, closure = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9), Closure(model)
     threat = ThreatModel("Linf", 8 / 255)
     index = torch.arange(batch, device=device)
 
@@ -61,7 +61,9 @@ def compare(
         generator = SampleGenerator.seeded(0, index, device)
         attack = TrainingAttack(pgd, {"steps": steps, "step_size": 2 / 255}, threat, generator)
         model.train()
-        _update(model, optimizer, adversarial(model, x, y, attack))
+        objective = adversarial(model, x, y, attack)
+        model.train()
+        optimizer.step(closure.begin(optimizer, objective))  # type: ignore[arg-type]
 
     candidates = {"floor": floor, "ours": ours}
     try:

@@ -18,23 +18,24 @@ from robustscape.config.attacks import AttackSpec, Suite
 from robustscape.data import Split
 from robustscape.errors import UserError
 from robustscape.evaluation import margins as margins_module
-from robustscape.evaluation._adversarial_method import method_columns
+from robustscape.evaluation._method_columns import method_columns
 from robustscape.evaluation.attack_accuracies import attack_accuracies
 from robustscape.evaluation.blackbox_accuracy import blackbox_accuracy
-from robustscape.evaluation.bridges import along, bridges
+from robustscape.evaluation.bridges import bridges, log_probabilities_along_path
+from robustscape.evaluation.collapse_rule import collapsed
 from robustscape.evaluation.distortion import distortion
 from robustscape.evaluation.harness.craft import craft
 from robustscape.evaluation.harness.distorted import distorted, share
-from robustscape.evaluation.logs.collapse import collapse, collapsed, final, rank_correlation
+from robustscape.evaluation.logs.collapse import collapse, rank_correlation, start_of_final_stretch
 from robustscape.evaluation.logs.training_time import training_time
-from robustscape.evaluation.loss_projections import combined, projections, term_gradients
-from robustscape.evaluation.margins import margin, margins, of_examples, summary
-from robustscape.evaluation.monitor import input_gradient_norms, watched
-from robustscape.evaluation.nonlinearity import gamma, nonlinearity
+from robustscape.evaluation.loss_projections import margin_projections, term_gradients, weighted_projection
+from robustscape.evaluation.margins import error_decomposition, margin, margins, measure_examples
+from robustscape.evaluation.monitor import input_gradient_norms, overfitting_signs
+from robustscape.evaluation.nonlinearity import loss_nonlinearity, nonlinearity
 from robustscape.evaluation.smoothness import divergence, log_ratios
 from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.landscape.input_surface import input_surface
-from robustscape.training.loop import ProbeContext
+from robustscape.training.observers import ProbeContext
 from robustscape.training.probes import distortion as distortion_probe
 from robustscape.training.probes import margin as margin_probe
 from robustscape.training.probes import margin_projection
@@ -76,7 +77,7 @@ def make_run(model: nn.Module, path: Path = Path("/nowhere"), eps: float = EPS, 
     names = {"dataset": {"name": "d"}, "architecture": {"name": "a"}}
     config = {**names, "recipe": {"name": "r", "batch_size": 16, **recipe}}
     return TrainedRun(
-        model, Split(x, y, 255.0), Split(x, y, 255.0), torch.device("cpu"), eps, 0, 3, path, config, "checkpoint"
+        model, Split(x, y, 255.0), Split(x, y, 255.0), eps, 0, torch.device("cpu"), 3, path, config, "checkpoint"
     )
 
 
@@ -143,7 +144,7 @@ def test_distortion_measured_and_probed_agree() -> None:
 
 def test_gamma_is_zero_for_a_linear_loss() -> None:
     model, (x, y) = linear(3, dtype=torch.float64), inputs(classes=3, dtype=torch.float64)
-    values = gamma(model, x, y, EPS, lambda logits, y: -logits.gather(1, y[:, None]).squeeze(1))
+    values = loss_nonlinearity(model, x, y, EPS, lambda logits, y: -logits.gather(1, y[:, None]).squeeze(1))
     assert values.abs().max() < 1e-12
 
 
@@ -162,7 +163,7 @@ def test_gamma_of_a_linear_loss_is_zero_because_the_rise_is_eps_times_the_gradie
 @pytest.mark.parametrize("classes", [2, 4])
 def test_gamma_is_never_negative_for_a_linear_classifier(classes: int) -> None:
     model, (x, y) = linear(classes, dtype=torch.float64), inputs(classes=classes, dtype=torch.float64)
-    values = gamma(model, x, y, 1.0)
+    values = loss_nonlinearity(model, x, y, 1.0)
     assert values.min() >= -1e-12 and values.max() > 1e-3
 
 
@@ -177,7 +178,7 @@ def test_gamma_can_be_negative_and_is_not_clipped() -> None:
     assert nonlinearity_probe.nonlinearity(context, samples=40) == pytest.approx(value(rows, "gamma_mean"))
     x = torch.ones(2, 1, 4, 4, dtype=torch.float64)
     y = torch.tensor([0, 1])
-    values = gamma(linear(dtype=torch.float64), x, y, EPS)
+    values = loss_nonlinearity(linear(dtype=torch.float64), x, y, EPS)
     assert values.min() >= 0, "cut at 1, the loss could not rise as the gradient promises"
 
 
@@ -206,7 +207,7 @@ def test_the_errors_of_the_quadrants_add_up() -> None:
     """R_nat + R_bdy = R_rob exactly; quadrant II counts as not robust."""
     clean, attacked = torch.tensor([0.5, 0.5, -0.5, -0.5, 0.1]), torch.tensor([0.2, -0.2, 0.3, -0.3, 0.1])
     zero = torch.zeros(5)
-    found = summary(margins_module.Examples(clean, attacked, zero, torch.tensor([1.0, 0, 5, 5, -1]), zero))
+    found = error_decomposition(margins_module.Examples(clean, attacked, zero, torch.tensor([1.0, 0, 5, 5, -1]), zero))
     assert found["natural_error"] == 40 and found["boundary_error"] == 20 and found["robust_error"] == 60
     assert found["quadrant_2"] == 20 and found["accuracy"] == 40
     assert found["log_alpha_signs_as_expected"] == pytest.approx(200 / 3), "of those classified correctly"
@@ -233,7 +234,7 @@ def test_margins_of_a_run() -> None:
 
 def test_the_divergence_of_equal_points_is_zero() -> None:
     model, (x, y) = bent(), inputs()
-    found = of_examples(model, x, x, y)
+    found = measure_examples(model, x, x, y)
     assert found.kl.abs().max() == 0 and torch.equal(found.clean, found.attacked)
 
 
@@ -243,7 +244,7 @@ def test_the_divergence_of_equal_points_is_zero() -> None:
 def test_projections_are_rates_of_change_of_the_margin() -> None:
     """A small step against a term's gradient changes the mean margin by the step times the projection."""
     model, (x, y) = bent(dtype=torch.float64), inputs(30, dtype=torch.float64)
-    found = projections(model, x, y, PGD, EPS, seed=0)
+    found = margin_projections(model, x, y, PGD, EPS, seed=0)
     gradients = term_gradients(model, x, craft(model, x, y, PGD, EPS, seed=0), y, 2)
     weights = list(model.parameters())
 
@@ -286,7 +287,7 @@ def test_terms_agree_with_autograd_of_the_written_losses() -> None:
 
 def test_projections_of_a_run_and_probed() -> None:
     run = make_run(bent())
-    found = projections(run.model, *run.subset("test", 40), PGD, run.eps, 0)
+    found = margin_projections(run.model, *run.subset("test", 40), PGD, run.eps, 0)
     natural, smooth = (found[term][0] for term in ("natural", "smoothness"))
     assert natural > 0 > smooth, "the cross-entropy raises the margin, smoothness lowers it"
     context = ProbeContext(run.model, run.train, run.test, run.eps, 0, 1)
@@ -294,7 +295,7 @@ def test_projections_of_a_run_and_probed() -> None:
         context, attack=PGD, samples=40, weights={"natural": 1.0, "smoothness": 5.0}
     )
     assert probed == pytest.approx(natural + 5 * smooth, rel=1e-5)
-    assert combined({"natural": (2.0, 0.1), "bridged": (3.0, 0.1)}, {"natural": 1, "bridged": 2}) == 8
+    assert weighted_projection({"natural": (2.0, 0.1), "bridged": (3.0, 0.1)}, {"natural": 1, "bridged": 2}) == 8
 
 
 # -- bridges -----------------------------------------------------------------------------------------------------------
@@ -307,7 +308,7 @@ def test_a_linear_classifier_of_two_classes_loses_its_class_monotonously() -> No
         assert value(rows, "monotone_paths", segments=count) == 100.0
         assert value(rows, "bridged_kl_ratio", segments=count) < 1
     assert value(rows, "bridged_kl_ratio", segments=1) == pytest.approx(1.0)
-    ends = along(linear(), *[inputs()[0]] * 2, 3)
+    ends = log_probabilities_along_path(linear(), *[inputs()[0]] * 2, 3)
     torch.testing.assert_close(ends[0], ends[-1])
 
 
@@ -317,7 +318,7 @@ def test_a_linear_classifier_of_two_classes_loses_its_class_monotonously() -> No
 def test_the_monitor_against_its_parts() -> None:
     run = make_run(bent(frequency=6.0))
     x, y = run.subset("train", 40)
-    seen = watched(run.model, x, y, PGD, EPS, 9, run.seed)
+    seen = overfitting_signs(run.model, x, y, PGD, EPS, 9, run.seed)
     pgd = craft(run.model, x, y, PGD, EPS, seed=0)
     assert seen["pgd_accuracy"] == pytest.approx(100 * (run.model(pgd).argmax(1) == y).float().mean().item())
     assert seen["clean_accuracy"] == pytest.approx(80.0)
@@ -335,8 +336,8 @@ def test_an_epoch_is_collapsed_below_a_share_of_the_highest_so_far() -> None:
     accuracy = [10.0, 40.0, 50.0, 14.0, 20.0, 3.0, 0.0]
     assert collapsed(accuracy, 0.3) == [False, False, False, True, False, True, True]
     assert collapsed([0.0, 0.0], 0.3) == [False, False]
-    assert final([1, 2, 3, 4], [True, False, True, True]) == 3
-    assert final([1, 2], [True, False]) is None
+    assert start_of_final_stretch([1, 2, 3, 4], [True, False, True, True]) == 3
+    assert start_of_final_stretch([1, 2], [True, False]) is None
 
 
 def test_collapse_reads_the_history(tmp_path: Path) -> None:

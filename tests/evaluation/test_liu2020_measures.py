@@ -23,7 +23,7 @@ from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.landscape.dead_layers import dead_layers, largest_preactivations
 from robustscape.models import build_classifier
 from robustscape.storage import checkpoints
-from robustscape.training.loop import ProbeContext
+from robustscape.training.observers import ProbeContext
 from robustscape.training.probes.loss import loss as loss_probe
 
 PGD = AttackSpec(attack="pgd", parameters={"steps": 5, "rel_step_size": 0.3})
@@ -40,7 +40,7 @@ def run_of(model: nn.Module, eps: float = 0.1, path: Path = Path("nowhere")) -> 
     split = Split(x, y, 1.0)
     config = {"recipe": {}}
     return TrainedRun(
-        model.eval(), split, split, torch.device("cpu"), eps, 0, 4, path=path, config=config, checkpoint=""
+        model.eval(), split, split, eps, 0, torch.device("cpu"), 4, path=path, config=config, checkpoint=""
     )
 
 

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from robustscape.data import Split
+from robustscape.evaluation.accuracy import accuracy
 from robustscape.evaluation.accuracy_gap import accuracy_gap
 from robustscape.evaluation.best_accuracy import best_accuracy
 from robustscape.evaluation.optimizer_cost import optimizer_cost
-from robustscape.evaluation.standard_accuracy import standard_accuracy
 from robustscape.evaluation.trained_run import TrainedRun
 
 
@@ -43,16 +43,16 @@ def make_run(
             "phases": [{"optimizer": {"name": "msam", "parameters": {}}}] if recipe == "switch" else [],
         },
     }
-    return TrainedRun(model.eval(), split, split, torch.device("cpu"), 0.0, seed, 2, Path("run"), config, "0" * 64)
+    return TrainedRun(model.eval(), split, split, 0.0, seed, torch.device("cpu"), 2, Path("run"), config, "0" * 64)
 
 
 def test_accuracy_says_how_the_run_was_trained() -> None:
-    rows = standard_accuracy(make_run(Fixed(7), "sam", "r", rho=0.1, steps=2, momentum=0.9))
+    rows = accuracy(make_run(Fixed(7), "sam", "r", rho=0.1, steps=2, momentum=0.9))
     found = {r["metric"]: r["value"] for r in rows}
     assert found == pytest.approx({"train_accuracy": 70, "test_accuracy": 70})
     expected = {"method": "SAM", "rho": 0.1, "n_ascent_train": 2, "momentum": 0.9, "batch_size": 8, "unit": "percent"}
     assert all(rows[1][key] == value for key, value in expected.items())
-    assert standard_accuracy(make_run(Fixed(7), "sam", "switch"))[0]["method"] == "SAM->MSAM"
+    assert accuracy(make_run(Fixed(7), "sam", "switch"))[0]["method"] == "SAM->MSAM"
 
 
 def test_the_gap_is_between_means_over_seeds() -> None:

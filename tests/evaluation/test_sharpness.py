@@ -40,7 +40,7 @@ def make_run() -> TrainedRun:
     model = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3)).eval()
     x, y = torch.randint(0, 256, (60, 1, 4, 4), dtype=torch.uint8), torch.randint(3, (60,))
     split = Split(x, y, 255.0)
-    return TrainedRun(model, split, split, torch.device("cpu"), 0.1, 0, 3, Path(), {}, "")
+    return TrainedRun(model, split, split, 0.1, 0, torch.device("cpu"), 3, Path(), {}, "")
 
 
 def measured(**parameters: Any) -> dict[Any, float]:

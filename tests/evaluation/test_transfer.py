@@ -17,7 +17,14 @@ from robustscape.config.attacks import AttackSpec
 from robustscape.evaluation import transfer
 from robustscape.evaluation.harness.craft import craft
 from robustscape.evaluation.noise_sensitivity import loss_under_noise, nullified_ratios, sample_variance, uniform_noise
-from robustscape.evaluation.transfer import DENOMINATORS, Outcomes, rates, selected, transfer_matrix, transfer_outcomes
+from robustscape.evaluation.transfer import (
+    DENOMINATORS,
+    Outcomes,
+    denominator_mask,
+    transfer_matrix,
+    transfer_outcomes,
+    transfer_rates,
+)
 
 FEATURES, CLASSES, SAMPLES = 30, 3, 90
 PGD = AttackSpec(attack="pgd", bounds=(-1.0, 1.0), parameters={"steps": 5, "random_start": True})
@@ -95,7 +102,7 @@ def outcomes() -> Outcomes:
 
 
 def test_both_denominators_by_hand(outcomes: Outcomes) -> None:
-    rows = list(rates(outcomes))
+    rows = list(transfer_rates(outcomes))
     cell = {"source": "s", "target": "t"}
     assert value(rows, **cell, denominator="all", metric="transferability") == pytest.approx(100 * 3 / 6)
     # Right for every model when clean: samples 0, 1, 3; of these only 0 is broken.
@@ -108,9 +115,9 @@ def test_both_denominators_by_hand(outcomes: Outcomes) -> None:
 
 
 def test_noise_and_both_nullified_ratios_by_hand(outcomes: Outcomes) -> None:
-    rows = list(rates(outcomes))
+    rows = list(transfer_rates(outcomes))
     cell = {"source": "s", "target": "t", "denominator": "all", "noise": 0.2}
-    # x' fools samples 0, 2, 5. Draw 1: 0 becomes right, 4 becomes wrong. Draw 2: 5 becomes right.
+    # x' is misclassified for samples 0, 2, 5. Draw 1: 0 becomes right, 4 becomes wrong. Draw 2: 5 becomes right.
     assert value(rows, **cell, metric="transferability_noisy") == pytest.approx(100 * (3 + 2) / 12)
     assert value(rows, **cell, metric="nr_conditional") == pytest.approx(100 * (1 + 1) / 6)
     assert value(rows, **cell, metric="nr_ratio") == pytest.approx(100 * (1 - (5 / 12) / (3 / 6)))
@@ -127,21 +134,23 @@ def test_noise_and_both_nullified_ratios_by_hand(outcomes: Outcomes) -> None:
 
 def test_pairwise_selections_by_hand(outcomes: Outcomes) -> None:
     # The four tests: clean s 111100, clean t 110110, s broken 111010, t broken 011101.
-    assert selected(outcomes, "s", "t", "pair").tolist() == flags("010000").tolist()  # type: ignore[union-attr]
+    assert denominator_mask(outcomes, "s", "t", "pair").tolist() == flags("010000").tolist()  # type: ignore[union-attr]
     # Passed: 3, 4, 3, 3, 2, 1.
-    assert selected(outcomes, "s", "t", "pair_parity").tolist() == flags("010010").tolist()  # type: ignore[union-attr]
+    assert denominator_mask(outcomes, "s", "t", "pair_parity").tolist() == flags("010010").tolist()  # type: ignore[union-attr]
     chained = flags("111100").eq(flags("110110")).eq(flags("111010")).eq(flags("011101"))
-    assert torch.equal(selected(outcomes, "s", "t", "pair_parity"), chained)  # type: ignore[arg-type]
-    rows = list(rates(outcomes, DENOMINATORS))
+    assert torch.equal(denominator_mask(outcomes, "s", "t", "pair_parity"), chained)  # type: ignore[arg-type]
+    rows = list(transfer_rates(outcomes, DENOMINATORS))
     assert value(rows, source="s", target="t", denominator="pair", metric="transferability") == 0
     assert value(rows, source="s", target="s", denominator="pair", metric="transferability") == 100
     one_way = Outcomes(outcomes.clean, {key: v for key, v in outcomes.adversarial.items() if key[0] == "s"})
-    assert selected(one_way, "s", "t", "pair") is None
-    assert {row["denominator"] for row in rates(one_way, DENOMINATORS) if row["target"] == "t"} == set(DENOMINATORS[:2])
+    assert denominator_mask(one_way, "s", "t", "pair") is None
+    assert {row["denominator"] for row in transfer_rates(one_way, DENOMINATORS) if row["target"] == "t"} == set(
+        DENOMINATORS[:2]
+    )
 
 
 def test_limit_takes_the_first_samples(outcomes: Outcomes) -> None:
-    rows = list(rates(outcomes, limit=2))
+    rows = list(transfer_rates(outcomes, limit=2))
     cell = {"source": "s", "target": "t", "metric": "transferability"}
     assert value(rows, **cell, denominator="all") == 50  # samples 0 and 1
     assert value(rows, **cell, denominator="all_models_right") == 50
@@ -150,7 +159,7 @@ def test_limit_takes_the_first_samples(outcomes: Outcomes) -> None:
 
 def test_a_rate_of_nothing_is_nan() -> None:
     empty = Outcomes({"s": flags("00")}, {("s", "s"): flags("00")})
-    rows = list(rates(empty))
+    rows = list(transfer_rates(empty))
     assert value(rows, denominator="all", metric="transferability") == 100
     assert math.isnan(value(rows, denominator="all_models_right", metric="transferability"))
 

@@ -98,6 +98,6 @@ def as_run() -> Callable[..., TrainedRun]:
     def make(model: nn.Module, x: Tensor, y: Tensor, eps: float = 0.1) -> TrainedRun:
         split = Split(x, y, 1.0)
         fields: dict[str, Any] = {"path": Path("nowhere"), "config": {}, "checkpoint": ""}
-        return TrainedRun(model, split, split, torch.device("cpu"), eps, 0, int(y.max()) + 1, **fields)
+        return TrainedRun(model, split, split, eps, 0, torch.device("cpu"), int(y.max()) + 1, **fields)
 
     return make

@@ -36,7 +36,7 @@ def make_run(rho: float | None = 0.2) -> TrainedRun:
     parameters = {"lr": 0.1} if rho is None else {"lr": 0.1, "rho": rho, "steps": 2}
     config: dict[str, Any] = {"recipe": {"optimizer": {"name": "sam", "parameters": parameters}, "batch_size": 16}}
     train, test = Split(x[:32], y[:32], 255.0), Split(x[32:], y[32:], 255.0)
-    return TrainedRun(model.eval(), train, test, torch.device("cpu"), 0.0, 0, 3, Path("run"), config, "0" * 64)
+    return TrainedRun(model.eval(), train, test, 0.0, 0, torch.device("cpu"), 3, Path("run"), config, "0" * 64)
 
 
 def batch(run: TrainedRun, count: int = 16) -> tuple[Tensor, Tensor]:
@@ -50,8 +50,8 @@ def test_gradient_and_loss_are_those_of_the_whole_batch_however_it_is_cut(monkey
     expected = torch.cat([g.flatten() for g in torch.autograd.grad(value, list(run.model.parameters()))])
     for chunk in (512, 5):
         monkeypatch.setattr(ascent, "CHUNK", chunk)
-        torch.testing.assert_close(flatten(ascent.gradient(run.model, x, y)), expected, rtol=1e-4, atol=1e-7)
-        assert ascent.loss(run.model, x, y).item() == pytest.approx(value.item(), rel=1e-6)
+        torch.testing.assert_close(flatten(ascent.batch_gradient(run.model, x, y)), expected, rtol=1e-4, atol=1e-7)
+        assert ascent.batch_loss(run.model, x, y).item() == pytest.approx(value.item(), rel=1e-6)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3])
@@ -59,12 +59,12 @@ def test_the_chain_is_the_optimizers(steps: int) -> None:
     """SAM's last pass is at the end of the same chain."""
     run = make_run()
     x, y = batch(run)
-    model = ascent.measurable(run.model)
+    model = ascent.eval_copy(run.model)
     with movable(model) as move:
-        offset = ascent.climb(model, move, x, y, 0.3, steps)
+        offset = ascent.ascend(model, move, x, y, 0.3, steps)
         end = flatten(parameters_of(model)).clone()
     visited: list[Tensor] = []
-    other = ascent.measurable(run.model)
+    other = ascent.eval_copy(run.model)
     optimizer = SAM(other.parameters(), lr=0.1, rho=0.3, steps=steps)
 
     def closure() -> Tensor:
@@ -92,14 +92,14 @@ def test_perturbed_loss_is_the_mean_over_batches_at_the_ends_of_the_chains() -> 
     before = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
     found = perturbed_loss(run, steps=[0, 1, 2], batch=16)
     losses = table(found, "perturbed_loss", "n_ascent_eval")
-    model = ascent.measurable(run.model)
+    model = ascent.eval_copy(run.model)
     for steps in (0, 1, 2):
         expected = 0.0
         for part in (slice(0, 16), slice(16, 32)):
             x, y = run.train.inputs(part), run.train.y[part]
             with movable(model) as move:
                 if steps:
-                    ascent.climb(model, move, x, y, 0.2, steps)
+                    ascent.ascend(model, move, x, y, 0.2, steps)
                 expected += F.cross_entropy(model(x), y).item() / 2
         assert losses[steps] == pytest.approx(expected, rel=1e-5)
     assert losses[0] < losses[1]
@@ -164,14 +164,14 @@ def test_loss_decrease_of_a_small_step_is_the_inner_product_of_gradients() -> No
     assert len(rows) == 18
     found = {(r["gradient"], r["mu"]): r["value"] for r in rows if r["lr"] == lr}
     x, y = run.train.inputs(), run.train.y
-    model = ascent.measurable(run.model)
+    model = ascent.eval_copy(run.model)
     slopes: dict[str, Tensor] = {}
     with movable(model) as move:
-        slopes["at w"] = flatten(ascent.gradient(model, x, y))
+        slopes["at w"] = flatten(ascent.batch_gradient(model, x, y))
         for name, steps in (("at one step", 1), ("at two steps", 2)):
             move([], [])
-            ascent.climb(model, move, x, y, 0.2, steps)
-            slopes[name] = flatten(ascent.gradient(model, x, y))
+            ascent.ascend(model, move, x, y, 0.2, steps)
+            slopes[name] = flatten(ascent.batch_gradient(model, x, y))
     for mu, here in ((1.0, "at one step"), (0.0, "at two steps")):
         for name, slope in slopes.items():
             assert found[name, mu] == pytest.approx((lr * slopes[here] @ slope).item(), rel=0.05)

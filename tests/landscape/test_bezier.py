@@ -14,9 +14,10 @@ from robustscape.data import Split
 from robustscape.errors import ConfigError
 from robustscape.evaluation.harness.craft import craft
 from robustscape.evaluation.trained_run import TrainedRun
-from robustscape.landscape.bezier import bernstein, bezier, place, refresh_statistics
+from robustscape.landscape.bezier import bernstein, bezier, move_to_curve
 from robustscape.landscape.directions import flatten, parameters_of
-from robustscape.landscape.surface import evaluate
+from robustscape.landscape.surface import losses_and_correctness
+from robustscape.models.batchnorm import recalibrate_batchnorm
 
 FGSM = AttackSpec(attack="fgsm")
 
@@ -42,7 +43,7 @@ def trained(seed: int, normalised: bool = False) -> TrainedRun:
         optimizer.step()
     split, device = Split(x, y, 1.0), torch.device("cpu")
     path = Path(f"data/net/recipe/eps0.05/seed{seed}")
-    return TrainedRun(model.eval(), split, split, device, 0.05, seed, 3, path=path, config={}, checkpoint="")
+    return TrainedRun(model.eval(), split, split, 0.05, seed, device, 3, path=path, config={}, checkpoint="")
 
 
 def values(rows: list[dict[str, Any]], metric: str, curve: str) -> list[float]:
@@ -60,7 +61,7 @@ def test_equally_spaced_control_points_make_a_straight_line() -> None:
     model = net(0)
     size = flatten(parameters_of(model)).numel()
     ends = [torch.zeros(size), torch.ones(size)]
-    place(model, [torch.lerp(*ends, k / 4) for k in range(5)], 0.3)
+    move_to_curve(model, [torch.lerp(*ends, k / 4) for k in range(5)], 0.3)
     torch.testing.assert_close(flatten(parameters_of(model)), torch.full((size,), 0.3))
 
 
@@ -88,7 +89,7 @@ def test_ends_are_the_runs() -> None:
     rows = bezier(runs, attack=FGSM, inner=1, draws=1, points=3)
     for run, place_on_curve in zip(runs, (0, -1), strict=True):
         x, y = run.test.inputs(), run.test.y
-        loss = evaluate(run.model, craft(run.model, x, y, FGSM, 0.05, seed=0), y)[0].mean().item()
+        loss = losses_and_correctness(run.model, craft(run.model, x, y, FGSM, 0.05, seed=0), y)[0].mean().item()
         assert values(rows, "adversarial_loss", "bezier")[place_on_curve] == pytest.approx(loss, rel=1e-5)
 
 
@@ -96,7 +97,7 @@ def test_statistics_are_those_of_the_inputs() -> None:
     model, x = net(0, normalised=True), torch.rand(30, 1, 4, 4)
     layer = model[1]
     assert isinstance(layer, nn.BatchNorm2d)
-    refresh_statistics(model, x)
+    recalibrate_batchnorm(model, x.split(32))
     activations = model[0](x)
     torch.testing.assert_close(layer.running_mean, activations.mean((0, 2, 3)))
     assert layer.momentum == 0.1

@@ -9,7 +9,7 @@ from torch import nn
 from robustscape.landscape.directions import (
     filter_normalised,
     flatten,
-    gaussian,
+    gaussian_direction,
     movable,
     parameters_of,
     unflatten,
@@ -58,18 +58,18 @@ def test_a_filter_that_is_zero_does_not_move() -> None:
 
 
 def test_a_seed_means_one_direction_whatever_the_weights_and_the_global_generator(net: nn.Module) -> None:
-    first = flatten(gaussian(net, 5, 1))
+    first = flatten(gaussian_direction(net, 5, 1))
     torch.manual_seed(99)
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.mul_(3)
-    assert torch.equal(first, flatten(gaussian(net, 5, 1)))
-    for other in (flatten(gaussian(net, 5, 2)), flatten(gaussian(net, 6, 1))):
+    assert torch.equal(first, flatten(gaussian_direction(net, 5, 1)))
+    for other in (flatten(gaussian_direction(net, 5, 2)), flatten(gaussian_direction(net, 6, 1))):
         assert abs(nn.functional.cosine_similarity(first, other, dim=0)) < 0.05
 
 
 def test_gaussian_directions_are_standard_normal_and_differ_between_parameters(net: nn.Module) -> None:
-    direction = gaussian(net, 0)
+    direction = gaussian_direction(net, 0)
     values = flatten(direction)
     assert abs(values.mean()) < 0.05 and abs(values.std() - 1) < 0.05
     same_shape = [direction["net.layer1.0.conv1.weight"], direction["net.layer1.0.conv2.weight"]]
@@ -105,7 +105,7 @@ def test_weights_come_back_after_an_error(net: nn.Module) -> None:
 
     def stopped() -> None:
         with movable(net) as move:
-            move([gaussian(net, 0)], [1.0])
+            move([gaussian_direction(net, 0)], [1.0])
             assert not torch.equal(flatten(parameters_of(net)), before)
             raise RuntimeError("stop")
 

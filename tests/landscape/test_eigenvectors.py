@@ -17,8 +17,8 @@ from robustscape.landscape.directions import flatten, parameters_of, unit_random
 from robustscape.landscape.eigenvector_surface import eigenvector_surface, fitted_curvature
 from robustscape.landscape.hessian import top_directions
 from robustscape.landscape.hessian_eigenvalues import hessian_eigenvalues
-from robustscape.landscape.lanczos import dense
-from robustscape.landscape.perturbation_similarity import cosines, perturbation_similarity
+from robustscape.landscape.lanczos import dense_matrix
+from robustscape.landscape.perturbation_similarity import perturbation_cosines, perturbation_similarity
 from robustscape.models import build_classifier
 
 Net = tuple[nn.Module, Tensor, Tensor]
@@ -26,9 +26,9 @@ AsRun = Callable[..., TrainedRun]
 
 
 def exact(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    operator = hessian.fixed(model, x, y)
+    operator = hessian.fixed_operator(model, x, y)
     like = flatten(parameters_of(model))
-    return torch.linalg.eigh(dense(operator, hessian.size(model), like).double())
+    return torch.linalg.eigh(dense_matrix(operator, hessian.parameter_count(model), like).double())
 
 
 def pick(rows: list[dict[str, Any]], metric: str, **where: Any) -> float:
@@ -51,7 +51,7 @@ def test_top_directions_are_the_exact_eigenvectors(conv_net: Net, pgd_linf: Atta
 def test_cosines_by_hand_and_of_nothing() -> None:
     first = torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0]])
     second = torch.tensor([[0.0, 2.0], [-3.0, -3.0], [1.0, 0.0]])
-    values, there = cosines(first, second)
+    values, there = perturbation_cosines(first, second)
     assert values.tolist() == pytest.approx([0.0, -1.0, 0.0])
     assert there.tolist() == [True, True, False]
 

@@ -23,14 +23,15 @@ from robustscape.landscape.hessian_density import hessian_density
 from robustscape.landscape.hessian_eigenvalues import hessian_eigenvalues
 from robustscape.landscape.hessian_trace import hessian_trace
 from robustscape.landscape.lanczos import (
-    dense,
     dense_eigenpairs,
-    density,
+    dense_matrix,
     hutchinson,
-    probes,
-    quadrature,
+    lanczos_quadrature,
+    random_sign_vectors,
+    spectral_density,
     top_eigenpairs,
 )
+from robustscape.landscape.mean_loss import mean_loss_gradient
 from robustscape.models import build_classifier
 
 Case = tuple[nn.Module, Tensor, Tensor]
@@ -65,10 +66,14 @@ def matrix_operator(matrix: Tensor) -> Callable[[Tensor], Tensor]:
 @pytest.mark.parametrize("count", [1, 3, 16])
 def test_products_are_those_of_the_exact_hessian(tiny_net: Case, kept_bytes: int, count: int) -> None:
     model, x, y = tiny_net
-    operator = hessian.fixed(model, x, y, batch_size=6, kept_bytes=kept_bytes)
-    vectors = torch.randn(count, hessian.size(model), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    operator = hessian.fixed_operator(model, x, y, batch_size=6, kept_bytes=kept_bytes)
+    vectors = torch.randn(
+        count, hessian.parameter_count(model), dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    )
     torch.testing.assert_close(operator(vectors), vectors @ exact_hessian(model, x, y))
-    torch.testing.assert_close(operator(vectors), vectors @ exact_hessian(model, x, y))  # and once more: graphs survive
+    torch.testing.assert_close(
+        operator(vectors), vectors @ exact_hessian(model, x, y)
+    )  # and once more: graphs are kept
 
 
 def test_products_agree_with_curvlinops(small_net: Case) -> None:
@@ -77,33 +82,35 @@ def test_products_agree_with_curvlinops(small_net: Case) -> None:
     theirs = HessianLinearOperator(
         model, nn.CrossEntropyLoss(), list(model.parameters()), batches, check_deterministic=False, num_data=len(x)
     )
-    vector = torch.randn(hessian.size(model), generator=torch.Generator().manual_seed(1))
-    ours = hessian.fixed(model, x, y)(vector[None])[0]
+    vector = torch.randn(hessian.parameter_count(model), generator=torch.Generator().manual_seed(1))
+    ours = hessian.fixed_operator(model, x, y)(vector[None])[0]
     torch.testing.assert_close(ours, theirs @ vector, rtol=1e-3, atol=1e-4 * ours.abs().max().item())
 
 
 def test_fixed_convention_is_the_formula_for_logistic_regression(logistic: Case, pgd_l2: AttackSpec) -> None:
     model, x, y = logistic
-    operator, how = hessian.adversarial(model, x, y, pgd_l2, 0.5, convention="fixed", seed=0)
+    operator, how = hessian.adversarial_operator(model, x, y, pgd_l2, 0.5, convention="fixed", seed=0)
     x_adv = craft(model, x, y, pgd_l2, 0.5, seed=0)
     weight = flatten(parameters_of(model))
     expected = closed.fixed_hessian(weight, x_adv.flatten(1), y).float()
-    torch.testing.assert_close(dense(operator, 16, weight), expected, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(dense_matrix(operator, 16, weight), expected, rtol=1e-4, atol=1e-6)
     assert how == {"convention": "fixed", "derivative": "double backward", "difference_step": None}
 
 
 def test_total_convention_for_logistic_regression(logistic: Case, pgd_l2: AttackSpec) -> None:
     model, x, y = logistic
     weight = flatten(parameters_of(model))
-    exact, how = hessian.adversarial(model, x, y, pgd_l2, 0.5, convention="total", seed=0)
+    exact, how = hessian.adversarial_operator(model, x, y, pgd_l2, 0.5, convention="total", seed=0)
     assert how["derivative"] == "closed form"
     # The same net, wrapped so that it is not recognised: central differences of the attacked gradient.
-    generic, how = hessian.adversarial(
+    generic, how = hessian.adversarial_operator(
         nn.Sequential(model).eval(), x, y, pgd_l2, 0.5, convention="total", seed=0, step=1e-2
     )
     assert how == {"convention": "total", "derivative": "central difference", "difference_step": 1e-2}
-    exact_matrix, generic_matrix = dense(exact, 16, weight), dense(generic, 16, weight)
-    fixed_matrix = dense(hessian.adversarial(model, x, y, pgd_l2, 0.5, convention="fixed", seed=0)[0], 16, weight)
+    exact_matrix, generic_matrix = dense_matrix(exact, 16, weight), dense_matrix(generic, 16, weight)
+    fixed_matrix = dense_matrix(
+        hessian.adversarial_operator(model, x, y, pgd_l2, 0.5, convention="fixed", seed=0)[0], 16, weight
+    )
     scale = exact_matrix.abs().max().item()
     assert (generic_matrix - exact_matrix).abs().max() < 0.02 * scale
     assert (fixed_matrix - exact_matrix).abs().max() > 0.05 * scale
@@ -112,11 +119,11 @@ def test_total_convention_for_logistic_regression(logistic: Case, pgd_l2: Attack
 def test_noise_does_not_respond_to_the_weights(logistic: Case, noise: AttackSpec) -> None:
     model, x, y = logistic
     like = flatten(parameters_of(model))
-    total, how = hessian.adversarial(model, x, y, noise, 0.3, convention="total", seed=0)
-    fixed, _ = hessian.adversarial(model, x, y, noise, 0.3, convention="fixed", seed=0)
+    total, how = hessian.adversarial_operator(model, x, y, noise, 0.3, convention="total", seed=0)
+    fixed, _ = hessian.adversarial_operator(model, x, y, noise, 0.3, convention="fixed", seed=0)
     assert how["derivative"] == "central difference"
-    expected = dense(fixed, 16, like)
-    torch.testing.assert_close(dense(total, 16, like), expected, rtol=0, atol=2e-3 * expected.abs().max().item())
+    expected = dense_matrix(fixed, 16, like)
+    torch.testing.assert_close(dense_matrix(total, 16, like), expected, rtol=0, atol=2e-3 * expected.abs().max().item())
 
 
 def test_equation_9_through_the_operators() -> None:
@@ -130,12 +137,12 @@ def test_equation_9_through_the_operators() -> None:
         model.net.linear.weight.copy_(c * u)
     spec = AttackSpec(attack="pgd", norm="L2", bounds=None, parameters={"steps": 100, "rel_step_size": 0.15})
     like = flatten(parameters_of(model))
-    total, _ = hessian.adversarial(model, x, y, spec, eps, convention="total", seed=0)
-    values = torch.linalg.eigvalsh(dense(total, 12, like))
+    total, _ = hessian.adversarial_operator(model, x, y, spec, eps, convention="total", seed=0)
+    values = torch.linalg.eigvalsh(dense_matrix(total, 12, like))
     torch.testing.assert_close(values[1:], torch.full((11,), eps / (2 * c)), rtol=1e-5, atol=0)
     assert values[0].abs() < 1e-6
-    fixed, _ = hessian.adversarial(model, x, y, spec, eps, convention="fixed", seed=0)
-    assert dense(fixed, 12, like).abs().max() < 1e-6
+    fixed, _ = hessian.adversarial_operator(model, x, y, spec, eps, convention="fixed", seed=0)
+    assert dense_matrix(fixed, 12, like).abs().max() < 1e-6
     # Lanczos meets an invariant subspace of dimension 2 here, and must go on to find the multiplicity.
     pairs = top_eigenpairs(total, 12, 3, like)
     torch.testing.assert_close(pairs.values, torch.full((3,), eps / (2 * c), dtype=torch.float64), rtol=1e-4, atol=0)
@@ -145,14 +152,14 @@ def test_the_gradient_of_the_whole_is_that_of_its_batches(small_net: Case) -> No
     model, x, y = small_net
     whole = torch.autograd.grad(nn.functional.cross_entropy(model(x), y), list(model.parameters()))
     expected = torch.cat([part.flatten() for part in whole])
-    torch.testing.assert_close(hessian.gradient(model, x, y, batch_size=7), expected, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(flatten(mean_loss_gradient(model, x, y, batch_size=7)), expected, rtol=1e-3, atol=1e-5)
 
 
 def test_train_mode_is_refused(small_net: Case) -> None:
     model, x, y = small_net
     model.train()
     with pytest.raises(ValueError, match="eval mode"):
-        hessian.fixed(model, x, y)
+        hessian.fixed_operator(model, x, y)
 
 
 # -- eigenvalues -------------------------------------------------------------------------------------------------------
@@ -197,14 +204,14 @@ def test_a_pair_that_has_not_converged_says_so() -> None:
 
 def pairs_scale(matrix: Tensor, steps: int) -> float:
     """Largest magnitude that so few steps see."""
-    nodes, _ = quadrature(matrix_operator(matrix), len(matrix), steps, 1, matrix)
+    nodes, _ = lanczos_quadrature(matrix_operator(matrix), len(matrix), steps, 1, matrix)
     return nodes.abs().max().item()
 
 
 def test_lanczos_dense_and_scipy_agree_on_a_net(conv_net: Case) -> None:
     model, x, y = conv_net
-    operator = hessian.fixed(model, x, y)
-    size, like = hessian.size(model), flatten(parameters_of(model))
+    operator = hessian.fixed_operator(model, x, y)
+    size, like = hessian.parameter_count(model), flatten(parameters_of(model))
     pairs = top_eigenpairs(operator, size, 3, like, tolerance=1e-4)
     full = dense_eigenpairs(operator, size, 3, like)
     product = lambda v: operator(torch.from_numpy(v.astype(np.float32)).view(1, -1))[0].numpy()  # noqa: E731
@@ -222,8 +229,8 @@ def test_lanczos_dense_and_scipy_agree_on_a_net(conv_net: Case) -> None:
 def test_quadrature_has_the_moments_of_its_probes() -> None:
     size, steps, draws = 60, 10, 4
     matrix = random_symmetric(size)
-    nodes, weights = quadrature(matrix_operator(matrix), size, steps, draws, matrix, seed=2)
-    vectors = probes(size, draws, 2, matrix)
+    nodes, weights = lanczos_quadrature(matrix_operator(matrix), size, steps, draws, matrix, seed=2)
+    vectors = random_sign_vectors(size, draws, 2, matrix)
     assert nodes.shape == weights.shape == (draws, steps)
     power = vectors
     for degree in range(2 * steps):  # Gauss quadrature of m nodes is exact up to degree 2m - 1
@@ -237,9 +244,9 @@ def test_the_trace_from_quadrature_hutchinson_and_the_matrix() -> None:
     size = 50
     matrix = random_symmetric(size) + 2 * torch.eye(size, dtype=torch.float64)
     operator = matrix_operator(matrix)
-    nodes, weights = quadrature(operator, size, 5, 200, matrix)
+    nodes, weights = lanczos_quadrature(operator, size, 5, 200, matrix)
     estimates = hutchinson(operator, size, 200, matrix)
-    torch.testing.assert_close(size * (weights * nodes).sum(1), estimates)  # the same probes, draw by draw
+    torch.testing.assert_close(size * (weights * nodes).sum(1), estimates)  # the same random_sign_vectors, draw by draw
     error = estimates.std() / 200**0.5
     assert abs(estimates.mean() - matrix.trace()) < 4 * error
     diagonal = matrix.diag().diag()
@@ -248,9 +255,9 @@ def test_the_trace_from_quadrature_hutchinson_and_the_matrix() -> None:
 
 def test_the_density_is_the_spectrum() -> None:
     diagonal = torch.cat([torch.full((75,), 1.0), torch.full((25,), 3.0)]).double()
-    nodes, weights = quadrature(matrix_operator(diagonal.diag()), 100, 8, 5, diagonal)
+    nodes, weights = lanczos_quadrature(matrix_operator(diagonal.diag()), 100, 8, 5, diagonal)
     grid = torch.linspace(-1, 5, 2001, dtype=torch.float64)
-    values = density(nodes, weights, grid, 0.05)
+    values = spectral_density(nodes, weights, grid, 0.05)
     step = (grid[1] - grid[0]).item()
     assert values.sum().item() * step == pytest.approx(1, abs=1e-6)
     assert values[grid < 2].sum().item() * step == pytest.approx(0.75, abs=1e-6)  # signs see a diagonal exactly

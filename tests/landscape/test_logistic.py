@@ -41,7 +41,7 @@ def test_the_worst_case_is_legal_and_nothing_is_worse(
         noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(start), dtype=torch.float64)
         point = threat.project(x + noise, x)
         for step in range(1000):
-            push = -closed.signs(y)[:, None] * (weight.sign() if norm == "Linf" else weight / weight.norm())
+            push = -closed.label_signs(y)[:, None] * (weight.sign() if norm == "Linf" else weight / weight.norm())
             point = threat.project(point + push * eps * max(1e-4, 0.3 * 0.98**step), x)
         best = torch.maximum(best, closed.losses(weight, point, y))
     assert (found >= best - 1e-9).all()
@@ -51,7 +51,7 @@ def test_the_worst_case_is_legal_and_nothing_is_worse(
 @pytest.mark.parametrize("norm", ["L2", "Linf"])
 def test_without_walls_it_is_the_textbook_form(norm: str) -> None:
     weight, x, y = problem()
-    s = closed.signs(y)[:, None]
+    s = closed.label_signs(y)[:, None]
     eta = -s * 0.3 * (weight / weight.norm() if norm == "L2" else weight.sign())
     worst = closed.worst_case(weight, x, y, ThreatModel(norm, 0.3, None))  # type: ignore[arg-type]
     torch.testing.assert_close(worst, x + eta)
@@ -103,7 +103,7 @@ def test_total_hessian_is_the_printed_formula() -> None:
     eps, norm = 0.4, weight.norm()
     unit = weight / norm
     expected = torch.zeros(len(weight), len(weight), dtype=torch.float64)
-    for sample, sign in zip(x, closed.signs(y), strict=True):
+    for sample, sign in zip(x, closed.label_signs(y), strict=True):
         m = sign * weight @ sample - eps * norm
         v = -sign * sample + eps * unit
         expected += m.sigmoid() * (-m).sigmoid() * torch.outer(v, v)
@@ -118,7 +118,7 @@ def test_equation_9_where_the_fixed_hessian_vanishes() -> None:
     u /= u.norm()
     y = torch.arange(10) % 2
     eps, c = 0.3, 2.5
-    x = closed.signs(y)[:, None] * eps * u
+    x = closed.label_signs(y)[:, None] * eps * u
     threat = ThreatModel("L2", eps, None)
     total = torch.linalg.eigvalsh(closed.total_hessian(c * u, x, y, threat))
     torch.testing.assert_close(total[0], torch.tensor(0.0, dtype=torch.float64), atol=1e-12, rtol=0)

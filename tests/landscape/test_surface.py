@@ -156,7 +156,7 @@ def test_a_killed_surface_goes_on_where_it_stopped(
     monkeypatch.setattr(surface_module, "STACKED", together * x.numel())
     monkeypatch.setattr(surface_module.time, "monotonic", iter(range(0, 10_000, 2)).__next__)  # save every point
     directions, inner = [filter_normalised(model, 0)], Inner(pgd_l2, 0.3, inside)  # type: ignore[arg-type]
-    real, left = surface_module.evaluate, [100]
+    real, left = surface_module.losses_and_correctness, [100]
 
     def dies(*args: Any) -> Any:
         left[0] -= 1
@@ -164,7 +164,7 @@ def test_a_killed_surface_goes_on_where_it_stopped(
             raise KeyboardInterrupt
         return real(*args)
 
-    monkeypatch.setattr(surface_module, "evaluate", dies)
+    monkeypatch.setattr(surface_module, "losses_and_correctness", dies)
     whole = surface(model, x, y, directions, LINE, inner)
     needed = 100 - left[0]
     left[0] = needed - 1

@@ -22,7 +22,7 @@ from robustscape.theory.liu2020.scalar_losses import scalar_losses
 from robustscape.theory.liu2020.schedules import schedules
 from robustscape.theory.liu2020.sharper_minima import sharper_minima, worst_loss_curvature, worst_shifted_loss
 from robustscape.theory.liu2020.smoothness import smoothness
-from robustscape.training.schedules import factor
+from robustscape.training.schedules import schedule_factor
 
 CONFIG = Path(__file__).parents[2] / "config"
 
@@ -252,4 +252,4 @@ def test_periodic_rates_return_and_fall() -> None:
 
 def test_a_budget_is_the_same_throughout_an_epoch() -> None:
     schedule = load_experiment(CONFIG, "paper").recipes["liu2020_mnist_04-linear"].eps_schedule
-    assert len({factor(schedule, (10 + step / 469) / 100, 100) for step in range(469)}) == 1
+    assert len({schedule_factor(schedule, (10 + step / 469) / 100, 100) for step in range(469)}) == 1

@@ -18,9 +18,9 @@ from robustscape.config.attacks import AttackSpec
 from robustscape.config.recipes import Recipe
 from robustscape.data import Split
 from robustscape.errors import ConfigError
+from robustscape.models.batchnorm import recalibrate_batchnorm
 from robustscape.storage import checkpoints
 from robustscape.training import loop
-from robustscape.training.batchnorm import recalibrate
 from robustscape.training.optimizers.awp import gradient_at_worst_weights
 
 Closure = Callable[[], Tensor]
@@ -494,7 +494,7 @@ def test_recalibrated_statistics_are_the_means_over_the_batches() -> None:
     assert isinstance(norm, nn.BatchNorm1d) and norm.running_mean is not None and norm.running_var is not None
     norm.running_mean.fill_(7.0)
     batches = [torch.randn(20, 3) + i for i in range(4)]
-    recalibrate(model, batches)
+    recalibrate_batchnorm(model, batches)
     torch.testing.assert_close(norm.running_mean, torch.stack([b.mean(0) for b in batches]).mean(0))
     torch.testing.assert_close(norm.running_var, torch.stack([b.var(0) for b in batches]).mean(0))
     assert model.training and norm.training and not model[1].training and norm.momentum == 0.1

@@ -16,7 +16,7 @@ from robustscape.attacks.base.threat import ThreatModel
 from robustscape.evaluation.harness.counting import CountedModel
 from robustscape.training.attack import TrainingAttack
 from robustscape.training.methods.adversarial import adversarial
-from robustscape.training.methods.bat import bat, bat_loss, path
+from robustscape.training.methods.bat import bat, bat_loss, interpolate
 from robustscape.training.methods.gradalign import alignment, gradalign
 from robustscape.training.methods.mart import mart, mart_loss
 from robustscape.training.methods.single_step_checkpoints import single_step_checkpoints
@@ -82,7 +82,7 @@ def test_one_full_step_of_pgd_from_the_input_is_fgsm_training() -> None:
 
 
 class Predictor(nn.Module):
-    """Says a class by rule of the input, and has a gradient to climb."""
+    """Predicts a class by a rule of the input, and has a gradient to ascend."""
 
     def __init__(self, rule: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
@@ -290,7 +290,7 @@ def test_bat_with_one_bridge_has_the_loss_of_trades() -> None:
 def test_bat_sums_the_segments_of_a_straight_path(bridges: int) -> None:
     torch.manual_seed(0)
     x, x_adv, y = torch.rand(4, 1, 6, 6), torch.rand(4, 1, 6, 6), torch.tensor([0, 1, 2, 3])
-    points = path(x, x_adv, bridges).unflatten(0, (bridges + 1, -1))
+    points = interpolate(x, x_adv, bridges).unflatten(0, (bridges + 1, -1))
     assert torch.equal(points[0], x) and torch.equal(points[-1], x_adv)
     steps = points.diff(dim=0)
     torch.testing.assert_close(steps, ((x_adv - x) / bridges).expand_as(steps))

@@ -17,8 +17,10 @@ from robustscape.data.batches import augment
 from robustscape.errors import CorruptFile, UserError
 from robustscape.storage import checkpoints
 from robustscape.training import loop
+from robustscape.training import state as state_module
 from robustscape.training.closure import Closure
 from robustscape.training.objective import CrossEntropy
+from robustscape.training.observers import is_collapse_epoch
 
 ATTACKS = {
     "pgd": AttackSpec(attack="pgd", parameters={"steps": 3, "step_size": 0.05}),
@@ -82,7 +84,7 @@ def test_resume_gives_the_same_bits(tmp_path: Path, stop: int, optimizer: dict[s
     class Killed(BaseException):
         pass
 
-    original, saved = loop._save, 0
+    original, saved = state_module.save_state, 0
 
     def kill_after(*arguments: Any) -> None:
         nonlocal saved
@@ -92,7 +94,7 @@ def test_resume_gives_the_same_bits(tmp_path: Path, stop: int, optimizer: dict[s
             raise Killed
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "_save", kill_after)
+        patch.setattr(state_module, "save_state", kill_after)
         with pytest.raises(Killed):
             train(recipe, state=state, fingerprint="f")
     resumed = train(recipe, state=state, fingerprint="f")
@@ -188,7 +190,7 @@ def test_the_attack_costs_input_gradients_only() -> None:
     touched = []
     for parameter in model.parameters():
         parameter.register_hook(lambda gradient: touched.append(1))
-    attack = loop._attack_maker(make_recipe(), ATTACKS, 0.1, 0)(0, torch.arange(8), 0.0)
+    attack = loop.attack_maker(make_recipe(), ATTACKS, 0.1, 0)(0, torch.arange(8), 0.0)
     split, _ = make_splits()
     model.train()
     x_adv = attack(model, split.inputs(slice(8)), split.y[:8])
@@ -257,8 +259,8 @@ def test_the_epoch_of_a_collapse_can_be_trained_again(tmp_path: Path) -> None:
     state = tmp_path / "state.safetensors"
     whole = train(recipe, state=state, fingerprint="f")
     values = list(whole.history["robust"])
-    kept = [epoch for epoch in range(1, 7) if loop.fell(values[:epoch], 0.9)]
-    assert kept, "the little run falls somewhere"
+    kept = [epoch for epoch in range(1, 7) if is_collapse_epoch(values[:epoch], 0.9)]
+    assert kept, "robust accuracy drops somewhere in this run"
     seen = []
     again = train(
         recipe.model_copy(update={"probes": {}, "fall": None}),
@@ -275,9 +277,9 @@ def test_the_epoch_of_a_collapse_can_be_trained_again(tmp_path: Path) -> None:
     ("values", "kept"),
     [([50, 60, 10, 5, 55, 1], [1, 2]), ([50, 40, 45, 30], [1, 3]), ([1, 2, 3], [1]), ([5, 5], [1]), ([7], [])],
 )
-def test_which_fall_is_kept(values: list[float], kept: list[int]) -> None:
-    """The first collapse; before there is one, each fall larger than those before it."""
-    assert [i for i in range(len(values)) if loop.fell(values[: i + 1], 0.3)] == kept
+def test_which_collapse_is_kept(values: list[float], kept: list[int]) -> None:
+    """The first collapse; before there is one, each drop larger than those before it."""
+    assert [i for i in range(len(values)) if is_collapse_epoch(values[: i + 1], 0.3)] == kept
 
 
 def test_statistics_of_batchnorm_are_those_of_one_pass() -> None:

@@ -17,7 +17,7 @@ from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.storage import checkpoints
 from robustscape.storage.run_files import FALL_FILES
 from robustscape.training import loop
-from robustscape.training.replay import again, collapse_batch, replay
+from robustscape.training.replay import collapse_batch, replay, replay_epoch
 from robustscape.training.replay_surfaces import replay_surfaces
 
 EPS = 0.3
@@ -60,7 +60,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
         "attacks": {name: spec.model_dump(mode="json", exclude={"about"}) for name, spec in ATTACKS.items()},
     }
     assert len(result.history) == 4
-    return TrainedRun(model.eval(), split, split, torch.device("cpu"), EPS, 3, 2, folder, config, "checkpoint")
+    return TrainedRun(model.eval(), split, split, EPS, 3, torch.device("cpu"), 2, folder, config, "checkpoint")
 
 
 def test_the_replayed_epoch_is_the_trained_one_bit_for_bit(run: TrainedRun) -> None:
@@ -72,7 +72,7 @@ def test_the_replayed_epoch_is_the_trained_one_bit_for_bit(run: TrainedRun) -> N
         seen.append(batch)
         models.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
 
-    epoch, identical = again(run, look)
+    epoch, identical = replay_epoch(run, look)
     assert identical and 2 <= epoch <= 4 and seen == [0, 1, 2, 3, 4]
     start = checkpoints.load_checkpoint(run.path / FALL_FILES[0], "cpu")[0]
     end = checkpoints.load_checkpoint(run.path / FALL_FILES[1], "cpu")[0]
@@ -85,7 +85,7 @@ def test_a_replay_that_differs_is_told(run: TrainedRun, tmp_path: Path) -> None:
     for file in FALL_FILES:
         (tmp_path / file).write_bytes((run.path / file).read_bytes())
     other = TrainedRun(**{**run.__dict__, "path": tmp_path, "seed": 4})  # another batch order
-    assert again(other, lambda batch, model: None)[1] is False
+    assert replay_epoch(other, lambda batch, model: None)[1] is False
 
 
 def test_rows_of_a_replay(run: TrainedRun) -> None:
@@ -118,7 +118,7 @@ def test_surfaces_of_one_image_at_three_moments(run: TrainedRun) -> None:
 
 def test_a_run_without_a_kept_epoch_says_so(run: TrainedRun, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="fall"):
-        again(TrainedRun(**{**run.__dict__, "path": tmp_path}), lambda batch, model: None)
+        replay_epoch(TrainedRun(**{**run.__dict__, "path": tmp_path}), lambda batch, model: None)
 
 
 def test_what_the_checkpoint_method_logs_is_in_the_history_and_another_run_can_follow_it() -> None:

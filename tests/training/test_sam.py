@@ -1,4 +1,4 @@
-"""SAM and its kin: against SGD, closed forms, each other, and another implementation; passes counted; state complete."""
+"""SAM and related optimizers: against SGD, closed forms, each other, and another implementation; passes, state."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ SGD = {"lr": 0.1, "momentum": 0.9, "weight_decay": 1e-3}
 #: name -> (constructor, forward and backward passes of a step)
 METHODS: dict[str, tuple[Callable[..., torch.optim.SGD], int]] = {
     "sam": (SAM, 2),
-    "sam, constant": (lambda p, **k: SAM(p, radius="constant", **k), 2),
+    "sam, constant": (lambda p, **k: SAM(p, perturbation="constant", **k), 2),
     "sam-2": (lambda p, **k: SAM(p, steps=2, **k), 3),
     "sam-3": (lambda p, **k: SAM(p, steps=3, **k), 4),
     "msam-1": (lambda p, **k: MSAM(p, steps=1, **k), 2),
     "msam-2": (MSAM, 3),
     "msam-3": (lambda p, **k: MSAM(p, steps=3, **k), 4),
-    "msam, constant": (lambda p, **k: MSAM(p, steps=3, radius="constant", **k), 4),
+    "msam, constant": (lambda p, **k: MSAM(p, steps=3, perturbation="constant", **k), 4),
     "asam": (ASAM, 2),
     "gsam": (GSAM, 2),
     "esam": (lambda p, **k: ESAM(p, beta=0.6, gamma=0.5, seed=1, **k), 2),
@@ -103,10 +103,10 @@ def test_a_radius_changes_the_path(name: str) -> None:
     assert not torch.equal(weights(trained(METHODS[name][0], rho=0.1)), weights(plain_sgd()))
 
 
-@pytest.mark.parametrize("radius", ["normalised", "constant"])
-def test_msam_with_one_ascent_step_is_sam_bit_for_bit(radius: str) -> None:
-    one = trained(lambda p, **k: MSAM(p, steps=1, radius=radius, **k), rho=0.1)
-    assert torch.equal(weights(one), weights(trained(lambda p, **k: SAM(p, radius=radius, **k), rho=0.1)))
+@pytest.mark.parametrize("perturbation", ["normalised", "constant"])
+def test_msam_with_one_ascent_step_is_sam_bit_for_bit(perturbation: str) -> None:
+    one = trained(lambda p, **k: MSAM(p, steps=1, perturbation=perturbation, **k), rho=0.1)
+    assert torch.equal(weights(one), weights(trained(lambda p, **k: SAM(p, perturbation=perturbation, **k), rho=0.1)))
 
 
 class Quadratic(nn.Module):
@@ -141,14 +141,14 @@ def test_constant_radius_on_a_quadratic_is_its_closed_form() -> None:
     """w - lr H (I + rho H) w: kim2023 equation 4.6."""
     model = Quadratic()
     start, H = model.vector().detach(), model.H
-    SAM(model.parameters(), lr=0.1, rho=0.7, radius="constant").step(closure_of(model))
+    SAM(model.parameters(), lr=0.1, rho=0.7, perturbation="constant").step(closure_of(model))
     expected = start - 0.1 * H @ (torch.eye(3) + 0.7 * H) @ start
     torch.testing.assert_close(model.vector().detach(), expected, rtol=1e-14, atol=0)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3])
 def test_the_chain_of_sam_n_and_msam_on_a_quadratic(steps: int) -> None:
-    """Both climb the same chain by global-norm steps of rho / N; MSAM takes the mean of g_1 .. g_N, without g_0."""
+    """Both follow the same chain of ascents by global-norm steps of rho / N; MSAM takes the mean of g_1 .. g_N, without g_0."""
     rho, H = 0.6, Quadratic().H
     start = Quadratic().vector().detach()
     w, gradients = start.clone(), []
@@ -317,7 +317,7 @@ def test_resuming_from_the_state_dict_gives_the_same_bits(name: str) -> None:
 
 
 def test_switching_from_sam_to_msam_keeps_the_momentum() -> None:
-    """What kim2023 table 5.3 does: the state of one is a state of the other."""
+    """As in kim2023 table 5.3: the state of one is a state of the other."""
     model = make_model()
     first = SAM(model.parameters(), rho=0.1, **SGD)
     for _ in range(3):

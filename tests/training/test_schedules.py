@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from robustscape.config.recipes import Schedule
-from robustscape.training.schedules import factor
+from robustscape.training.schedules import schedule_factor
 
 
 @pytest.mark.parametrize(
@@ -21,4 +21,4 @@ from robustscape.training.schedules import factor
     ],
 )
 def test_factor(schedule: Schedule, progress: float, expected: float) -> None:
-    assert factor(schedule, progress) == pytest.approx(expected)
+    assert schedule_factor(schedule, progress) == pytest.approx(expected)

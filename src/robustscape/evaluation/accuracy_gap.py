@@ -1,4 +1,4 @@
-"""How much the momentum matters: kim2023 table 4.1, last column."""
+"""The influence of momentum on test accuracy: kim2023 table 4.1, last column. Cost: a forward pass per run."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from robustscape.evaluation._trained_by import trained_by
-from robustscape.evaluation.harness.craft import accuracy as percent
-from robustscape.evaluation.harness.craft import correctly_classified
+from robustscape.evaluation._optimizer_columns import optimizer_columns
+from robustscape.evaluation.accuracy import accuracy_under_attack
 from robustscape.evaluation.trained_run import TrainedRun
 
 
 def accuracy_gap(runs: list[TrainedRun], *, samples: Annotated[int, Field(ge=1)] | None = None) -> list[dict[str, Any]]:
-    """Rows accuracy_gap_over_momentum, percentage points: the best less the worst of the accuracies, means over seeds.
+    """Return rows accuracy_gap_over_momentum (percentage points): the highest minus the lowest accuracy, each a mean over seeds.
 
-    One row for each data set, architecture, method and radius; its column momentum says "max-min", as the table's head.
+    One row per data set, architecture, method and rho; its column ``momentum`` is "max-min", as in the table's head.
 
     Args:
-        runs: runs of several momenta.
+        runs: trained runs with several values of momentum.
         samples: first test samples; None for all.
     """
-    found: dict[tuple[Any, ...], dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
+    accuracies: dict[tuple[Any, ...], dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
-        of, how = run.names, trained_by(run)
-        value = percent(correctly_classified(run.model, *run.subset("test", samples)))
-        found[of["dataset"], of["architecture"], how["method"], how["rho"]][how["momentum"]].append(value)
+        names, trained = run.names, optimizer_columns(run)
+        value = accuracy_under_attack(run.model, *run.subset("test", samples), None, 0.0, run.seed)
+        setting = (names["dataset"], names["architecture"], trained["method"], trained["rho"])
+        accuracies[setting][trained["momentum"]].append(value)
     rows = []
-    for (dataset, architecture, method, rho), accuracies in found.items():
-        means = [fmean(values) for values in accuracies.values()]
+    for (dataset, architecture, method, rho), by_momentum in accuracies.items():
+        means = [fmean(values) for values in by_momentum.values()]
         rows.append(
             {
                 "dataset": dataset,

@@ -1,7 +1,7 @@
-"""Robust accuracy as an attack gets more room or more work: it must never rise (contract 8, sign of gradient masking).
+"""Robust accuracy against growing eps or number of steps: a rise is a sign of gradient masking (contract 8).
 
-Each point is an attack of its own, unlike ``attacks.curve``, whose result cannot rise by construction. Cost: the sum of the
-attacks; samples misclassified clean are not attacked.
+Each point is an attack of its own, unlike ``harness.curve``, whose result cannot rise by construction. Cost: the sum of the
+attacks; samples whose clean input is misclassified are not attacked.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ def attack_strength(
     steps: list[int] | None = None,
     samples: Annotated[int, Field(ge=1)] | None = None,
 ) -> list[dict[str, Any]]:
-    """Rows robust_accuracy (percent), a row a point, with the column ``flag_non_monotone`` of the whole curve.
+    """Return one row robust_accuracy (percent) per point; the column ``flag_non_monotone`` is about the whole curve.
 
     Args:
         run: the trained model and its test split.
         attack: the attack; its steps should be relative to eps (``rel_step_size``).
-        eps: radii, rising; give these or ``steps``.
+        eps: perturbation budgets, rising; give these or ``steps``.
         steps: numbers of steps, rising, at the run's own eps; the attack must have the parameter ``steps``.
         samples: first samples of the test split; None for all.
 
@@ -43,24 +43,24 @@ def attack_strength(
         raise ConfigError(f"attack_strength: attack '{attack.attack}' has no parameter 'steps'.")
     x, y = run.subset("test", samples)
     right = correctly_classified(run.model, x, y).nonzero().squeeze(1)
-    points = [(float(radius), attack) for radius in eps or ()]
+    points = [(float(budget), attack) for budget in eps or ()]
     for count in steps or ():
         points.append((run.eps, attack.model_copy(update={"parameters": {**attack.parameters, "steps": count}})))
     accuracies = []
-    for radius, spec in points:
-        survivors = len(right)
-        if radius > 0 and len(right):
-            found = craft(run.model, x[right], y[right], spec, radius, seed=run.seed, index=right.cpu())
-            survivors = int(correctly_classified(run.model, found, y[right]).sum())
-        accuracies.append(100 * survivors / max(len(y), 1))
+    for attack_eps, spec in points:
+        robust = len(right)
+        if attack_eps > 0 and len(right):
+            x_adv = craft(run.model, x[right], y[right], spec, attack_eps, seed=run.seed, index=right.cpu())
+            robust = int(correctly_classified(run.model, x_adv, y[right]).sum())
+        accuracies.append(100 * robust / max(len(y), 1))
     masked = flags.non_monotone(accuracies)
     return [
         {
-            **columns(spec, radius, "test", len(y)),
+            **columns(spec, attack_eps, "test", len(y)),
             "flag_non_monotone": masked,
             "metric": "robust_accuracy",
             "value": accuracy,
             "unit": "percent",
         }
-        for (radius, spec), accuracy in zip(points, accuracies, strict=True)
+        for (attack_eps, spec), accuracy in zip(points, accuracies, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""The better of the settings a method was tried with: kim2023 table 5.2, last column."""
+"""Test accuracy of each method's best setting: kim2023 table 5.2, last column. Cost: a forward pass per run."""
 
 from __future__ import annotations
 
@@ -8,29 +8,30 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from robustscape.evaluation._trained_by import trained_by
-from robustscape.evaluation.harness.craft import accuracy as percent
-from robustscape.evaluation.harness.craft import correctly_classified
+from robustscape.evaluation._optimizer_columns import optimizer_columns
+from robustscape.evaluation.accuracy import accuracy_under_attack
 from robustscape.evaluation.trained_run import TrainedRun
 
 
 def best_accuracy(
     runs: list[TrainedRun], *, samples: Annotated[int, Field(ge=1)] | None = None
 ) -> list[dict[str, Any]]:
-    """Rows test_accuracy, percent, one a seed: of each data set, architecture and method the recipe with the best mean.
+    """Return rows test_accuracy (percent), one per seed, of each method's best recipe.
+
+    The best recipe has the highest mean over seeds, per data set and architecture.
 
     Args:
-        runs: runs of several recipes a method.
+        runs: trained runs with several recipes per method.
         samples: first test samples; None for all.
     """
-    found: dict[tuple[str, ...], dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    rows_by_recipe: dict[tuple[str, ...], dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
-        of, method = run.names, trained_by(run)["method"]
-        value = percent(correctly_classified(run.model, *run.subset("test", samples)))
-        row = {**of, "method": method, "metric": "test_accuracy", "value": value, "unit": "percent"}
-        found[of["dataset"], of["architecture"], method][of["recipe"]].append(row)
+        names, method = run.names, optimizer_columns(run)["method"]
+        value = accuracy_under_attack(run.model, *run.subset("test", samples), None, 0.0, run.seed)
+        row = {**names, "method": method, "metric": "test_accuracy", "value": value, "unit": "percent"}
+        rows_by_recipe[names["dataset"], names["architecture"], method][names["recipe"]].append(row)
     return [
         row
-        for recipes in found.values()
+        for recipes in rows_by_recipe.values()
         for row in max(recipes.values(), key=lambda rows: fmean(row["value"] for row in rows))
     ]

@@ -1,7 +1,7 @@
-"""Accuracy on examples made on another model: the black-box column of kim2023's table 2.1.
+"""Accuracy on adversarial examples of another model: the black-box column of kim2023's table 2.1.
 
-The examples are crafted once, on the source (a cleanly trained net), and shown to every other run. Cost: one attack, and a
-forward pass a run.
+The examples are crafted once, on the source (a cleanly trained net), and evaluated on every other run. Cost: one attack per eps,
+and a forward pass per run.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pydantic import Field
 
 from robustscape.config.attacks import AttackSpec
 from robustscape.errors import UserError
-from robustscape.evaluation._adversarial_method import method_columns
+from robustscape.evaluation._method_columns import method_columns
 from robustscape.evaluation.harness.craft import accuracy, correctly_classified, craft
 from robustscape.evaluation.trained_run import TrainedRun, columns
 
@@ -25,13 +25,13 @@ def blackbox_accuracy(
     name: str,
     samples: Annotated[int, Field(ge=1)] | None = None,
 ) -> list[dict[str, Any]]:
-    """Row accuracy (percent) for each run but the source, at that run's radius.
+    """Return one row accuracy (percent) per run other than the source, at that run's eps.
 
     Args:
         runs: the source and its targets.
-        source: recipe of the source; of several such runs the first.
-        attack: made on the source.
-        name: what the rows call it, in the column ``attack``.
+        source: recipe of the source; the first if several runs have it.
+        attack: of the source.
+        name: the attack's name in the column ``attack``.
         samples: first test samples; None for all.
 
     Raises:
@@ -43,7 +43,9 @@ def blackbox_accuracy(
     surrogate, rows = sources[0], []
     x, y = surrogate.subset("test", samples)
     targets = [run for run in runs if run.config["recipe"]["name"] != source]
-    made = {eps: craft(surrogate.model, x, y, attack, eps, seed=surrogate.seed) for eps in {run.eps for run in targets}}
+    examples = {
+        eps: craft(surrogate.model, x, y, attack, eps, seed=surrogate.seed) for eps in {run.eps for run in targets}
+    }
     for run in targets:
         rows.append(
             {
@@ -52,7 +54,7 @@ def blackbox_accuracy(
                 **columns(attack, run.eps, "test", len(y)),
                 "attack": name,
                 "metric": "accuracy",
-                "value": accuracy(correctly_classified(run.model, made[run.eps], y)),
+                "value": accuracy(correctly_classified(run.model, examples[run.eps], y)),
                 "unit": "percent",
                 "source_recipe": source,
                 "source_architecture": surrogate.config["architecture"]["name"],

@@ -1,7 +1,7 @@
-"""Whether the true class loses probability all along the way to the attacked input: assumption 1 of kim2023 (part B, chapter 3).
+"""Monotone loss of the true class's probability on the way to the attacked input: assumption 1 of kim2023 (part B, chapter 3).
 
-With gamma(t) = x + t (x* - x), the share of samples whose p_y(gamma(t)) never rises along t = 0, 1/m, ..., 1. Theorem 3.4, that
-bridges cost no more than the divergence they replace, rests on it. Cost: the attack and a forward pass a point.
+With gamma(t) = x + t (x* - x), the percentage of samples whose p_y(gamma(t)) never rises along t = 0, 1/m, ..., 1. Theorem 3.4
+(the bridged divergence is at most the divergence it replaces) assumes it. Cost: the attack and m + 1 forward passes for each m.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from robustscape.attacks.base.gradients import Classifier, predict
 from robustscape.attacks.precision.prepared import prepared
 from robustscape.config.attacks import AttackSpec
 from robustscape.evaluation.harness.craft import craft
+from robustscape.evaluation.percentages import percent_true
 from robustscape.evaluation.smoothness import divergence
 from robustscape.evaluation.trained_run import TrainedRun, columns
 
@@ -30,7 +31,9 @@ def bridges(
     samples: Annotated[int, Field(ge=1)] | None = None,
     split: Literal["train", "test"] = "test",
 ) -> list[dict[str, Any]]:
-    """Rows monotone_paths (percent) and bridged_kl_ratio (the segments' divergences over the whole), one a number of segments.
+    """Return rows monotone_paths (percent) and bridged_kl_ratio, one of each per number of segments.
+
+    The ratio is the sum of the segments' mean divergences over the mean divergence of the two ends; NaN if that is 0.
 
     Args:
         run: the trained model and its data.
@@ -40,23 +43,25 @@ def bridges(
         samples: first samples of the split; None for all.
         split: which split.
     """
-    radius, (x, y) = run.attack_eps(eps), run.subset(split, samples)
-    x_adv = craft(run.model, x, y, attack, radius, seed=run.seed)
+    attack_eps, (x, y) = run.attack_eps(eps), run.subset(split, samples)
+    x_adv = craft(run.model, x, y, attack, attack_eps, seed=run.seed)
     rows: list[dict[str, Any]] = []
     for count in segments:
-        log_p = along(run.model, x, x_adv, count)
+        log_p = log_probabilities_along_path(run.model, x, x_adv, count)
         true = log_p.gather(2, y.expand(count + 1, -1)[..., None]).squeeze(2)
-        monotone = 100.0 * (true.diff(dim=0) <= 0).all(0).double().mean().item()
+        monotone = percent_true((true.diff(dim=0) <= 0).all(0))
         whole = divergence(log_p[0], log_p[-1]).double().mean().item()
         parts = sum(divergence(a, b).double().mean().item() for a, b in itertools.pairwise(log_p))
         rows.append({"segments": count, "metric": "monotone_paths", "value": monotone, "unit": "percent"})
         ratio = parts / whole if whole else float("nan")
         rows.append({"segments": count, "metric": "bridged_kl_ratio", "value": ratio, "unit": "1"})
-    return [row | columns(attack, radius, split, len(y)) for row in rows]
+    return [row | columns(attack, attack_eps, split, len(y)) for row in rows]
 
 
-def along(model: Classifier, x: Tensor, x_adv: Tensor, segments: int, batch_size: int = 512) -> Tensor:
-    """Log-probabilities (m + 1, N, C) on the straight path from ``x`` to ``x_adv``."""
+def log_probabilities_along_path(
+    model: Classifier, x: Tensor, x_adv: Tensor, segments: int, batch_size: int = 512
+) -> Tensor:
+    """Return log-probabilities (m + 1, N, C) at m + 1 equally spaced points of the straight path from ``x`` to ``x_adv``."""
     net = prepared(model)
     return torch.stack(
         [

@@ -1,4 +1,4 @@
-"""Distortion of the decision boundary: right at both ends of the single-step perturbation, wrong in between.
+"""Distortion of the decision boundary: correct at both ends of the single-step perturbation, wrong in between.
 
 kim2023 equation 2.5. With delta = eps sign(grad_x loss(x, y)), from the clean input,
 
@@ -6,7 +6,7 @@ kim2023 equation 2.5. With delta = eps sign(grad_x loss(x, y)), from the clean i
 
 k runs over equally spaced interior points, so d never exceeds the d of a finer grid that contains them. A model whose loss is
 linear has none; nor has any linear classifier of two classes, since a half-space meets a segment in a segment. Cost: 1 forward
-and input-backward pass, 2 forward passes, and a forward pass a point for the samples of S_N.
+and input-backward pass, 2 forward passes, and a forward pass per point for the samples of S_N.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def distortion(
     samples: Annotated[int, Field(ge=1)] | None = None,
     split: Literal["train", "test"] = "test",
 ) -> list[dict[str, Any]]:
-    """Row distortion (percent); NaN where no sample is right at both ends.
+    """Return one row distortion (percent); NaN if no sample is classified correctly at both ends.
 
     Args:
         run: the trained model and its data.
@@ -36,7 +36,7 @@ def distortion(
         samples: first samples of the split; None for all.
         split: which split.
     """
-    radius, (x, y) = run.attack_eps(eps), run.subset(split, samples)
-    inside, counted = distorted(run.model, x, y, radius, points)
-    shared = {"points": points, "right_at_both_ends": int(counted.sum()), **columns(FGSM, radius, split, len(y))}
+    attack_eps, (x, y) = run.attack_eps(eps), run.subset(split, samples)
+    inside, counted = distorted(run.model, x, y, attack_eps, points)
+    shared = {"points": points, "right_at_both_ends": int(counted.sum()), **columns(FGSM, attack_eps, split, len(y))}
     return [{"metric": "distortion", "value": share(inside, counted), "unit": "percent", **shared}]

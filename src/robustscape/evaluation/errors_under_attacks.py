@@ -1,6 +1,7 @@
-"""Clean error and the error under each attack of a suite by itself: ``attack_accuracies`` as liu2020's tables 3 and 4 say it.
+"""Clean error and the error under each attack of a suite alone: ``attack_accuracies`` in the terms of liu2020's tables 3 and 4.
 
-A measurement of its own because a scale may exchange a ``suite``: here the attacks, there those taken together.
+A measurement of its own because a scale may exchange the argument ``suite``: here the attacks that are made one by one, in
+``attack_accuracies`` those that are made together.
 """
 
 from __future__ import annotations
@@ -23,21 +24,21 @@ def errors_under_attacks(
     samples: Annotated[int, Field(ge=1)] | None = None,
     split: Literal["train", "test"] = "test",
 ) -> list[dict[str, Any]]:
-    """Rows clean_test_error (attack ``none``) and robust_test_error, one an attack, in percent; ``train`` likewise.
+    """Return rows clean_test_error (attack ``none``) and robust_test_error, one per attack, in percent; for ``train`` likewise.
 
     Args:
         run: the trained model and its data.
         suite: the attacks; their random streams are the run's seed.
-        names: what the rows call an attack of the suite; without an entry, as the configuration does.
+        names: an attack's name in the configuration -> its name in the rows; without an entry, the former.
         eps: perturbation budget; "run" for the run's own.
         samples: first samples of the split; None for all.
         split: which split.
     """
-    found = attack_accuracies(run, attacks=suite, eps=eps, samples=samples, split=split)
+    accuracies = attack_accuracies(run, attacks=suite, eps=eps, samples=samples, split=split)
     rows = []
-    for row in found:
+    for row in accuracies:
         if row["metric"] == "accuracy":
             kind = "clean" if row["attack"] == "clean" else "robust"
-            called = {"clean": "none", **names}.get(row["attack"], row["attack"])
-            rows.append(row | {"attack": called, "metric": f"{kind}_{split}_error", "value": 100.0 - row["value"]})
+            name = {"clean": "none", **names}.get(row["attack"], row["attack"])
+            rows.append(row | {"attack": name, "metric": f"{kind}_{split}_error", "value": 100.0 - row["value"]})
     return rows

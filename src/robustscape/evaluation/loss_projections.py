@@ -1,4 +1,4 @@
-"""How the terms of a loss pull at the margin: inner products of gradients with respect to the weights.
+"""The effect of the terms of a loss on the margin: inner products of gradients with respect to the weights.
 
 kim2023 part B of chapter 3, figures 3.9 and 3.12. With M the mean margin over some samples, a descent step on a term T changes
 M at the rate <-grad T, grad M>. The terms, each a mean over the samples with x* from an attack that is held fixed:
@@ -8,8 +8,8 @@ M at the rate <-grad T, grad M>. The terms, each a mean over the samples with x*
     smoothness   KL(p(x) || p(x*))
     bridged      sum_k KL( p(gamma(k/m)) || p(gamma((k+1)/m)) ), see training.methods.bat
 
-All gradients are taken on the same samples with batch normalisation in eval mode. Cost: the attack, and 1 forward and
-backward pass a term (m + 1 forward passes for the bridged one) and for the margin.
+All gradients are taken on the same samples, with BatchNorm in eval mode. Cost: the attack, m + 1 forward passes, and a backward
+pass for each term and for the margin.
 """
 
 from __future__ import annotations
@@ -28,10 +28,20 @@ from robustscape.evaluation.margins import margin
 from robustscape.evaluation.smoothness import divergence
 
 
-def projections(
+def margin_projections(
     model: nn.Module, x: Tensor, y: Tensor, attack: AttackSpec, eps: float, seed: int, bridges: int = 2
 ) -> dict[str, tuple[float, float]]:
-    """<-grad T, grad M> and the cosine between them, by term, of a model in eval mode."""
+    """Return <-grad T, grad M> and the cosine between the two, by term, of a model in eval mode.
+
+    Args:
+        model: the net.
+        x: clean inputs (N, ...).
+        y: labels (N,).
+        attack: makes x*.
+        eps: its perturbation budget.
+        seed: of its random streams.
+        bridges: m of the bridged term.
+    """
     x_adv = craft(model, x, y, attack, eps, seed=seed)
     gradients = term_gradients(model, x, x_adv, y, bridges)
     rise = gradients.pop("margin")
@@ -41,13 +51,13 @@ def projections(
     }
 
 
-def combined(found: Mapping[str, tuple[float, float]], weights: Mapping[Any, float]) -> float:
-    """<-grad L, grad M> of a loss that is a weighted sum of the terms."""
-    return sum(weight * found[term][0] for term, weight in weights.items())
+def weighted_projection(by_term: Mapping[str, tuple[float, float]], weights: Mapping[Any, float]) -> float:
+    """Return <-grad L, grad M> of the loss L that is the sum of the terms with these weights."""
+    return sum(weight * by_term[term][0] for term, weight in weights.items())
 
 
 def term_gradients(model: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor, bridges: int) -> dict[str, Tensor]:
-    """Gradients with respect to all weights, flat (P,) in float64, of the mean margin and of every term."""
+    """Return the gradients with respect to all weights, flat (P,) in float64, of "margin" (the mean) and of every term."""
     weights = [p for p in model.parameters() if p.requires_grad]
     path = [torch.lerp(x, x_adv, k / bridges) for k in range(1, bridges)]
     with torch.enable_grad():
@@ -61,5 +71,5 @@ def term_gradients(model: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor, bridge
             "smoothness": divergence(log_p, log_q).mean(),
             "bridged": torch.stack(segments).sum(0).mean(),
         }
-        found = {name: torch.autograd.grad(term, weights, retain_graph=True) for name, term in terms.items()}
-    return {name: torch.cat([g.double().flatten() for g in parts]) for name, parts in found.items()}
+        gradients = {name: torch.autograd.grad(term, weights, retain_graph=True) for name, term in terms.items()}
+    return {name: torch.cat([g.double().flatten() for g in parts]) for name, parts in gradients.items()}

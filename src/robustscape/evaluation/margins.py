@@ -1,4 +1,4 @@
-"""Margins and smoothness of every example, and the split of the error that they give.
+"""Margins and smoothness of every example, and the decomposition of the error that follows from them.
 
 kim2023 part B of chapter 3, equations 3.16, 3.20 and 3.25. M(x) = p_y(x) - max_{i != y} p_i(x) is positive where x is
 classified correctly. With x* from an attack, the signs of (M(x), M(x*)) make four quadrants: I robust, II (wrong, yet right when
@@ -22,15 +22,16 @@ from torch import Tensor
 from robustscape.attacks.base.gradients import Classifier, predict
 from robustscape.attacks.precision.prepared import prepared
 from robustscape.config.attacks import AttackSpec
-from robustscape.evaluation._adversarial_method import method_columns
+from robustscape.evaluation._method_columns import method_columns
 from robustscape.evaluation.harness.craft import BATCH_SIZE, craft
+from robustscape.evaluation.percentages import percent_true
 from robustscape.evaluation.smoothness import divergence, log_ratios
 from robustscape.evaluation.trained_run import TrainedRun, columns
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Of each of N samples, (N,): margins at x and x*, KL(p(x) || p(x*)), log alpha of the true and the target class."""
+    """Five quantities of N samples, each (N,): margins at x and x*, KL(p(x) || p(x*)), log alpha of true and target class."""
 
     clean: Tensor
     attacked: Tensor
@@ -49,20 +50,20 @@ def margins(
     split: Literal["train", "test"] = "test",
     examples: bool = True,
 ) -> list[dict[str, Any]]:
-    """Means of the five quantities of ``Examples`` and the errors in percent; with ``examples`` a row a sample too.
+    """Return the means of the quantities of ``Examples``, and errors in percent; with ``examples`` also rows per sample.
 
     Args:
         run: the trained model and its data.
         attack: makes x*.
         eps: its perturbation budget; "run" for the run's own.
-        rel_eps: factor on the radius.
+        rel_eps: factor on eps.
         samples: first samples of the split; None for all.
         split: which split.
-        examples: whether the samples get rows of their own, with their number as ``index``.
+        examples: whether each sample has rows of its own, with its number as ``index``.
     """
-    radius, (x, y) = rel_eps * run.attack_eps(eps), run.subset(split, samples)
-    found = of_examples(run.model, x, craft(run.model, x, y, attack, radius, seed=run.seed), y)
-    shared = {**method_columns(run), **columns(attack, radius, split, len(y)), "rel_eps": rel_eps}
+    attack_eps, (x, y) = rel_eps * run.attack_eps(eps), run.subset(split, samples)
+    found = measure_examples(run.model, x, craft(run.model, x, y, attack, attack_eps, seed=run.seed), y)
+    shared = {**method_columns(run), **columns(attack, attack_eps, split, len(y)), "rel_eps": rel_eps}
     measured = {
         "margin": found.clean,
         "margin_attacked": found.attacked,
@@ -76,7 +77,7 @@ def margins(
     ]
     mean_kl = found.kl.double().mean().item()
     rows.append({"metric": "inverse_mean_kl", "value": 1 / mean_kl if mean_kl else float("inf"), "unit": "1"})
-    rows += [{"metric": name, "value": value, "unit": "percent"} for name, value in summary(found).items()]
+    rows += [{"metric": name, "value": value, "unit": "percent"} for name, value in error_decomposition(found).items()]
     if examples:
         rows += [
             {"index": i, "metric": name, "value": value, "unit": _unit(name)}
@@ -86,8 +87,8 @@ def margins(
     return [{**shared, **row} for row in rows]
 
 
-def of_examples(model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Examples:
-    """The five quantities at ``x`` and ``x_adv`` (N, ...), of a model in eval mode."""
+def measure_examples(model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Examples:
+    """Return the five quantities at ``x`` and ``x_adv`` (N, ...), with labels ``y`` (N,), of a model in eval mode."""
     net = prepared(model)
     log_p, log_q = (
         torch.cat([predict(net, part) for part in points.split(BATCH_SIZE)]).log_softmax(1) for points in (x, x_adv)
@@ -97,31 +98,28 @@ def of_examples(model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Examp
 
 
 def margin(p: Tensor, y: Tensor) -> Tensor:
-    """M = p_y - max_{i != y} p_i of each sample, (N,) in [-1, 1], from probabilities (N, C); differentiable."""
+    """Return M = p_y - max_{i != y} p_i of each sample, (N,) in [-1, 1], from probabilities (N, C); differentiable."""
     others = p.scatter(1, y[:, None], -torch.inf)
     return p.gather(1, y[:, None]).squeeze(1) - others.amax(1)
 
 
-def summary(found: Examples) -> Mapping[str, float]:
-    """Errors, accuracies, the share of quadrant II, and how often the log ratios have the sign an attack should give them.
+def error_decomposition(found: Examples) -> Mapping[str, float]:
+    """Return errors, accuracy, quadrant II, and how often the log ratios have the signs that an attack should give them.
 
-    In percent of all samples; the log ratios in percent of those classified correctly.
+    In percent of all samples; the log ratios in percent of those classified correctly, NaN without any.
     """
-    right, withstands = found.clean > 0, found.attacked > 0
-    robust = right & withstands
+    right, right_attacked = found.clean > 0, found.attacked > 0
+    robust = right & right_attacked
     expected = (found.log_alpha_true >= 0) & (found.log_alpha_target <= 0)
-    shares = {
+    masks = {
         "natural_error": ~right,
-        "boundary_error": right & ~withstands,
+        "boundary_error": right & ~right_attacked,
         "robust_error": ~robust,
-        "quadrant_2": ~right & withstands,
+        "quadrant_2": ~right & right_attacked,
         "accuracy": robust,
     }
-    result = {name: 100.0 * mask.double().mean().item() for name, mask in shares.items()}
-    result["log_alpha_signs_as_expected"] = (
-        100.0 * expected[right].double().mean().item() if right.any() else float("nan")
-    )
-    return result
+    result = {name: percent_true(mask) for name, mask in masks.items()}
+    return {**result, "log_alpha_signs_as_expected": percent_true(expected[right])}
 
 
 def _unit(name: str) -> str:

@@ -1,8 +1,8 @@
-"""What kim2023 watches for catastrophic overfitting (section 2.3), of one batch.
+"""The signs of catastrophic overfitting that kim2023 monitors (section 2.3), on one batch.
 
-Accuracy clean, under the single step and under PGD; the distortion between; how large PGD's perturbation is, per pixel; and the
-gradient with respect to the input, whose norm jumps when the loss becomes steep. Cost: both attacks, the distortion, and 3 more
-passes.
+Accuracy clean, under the single step and under PGD; the distortion; the mean size of PGD's perturbation per pixel; and the norm
+of the gradient with respect to the input, which jumps when the loss becomes steep. Cost: both attacks, the distortion, 3 forward
+passes, and a forward and input-backward pass.
 """
 
 from __future__ import annotations
@@ -31,10 +31,20 @@ UNITS = {
 }
 
 
-def watched(
+def overfitting_signs(
     model: nn.Module, x: Tensor, y: Tensor, attack: AttackSpec, eps: float, points: int, seed: int
 ) -> dict[str, float]:
-    """The quantities by name, of a model in eval mode; ``attack`` is the multi-step one."""
+    """Return the quantities of ``UNITS`` by name, of a model in eval mode.
+
+    Args:
+        model: the net.
+        x: clean inputs (N, ...).
+        y: labels (N,).
+        attack: the multi-step attack.
+        eps: perturbation budget of both attacks.
+        points: interior points of the distortion's segment.
+        seed: of the attacks' random streams.
+    """
     fgsm, pgd = (craft(model, x, y, spec, eps, seed=seed) for spec in (FGSM, attack))
     norms = input_gradient_norms(model, x, y)
     return {
@@ -49,7 +59,7 @@ def watched(
 
 
 def input_gradient_norms(model: Classifier, x: Tensor, y: Tensor) -> Tensor:
-    """||grad_x loss||_2 of each sample, (N,), of a model in eval mode; losses are summed, so no sample is diluted."""
+    """Return ||grad_x loss||_2 of each sample, (N,), of a model in eval mode; batch size does not scale it."""
     net = prepared(model)
     parts = zip(x.split(BATCH), y.split(BATCH), strict=True)
     return torch.cat(

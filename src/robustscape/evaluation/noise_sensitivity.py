@@ -1,8 +1,8 @@
-"""How much an adversarial example minds noise on top of it (kim2023 sections 3.2 and 3.3).
+"""Sensitivity of adversarial examples to noise added to them (kim2023 sections 3.2 and 3.3).
 
-The noise n is uniform in a small ball (the works: U[-eps/5, eps/5] in every coordinate), belongs to the sample and
-the number of the draw, and so is the same for every model and attack. It is neither projected on the attack's ball
-nor cut to the range.
+The noise n is uniform in a small ball (the works: U[-eps/5, eps/5] in every coordinate). It depends on the sample and
+the number of the draw only, so it is the same for every model and attack. It is neither projected on the attack's
+ball nor clipped to the legal range.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from robustscape.attacks.base.losses import cross_entropy
 from robustscape.attacks.base.threat import ThreatModel
 from robustscape.evaluation.harness.craft import BATCH_SIZE as BATCH
 
-#: The noise's own random stream, apart from those an attack with the same seed draws from.
+#: The noise's own random stream, apart from those of an attack with the same seed.
 STREAM = 0x6E6F697365
 
 
 def uniform_noise(x: Tensor, threat: ThreatModel, seed: int, draw: int) -> Tensor:
-    """Draw number ``draw`` of every sample's noise, uniform in the ball of ``threat``: the shape of ``x``."""
+    """Return draw number ``draw`` of every sample's noise, uniform in the ball of ``threat``: the shape of ``x``."""
     generator = SampleGenerator.seeded(seed, x.shape[0], x.device).fork(STREAM).fork(draw)
     return replace(threat, bounds=None).random_offset(x, generator)
 
@@ -31,15 +31,15 @@ def uniform_noise(x: Tensor, threat: ThreatModel, seed: int, draw: int) -> Tenso
 def loss_under_noise(
     model: Classifier, x: Tensor, y: Tensor, threat: ThreatModel, *, seed: int, draws: int = 5, batch_size: int = BATCH
 ) -> Tensor:
-    """Cross-entropy at x + n for each draw: (draws, N). ``draws`` forward passes.
+    """Return the cross-entropy at x + n for each draw, (draws, N), in nats. Cost: ``draws`` forward passes.
 
     Args:
         model: logits (B, C) from inputs (B, ...); asked in eval mode.
         x: inputs (N, ...), adversarial or not.
         y: labels (N,).
-        threat: whose ball the noise fills.
+        threat: its ball is the noise's.
         seed: of the noise.
-        draws: of the noise, per sample.
+        draws: number of draws of the noise.
         batch_size: of a forward pass.
     """
     rows = []
@@ -52,16 +52,16 @@ def loss_under_noise(
 
 
 def sample_variance(losses: Tensor) -> Tensor:
-    """SV of each sample, (N,) (kim2023 eq 3.11): E[l^2] - E[l]^2 over the draws of ``losses`` (draws, N).
+    """Return SV of each sample, (N,) (kim2023 eq 3.11): E[l^2] - E[l]^2 over the draws of ``losses`` (draws, N).
 
-    It scales with the loss: examples at the boundary have small losses and small variances. Divide the mean SV by the
+    It grows with the loss: examples near the boundary have small losses and small variances. Divide the mean SV by the
     mean squared loss to compare attacks of different strength.
     """
     return losses.var(0, correction=0)
 
 
 def nullified_ratios(right: Tensor, right_noisy: Tensor) -> tuple[float, float]:
-    """The share of successful examples that noise undoes, in percent, in both readings of kim2023 eq 3.10.
+    """Return the percentage of adversarial examples that noise undoes, in both readings of kim2023 eq 3.10.
 
     Args:
         right: whether x' is classified correctly, bool (N,).
@@ -69,8 +69,8 @@ def nullified_ratios(right: Tensor, right_noisy: Tensor) -> tuple[float, float]:
 
     Returns:
         ``P[f(x' + n) = y | f(x') != y]``, the definition; and ``1 - P[f(x' + n) != y] / P[f(x') != y]``, what the
-        work's tables hold. They agree unless noise makes a failing example succeed; the second can be negative. NaN
-        without successes.
+        work's tables hold. They agree unless noise makes a failed example succeed; the second can be negative. NaN
+        without any success.
     """
     broken = ~right
     if not broken.any():

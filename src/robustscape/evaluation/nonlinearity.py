@@ -1,11 +1,11 @@
 """Nonlinearity of the loss along the single-step perturbation.
 
-kim2023 equation 2.10. With delta = eps sign(grad_x loss(x, y)), not cut to the legal range (a cut would bias it downwards),
+kim2023 equation 2.10. With delta = eps sign(grad_x loss(x, y)), not clipped to the legal range (that would bias gamma downwards),
 
     gamma(x) = loss(x + delta) - loss(x) - eps ||grad_x loss(x, y)||_1
 
-0 where the loss is linear along delta, at least 0 where it is convex along it, as the cross-entropy of a linear classifier is;
-below 0 where the single step reaches less than the gradient promised. Cost: 1 forward and input-backward pass and 1 forward pass.
+It is 0 if the loss is linear along delta, at least 0 if it is convex along delta (the cross-entropy of a linear classifier is),
+and below 0 if the loss rises less than its gradient predicts. Cost: 1 forward and input-backward pass and 1 forward pass.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor
 from robustscape.attacks.base.gradients import Classifier, input_gradient, predict
 from robustscape.attacks.base.losses import Loss, cross_entropy
 from robustscape.attacks.precision.prepared import prepared
-from robustscape.evaluation._adversarial_method import method_columns
+from robustscape.evaluation._method_columns import method_columns
 from robustscape.evaluation.trained_run import TrainedRun
 
 #: Samples of a pass.
@@ -33,7 +33,7 @@ def nonlinearity(
     samples: Annotated[int, Field(ge=1)] | None = None,
     split: Literal["train", "test"] = "train",
 ) -> list[dict[str, Any]]:
-    """Rows gamma (nats), one an example with its ``index``; gamma_mean (nats) and gamma_negative (percent below 0).
+    """Return rows gamma_mean (nats), gamma_negative (percent of samples below 0), and gamma (nats) per sample with its ``index``.
 
     Args:
         run: the trained model and its data.
@@ -41,11 +41,11 @@ def nonlinearity(
         samples: first samples of the split; None for all.
         split: which split.
     """
-    radius = run.attack_eps(eps)
-    values = gamma(run.model, *run.subset(split, samples), radius)
+    attack_eps = run.attack_eps(eps)
+    values = loss_nonlinearity(run.model, *run.subset(split, samples), attack_eps)
     shared = {
         **method_columns(run),
-        "attack_eps": radius,
+        "attack_eps": attack_eps,
         "split": split,
         "samples": len(values),
         "clip": False,
@@ -59,11 +59,11 @@ def nonlinearity(
     ]
 
 
-def gamma(model: Classifier, x: Tensor, y: Tensor, eps: float, loss: Loss = cross_entropy) -> Tensor:
-    """gamma of each sample (N,), of a model in eval mode."""
-    net, found = prepared(model), []
+def loss_nonlinearity(model: Classifier, x: Tensor, y: Tensor, eps: float, loss: Loss = cross_entropy) -> Tensor:
+    """Return gamma of each sample, (N,), of a model in eval mode; ``loss`` maps logits and labels to losses (N,)."""
+    net, gammas = prepared(model), []
     for part, labels in zip(x.split(BATCH), y.split(BATCH), strict=True):
         _, before, gradient = input_gradient(net, part, labels, loss)
         after = loss(predict(net, part + eps * gradient.sign()), labels)
-        found.append(after - before - eps * gradient.flatten(1).abs().sum(1))
-    return torch.cat(found)
+        gammas.append(after - before - eps * gradient.flatten(1).abs().sum(1))
+    return torch.cat(gammas)

@@ -1,6 +1,6 @@
-"""What a step of each optimizer costs: passes counted, seconds measured (kim2023 table 5.1, claims K5-4 and K5-14).
+"""The cost of a step of each optimizer: passes counted, seconds measured (kim2023 table 5.1, claims K5-4 and K5-14).
 
-All optimizers are timed in one process in turns, so that a slow minute of a shared machine hits all of them alike.
+All optimizers are timed in one process, in turns, so that a slow minute of a shared machine affects all of them alike.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from robustscape import catalog
-from robustscape.evaluation._trained_by import trained_by
+from robustscape.evaluation._optimizer_columns import optimizer_columns
 from robustscape.evaluation.trained_run import TrainedRun
 
 
 class _Batch:
-    """A closure over one batch; counts the samples that go forward and back."""
+    """A closure over one batch; ``counted``, as a forward hook, counts the passes in units of the whole batch."""
 
     def __init__(self, run: TrainedRun, size: int) -> None:
         self.model = copy.deepcopy(run.model).train()
@@ -32,24 +32,26 @@ class _Batch:
         self.forwards = self.backwards = 0.0
 
     def __call__(self) -> Tensor:
+        """Make one forward and backward pass; return the mean loss."""
         self.model.zero_grad(set_to_none=True)
         loss = F.cross_entropy(self.model(self.x), self.y)
         loss.backward()
         return loss
 
     def per_sample(self, index: Tensor | None = None) -> Tensor:
+        """Return the losses (n,) of the samples ``index``, all by default."""
         x, y = (self.x, self.y) if index is None else (self.x[index], self.y[index])
         return F.cross_entropy(self.model(x), y, reduction="none")
 
     def counted(self, module: nn.Module, inputs: Any, output: Tensor) -> None:
-        """A forward hook."""
-        share = len(output) / len(self.y)
-        self.forwards += share
+        """Count a forward pass, and its backward pass if there is one: a forward hook."""
+        passes = len(output) / len(self.y)
+        self.forwards += passes
         if output.requires_grad:
-            output.register_hook(lambda gradient: self._back(share))
+            output.register_hook(lambda gradient: self._count_backward(passes))
 
-    def _back(self, share: float) -> None:
-        self.backwards += share
+    def _count_backward(self, passes: float) -> None:
+        self.backwards += passes
 
 
 def optimizer_cost(
@@ -58,18 +60,18 @@ def optimizer_cost(
     rounds: Annotated[int, Field(ge=1)] = 10,
     warm_up: Annotated[int, Field(ge=1)] = 2,
 ) -> list[dict[str, Any]]:
-    """Rows for each recipe, of its first run: passes of a step, seconds, and the seconds in units of its bare passes.
+    """Return the passes and the time of a step, for the first run of each data set and recipe.
 
-    forward_passes and backward_passes are shares of the batch, counted by hooks; time_per_iteration (s) is the median;
-    time_over_sgd and time_over_passes are medians of the ratios within a round, the second to as many plain forward and
-    backward passes of the same batch, without any update, as the step makes.
+    forward_passes and backward_passes are in units of the whole batch, counted by hooks; time_per_iteration (s) is the median;
+    time_over_sgd and time_over_passes are medians of the ratios within a round, to a step of SGD and to as many plain forward
+    and backward passes of the same batch, without an update, as the step makes.
 
     Args:
-        runs: trained runs; their recipes say which optimizer and batch size.
-        rounds: timed steps.
-        warm_up: steps before.
+        runs: trained runs; their recipes state optimizer and batch size.
+        rounds: number of timed steps.
+        warm_up: number of steps before them.
 
-    Cost: ``rounds`` steps of each optimizer, and a plain pass and a step of SGD for each.
+    Cost: per optimizer, ``rounds`` + ``warm_up`` steps of it, as many of SGD, and as many plain passes.
     """
     first = {(run.config["dataset"]["name"], run.config["recipe"]["name"]): run for run in reversed(runs)}
     compared = [_Compared(run) for run in reversed(first.values())]
@@ -80,16 +82,16 @@ def optimizer_cost(
 
 
 class _Compared:
-    """A run's optimizer, beside plain SGD and bare passes of the same batch."""
+    """A run's optimizer, timed beside plain SGD and plain passes of the same batch."""
 
     def __init__(self, run: TrainedRun) -> None:
         self.run = run
         recipe = run.config["recipe"]
         size = recipe["batch_size"] or len(run.train.y)
         self.batch, self.plain = _Batch(run, size), _Batch(run, size)
-        how = recipe["optimizer"]
-        self.optimizer = catalog.load_function("optimizer", how["name"])(
-            list(self.batch.model.parameters()), **how["parameters"]
+        spec = recipe["optimizer"]
+        self.optimizer = catalog.load_function("optimizer", spec["name"])(
+            list(self.batch.model.parameters()), **spec["parameters"]
         )
         self.sgd = torch.optim.SGD(self.plain.model.parameters(), lr=1e-3, momentum=0.9)
         handle = self.batch.model.register_forward_hook(self.batch.counted)
@@ -98,7 +100,7 @@ class _Compared:
         self.seconds: dict[str, list[float]] = {"step": [], "sgd": [], "passes": []}
 
     def time(self, keep: bool) -> None:
-        """Each of the three once."""
+        """Time each of the three once; ``keep`` records the seconds."""
         calls: dict[str, Callable[[], Any]] = {
             "step": lambda: self.optimizer.step(self.batch),
             "sgd": lambda: self.sgd.step(self.plain),
@@ -113,21 +115,21 @@ class _Compared:
                 self.seconds[name].append(time.perf_counter() - began)
 
     def rows(self) -> list[dict[str, Any]]:
-        """What was found."""
+        """The rows of this run."""
         batch, seconds = self.batch, self.seconds
-        passes = (batch.forwards + 2 * batch.backwards) / 3  # a forward pass alone is a third of both
+        passes = (batch.forwards + 2 * batch.backwards) / 3  # a backward pass costs two forward passes
         values = {
             "forward_passes": (batch.forwards, "1"),
             "backward_passes": (batch.backwards, "1"),
             "time_per_iteration": (statistics.median(seconds["step"]), "s"),
-            "time_over_sgd": (_ratio(seconds["step"], seconds["sgd"]), "1"),
-            "time_over_passes": (_ratio(seconds["step"], seconds["passes"]) / passes, "1"),
+            "time_over_sgd": (_median_ratio(seconds["step"], seconds["sgd"]), "1"),
+            "time_over_passes": (_median_ratio(seconds["step"], seconds["passes"]) / passes, "1"),
         }
-        shared = {**self.run.names, **trained_by(self.run), "samples": len(batch.y)}
+        shared = {**self.run.names, **optimizer_columns(self.run), "samples": len(batch.y)}
         return [{**shared, "metric": metric, "value": value, "unit": unit} for metric, (value, unit) in values.items()]
 
 
-def _ratio(a: list[float], b: list[float]) -> float:
+def _median_ratio(a: list[float], b: list[float]) -> float:
     return statistics.median(x / y for x, y in zip(a, b, strict=True))
 
 

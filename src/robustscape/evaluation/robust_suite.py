@@ -1,4 +1,4 @@
-"""Accuracy under a suite of attacks, worst case per sample: one row an attack, and one for all of them together."""
+"""Accuracy under a suite of attacks, worst case per sample: one row per attack, and one for all of them together."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ def robust_suite(
     split: Literal["train", "test"] = "test",
     precision: Literal["fp32", "bf16"] = "fp32",
 ) -> list[dict[str, Any]]:
-    """Rows robust_accuracy (percent): "clean", after each attack of the suite in its order, and the "worst case" of all.
+    """Return rows robust_accuracy (percent): "clean", after each attack of the suite in its order, and the "worst case" of all.
 
-    Beside them the passes that each cost a sample, and the signs of gradient masking as columns ``flag_...``.
-
-    Times are left out: a measurement is the same bits on every repetition.
+    Further rows have the passes per sample that each attack cost; columns ``flag_...`` are signs of gradient masking. Times are
+    left out: a measurement gives the same bits on every repetition.
 
     Args:
         run: the trained model and its data.
@@ -44,13 +43,13 @@ def robust_suite(
         state_dir=run.state,
     )
     rows = [row for row in result.rows() if row["metric"] not in ("seconds", "attempted", "broken")]
-    return [row | NAMES.get(row["metric"], {}) | _worst(row, suite) for row in rows]
+    return [row | RENAMED.get(row["metric"], {}) | _worst_case_name(row, suite) for row in rows]
 
 
-#: The clean inputs are one more "attack" here, so that a table has them in a column beside the others.
-NAMES = {"clean_accuracy": {"metric": "robust_accuracy"}}
+#: Clean accuracy is the accuracy under the attack "clean", so that a table can have a column for it.
+RENAMED = {"clean_accuracy": {"metric": "robust_accuracy"}}
 
 
-def _worst(row: dict[str, Any], suite: Suite) -> dict[str, str]:
-    """The rows of the whole suite are called the same at every scale; the column ``suite`` names it."""
+def _worst_case_name(row: dict[str, Any], suite: Suite) -> dict[str, str]:
+    """The rows of the whole suite have the same name at every scale; the column ``suite`` says which suite it was."""
     return {"attack": "worst case"} if row["attack"] == suite.name else {}

@@ -21,7 +21,7 @@ from robustscape.config.attacks import AttackSpec
 from robustscape.evaluation.harness.craft import craft
 from robustscape.evaluation.trained_run import TrainedRun
 
-#: Length of a step in units of r / steps: the ball is crossed, and the last steps move on its surface.
+#: Length of a step in units of r / steps: above 1, so that the ascent reaches the sphere and its last steps move on it.
 _STRIDE = 2.5
 
 
@@ -37,25 +37,25 @@ def sharpness(
     samples: Annotated[int, Field(ge=1)] | None = None,
     split: Literal["train", "test"] = "train",
 ) -> list[dict[str, Any]]:
-    """A row epsilon_sharpness (1) a radius, and the loss at the weights themselves (nats).
+    """Return one row epsilon_sharpness (dimensionless) per radius, and loss_at_the_weights (nats).
 
     Args:
         run: the trained model and its data.
         attack: makes the loss adversarial; None: the clean loss.
         eps: its perturbation budget; "run" for the run's own.
-        radii: r, of the ball of weights.
-        relative: radii are fractions of ||theta||, so that nets of different scale can be compared.
+        radii: values of r, the radius of the ball of weights.
+        relative: whether radii are fractions of ||theta||, so that nets of different scale can be compared.
         steps: ascent steps.
         inside: "frozen": the inputs attacked at theta; "recomputed": attacked at every step.
         samples: first samples of the split; None for all.
         split: which split.
     """
-    radius, (x, y) = run.attack_eps(eps), run.subset(split, samples)
+    attack_eps, (x, y) = run.attack_eps(eps), run.subset(split, samples)
     model = copy.deepcopy(run.model).eval()
     parameters = list(model.parameters())
 
     def attacked() -> Tensor:
-        return x if attack is None or radius == 0 else craft(model, x, y, attack, radius, seed=run.seed)
+        return x if attack is None or attack_eps == 0 else craft(model, x, y, attack, attack_eps, seed=run.seed)
 
     kept = attacked()
 
@@ -65,7 +65,7 @@ def sharpness(
     norm = torch.sqrt(sum((p.detach() ** 2).sum() for p in parameters)).item()  # type: ignore[arg-type]
     shared = {
         "attack": attack.attack if attack else None,
-        "attack_eps": radius if attack else None,
+        "attack_eps": attack_eps if attack else None,
         "inside": inside,
         "steps": steps,
         "split": split,
@@ -80,11 +80,11 @@ def sharpness(
 
 
 def highest_rise(parameters: list[torch.nn.Parameter], loss: Callable[[], Tensor], radius: float, steps: int) -> float:
-    """max (L(theta + v) - L(theta)) / (1 + L(theta)) over the iterates v; the parameters are put back.
+    """Return max (L(theta + v) - L(theta)) / (1 + L(theta)) over the iterates v; the parameters are put back.
 
     Args:
         parameters: theta.
-        loss: at the parameters as they are.
+        loss: returns the loss at the parameters as they are, 0-dim.
         radius: of the ball.
         steps: ascent steps; ``steps`` + 1 forward and ``steps`` backward passes.
     """
@@ -98,8 +98,8 @@ def highest_rise(parameters: list[torch.nn.Parameter], loss: Callable[[], Tensor
         highest = max(highest, value.item())
         if step == steps:
             break
-        found = torch.autograd.grad(value, parameters, allow_unused=True)
-        gradients = [torch.zeros_like(p) if g is None else g for g, p in zip(found, parameters, strict=True)]
+        pieces = torch.autograd.grad(value, parameters, allow_unused=True)
+        gradients = [torch.zeros_like(p) if g is None else g for g, p in zip(pieces, parameters, strict=True)]
         with torch.no_grad():
             length = _norm(gradients)
             for move, gradient in zip(moves, gradients, strict=True):

@@ -2,8 +2,8 @@
 
     p(x) = mean_m softmax(f_m(x)),      attacks maximise -log p_y: the ensemble is attacked as one net
 
-Members are several runs, or the ends of the periods of one run. Cost: one attack an ensemble, each of its passes one pass of
-every member.
+Members are several runs, or the ends of the periods of one run. Cost: one attack per ensemble; each of its passes is one pass
+of every member.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from robustscape.config.attacks import AttackSpec
-from robustscape.evaluation.harness.craft import accuracy as percent
-from robustscape.evaluation.harness.craft import correctly_classified, craft
+from robustscape.evaluation.accuracy import accuracy_under_attack
 from robustscape.evaluation.trained_run import TrainedRun, columns
 
 
 class Ensemble(nn.Module):
-    """Logarithms of the mean probabilities of its members: logits whose cross-entropy is -log p_y."""
+    """The logarithm of its members' mean probabilities: logits whose cross-entropy is -log p_y."""
 
     def __init__(self, members: Sequence[nn.Module]) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return log p (B, C) of inputs (B, ...)."""
         logs = torch.stack([member(x).log_softmax(1) for member in self.members])
         return logs.logsumexp(0) - torch.log(torch.tensor(float(len(self.members)), device=x.device))
 
@@ -42,40 +42,39 @@ def softmax_ensemble(
     eps: Literal["run"] | float = "run",
     samples: Annotated[int, Field(ge=1)] | None = None,
 ) -> list[dict[str, Any]]:
-    """Rows clean_test_error and robust_test_error (percent) of single nets and of ensembles.
+    """Return rows clean_test_error and robust_test_error (percent) of single nets and of ensembles.
 
     The column ``ensemble`` is ``one net`` (a run's last weights), ``period ends`` (a run's kept weights and its last ones) or
-    ``runs`` (the last weights of all runs); ``members`` counts them.
+    ``runs`` (the last weights of all runs); ``members`` is their number.
 
     Args:
         runs: of one data set.
-        attack: on the ensemble as a whole.
-        kept: fractions of training, among those of the recipes' ``keep``, whose weights join the last ones; none: no rows
-            ``period ends``.
+        attack: of the ensemble as a whole.
+        kept: fractions of training, from the recipes' ``keep``, whose weights form the ``period ends`` with the last ones; none:
+            no such rows.
         eps: perturbation budget; "run" for the first run's own.
         samples: first test samples; None for all.
     """
-    radius, (x, y) = runs[0].attack_eps(eps), runs[0].subset("test", samples)
-    protocol = columns(attack, radius, "test", len(y))
+    attack_eps, (x, y) = runs[0].attack_eps(eps), runs[0].subset("test", samples)
+    protocol = columns(attack, attack_eps, "test", len(y))
     groups: list[tuple[str, int | None, list[nn.Module]]] = []
     for run in runs:
         groups.append(("one net", run.seed, [run.model]))
         if kept:
-            groups.append(("period ends", run.seed, [*(_kept(run, fraction) for fraction in kept), run.model]))
+            groups.append(("period ends", run.seed, [*(_kept_model(run, fraction) for fraction in kept), run.model]))
     groups.append(("runs", None, [run.model for run in runs]))
     rows: list[dict[str, Any]] = []
     for name, seed, members in groups:
         net = Ensemble(members).eval()
-        attacked = craft(net, x, y, attack, radius, seed=runs[0].seed)
         shared = {**protocol, "ensemble": name, "seed": seed, "members": len(members)}
-        for metric, points in (("clean_test_error", x), ("robust_test_error", attacked)):
-            value = 100.0 - percent(correctly_classified(net, points, y))
+        for metric, spec in (("clean_test_error", None), ("robust_test_error", attack)):
+            value = 100.0 - accuracy_under_attack(net, x, y, spec, attack_eps, runs[0].seed)
             rows.append({**shared, "metric": metric, "value": value, "unit": "percent"})
     return rows
 
 
-def _kept(run: TrainedRun, fraction: float) -> nn.Module:
-    """The run's net with the weights it had after a fraction of training."""
+def _kept_model(run: TrainedRun, fraction: float) -> nn.Module:
+    """The run's net, in eval mode, with the weights it had after a fraction of training."""
     model = copy.deepcopy(run.model)
     model.load_state_dict(run.kept(fraction))
     return model.eval()

@@ -1,4 +1,4 @@
-"""A trained run, loaded: what every measurement takes, and the columns by which a row says how it was attacked."""
+"""Trained runs, the argument of every measurement, and the columns of a row that state its attack protocol."""
 
 from __future__ import annotations
 
@@ -22,18 +22,31 @@ SPLITS: tuple[Literal["train"], Literal["test"]] = ("train", "test")
 
 
 @dataclass(frozen=True)
-class TrainedRun:
-    """A model in eval mode with its data, on one device."""
+class ModelWithData:
+    """A model in eval mode with its data set, perturbation budget and seed: what probes and measurements share."""
 
     model: nn.Module
     train: Split
     test: Split
-    device: torch.device
     eps: float
+    """Perturbation budget of training, in input units."""
     seed: int
+
+    def subset(self, split: Literal["train", "test"], samples: int | None) -> tuple[Tensor, Tensor]:
+        """Return inputs (n, ...) and labels (n,) of the first ``samples`` of a split, or of all of it."""
+        return (self.train if split == "train" else self.test).first(samples)
+
+
+@dataclass(frozen=True)
+class TrainedRun(ModelWithData):
+    """A trained run, loaded, on one device."""
+
+    device: torch.device
     num_classes: int
     path: Path
+    """The run's folder."""
     config: dict[str, Any]
+    """The configuration that run.json records."""
     checkpoint: str
     """Content hash of the weights."""
     state: Path | None = None
@@ -41,25 +54,21 @@ class TrainedRun:
 
     @property
     def name(self) -> str:
-        """Its folder below ``models/``: data set, architecture, recipe, eps and seed."""
+        """The run's folder below ``models/``: data set, architecture, recipe, eps and seed."""
         return "/".join(self.path.parts[-5:])
 
     @property
     def names(self) -> dict[str, Any]:
-        """What a row of a comparison says of the run it speaks of."""
+        """The columns by which a row of a comparison names its run."""
         named = {key: self.config[key]["name"] for key in ("dataset", "architecture", "recipe")}
         return {**named, "eps": self.eps, "seed": self.seed}
 
     def attack_eps(self, eps: float | Literal["run"]) -> float:
-        """An attack's perturbation budget: a number, or the run's own."""
+        """Return an attack's perturbation budget: ``eps`` itself, or the run's own if it is "run"."""
         return self.eps if eps == "run" else float(eps)
 
-    def subset(self, split: Literal["train", "test"], samples: int | None) -> tuple[Tensor, Tensor]:
-        """Inputs (n, ...) and labels (n,) of the first ``samples`` of a split, or of all of it."""
-        return (self.train if split == "train" else self.test).first(samples)
-
     def kept(self, fraction: float) -> dict[str, torch.Tensor]:
-        """The state dict after a fraction of training, one of those that the recipe's ``keep`` names.
+        """Return the state dict after a fraction of training, one of those in the recipe's ``keep``.
 
         Raises:
             ConfigError: the recipe keeps no such weights.
@@ -72,13 +81,13 @@ class TrainedRun:
 
 
 def settings(attack: AttackSpec) -> dict[str, Any]:
-    """The parameters of an attack that every row should carry; Auto-PGD's iterations are its steps."""
+    """Return the parameters of an attack that every row states; Auto-PGD's iterations are its steps."""
     found = {key: attack.parameters.get(key) for key in ("steps", "restarts", "step_size", "rel_step_size")}
     return found | {"steps": found["steps"] or attack.parameters.get("iterations")}
 
 
 def columns(attack: AttackSpec, eps: float, split: str | None, samples: int | None) -> dict[str, Any]:
-    """The protocol columns of a row: attack, norm, radius, steps, range, mode of batch normalisation, samples."""
+    """Return the protocol columns of a row: attack, norm, eps, steps, legal range, mode of BatchNorm, split, samples."""
     return {
         "attack": attack.attack,
         "norm": attack.norm,
@@ -94,9 +103,14 @@ def columns(attack: AttackSpec, eps: float, split: str | None, samples: int | No
 def load_run(
     folder: Path, data_folder: Path, device: torch.device, weights: str = "selected", state: Path | None = None
 ) -> TrainedRun:
-    """Load the run in ``folder`` and its data set.
+    """Load a trained run and its data set.
 
-    ``weights`` is "selected" (the epoch the recipe chose) or "last".
+    Args:
+        folder: the run's.
+        data_folder: the prepared data set's.
+        device: where the model and the data go.
+        weights: "selected" (the epoch the recipe chose) or "last".
+        state: see ``TrainedRun.state``.
 
     Raises:
         MissingData: there is no finished run.
@@ -122,9 +136,9 @@ def load_run(
         model=model,
         train=train,
         test=test,
-        device=device,
         eps=config["eps"],
         seed=config["seed"],
+        device=device,
         num_classes=card["num_classes"],
         path=folder,
         config=config,
@@ -134,7 +148,12 @@ def load_run(
 
 
 def build_model(config: dict[str, Any], card: dict[str, Any]) -> nn.Module:
-    """An untrained model of a run's architecture for a data set's shape, normalisation first."""
+    """Return an untrained model of a run's architecture for a data set's input shape, input normalisation included.
+
+    Args:
+        config: a run's configuration, with ``architecture``.
+        card: of the data set: shape, num_classes, mean and std.
+    """
     entry = config["architecture"]
     mean, std = (card["mean"], card["std"]) if entry["normalisation"] == "dataset" else (None, None)
     return build_classifier(entry["architecture"], entry["parameters"], card["shape"], card["num_classes"], mean, std)

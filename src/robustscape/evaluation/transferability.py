@@ -1,4 +1,4 @@
-"""Examples made on one run, tried on the others: the transfer matrix of a group of runs (kim2023 eq 3.6; ma2025 chapter 6)."""
+"""The transfer matrix of a group of runs: examples of one, evaluated on the others (kim2023 eq 3.6; ma2025 chapter 6)."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ def transferability(
     denominators: list[Literal["all", "all_models_right", "pair", "pair_parity"]] = ["all", "all_models_right"],  # noqa: B006
     limit: Annotated[int, Field(ge=1)] | None = None,
 ) -> list[dict[str, Any]]:
-    """Rows transferability (percent), and with noise its nullified ratios, by source, target and denominator.
+    """Return rows transferability (percent), and with noise its nullified ratios, by source, target and denominator.
 
     Args:
-        runs: the models; all are sources and targets, on the test split of the first, which must be everybody's data set.
-        attack: how to craft, once a source.
-        eps: radius of the attack.
+        runs: the models; all are sources and targets. They must share a data set; its test split is evaluated.
+        attack: how to craft, once per source.
+        eps: perturbation budget of the attack.
         samples: first samples of the test split; None for all.
-        noise: levels of noise after crafting, as multiples of eps.
-        draws: of the noise, averaged over.
-        denominators: shares of which samples, see ``evaluation.transfer``.
-        limit: no more than the first so many samples of a denominator.
+        noise: levels of noise added after crafting, as multiples of eps.
+        draws: number of draws of the noise, over which rates are averaged.
+        denominators: see ``evaluation.transfer``.
+        limit: at most this many samples of a denominator, the first ones.
 
     Returns:
-        Rows in which a run is called by what tells it from the others: architecture, recipe, eps and seed as needed.
+        Rows in which a run is named by what distinguishes it: architecture, eps, seed, recipe as needed.
 
     Raises:
         ConfigError: the runs have different data sets.
@@ -46,7 +46,7 @@ def transferability(
     sets = sorted({run.config["dataset"]["name"] for run in runs})
     if len(sets) > 1:
         raise ConfigError(f"transferability: the runs must share a data set, got {', '.join(sets)}.")
-    models = dict(zip(names(runs), (run.model for run in runs), strict=True))
+    models = dict(zip(distinguishing_names(runs), (run.model for run in runs), strict=True))
     x, y = runs[0].subset("test", samples)
     return transfer_matrix(
         models,
@@ -63,8 +63,8 @@ def transferability(
     )
 
 
-def names(runs: list[TrainedRun]) -> list[str]:
-    """The fewest words that tell each run from the others: its architecture, eps, seed, recipe, or some of these."""
+def distinguishing_names(runs: list[TrainedRun]) -> list[str]:
+    """Return the shortest names that tell the runs apart, made of architecture, eps, seed and recipe."""
     facts = [
         (
             run.config["architecture"]["name"],

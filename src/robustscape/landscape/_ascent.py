@@ -1,11 +1,11 @@
-"""The points that SAM looks at: where one or several steps along the gradient lead, and what is measured there.
+"""The points at the ends of SAM's ascents: reached by one or several steps along the gradient.
 
     v_1 = g(w) / |g(w)|,  w^p1 = w + rho v_1;   w^0 = w,  w^n = w^{n-1} + (rho / N) g(w^{n-1}) / |g(w^{n-1})|,
     v_N = (w^N - w) / |w^N - w|                                              (kim2023 equations 5.4 and 5.5)
 
-g is the gradient of the mean loss of a mini-batch, batch normalisation in eval mode, and the loss is measured on the batch that
-gave the direction; results are means over batches. The chain ends at a distance of at most rho, so v_N has norm 1 and the radius
-is a number of its own wherever directions are compared.
+g is the gradient of the mean loss of a mini-batch, with BatchNorm in eval mode, and the loss is measured on the batch that
+gave the direction; results are means over batches. The chain ends at a distance of at most rho from w, so wherever directions are
+compared, v_N has norm 1 and the distance is given separately.
 """
 
 from __future__ import annotations
@@ -17,98 +17,89 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from robustscape.attacks.base.losses import cross_entropy
 from robustscape.errors import ConfigError
 from robustscape.evaluation.trained_run import TrainedRun
-from robustscape.landscape.directions import Direction, Move, flatten, parameters_of
+from robustscape.landscape import mean_loss as means
+from robustscape.landscape.directions import Direction, Move, direction_norm, flatten, parameters_of
 
 #: Samples of a forward pass when a batch is larger.
 CHUNK = 512
 
 
-def measurable(model: nn.Module) -> nn.Module:
-    """A copy in eval mode whose parameters have gradients; the model itself is never moved."""
-    twin = copy.deepcopy(model).eval()
-    for parameter in twin.parameters():
-        parameter.requires_grad_(True)
-    return twin
+def eval_copy(model: nn.Module) -> nn.Module:
+    """Return a copy of ``model`` in eval mode, to be moved in its place."""
+    return copy.deepcopy(model).eval()
 
 
-def batches(x: Tensor, y: Tensor, size: int | None) -> Iterator[tuple[Tensor, Tensor, float]]:
-    """Inputs, labels and share of the whole; one batch if ``size`` is None."""
+def weighted_batches(x: Tensor, y: Tensor, size: int | None) -> Iterator[tuple[Tensor, Tensor, float]]:
+    """Yield inputs, labels and the fraction of all samples, per batch; one batch if ``size`` is None."""
     size = size or len(y)
     for part, labels in zip(x.split(size), y.split(size), strict=True):
         yield part, labels, len(labels) / len(y)
 
 
-def loss(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    """Mean loss at the weights as they are, float64, 0-dim."""
-    with torch.no_grad():
-        total = sum(
-            cross_entropy(model(part), labels).double().sum()
-            for part, labels in zip(x.split(CHUNK), y.split(CHUNK), strict=True)
-        )
-    return torch.as_tensor(total) / len(y)
+def batch_loss(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """Return the mean loss of a batch at the weights as they are, float64, 0-dim."""
+    return means.mean_loss(model, x, y, batch_size=CHUNK)
 
 
-def gradient(model: nn.Module, x: Tensor, y: Tensor) -> Direction:
-    """Gradient of the mean loss at the weights as they are."""
-    leaves = dict(model.named_parameters())
-    sums: Direction = {}
-    for part, labels in zip(x.split(CHUNK), y.split(CHUNK), strict=True):
-        value = cross_entropy(model(part), labels).sum() / len(y)
-        for name, piece in zip(leaves, torch.autograd.grad(value, list(leaves.values())), strict=True):
-            sums[name] = piece if name not in sums else sums[name] + piece
-    return sums
+def batch_gradient(model: nn.Module, x: Tensor, y: Tensor) -> Direction:
+    """Return the gradient of a batch's mean loss at the weights as they are."""
+    return means.mean_loss_gradient(model, x, y, batch_size=CHUNK)
 
 
-def norm(direction: Direction) -> Tensor:
-    """L2 norm over all parameters together, 0-dim."""
-    return torch.linalg.vector_norm(flatten(direction))
-
-
-def scaled(direction: Direction, length: float) -> Direction:
-    """``direction`` at a norm of ``length``; 0 stays 0."""
-    factor = length / (norm(direction) + 1e-12)
+def scale_to(direction: Direction, length: float) -> Direction:
+    """Return ``direction`` scaled to a norm of ``length``; 0 stays 0."""
+    factor = length / (direction_norm(direction) + 1e-12)
     return {name: tensor * factor for name, tensor in direction.items()}
 
 
-def cosine(a: Direction, b: Direction) -> float:
-    """Cosine of the angle between two directions, in float64: nearly parallel ones are what it is for."""
+def cosine_between(a: Direction, b: Direction) -> float:
+    """Return the cosine of the angle between two directions, in float64 because they may be nearly parallel; 0 if one is 0."""
     left, right = flatten(a).double(), flatten(b).double()
     return float(left @ right / (left.norm() * right.norm()).clamp_min(1e-300))
 
 
-def climb(
+def ascend(
     model: nn.Module, move: Move, x: Tensor, y: Tensor, rho: float, steps: int, start: Direction | None = None
 ) -> Direction:
-    """w^N - w of an N-step ascent, N >= 1; the model is left at w^N. Cost: N gradients, one less if ``start`` is g(w)."""
+    """Return w^N - w of an ascent of N = ``steps`` >= 1 steps; the model is left at w^N.
+
+    Args:
+        model: the copy that ``move`` moves.
+        move: see ``directions.movable``.
+        x: inputs of the batch (B, ...).
+        y: labels (B,).
+        rho: length of the whole ascent.
+        steps: N.
+        start: g(w), if known; saves one of the N gradients.
+    """
     offset = {name: torch.zeros_like(tensor) for name, tensor in parameters_of(model).items()}
     for number in range(steps):
         move([offset], [1.0])
-        slope = start if number == 0 and start is not None else gradient(model, x, y)
-        step = scaled(slope, rho / steps)
+        slope = start if number == 0 and start is not None else batch_gradient(model, x, y)
+        step = scale_to(slope, rho / steps)
         offset = {name: tensor + step[name] for name, tensor in offset.items()}
     move([offset], [1.0])
     return offset
 
 
-def radius(run: TrainedRun, rho: float | Literal["run"]) -> float:
-    """The radius: a number, or the one the run was trained with.
+def ascent_rho(run: TrainedRun, rho: float | Literal["run"]) -> float:
+    """Return ``rho`` itself, or the rho that the run was trained with if it is "run".
 
     Raises:
         ConfigError: the run's optimizer has none.
     """
     if rho != "run":
         return float(rho)
-    found = run.config["recipe"]["optimizer"]["parameters"].get("rho")
-    if found is None:
-        raise ConfigError(f"the optimizer of {run.path} has no radius; give the measurement a number for 'rho'.")
-    return float(found)
+    trained_with = run.config["recipe"]["optimizer"]["parameters"].get("rho")
+    if trained_with is None:
+        raise ConfigError(f"the optimizer of {run.path} has no 'rho'; give the measurement a number for 'rho'.")
+    return float(trained_with)
 
 
-def columns(run: TrainedRun, rho: float, batch: int | None, split: str, samples: int) -> dict[str, Any]:
-    """The protocol columns of a row: how many steps the run was trained with, and how its ascents are measured."""
+def ascent_columns(run: TrainedRun, rho: float, batch: int | None, split: str, samples: int) -> dict[str, Any]:
+    """Return the protocol columns of a row: ascent steps of the run's training, and how its ascents are measured."""
     return {
         "n_ascent_train": run.config["recipe"]["optimizer"]["parameters"].get("steps"),
         "rho": rho,

@@ -13,18 +13,26 @@ from robustscape.landscape.directions import movable
 
 
 def cosine_of_ascents(model: nn.Module, x: Tensor, y: Tensor, rho: float, batch: int | None) -> float:
-    """Mean over batches of cos(g(w^p1), g(w^p2)), both points found with radius ``rho``; 4 gradients a batch."""
-    twin = ascent.measurable(model)
+    """Return the mean over batches of cos(g(w^p1), g(w^p2)); both ascents have length ``rho``. Cost: 4 gradients per batch.
+
+    Args:
+        model: any net; a copy in eval mode is moved.
+        x: inputs (N, ...).
+        y: labels (N,).
+        rho: length of the ascents.
+        batch: samples of an ascent; None: all of them together.
+    """
+    twin = ascent.eval_copy(model)
     total = 0.0
     with movable(twin) as move:
-        for part, labels, share in ascent.batches(x, y, batch):
+        for part, labels, weight in ascent.weighted_batches(x, y, batch):
             move([], [])
-            start = ascent.gradient(twin, part, labels)
+            start = ascent.batch_gradient(twin, part, labels)
             slopes = []
             for steps in (1, 2):
-                ascent.climb(twin, move, part, labels, rho, steps, start)
-                slopes.append(ascent.gradient(twin, part, labels))
-            total += share * ascent.cosine(*slopes)
+                ascent.ascend(twin, move, part, labels, rho, steps, start)
+                slopes.append(ascent.batch_gradient(twin, part, labels))
+            total += weight * ascent.cosine_between(*slopes)
     return total
 
 
@@ -35,19 +43,19 @@ def ascent_cosine(
     batch: Annotated[int, Field(ge=1)] | None = 128,
     samples: Annotated[int, Field(ge=1)] | None = 512,
 ) -> list[dict[str, Any]]:
-    """One row, final_cosine_grad_p1_p2: the cosine on training data after training.
+    """Return one row, final_cosine_grad_p1_p2: the cosine on training data after training.
 
     Args:
         run: the trained model and its data.
-        rho: radius of the ascents; "run" for the one trained with.
+        rho: length of the ascents; "run" for the rho of the training.
         batch: samples of an ascent; None: all of them together.
         samples: first samples of the training data; None for all.
     """
-    rho = ascent.radius(run, rho)
+    rho = ascent.ascent_rho(run, rho)
     x, y = run.subset("train", samples)
     return [
         {
-            **ascent.columns(run, rho, batch, "train", len(y)),
+            **ascent.ascent_columns(run, rho, batch, "train", len(y)),
             "metric": "final_cosine_grad_p1_p2",
             "value": cosine_of_ascents(run.model, x, y, rho, batch),
             "unit": "1",

@@ -22,38 +22,38 @@ def ascent_profile(
     samples: Annotated[int, Field(ge=1)] | None = None,
     split: Literal["train", "test"] = "train",
 ) -> list[dict[str, Any]]:
-    """Rows perturbed_loss, nats: loss(w + k v_N) at radii k from 0 to 2 rho; v_N has norm 1 for every N.
+    """Return rows perturbed_loss (nats): loss(w + k v_N) at distances k from 0 to 2 rho; v_N has norm 1 for every N.
 
     Args:
         run: the trained model and its data.
-        rho: radius of the ascents that find v_N; "run" for the one trained with.
+        rho: length of the ascents that find v_N; "run" for the rho of the training.
         steps: numbers N of ascent steps.
-        points: values of k.
+        points: number of values of k.
         batch: samples of an ascent, on which its loss is measured; None: all of them together.
         samples: first samples of the split; None for all.
         split: which split.
 
     Cost: per batch and N, N gradients and ``points`` forward passes.
     """
-    rho = ascent.radius(run, rho)
+    rho = ascent.ascent_rho(run, rho)
     x, y = run.subset(split, samples)
-    model = ascent.measurable(run.model)
-    radii = torch.linspace(0, 2 * rho, points, dtype=torch.float64).tolist()
+    model = ascent.eval_copy(run.model)
+    distances = torch.linspace(0, 2 * rho, points, dtype=torch.float64).tolist()
     sums = {number: torch.zeros(points, dtype=torch.float64) for number in steps}
     with movable(model) as move:
-        for part, labels, share in ascent.batches(x, y, batch):
+        for part, labels, weight in ascent.weighted_batches(x, y, batch):
             move([], [])
-            start = ascent.gradient(model, part, labels)
+            start = ascent.batch_gradient(model, part, labels)
             for number in steps:
-                v = ascent.scaled(ascent.climb(model, move, part, labels, rho, number, start), 1.0)
+                v = ascent.scale_to(ascent.ascend(model, move, part, labels, rho, number, start), 1.0)
                 losses = []
-                for k in radii:
+                for k in distances:
                     move([v], [k])
-                    losses.append(ascent.loss(model, part, labels))
-                sums[number] += share * torch.stack(losses).cpu()
-    shared = ascent.columns(run, rho, batch, split, len(y))
+                    losses.append(ascent.batch_loss(model, part, labels))
+                sums[number] += weight * torch.stack(losses).cpu()
+    shared = ascent.ascent_columns(run, rho, batch, split, len(y))
     return [
         shared | {"n_ascent_eval": number, "k": k, "metric": "perturbed_loss", "value": value, "unit": "nats"}
         for number, line in sums.items()
-        for k, value in zip(radii, line.tolist(), strict=True)
+        for k, value in zip(distances, line.tolist(), strict=True)
     ]

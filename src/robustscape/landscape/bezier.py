@@ -1,10 +1,10 @@
-"""A curve of low adversarial loss between two minima (liu2020 section 3.3; Garipov et al. 2018; no figure in the slides).
+"""A Bezier curve of low adversarial loss between two minima (liu2020 section 3.3; Garipov et al. 2018; no figure in the slides).
 
     theta(t) = sum_k B_k(t) P_k,    B_k(t) = binom(n, k) t^k (1 - t)^(n - k),    P_0 and P_n the two trained nets
 
 The inner points are trained adversarially: at each update t ~ U[0, 1], and the gradient of P_k is B_k(t) times the gradient at
-theta(t). Batch normalisation uses the batch while training and gets its statistics anew, over the training inputs, wherever
-the curve is evaluated. Cost of an update: that of an update of adversarial training.
+theta(t). BatchNorm uses the batch while training; wherever the curve is evaluated, its statistics are estimated anew over the
+training inputs. Cost of an update: that of an update of adversarial training.
 """
 
 from __future__ import annotations
@@ -23,43 +23,31 @@ from robustscape.config.attacks import AttackSpec
 from robustscape.data.batches import epoch_order
 from robustscape.errors import ConfigError
 from robustscape.evaluation.harness.craft import craft
+from robustscape.evaluation.percentages import percent_true
 from robustscape.evaluation.trained_run import TrainedRun, columns
 from robustscape.landscape.directions import flatten, parameters_of, unflatten
-from robustscape.landscape.surface import BATCH, evaluate
+from robustscape.landscape.surface import BATCH, losses_and_correctness
+from robustscape.models.batchnorm import recalibrate_batchnorm
 
 #: When the learning rate falls to a tenth: 100 and 150 of the work's 200 epochs.
 DROPS = (0.5, 0.75)
 
 
 def bernstein(degree: int, t: float) -> list[float]:
-    """B_0(t), ..., B_n(t); they sum to 1."""
+    """Return B_0(t), ..., B_n(t); they sum to 1.
+
+    >>> bernstein(2, 0.5)
+    [0.25, 0.5, 0.25]
+    """
     return [math.comb(degree, k) * t**k * (1 - t) ** (degree - k) for k in range(degree + 1)]
 
 
-def place(model: nn.Module, points: list[Tensor], t: float) -> None:
-    """Put ``model`` at theta(t)."""
-    weights = torch.stack([share * point for share, point in zip(bernstein(len(points) - 1, t), points, strict=True)])
+def move_to_curve(model: nn.Module, points: list[Tensor], t: float) -> None:
+    """Give ``model`` the weights theta(t) of the curve with control points ``points``, each flat (P,)."""
+    weights = torch.stack([weight * point for weight, point in zip(bernstein(len(points) - 1, t), points, strict=True)])
     like = parameters_of(model)
     for name, tensor in unflatten(weights.sum(0), like).items():
         like[name].copy_(tensor)
-
-
-def refresh_statistics(model: nn.Module, x: Tensor) -> None:
-    """Batch normalisation's running statistics over ``x``; nothing to do in nets without."""
-    layers = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-    if not layers:
-        return
-    momenta = [layer.momentum for layer in layers]
-    for layer in layers:
-        layer.reset_running_stats()
-        layer.momentum = None  # cumulative means
-    model.train()
-    with torch.no_grad():
-        for part in x.split(BATCH):
-            model(part)
-    model.eval()
-    for layer, momentum in zip(layers, momenta, strict=True):
-        layer.momentum = momentum
 
 
 def bezier(
@@ -76,18 +64,18 @@ def bezier(
     split: Literal["train", "test"] = "test",
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """Rows adversarial_loss (nats) and robust_error (percent) at t along the curves "straight" and "bezier".
+    """Return rows adversarial_loss (nats) and robust_error (percent) at t along the curves "straight" and "bezier".
 
-    And for each curve its barrier: the largest loss along it minus the larger loss of the two ends (nats).
+    One more row per curve is its barrier (nats): the largest loss along it minus the larger loss of the two ends.
 
     Args:
         runs: two, of one architecture and data set.
         attack: of the training of the curve and of its evaluation.
         inner: control points between the ends.
-        draws: updates, each at a t of its own; the work's 200 epochs of 60,000 images are 93,800.
+        draws: number of updates, each at its own t; the work's 200 epochs of 60,000 images are 93,800.
         batch_size: samples of an update.
         lr: of plain SGD; a tenth after half and again after three quarters of the updates.
-        points: values of t that are evaluated.
+        points: number of values of t that are evaluated.
         eps: perturbation budget; "run" for the first run's own.
         samples: first samples of the evaluated split; None for all.
         split: where the curve is evaluated.
@@ -101,32 +89,27 @@ def bezier(
     ends = [flatten(parameters_of(run.model)).clone() for run in runs]
     if ends[0].shape != ends[1].shape:
         raise ConfigError("bezier: the two nets have different sizes; give it two runs of one architecture.")
-    size = runs[0].attack_eps(eps)
+    attack_eps = runs[0].attack_eps(eps)
     model = copy.deepcopy(runs[0].model).eval()
     straight = [torch.lerp(ends[0], ends[1], k / (inner + 1)) for k in range(inner + 2)]
     bent = [point.clone() for point in straight]
-    _train(model, runs[0], bent, attack, size, draws, batch_size, lr, seed)
+    _train_curve(model, runs[0], bent, attack, attack_eps, draws, batch_size, lr, seed)
 
     train_x, _ = runs[0].subset("train", None)
     x, y = runs[0].subset(split, samples)
     ticks = torch.linspace(0, 1, points, dtype=torch.float64).tolist()
     entries: list[dict[str, Any]] = []
     for name, control in (("straight", straight), ("bezier", bent)):
-        losses = []
+        losses, errors = [], []
         for t in ticks:
-            place(model, control, t)
-            refresh_statistics(model, train_x)
-            found, hits = evaluate(model, craft(model, x, y, attack, size, seed=seed), y)
-            losses.append(found.double().mean().item())
-            wrong = 100.0 * (~hits).double().mean().item()
-            entries += [
-                {"curve": name, "t": t, "metric": "adversarial_loss", "value": losses[-1], "unit": "nats"},
-                {"curve": name, "t": t, "metric": "robust_error", "value": wrong, "unit": "percent"},
-            ]
-        height = max(losses) - max(losses[0], losses[-1])
-        entries.append({"curve": name, "t": None, "metric": "barrier", "value": height, "unit": "nats"})
+            move_to_curve(model, control, t)
+            recalibrate_batchnorm(model, train_x.split(BATCH))
+            loss, correct = losses_and_correctness(model, craft(model, x, y, attack, attack_eps, seed=seed), y)
+            losses.append(loss.double().mean().item())
+            errors.append(percent_true(~correct))
+        entries += _curve_rows(name, ticks, losses, errors)
     shared = {
-        **columns(attack, size, split, len(y)),
+        **columns(attack, attack_eps, split, len(y)),
         "inner_points": inner,
         "updates": draws,
         "ends": "; ".join(r.name for r in runs),
@@ -134,7 +117,17 @@ def bezier(
     return [shared | entry for entry in entries]
 
 
-def _train(
+def _curve_rows(name: str, ticks: list[float], losses: list[float], errors: list[float]) -> list[dict[str, Any]]:
+    """The rows of one curve: loss and error at every t, and the barrier."""
+    rows: list[dict[str, Any]] = []
+    for t, loss, error in zip(ticks, losses, errors, strict=True):
+        rows.append({"curve": name, "t": t, "metric": "adversarial_loss", "value": loss, "unit": "nats"})
+        rows.append({"curve": name, "t": t, "metric": "robust_error", "value": error, "unit": "percent"})
+    barrier = max(losses) - max(losses[0], losses[-1])
+    return [*rows, {"curve": name, "t": None, "metric": "barrier", "value": barrier, "unit": "nats"}]
+
+
+def _train_curve(
     model: nn.Module,
     run: TrainedRun,
     points: list[Tensor],
@@ -145,7 +138,7 @@ def _train(
     lr: float,
     seed: int,
 ) -> None:
-    """Move the inner control points, in place."""
+    """Train the inner control points ``points[1:-1]``, each flat (P,), in place."""
     places = SampleGenerator.seeded(seed, torch.arange(draws)).uniform(())
     steps = math.ceil(len(run.train.y) / batch_size)
     order = torch.empty(0)
@@ -156,7 +149,7 @@ def _train(
         index = order[step * batch_size :][:batch_size]
         x, y = run.train.inputs(index), run.train.y[index]
         t = places[update].item()
-        place(model, points, t)
+        move_to_curve(model, points, t)
         found = craft(model, x, y, attack, eps, seed=seed + 1 + epoch, index=index)
         model.train()
         parameters = list(model.parameters())
@@ -164,5 +157,5 @@ def _train(
         model.eval()
         rate = lr * 0.1 ** sum(update >= drop * draws for drop in DROPS)
         flat = torch.cat([piece.reshape(-1) for piece in gradient])
-        for share, point in list(zip(bernstein(len(points) - 1, t), points, strict=True))[1:-1]:
-            point.sub_(flat, alpha=rate * share)
+        for weight, point in list(zip(bernstein(len(points) - 1, t), points, strict=True))[1:-1]:
+            point.sub_(flat, alpha=rate * weight)

@@ -1,8 +1,8 @@
-"""ReLU layers that are dead, and whether the net is a constant classifier (liu2020 section 4, measure 8).
+"""Dead ReLU layers and constant classifiers (liu2020 section 4, measure 8).
 
-A layer is dead when no unit's pre-activation is above 0 for any instance. Nothing passes it, so the logits are the same for
+A layer is dead when no unit's pre-activation is above 0 for any instance. Its output is 0, so the logits are the same for
 every input, the gradients of all layers before it are exactly 0, attacks do not move, and the test error is that of always
-answering the same class: 88.65 % on MNIST if that is "1".
+predicting the same class: 88.65 % on MNIST if that is "1".
 
 Cost: one attack, two forward passes and one backward pass.
 """
@@ -23,8 +23,11 @@ from robustscape.attacks.base.gradients import input_gradient
 from robustscape.attacks.base.losses import cross_entropy
 from robustscape.config.attacks import AttackSpec
 from robustscape.evaluation.harness.craft import craft
+from robustscape.evaluation.percentages import percent_true
 from robustscape.evaluation.trained_run import TrainedRun, columns
 from robustscape.landscape import hessian
+from robustscape.landscape.directions import direction_norm
+from robustscape.landscape.mean_loss import mean_loss_gradient
 from robustscape.landscape.surface import BATCH
 
 #: Logits closer than this for all inputs are a constant.
@@ -32,7 +35,7 @@ CONSTANT = 1e-6
 
 
 class _Watch(TorchFunctionMode):
-    """Sees the input of every ReLU, module or function, in the order in which they are computed."""
+    """Calls ``see(number, input)`` for every ReLU, module or function, in the order in which they are computed."""
 
     def __init__(self, see: Callable[[int, Tensor], None]) -> None:
         super().__init__()
@@ -53,9 +56,9 @@ def _watched(see: Callable[[int, Tensor], None]) -> Iterator[_Watch]:
 
 
 def largest_preactivations(model: nn.Module, x: Tensor, batch_size: int = BATCH) -> list[Tensor]:
-    """For each ReLU in the order of the forward pass: the largest pre-activation of each of its channels (C,).
+    """Return the largest pre-activation of each channel (C,) over inputs (N, ...), per ReLU in the order of the forward pass.
 
-    A layer is dead if all of its numbers are at most 0, a channel if its own is.
+    A channel is dead if its value is at most 0, a layer if all its channels are.
     """
     found: list[Tensor] = []
 
@@ -80,13 +83,13 @@ def dead_layers(
     eps: Literal["run"] | float = "run",
     samples: Annotated[int, Field(ge=1)] | None = None,
 ) -> list[dict[str, Any]]:
-    """What is dead in a run, over attacked training inputs, and what it answers on clean test inputs.
+    """Return rows about dead layers, over attacked training inputs, and about the predictions on clean test inputs.
 
-    Rows: dead_layers (how many of the ReLU layers), dead_units (percent of all channels and units), zero_gradients (percent
-    of training inputs whose gradient is exactly 0: there an attack does not move), logit_spread (largest difference of a
-    logit between two test inputs), constant_classifier (1 if that is below 1e-6), one_answer (percent of test inputs that
-    get the commonest answer), constant_error (percent: the error of always giving that answer), and
-    gradient_before_dead (norm of the gradient of the parameters before the last dead layer; no row where none is dead).
+    dead_layers (number of ReLU layers), dead_units (percent of all channels and units), zero_gradients (percent of training
+    inputs whose gradient is exactly 0, from which an attack does not move), logit_spread (largest difference of a logit
+    between two test inputs), constant_classifier (1 if that is below 1e-6), one_answer (percent of test inputs with the most
+    frequent prediction), constant_error (percent: the error of always predicting that class), and gradient_before_dead (norm
+    of the gradient of the parameters before the last dead layer; no row if none is dead).
 
     Args:
         run: the trained model and its data.
@@ -94,13 +97,13 @@ def dead_layers(
         eps: perturbation budget; "run" for the run's own.
         samples: first samples of each split; None for all.
     """
-    size = run.attack_eps(eps)
+    attack_eps = run.attack_eps(eps)
     x, y = run.subset("train", samples)
-    attacked = x if size == 0 else craft(run.model, x, y, attack, size, seed=run.seed)
+    attacked = x if attack_eps == 0 else craft(run.model, x, y, attack, attack_eps, seed=run.seed)
     highest = largest_preactivations(run.model, attacked)
     dead = [layer for layer, values in enumerate(highest) if (values <= 0).all()]
     units = torch.cat(highest)
-    still = torch.cat(
+    has_zero_gradient = torch.cat(
         [
             input_gradient(run.model, part, labels, cross_entropy)[2].flatten(1).abs().amax(1) == 0
             for part, labels in zip(attacked.split(BATCH), y.split(BATCH), strict=True)
@@ -111,24 +114,24 @@ def dead_layers(
         logits = torch.cat([run.model(part) for part in inputs.split(BATCH)])
     spread = (logits.amax(0) - logits.amin(0)).max().item()
     answers = logits.argmax(1).bincount(minlength=run.num_classes)
-    commonest = int(answers.argmax())
+    most_frequent = int(answers.argmax())
     values = [
         ("dead_layers", float(len(dead)), "1"),
-        ("dead_units", 100.0 * (units <= 0).double().mean().item(), "percent"),
-        ("zero_gradients", 100.0 * still.double().mean().item(), "percent"),
+        ("dead_units", percent_true(units <= 0), "percent"),
+        ("zero_gradients", percent_true(has_zero_gradient), "percent"),
         ("logit_spread", spread, "1"),
         ("constant_classifier", float(spread < CONSTANT), "1"),
-        ("one_answer", 100.0 * answers[commonest].item() / len(labels), "percent"),
-        ("constant_error", 100.0 * (labels != commonest).double().mean().item(), "percent"),
+        ("one_answer", 100.0 * answers[most_frequent].item() / len(labels), "percent"),
+        ("constant_error", percent_true(labels != most_frequent), "percent"),
     ]
     if dead:
-        values.append(("gradient_before_dead", _gradient_before(run.model, attacked, y, dead[-1]), "1"))
-    shared = {**columns(attack, size, "train", len(y)), "relu_layers": len(highest), "answer": commonest}
+        values.append(("gradient_before_dead", _gradient_norm_before(run.model, attacked, y, dead[-1]), "1"))
+    shared = {**columns(attack, attack_eps, "train", len(y)), "relu_layers": len(highest), "answer": most_frequent}
     return [shared | {"metric": metric, "value": value, "unit": unit} for metric, value, unit in values]
 
 
-def _gradient_before(model: nn.Module, x: Tensor, y: Tensor, layer: int) -> float:
-    """Norm of the mean loss's gradient with respect to the parameters that are used before ReLU ``layer``."""
+def _gradient_norm_before(model: nn.Module, x: Tensor, y: Tensor, layer: int) -> float:
+    """The norm of the mean loss's gradient with respect to the parameters that are used before ReLU number ``layer``."""
     used: set[int] = set()
     reached = False
 
@@ -145,6 +148,6 @@ def _gradient_before(model: nn.Module, x: Tensor, y: Tensor, layer: int) -> floa
         model(x[:1])
     for handle in handles:
         handle.remove()
-    pieces = hessian.gradient(model, x, y).split([parameter.numel() for parameter in model.parameters()])
-    before = [piece for piece, p in zip(pieces, model.parameters(), strict=True) if id(p) in used]
-    return torch.linalg.vector_norm(torch.cat(before)).item() if before else 0.0
+    gradient = mean_loss_gradient(model, x, y, batch_size=hessian.BATCH)
+    before = {name: gradient[name] for name, parameter in model.named_parameters() if id(parameter) in used}
+    return direction_norm(before).item() if before else 0.0

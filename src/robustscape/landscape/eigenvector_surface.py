@@ -1,7 +1,7 @@
 """The adversarial loss in the plane of the top two Hessian eigenvectors, with its height and curvature.
 
-liu2020 figures 8 and 10. The surface itself is ``loss_surface_2d``; here it gets two numbers that can be compared between
-radii.
+liu2020 figures 8 and 10. The surface itself is that of ``loss_surface_2d``; two numbers are added, to compare surfaces of
+different eps.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from robustscape.landscape.loss_surface_2d import loss_surface_2d
 
 
 def fitted_curvature(alpha: Tensor, beta: Tensor, values: Tensor) -> float:
-    """The larger eigenvalue of the Hessian of the quadratic that fits a surface best (least squares).
+    """Return the larger eigenvalue of the Hessian of the quadratic that fits a surface best (least squares).
 
     Args:
         alpha: first coordinates (n,).
@@ -43,7 +43,7 @@ def eigenvector_surface(
     split: Literal["train", "test"] = "train",
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """The rows of ``loss_surface_2d``, and loss_range (largest minus smallest) and loss_curvature of the adversarial loss.
+    """Return the rows of ``loss_surface_2d``, and loss_range (largest minus smallest) and loss_curvature of the adversarial loss.
 
     loss_curvature is that of the quadratic fitted to the middle of the grid, the points within a third of the span
     (at least 3 x 3 of them).
@@ -52,7 +52,7 @@ def eigenvector_surface(
         run: the trained model and its data.
         attack: the maximum inside, recomputed at every point.
         eps: its perturbation budget; "run" for the run's own.
-        points: grid points of a side.
+        points: grid points per side.
         span: both coordinates run from -span to span.
         axes: as in ``loss_surface_2d``.
         samples: first samples of the split; None for all of it.

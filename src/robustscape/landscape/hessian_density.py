@@ -11,7 +11,7 @@ from robustscape.config.attacks import AttackSpec
 from robustscape.evaluation.trained_run import TrainedRun, columns
 from robustscape.landscape import hessian
 from robustscape.landscape.directions import flatten, parameters_of
-from robustscape.landscape.lanczos import density, quadrature
+from robustscape.landscape.lanczos import lanczos_quadrature, spectral_density
 
 
 def hessian_density(
@@ -27,31 +27,31 @@ def hessian_density(
     split: Literal["train", "test"] = "train",
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """How the Hessian's eigenvalues are spread (perturbation held fixed): draws x steps products with it.
+    """Return the density of the Hessian's eigenvalues (perturbation held fixed). Cost: draws x steps products with it.
 
-    Rows spectral_density, one a grid point with its ``eigenvalue``; the density integrates to 1 over the grid's line.
+    Rows spectral_density, one per grid point with its ``eigenvalue``; the density integrates to 1 over the real line.
 
     Args:
         run: the trained model and its data.
         attack: the perturbation.
         eps: its perturbation budget; "run" for the run's own.
-        draws: random start vectors, averaged.
-        steps: Lanczos steps of each.
+        draws: number of random start vectors, averaged.
+        steps: Lanczos steps per start vector.
         points: grid points, evenly spaced from the smallest node to the largest with a margin of four widths.
-        width: standard deviation of the Gaussian put on each node, relative to the range of the nodes.
+        width: standard deviation of the Gaussian around each node, relative to the range of the nodes.
         samples: first samples of the split; None for all of it.
         split: which split.
         seed: of attack and start vectors.
     """
     eps = run.attack_eps(eps)
     x, y = run.subset(split, samples)
-    operator, how = hessian.adversarial(run.model, x, y, attack, eps, convention="fixed", seed=seed)
-    size, like = hessian.size(run.model), flatten(parameters_of(run.model))
-    nodes, weights = quadrature(operator, size, steps, draws, like, seed)
+    operator, how = hessian.adversarial_operator(run.model, x, y, attack, eps, convention="fixed", seed=seed)
+    size, like = hessian.parameter_count(run.model), flatten(parameters_of(run.model))
+    nodes, weights = lanczos_quadrature(operator, size, steps, draws, like, seed)
     low, high = nodes.min().item(), nodes.max().item()
     sigma = width * max(high - low, torch.finfo(torch.float32).eps)
     grid = torch.linspace(low - 4 * sigma, high + 4 * sigma, points, dtype=torch.float64)
-    values = density(nodes, weights, grid, sigma)
+    values = spectral_density(nodes, weights, grid, sigma)
     shared = {
         **columns(attack, eps, split, len(y)),
         **how,

@@ -12,7 +12,7 @@ from robustscape.landscape import hessian
 from robustscape.landscape.directions import flatten, parameters_of
 from robustscape.landscape.lanczos import dense_eigenpairs, top_eigenpairs
 
-#: Up to so many parameters the full matrix is cheaper than Lanczos is uncertain.
+#: Up to this number of parameters the eigenvalues come from the full matrix, exactly.
 DENSE = 1024
 
 
@@ -31,21 +31,21 @@ def hessian_eigenvalues(
     split: Literal["train", "test"] = "train",
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """The top eigenvalues of the Hessian with respect to all parameters, without filter normalisation.
+    """Return the top eigenvalues of the Hessian with respect to all parameters, without filter normalisation.
 
-    Rows hessian_eigenvalue, one a rank, with the residual ||H u - lambda u|| / max |lambda| that was reached and
-    whether it is within the tolerance. Whether the attack is cut to the legal range is the attack's ``bounds``.
+    Rows hessian_eigenvalue, one per rank, with the residual ||H u - lambda u|| / max |lambda| that was reached and
+    whether it is within the tolerance. The attack's ``bounds`` decide whether inputs are clipped to the legal range.
 
     Args:
         run: the trained model and its data.
         attack: the perturbation; rows carry its settings.
         eps: its perturbation budget; "run" for the run's own.
-        top: how many eigenvalues.
+        top: number of eigenvalues.
         convention: "fixed": the perturbation is held where the attack put it; "total": it follows the weights (exact
             for logistic regression under PGD, else a central difference of the re-attacked gradient).
         which: "value" for the largest eigenvalues, "magnitude" for the largest in absolute value.
         tolerance: residual at which an eigenpair counts as converged.
-        max_steps: most Lanczos steps (nets with more than 1,024 parameters).
+        max_steps: largest number of Lanczos steps (nets with more than 1,024 parameters).
         difference_step: distance of a central difference, relative to the norm of the weights.
         samples: first samples of the split; None for all of it.
         split: which split.
@@ -53,10 +53,10 @@ def hessian_eigenvalues(
     """
     eps = run.attack_eps(eps)
     x, y = run.subset(split, samples)
-    operator, how = hessian.adversarial(
+    operator, how = hessian.adversarial_operator(
         run.model, x, y, attack, eps, convention=convention, seed=seed, step=difference_step
     )
-    size, like = hessian.size(run.model), flatten(parameters_of(run.model))
+    size, like = hessian.parameter_count(run.model), flatten(parameters_of(run.model))
     if size <= DENSE:
         solver = "dense"
         pairs = dense_eigenpairs(operator, size, top, like, which=which, tolerance=tolerance)

@@ -23,21 +23,23 @@ def hessian_trace(
     split: Literal["train", "test"] = "train",
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """Row hessian_trace (perturbation held fixed) with the ``standard_error`` of the estimate; ``draws`` products.
+    """Return one row hessian_trace (perturbation held fixed) with the ``standard_error`` of the estimate.
+
+    Cost: ``draws`` products with the Hessian.
 
     Args:
         run: the trained model and its data.
         attack: the perturbation.
         eps: its perturbation budget; "run" for the run's own.
-        draws: vectors of random signs.
+        draws: number of vectors of random signs.
         samples: first samples of the split; None for all of it.
         split: which split.
         seed: of attack and vectors.
     """
     eps = run.attack_eps(eps)
     x, y = run.subset(split, samples)
-    operator, how = hessian.adversarial(run.model, x, y, attack, eps, convention="fixed", seed=seed)
-    estimates = hutchinson(operator, hessian.size(run.model), draws, flatten(parameters_of(run.model)), seed)
+    operator, how = hessian.adversarial_operator(run.model, x, y, attack, eps, convention="fixed", seed=seed)
+    estimates = hutchinson(operator, hessian.parameter_count(run.model), draws, flatten(parameters_of(run.model)), seed)
     error = (estimates.std() / draws**0.5).item()
     shared = {**columns(attack, eps, split, len(y)), **how, "solver": "hutchinson", "draws": draws}
     value = estimates.mean().item()

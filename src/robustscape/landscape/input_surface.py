@@ -1,11 +1,11 @@
 """The loss and the predicted class around an input, on a plane through it.
 
-kim2023 figures 2.1, 2.3, 2.6 to 2.9, 2.11 to 2.15. For each of some images, over x + a v1 + b v2 with a and b in [0, 1]: v1 is a
-single-step adversarial perturbation, v2 = eps times random signs, the same for every model; points are cut to the legal range.
-An image has a distorted interval where it is right at (0, 0) and (1, 0) and wrong somewhere between them.
+kim2023 figures 2.1, 2.3, 2.6 to 2.9, 2.11 to 2.15. For each image, at x + a v1 + b v2 with a and b in [0, 1]: v1 is a
+single-step adversarial perturbation, v2 is eps times random signs, the same for every model; points are clipped to the legal
+range. An image has a distorted interval if it is classified correctly at (0, 0) and (1, 0) and not somewhere between.
 
-Images may be chosen for that: ``choose: distorted`` takes the first that have such an interval, and fills up with the first
-images of the split. Cost: the attack, and a forward pass a grid point and image.
+``choose: distorted`` takes the first images that have such an interval, and then the first others. Cost: the attack, and a
+forward pass per grid point and image.
 """
 
 from __future__ import annotations
@@ -43,35 +43,37 @@ def input_surface(
     seed: int = 0,
     after: Annotated[float, Field(gt=0, lt=1)] | None = None,
 ) -> list[dict[str, Any]]:
-    """Rows loss (nats), prediction (class) and misclassified (1 or 0), one a grid point and image; distorted_interval an image.
+    """Return rows loss (nats), prediction (class) and misclassified (1 or 0), one of each per image and grid point.
+
+    Per image also distorted_interval (1 or 0) and wrong_between (percent of the points with 0 < a < 1, b = 0 misclassified).
 
     Args:
         run: the trained model and its data.
-        attack: v1 = x' - x; its random numbers are those of ``seed``.
-        images: how many.
-        choose: "first" of the split, or first the "distorted" ones among ``samples``.
-        points: grid points of a side.
+        attack: makes x'; v1 = x' - x.
+        images: number of images.
+        choose: the "first" of the split, or the "distorted" ones among ``samples`` first.
+        points: grid points per side.
         eps: perturbation budget; "run" for the run's own.
         samples: first samples of the split to choose from.
         split: which split.
         seed: of the attack and of v2.
-        after: look at the weights after this fraction of training, which the recipe must ``keep``; None: the run's.
+        after: use the weights after this fraction of training, which the recipe must ``keep``; None: the run's.
     """
     model = run.model
     if after is not None:
         model = copy.deepcopy(run.model)
         model.load_state_dict(run.kept(after))
-    radius, (x, y) = run.attack_eps(eps), run.subset(split, samples)
+    attack_eps, (x, y) = run.attack_eps(eps), run.subset(split, samples)
     index = torch.arange(len(y))
     if choose == "distorted":
-        inside, _ = distorted(model, x, y, radius, points - 2)
+        inside, _ = distorted(model, x, y, attack_eps, points - 2)
         index = torch.cat([inside.nonzero().squeeze(1), (~inside).nonzero().squeeze(1)]).cpu()
     index = index[:images]
     x, y = x[index], y[index]
-    first, second = directions(model, x, y, index, attack, radius, seed)
+    first, second = input_directions(model, x, y, index, attack, attack_eps, seed)
     shared = {
         "attack": attack.attack,
-        "attack_eps": radius,
+        "attack_eps": attack_eps,
         "random_start": attack.parameters.get("random_start"),
         "split": split,
         "model_mode": "eval",
@@ -82,10 +84,10 @@ def input_surface(
     return surface_rows(model, x, y, first, second, points, index, shared)
 
 
-def directions(
+def input_directions(
     model: Classifier, x: Tensor, y: Tensor, index: Tensor, attack: AttackSpec, eps: float, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """v1 and v2 of some images (N, ...) with their numbers (N,)."""
+    """Return v1 and v2, each (N, ...), of images ``x`` (N, ...) with the sample numbers ``index`` (N,)."""
     first = craft(model, x, y, attack, eps, seed=seed, index=index) - x
     signs = SampleGenerator.seeded(seed + 1, index, x.device).signs(x.shape[1:])
     return first, eps * signs
@@ -101,12 +103,23 @@ def surface_rows(
     index: Tensor,
     shared: dict[str, Any],
 ) -> list[dict[str, Any]]:
-    """The rows of ``input_surface`` for images ``x`` (N, ...) and directions ``first`` and ``second`` of that shape."""
+    """Return the rows of ``input_surface`` for images ``x`` (N, ...) and directions ``first`` and ``second`` of that shape.
+
+    Args:
+        model: a net in eval mode.
+        x: images.
+        y: labels (N,).
+        first: v1.
+        second: v2.
+        points: grid points per side.
+        index: sample numbers (N,), for the column ``image``.
+        shared: columns of every row.
+    """
     ticks = torch.linspace(0, 1, points, dtype=torch.float64)
     coordinates = torch.cartesian_prod(ticks, ticks)
     rows = []
     for number, image in enumerate(index.tolist()):
-        loss, prediction = _plane(model, x[number], y[number], first[number], second[number], coordinates)
+        loss, prediction = _evaluate_plane(model, x[number], y[number], first[number], second[number], coordinates)
         wrong = prediction != y[number].cpu()
         named = {"image": image, "label": int(y[number]), **shared}
         columns = (("loss", loss, "nats"), ("prediction", prediction, "class"), ("misclassified", wrong, "1"))
@@ -116,22 +129,22 @@ def surface_rows(
                 for (a, b), value in zip(coordinates.tolist(), values.tolist(), strict=True)
             ]
         edge = wrong.view(points, points)[:, 0]  # b = 0
-        bent = bool(~edge[0] & ~edge[-1] & edge[1:-1].any())
+        is_distorted = bool(~edge[0] & ~edge[-1] & edge[1:-1].any())
         inner = int(edge[1:-1].sum())
-        rows.append({**named, "metric": "distorted_interval", "value": float(bent), "unit": "1"})
+        rows.append({**named, "metric": "distorted_interval", "value": float(is_distorted), "unit": "1"})
         rows.append(
             {**named, "metric": "wrong_between", "value": 100.0 * inner / max(1, points - 2), "unit": "percent"}
         )
     return rows
 
 
-def _plane(
+def _evaluate_plane(
     model: Classifier, x: Tensor, y: Tensor, first: Tensor, second: Tensor, coordinates: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Losses (K,) and predicted classes (K,) of one image at K points of the plane, on the CPU."""
-    net, found = prepared(model), []
+    net, parts = prepared(model), []
     for part in coordinates.to(x).split(BATCH):
         a, b = (part[:, i].view(-1, *[1] * x.dim()) for i in range(2))
-        found.append(predict(net, (x + a * first + b * second).clamp(0, 1)))
-    logits = torch.cat(found)
+        parts.append(predict(net, (x + a * first + b * second).clamp(0, 1)))
+    logits = torch.cat(parts)
     return F.cross_entropy(logits, y.expand(len(logits)), reduction="none").cpu(), logits.argmax(1).cpu()

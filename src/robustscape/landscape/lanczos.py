@@ -1,10 +1,10 @@
-"""Eigenvalues of a symmetric operator that is known by its products only.
+"""Eigenvalues of a symmetric operator that is given by its products only.
 
 An operator is a function from vectors (K, P) to its products with each of them, (K, P). Lanczos (1950) builds from a
 start vector an orthonormal basis Q in which the operator is a small tridiagonal matrix T; T's extreme eigenvalues
 converge to the operator's first, and T's eigenvalues with the squared first components of its eigenvectors are the
 Gauss quadrature of the operator's spectrum as the start vector sees it (Golub & Meurant 1994). Every new basis vector
-is orthogonalised against all earlier ones, twice: without that, rounding brings converged eigenvalues back as ghosts.
+is orthogonalised against all earlier ones, twice; otherwise rounding makes copies of converged eigenvalues appear.
 
 Memory: the basis, steps x K x P numbers.
 """
@@ -22,16 +22,16 @@ from robustscape.attacks.base.generator import SampleGenerator
 
 Operator = Callable[[Tensor], Tensor]
 
-#: Basis vectors that are allocated, and orthogonalised against, at a time.
+#: Number of basis vectors that are allocated, and orthogonalised against, at a time.
 BLOCK = 16
 
 
-def probes(size: int, draws: int, seed: int, like: Tensor) -> Tensor:
-    """Random signs over sqrt(size): ``draws`` unit vectors (draws, size), the same on every device."""
-    return torch.cat([_probe(size, draw, seed, like) for draw in range(draws)])
+def random_sign_vectors(size: int, draws: int, seed: int, like: Tensor) -> Tensor:
+    """Return random signs divided by sqrt(size): ``draws`` unit vectors (draws, size), the same on every device."""
+    return torch.cat([_random_sign_vector(size, draw, seed, like) for draw in range(draws)])
 
 
-def _probe(size: int, draw: int, seed: int, like: Tensor) -> Tensor:
+def _random_sign_vector(size: int, draw: int, seed: int, like: Tensor) -> Tensor:
     return SampleGenerator.seeded(seed, torch.tensor([draw])).signs((size,)).to(like) * size**-0.5
 
 
@@ -47,7 +47,7 @@ class _Recursion:
         self.last = self._append(start)
 
     def _append(self, vector: Tensor) -> Tensor:
-        """Normalise ``vector`` (K, P) and make it the newest of the basis; zero stays zero."""
+        """Normalise ``vector`` (K, P) and add it to the basis; zero stays zero."""
         norm = torch.linalg.vector_norm(vector, dim=1, keepdim=True)
         if self.filled % BLOCK == 0:
             self.blocks.append(vector.new_zeros(vector.shape[0], BLOCK, vector.shape[1]))
@@ -57,34 +57,36 @@ class _Recursion:
         return row
 
     def _orthogonalise(self, vector: Tensor) -> Tensor:
+        """``vector`` (K, P) without its components along the basis."""
         column = vector[:, :, None].clone()
         for _ in range(2):
-            for block in self.blocks:  # rows not yet filled are zero and take nothing away
+            for block in self.blocks:  # rows not yet filled are zero
                 column -= block.transpose(1, 2) @ (block @ column)
         return column[:, :, 0]
 
     def step(self) -> None:
+        """Extend T by one row and the basis by one vector. Cost: one product."""
         product = self.operator(self.last)
         self.alphas.append((product * self.last).sum(1))
         scale = torch.linalg.vector_norm(product, dim=1)
         rest = self._orthogonalise(product)
         beta = torch.linalg.vector_norm(rest, dim=1)
-        # Where the basis spans an invariant subspace, the rest is rounding. Go on in a fresh direction, uncoupled:
-        # that finds the other eigenvectors of a multiple eigenvalue, and what is orthogonal to the start vector.
+        # If the basis spans an invariant subspace, the rest is rounding error. Continue in a new direction, uncoupled: that
+        # finds the other eigenvectors of a multiple eigenvalue, and eigenvectors orthogonal to the start vector.
         closed = beta <= 10 * torch.finfo(beta.dtype).eps * scale
         if closed.any():
             draws, size = self.last.shape
-            fresh = self._orthogonalise(probes(size, draws, self.seed + self.filled, self.last))
+            fresh = self._orthogonalise(random_sign_vectors(size, draws, self.seed + self.filled, self.last))
             rest = torch.where(closed[:, None], fresh, rest)
         self.betas.append(torch.where(closed, torch.zeros_like(beta), beta))
         self.last = self._append(rest)
 
     def basis(self) -> Tensor:
-        """The basis vectors that T belongs to, (K, m, P)."""
+        """Return the basis vectors of T's rows, (K, m, P)."""
         return torch.cat(self.blocks, dim=1)[:, : len(self.alphas)]
 
     def tridiagonal(self) -> tuple[Tensor, Tensor]:
-        """Eigenvalues (K, m) ascending and eigenvectors (K, m, m) of T, float64 on the CPU."""
+        """Return the eigenvalues (K, m), ascending, and eigenvectors (K, m, m) of T, float64 on the CPU."""
         diagonal = torch.stack(self.alphas, dim=1).double().cpu()
         matrix = torch.diag_embed(diagonal)
         if len(self.alphas) > 1:
@@ -96,7 +98,7 @@ class _Recursion:
 
 @dataclass(frozen=True)
 class Eigenpairs:
-    """Eigenvalues in descending order (of value or magnitude), with what is known of their errors."""
+    """Eigenvalues in descending order (of value or magnitude), with bounds on their errors."""
 
     values: Tensor
     """(k,), float64, CPU."""
@@ -105,9 +107,9 @@ class Eigenpairs:
     residuals: Tensor
     """||H u - lambda u|| / max |lambda|, measured; an eigenvalue lies within residual x max |lambda| of each value."""
     converged: Tensor
-    """Whether the residual is within the tolerance, bool (k,)."""
+    """True if the residual is within the tolerance, bool (k,)."""
     products: int
-    """Products with the operator that it took."""
+    """Number of products with the operator that it took."""
 
 
 def _order(values: Tensor, which: Literal["value", "magnitude"]) -> Tensor:
@@ -134,28 +136,28 @@ def top_eigenpairs(
     max_steps: int = 200,
     seed: int = 0,
 ) -> Eigenpairs:
-    """The ``top`` largest eigenvalues and their eigenvectors, by Lanczos.
+    """Return the ``top`` largest eigenvalues and their eigenvectors, by Lanczos.
 
     Stops when the wanted pairs' estimated residuals are within half the tolerance (relative to the largest
     magnitude), at ``max_steps``, or when the basis is complete; eigenvalues are then in error by about residual^2 /
-    gap. Cost: one product a step, and one a pair to measure the residuals.
+    gap. Cost: one product per step, and one per pair to measure the residuals.
 
     Args:
         operator: products (K, P) -> (K, P); symmetric.
         size: P.
-        top: how many.
+        top: number of eigenpairs.
         like: a tensor of the vectors' dtype and device.
         which: "value" for the largest, "magnitude" for the largest in absolute value.
         tolerance: relative residual at which a pair counts as converged.
-        max_steps: most steps, the basis' size.
+        max_steps: largest number of steps, and of basis vectors.
         seed: of the start vector.
     """
     top, max_steps = min(top, size), min(max_steps, size)
-    recursion = _Recursion(operator, probes(size, 1, seed, like), seed)
+    recursion = _Recursion(operator, random_sign_vectors(size, 1, seed, like), seed)
     for step in range(1, max_steps + 1):
         recursion.step()
         if step < min(top + 2, max_steps) or (step % 5 and step != max_steps):
-            continue  # the eigenproblem of T and the copy to the host are worth doing every few steps only
+            continue  # T is decomposed and copied to the host every few steps only
         values, vectors = (part[0] for part in recursion.tridiagonal())
         chosen = _order(values, which)[:top]
         scale = values.abs().max().item()
@@ -177,43 +179,43 @@ def dense_eigenpairs(
     which: Literal["value", "magnitude"] = "value",
     tolerance: float = 1e-3,
 ) -> Eigenpairs:
-    """The same from the full matrix, P products and an eigendecomposition of it: for small P, exact."""
-    values, vectors = torch.linalg.eigh(dense(operator, size, like).double())
+    """Return the same as ``top_eigenpairs``, exactly, from the full matrix. Cost: P products and an eigendecomposition."""
+    values, vectors = torch.linalg.eigh(dense_matrix(operator, size, like).double())
     chosen = _order(values, which)[:top]
     scale = values.abs().max().item()
     return _checked(operator, values[chosen].cpu(), vectors[:, chosen].T.to(like), scale, tolerance, size)
 
 
-def dense(operator: Operator, size: int, like: Tensor, block: int = 64) -> Tensor:
-    """The matrix (P, P), made symmetric; ``block`` products at a time."""
+def dense_matrix(operator: Operator, size: int, like: Tensor, block: int = 64) -> Tensor:
+    """Return the operator's matrix (P, P), made symmetric; ``block`` products at a time."""
     identity = torch.eye(size, dtype=like.dtype, device=like.device)
     matrix = torch.cat([operator(rows) for rows in identity.split(block)])
     return (matrix + matrix.T) / 2
 
 
-def quadrature(
+def lanczos_quadrature(
     operator: Operator, size: int, steps: int, draws: int, like: Tensor, seed: int = 0
 ) -> tuple[Tensor, Tensor]:
-    """Nodes (draws, steps) and weights (draws, steps) of stochastic Lanczos quadrature (Ubaru, Chen & Saad 2017).
+    """Return nodes and weights, each (draws, steps), of stochastic Lanczos quadrature (Ubaru, Chen & Saad 2017).
 
     For every function f, size * sum(weights * f(nodes)) of one draw estimates trace f(H), and is v'Hv for f(t) = t with
-    v the draw's signs. The weights are the squared first components of T's eigenvectors; each row of them sums to 1.
+    v the draw's random signs. The weights are the squared first components of T's eigenvectors; each row sums to 1.
     """
-    recursion = _Recursion(operator, probes(size, draws, seed, like), seed)
+    recursion = _Recursion(operator, random_sign_vectors(size, draws, seed, like), seed)
     for _ in range(min(steps, size)):
         recursion.step()
     values, vectors = recursion.tridiagonal()
     return values, vectors[:, 0, :] ** 2
 
 
-def density(nodes: Tensor, weights: Tensor, grid: Tensor, width: float) -> Tensor:
-    """The spectral density on ``grid`` (G,): the mean over draws of sum_i weights_i N(grid; nodes_i, width^2)."""
+def spectral_density(nodes: Tensor, weights: Tensor, grid: Tensor, width: float) -> Tensor:
+    """Return the spectral density on ``grid`` (G,): the mean over draws of sum_i weights_i N(grid; nodes_i, width^2)."""
     z = (grid[:, None, None] - nodes) / width
     bumps = torch.exp(-0.5 * z**2) / (width * (2 * torch.pi) ** 0.5)
     return (bumps * weights).sum(2).mean(1)
 
 
 def hutchinson(operator: Operator, size: int, draws: int, like: Tensor, seed: int = 0) -> Tensor:
-    """v'Hv for ``draws`` vectors v of random signs (draws,), float64: each estimates the trace (Hutchinson 1990)."""
-    vectors = (_probe(size, draw, seed, like) for draw in range(draws))
+    """Return v'Hv for ``draws`` vectors v of random signs, (draws,) float64; each estimates the trace (Hutchinson 1990)."""
+    vectors = (_random_sign_vector(size, draw, seed, like) for draw in range(draws))
     return torch.stack([(operator(v) * v).double().sum() * size for v in vectors]).cpu()

@@ -27,25 +27,27 @@ def loss_surface_1d(
     inside: Literal["recomputed", "redrawn", "frozen"] = "recomputed",
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """g(alpha) along random directions with the attack recomputed at every alpha, and how sharply it rises.
+    """Return g(alpha) along random directions, with the attack recomputed at every alpha, and its sharpness.
 
-    Rows, one a direction and alpha: adversarial_loss and clean_loss (nats), robust_error (percent). Rows, one a
-    direction: sharpness S = g(span) + g(-span) - 2 g(0) of the adversarial loss (nats), and sharpness_mean over
-    directions.
+    Rows per direction and alpha: adversarial_loss and clean_loss (nats), robust_error (percent). Rows per direction:
+    sharpness S = g(span) + g(-span) - 2 g(0) of the adversarial loss (nats); and one sharpness_mean over directions.
 
     Args:
         run: the trained model and its data.
         attack: the maximum inside, or the noise.
         eps: its perturbation budget; "run" for the run's own.
-        points: values of alpha, odd so that 0 is one of them.
+        points: number of values of alpha, odd so that 0 is one of them.
         span: alpha runs from -span to span.
-        directions: how many; the same ones for every run and eps.
+        directions: number of directions; the same ones for every run and eps.
         samples: first samples of the split; None for all of it.
         split: which split.
         inside: "recomputed": the attack is run at every alpha, from the same start points; "redrawn": with new random
-            numbers at every alpha (random noise); "frozen": the perturbation found at alpha = 0 stays (a different
-            function; rows say so).
+            numbers at every alpha (random noise); "frozen": the perturbation found at alpha = 0 is kept, which makes g
+            another function. A column of the rows.
         seed: of directions and attack.
+
+    Raises:
+        ConfigError: ``points`` is even.
     """
     if points % 2 == 0:
         raise ConfigError(f"loss_surface_1d: points must be odd, so that alpha = 0 is one of them; got {points}.")

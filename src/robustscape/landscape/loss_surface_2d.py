@@ -32,15 +32,15 @@ def loss_surface_2d(
     inside: Literal["recomputed", "redrawn", "frozen"] = "recomputed",
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """L(w + alpha h1 + beta h2) on a square grid, with the attack recomputed at every point.
+    """Return L(w + alpha h1 + beta h2) on a square grid, with the attack recomputed at every point.
 
-    Rows, one a grid point: adversarial_loss and clean_loss (nats), robust_error (percent).
+    Rows per grid point: adversarial_loss and clean_loss (nats), robust_error (percent).
 
     Args:
         run: the trained model and its data.
         attack: the maximum inside, or the noise.
         eps: its perturbation budget; "run" for the run's own.
-        points: grid points of a side.
+        points: grid points per side.
         span: alpha and beta run from -span to span.
         axes: "eigenvectors": the top two of the adversarial Hessian (perturbation held fixed), unit norm; "filter":
             filter-normalised random directions; "random": random directions of unit norm.
@@ -50,7 +50,7 @@ def loss_surface_2d(
         seed: of directions and attack.
     """
     eps, (x, y) = run.attack_eps(eps), run.subset(split, samples)
-    plane = _axes(run, axes, x, y, attack, eps, seed)
+    plane = _plane_directions(run, axes, x, y, attack, eps, seed)
     ticks = torch.linspace(-span, span, points, dtype=torch.float64)
     coordinates = torch.cartesian_prod(ticks, ticks)
     found = surface(run.model, x, y, plane, coordinates, Inner(attack, eps, inside, seed), run.state)
@@ -69,7 +69,7 @@ def loss_surface_2d(
     ]
 
 
-def _axes(
+def _plane_directions(
     run: TrainedRun, axes: str, x: Tensor, y: Tensor, attack: AttackSpec, eps: float, seed: int
 ) -> list[Direction]:
     """The two directions that span the plane."""

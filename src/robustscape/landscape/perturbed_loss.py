@@ -1,4 +1,4 @@
-"""The loss where an ascent of several steps ends: kim2023 table 5.1."""
+"""The loss at the end of an ascent of several steps: kim2023 table 5.1."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ def perturbed_loss(
     batch: Annotated[int, Field(ge=1)] | None = 128,
     samples: Annotated[int, Field(ge=1)] | None = None,
 ) -> list[dict[str, Any]]:
-    """Rows perturbed_loss (training data) and perturbed_test_loss, nats, for each number of ascent steps.
+    """Return rows perturbed_loss (training data) and perturbed_test_loss (nats) for each number of ascent steps.
 
     The thesis says "whole test examples", but its losses are lower than its test errors allow: they are of training data.
 
     Args:
         run: the trained model and its data.
-        rho: radius of the whole ascent; "run" for the one trained with.
+        rho: length of the whole ascent; "run" for the rho of the training.
         steps: numbers N of ascent steps of rho / N each; 0 is the loss itself.
         batch: samples of an ascent; None: all of them together.
         samples: first samples of each split; None for all.
 
     Cost: per batch one gradient, and for each N further N - 1 gradients and a forward pass.
     """
-    rho = ascent.radius(run, rho)
-    model = ascent.measurable(run.model)
+    rho = ascent.ascent_rho(run, rho)
+    model = ascent.eval_copy(run.model)
     rows = []
     splits: list[tuple[str, Literal["train", "test"]]] = [("perturbed_loss", "train"), ("perturbed_test_loss", "test")]
     for metric, split in splits:
         x, y = run.subset(split, samples)
         sums = dict.fromkeys(steps, 0.0)
         with movable(model) as move:
-            for part, labels, share in ascent.batches(x, y, batch):
+            for part, labels, weight in ascent.weighted_batches(x, y, batch):
                 move([], [])
-                start = ascent.gradient(model, part, labels)
+                start = ascent.batch_gradient(model, part, labels)
                 for number in steps:
                     if number:
-                        ascent.climb(model, move, part, labels, rho, number, start)
+                        ascent.ascend(model, move, part, labels, rho, number, start)
                     else:
                         move([], [])
-                    sums[number] += share * ascent.loss(model, part, labels).item()
-        shared = ascent.columns(run, rho, batch, split, len(y))
+                    sums[number] += weight * ascent.batch_loss(model, part, labels).item()
+        shared = ascent.ascent_columns(run, rho, batch, split, len(y))
         rows += [
             {**shared, "n_ascent_eval": number, "metric": metric, "value": value, "unit": "nats"}
             for number, value in sums.items()

@@ -1,12 +1,12 @@
-"""The adversarial loss at points of parameter space, with the maximum inside.
+"""The adversarial loss at points of parameter space, with the inner maximisation at every point.
 
     g(c) = (1/N) sum_n max_{eta_n} loss(x_n + eta_n, y_n, w + sum_i c_i h_i)            (yamada2021 equation 5)
 
-The perturbation is found anew at every point, against the weights of that point: with a frozen perturbation g is the
-landscape of another function. Random noise, which maximises nothing, is drawn anew. Batch normalisation is in eval
-mode and its running statistics are those of the trained model at every point.
+The perturbation is found anew at every point, against the weights of that point; with a frozen perturbation g would be the
+landscape of another function. Random noise, which maximises nothing, is drawn anew. BatchNorm is in eval mode, with the
+running statistics of the trained model at every point.
 
-Cost of a point: the attack's passes and one forward pass for the loss; with the clean loss one forward pass more.
+Cost of a point: the attack's passes, one forward pass for the adversarial loss and one for the clean loss.
 """
 
 from __future__ import annotations
@@ -37,25 +37,25 @@ Inside = Literal["recomputed", "redrawn", "frozen"]
 #: Samples of a forward pass.
 BATCH = 512
 
-#: Numbers of the first layer in flight when many points are evaluated at once: what stays in a CPU core's cache.
+#: Activations of the first layer in one batch when many points are evaluated together: as many as fit a CPU core's cache.
 STACKED = 2**18
 
-#: Points are evaluated at once up to this product of the numbers of an input batch and the mean size of a layer's weights.
+#: Points are evaluated together up to this product of the size of the inputs and the mean size of a layer's weights.
 NARROW = 5e7
 
-#: Attacks whose every step takes the whole batch, so that the batch may hold the same samples at several points.
+#: Attacks that move the whole batch in every step, so that the batch may hold the same samples at several points.
 LOCKSTEP = {"pgd", "fgsm", "bim", "random_noise"}
 
 
 @dataclass(frozen=True)
 class Inner:
-    """How the maximum inside is found.
+    """The inner maximisation of an adversarial loss.
 
     Args:
         attack: the attack; its model mode must be "eval".
-        eps: radius; 0 makes the clean loss.
-        inside: "recomputed" at every point with the same random numbers (start points); "redrawn": recomputed with new
-            ones, for random noise; "frozen": the perturbation found at the origin is kept.
+        eps: perturbation budget; 0: the clean loss.
+        inside: "recomputed": at every point, with the same random numbers (start points); "redrawn": with new random
+            numbers at every point, for random noise; "frozen": the perturbation found at the origin is kept.
         seed: of the attack's random numbers.
     """
 
@@ -69,28 +69,28 @@ class Inner:
             raise ConfigError("a landscape is measured in eval mode, but the attack's model_mode is 'train'.")
 
     def described(self) -> dict[str, Any]:
-        """Everything above as plain values."""
+        """Return all of this as plain values."""
         attack = self.attack.model_dump(mode="json", exclude={"about"})
         return {"attack": attack, "eps": self.eps, "inside": self.inside, "seed": self.seed}
 
     def numbers(self, index: Tensor, point: int) -> Tensor:
-        """Sample numbers of the attack's random streams at the given point."""
+        """Return the sample numbers of the attack's random streams at point number ``point``."""
         return index + point * 2**32 if self.inside == "redrawn" else index
 
 
 @dataclass(frozen=True)
 class Points:
-    """What was found at K points; float64 tensors (K,) on the CPU."""
+    """Losses and error at K points; float64 tensors (K,) on the CPU."""
 
     loss: Tensor
     """Mean over samples of the loss at the attacked inputs, nats."""
     error: Tensor
-    """Share of attacked inputs that are misclassified, in [0, 1]."""
+    """Fraction of attacked inputs that are misclassified, in [0, 1]."""
     clean_loss: Tensor
     """Mean loss at the inputs themselves, nats."""
 
     def measured(self) -> list[tuple[str, Tensor, str]]:
-        """Metric, values (K,) and unit of each, the error in percent."""
+        """Return metric, values (K,) and unit of each, the error in percent."""
         return [
             ("adversarial_loss", self.loss, "nats"),
             ("robust_error", 100.0 * self.error, "percent"),
@@ -98,11 +98,11 @@ class Points:
         ]
 
 
-def evaluate(model: Classifier, x: Tensor, y: Tensor, batch_size: int = BATCH) -> tuple[Tensor, Tensor]:
-    """Cross-entropy (N,) and correctness (N,) of each sample; one forward pass, one flag copied to the host.
+def losses_and_correctness(model: Classifier, x: Tensor, y: Tensor, batch_size: int = BATCH) -> tuple[Tensor, Tensor]:
+    """Return cross-entropy (N,), in nats, and correctness, bool (N,), of each sample. Cost: one forward pass.
 
     Raises:
-        AttackError: the model answers NaN or infinity.
+        AttackError: a logit is NaN or infinite.
     """
     with torch.no_grad():
         logits = torch.cat([model(part) for part in x.split(batch_size)])
@@ -119,17 +119,17 @@ def surface(
     inner: Inner,
     state: Path | None = None,
 ) -> Points:
-    """Losses at the points w + coordinates @ directions. A copy of the model in eval mode is moved, never the model.
+    """Return the losses at the points w + coordinates @ directions; a copy of the model in eval mode is moved, never the model.
 
     Args:
         model: any net.
         x: inputs (N, ...).
         y: labels (N,).
-        directions: D directions, see ``directions.py``.
+        directions: D directions, see ``landscape.directions``.
         coordinates: (K, D); equal rows are computed once.
         inner: the inner maximisation.
-        state: a folder of this surface of these weights, where finished points are kept: killed, the same call goes on
-            from there, to the same numbers; None: nowhere.
+        state: a folder of this surface, where finished points are kept: after an interruption the same call continues
+            from there and gives the same numbers; None: nowhere.
     """
     rows, place = torch.unique(coordinates.double().cpu(), dim=0, return_inverse=True)
     points: list[list[float]] = rows.tolist()
@@ -145,32 +145,34 @@ def surface(
 
 
 class _Record:
-    """Finished points in their order, three means each, written to ``points.json`` at most once a second."""
+    """Finished points in their order, three means each, written to ``points.json`` at most once per second."""
 
-    def __init__(self, folder: Path | None, of: dict[str, Any]) -> None:
-        self.path, self.of = folder and folder / "points.json", of
+    def __init__(self, folder: Path | None, surface: dict[str, Any]) -> None:
+        self.path, self.surface = folder and folder / "points.json", surface
         self.found: list[list[float]] = []
         self.saved = time.monotonic()
         if self.path is not None and self.path.exists():
             kept = json.loads(self.path.read_text())
-            self.found = kept["found"] if kept["of"] == json.loads(json.dumps(of)) else []
+            self.found = kept["found"] if kept["surface"] == json.loads(json.dumps(surface)) else []
 
     def add(self, means: list[list[float]]) -> None:
+        """Add finished points."""
         self.found += means
         if time.monotonic() - self.saved > 1:
             self.save()
 
     def save(self) -> None:
+        """Write all finished points, if there is a folder."""
         if self.path is not None:
-            write_json(self.path, {"of": self.of, "found": self.found})
+            write_json(self.path, {"surface": self.surface, "found": self.found})
             self.saved = time.monotonic()
 
 
 def _points_together(model: nn.Module, x: Tensor, inner: Inner) -> int:
-    """How many points to evaluate in one batch.
+    """The number of points to evaluate in one batch.
 
-    Stacking pays where the arithmetic of a layer is smaller than the overhead of starting it: narrow nets and few, small
-    inputs on a CPU (benchmarks/landscape.py). Wide convolutions lose, for with stacked weights they run in groups.
+    Stacking is faster if the arithmetic of a layer costs less than the overhead of starting it: narrow nets with few, small
+    inputs on a CPU (benchmarks/landscape.py). Wide convolutions are slower, because stacked weights make them grouped.
     """
     weights = [parameter for parameter in model.parameters() if parameter.dim() > 1]
     parameters = inner.attack.parameters
@@ -192,7 +194,7 @@ def _one_by_one(
     inner: Inner,
     done: int = 0,
 ) -> Iterator[Tensor]:
-    """Means of loss, correctness and clean loss at each point not yet done: (3, 1) float64."""
+    """Yield the means of loss, correctness and clean loss, (3, 1) float64, of each point from number ``done``."""
     index = torch.arange(len(x), device=x.device)
     batch = max(1, min(BATCH, STACKED // x[0].numel())) if x.device.type == "cpu" else BATCH
 
@@ -207,8 +209,8 @@ def _one_by_one(
         for number in range(done, len(points)):
             move(directions, points[number])
             x_adv = attacked(number) if kept is None else kept
-            losses, hits = evaluate(model, x_adv, y)
-            clean = losses if x_adv is x else evaluate(model, x, y)[0]
+            losses, hits = losses_and_correctness(model, x_adv, y)
+            clean = losses if x_adv is x else losses_and_correctness(model, x, y)[0]
             yield torch.stack([values.double().mean() for values in (losses, hits, clean)])[:, None]
 
 
@@ -223,9 +225,9 @@ def _stacked(
     *,
     together: int,
 ) -> Iterator[Tensor]:
-    """``_one_by_one`` with ``together`` points a batch, (3, together): the attack sees a model of points x samples.
+    """``_one_by_one`` with ``together`` points per batch, (3, together): the attack sees a model of points x samples.
 
-    Attacks treat samples alone, so this changes results by rounding only.
+    Attacks treat every sample on its own, so results differ by rounding only.
     """
     origin, buffers = parameters_of(model), dict(model.named_buffers())
     index = torch.arange(len(x), device=x.device)
@@ -242,7 +244,7 @@ def _stacked(
             weights[name] = tensor + torch.tensordot(group.to(moves), moves, dims=1)
         stack = model_of(weights, many)
         inputs, labels = x.repeat(many, *[1] * (x.dim() - 1)), y.repeat(many)
-        clean, hits = evaluate(stack, inputs, labels, len(inputs))
+        clean, hits = losses_and_correctness(stack, inputs, labels, len(inputs))
         losses = clean
         if inner.eps > 0:
             x_adv = craft(
@@ -255,5 +257,5 @@ def _stacked(
                 index=torch.cat([inner.numbers(index, first + offset) for offset in range(many)]),
                 batch_size=len(inputs),
             )
-            losses, hits = evaluate(stack, x_adv, labels, len(inputs))
+            losses, hits = losses_and_correctness(stack, x_adv, labels, len(inputs))
         yield torch.stack([values.view(many, -1).double().mean(1) for values in (losses, hits, clean)])

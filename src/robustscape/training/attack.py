@@ -15,9 +15,17 @@ from robustscape.attacks.base.threat import ThreatModel
 
 @dataclass(frozen=True)
 class TrainingAttack:
-    """An attack bound to the radius, the samples and the random streams of one batch.
+    """An attack bound to the threat model, the samples and the random streams of one batch.
 
-    Methods with an inner maximisation of their own (TRADES) use ``threat`` and ``generator`` directly.
+    Methods that draw points of the ball themselves (GradAlign, single-step checkpoints) use ``threat`` and ``generator``; all
+    others call the attack.
+
+    Args:
+        function: the attack; None: the recipe names none, and inputs stay clean.
+        parameters: its keyword arguments.
+        threat: norm, eps as scheduled, legal range.
+        generator: a random stream per sample of the batch.
+        train_mode: attack the model in training mode (batch statistics) instead of eval mode.
     """
 
     function: Callable[..., Tensor] | None
@@ -27,7 +35,7 @@ class TrainingAttack:
     train_mode: bool = False
 
     def __call__(self, model: Classifier, x: Tensor, y: Tensor) -> Tensor:
-        """Adversarial inputs, detached; ``x`` itself when eps is 0. Parameters take no gradients meanwhile."""
+        """Return adversarial inputs, detached; ``x`` itself when eps is 0. Parameters take no gradients meanwhile."""
         if self.function is None or self.threat.eps == 0:
             return x
         with frozen(model, train=self.train_mode):

@@ -13,10 +13,9 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, fields
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 import torch
@@ -28,59 +27,47 @@ from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.threat import ThreatModel
 from robustscape.config.attacks import AttackSpec
 from robustscape.config.recipes import Augmentation, Recipe
-from robustscape.config.recipes import Optimizer as OptimizerSpec
 from robustscape.data import Split
 from robustscape.data.batches import augment, epoch_order
-from robustscape.errors import CorruptFile, UserError
+from robustscape.errors import UserError
+from robustscape.models.batchnorm import recalibrate_batchnorm
 from robustscape.storage import atomic, checkpoints
 from robustscape.storage.provenance import config_hash
 from robustscape.training.attack import TrainingAttack
-from robustscape.training.batchnorm import recalibrate
-from robustscape.training.closure import Closure
+from robustscape.training.closure import Closure, LoggedObjective
+from robustscape.training.observers import Row, epoch_observers
+from robustscape.training.phases import Phases
 from robustscape.training.recorder import Recorder
-from robustscape.training.schedules import factor
-
-
-@dataclass(frozen=True)
-class ProbeContext:
-    """What a probe may look at: the model in eval mode after an epoch, and the data."""
-
-    model: nn.Module
-    train: Split
-    test: Split
-    eps: float
-    seed: int
-    epoch: int
-
-    def subset(self, split: Literal["train", "test"], samples: int | None) -> tuple[Tensor, Tensor]:
-        """Inputs (n, ...) and labels (n,) of the first ``samples`` of a split, or of all of it."""
-        return (self.train if split == "train" else self.test).first(samples)
+from robustscape.training.schedules import schedule_factor
+from robustscape.training.state import Log, Training, Weights, copy_weights, load_state
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What training leaves: the chosen weights, the last ones, and a row an epoch."""
+    """The result of a training: the chosen weights, the last ones, and the logs."""
 
-    selected: dict[str, Tensor]
-    last: dict[str, Tensor]
+    selected: Weights
+    last: Weights
     history: pd.DataFrame
+    """One row per epoch."""
     epoch: int
     """The epoch of ``selected``, counted from 1."""
     seconds: list[float]
     """Wall time of each epoch, probes aside: not in the history, which is the same bits on every repetition."""
     updates: pd.DataFrame
-    """A row a recorded update."""
-    kept: dict[str, dict[str, Tensor]]
+    """One row per recorded update."""
+    kept: dict[str, Weights]
     """File name -> the weights that the recipe's ``keep`` asks for."""
     diverged: int | None
-    """The epoch, counted from 1, that left no finite loss and weights; the others are then those at its start."""
+    """The epoch, counted from 1, that left a loss or weights that are not finite; the weights above are then those at its
+    start."""
 
 
-Observer = Callable[[int, int, nn.Module, Tensor, Tensor], None]
+UpdateObserver = Callable[[int, int, nn.Module, Tensor, Tensor], None]
 
 
-def derive(seed: int, *purpose: int | str) -> int:
-    """A seed for one purpose, independent of every other's."""
+def derive_seed(seed: int, *purpose: int | str) -> int:
+    """A seed for one purpose, independent of those for every other purpose."""
     return int(config_hash([seed, *purpose])[:15], 16)
 
 
@@ -98,20 +85,20 @@ def train(
     progress: bool = True,
     label: str = "training",
     until: int | None = None,
-    observe: Observer | None = None,
+    observe: UpdateObserver | None = None,
 ) -> Trained:
     """Train ``model`` in place by ``recipe``.
 
     Args:
-        model: initialised, on the device of the data.
-        train_split: images and labels trained on.
+        model: initialised.
+        train_split: images and labels trained on; the model moves to their device.
         test_split: images and labels that probes may look at.
         recipe: method, optimizer, schedules, probes.
         attacks: the attack specifications the recipe names.
-        eps: training radius, in input units.
+        eps: perturbation budget of training, in input units.
         seed: of batch order, augmentation and attacks; initialisation is the caller's.
         state: file that holds the state after each epoch; if it exists, training goes on from there.
-        fingerprint: what the state must belong to; a state of something else is refused.
+        fingerprint: identifies the run; a state with another fingerprint is refused.
         progress: show epochs done and time left.
         label: name in front of the progress bar.
         until: stop after this epoch, counted from 1, as if killed there.
@@ -119,37 +106,11 @@ def train(
 
     Raises:
         UserError: the loss or a weight is not finite, and the recipe does not say to record that.
-        CorruptFile: the state file is damaged.
+        CorruptFile: the state file is damaged, or belongs to another run.
     """
-    device = train_split.y.device
-    model = model.to(device)
-    layout = devices.memory_format(recipe.memory_format)
-    model = model.to(memory_format=layout)  # type: ignore[call-overload]
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    make_attack = _attack_maker(recipe, attacks, eps, seed)
-    probes = {name: _probe(probe.name, probe.parameters, attacks) for name, probe in recipe.probes.items()}
-
-    size = recipe.batch_size or len(train_split.y)
-    steps = math.ceil(len(train_split.y) / size)
-    total = recipe.epochs * steps
-
-    log, diverged = Log(), None
-    weights: dict[str, dict[str, Tensor]] = {}
-    saved = checkpoints.load_checkpoint(state, device) if state is not None and state.exists() else None
-    if saved is not None:
-        log, weights = _parts(*saved, fingerprint, str(state))
-        model.load_state_dict(weights.pop("model"))
-    start = len(log.rows)
-    now = recipe.in_force(max(start - 1, 0))
-    optimizer = _optimizer(now.optimizer, parameters)
-    base_rates = [group["lr"] for group in optimizer.param_groups]
-    if saved is not None:
-        checkpoints.restore_optimizer(optimizer, weights.pop("optimizer"), saved[1]["optimizer"])
-    if recipe.traces and "initial" not in weights:
-        weights["initial"] = {name: p.detach().clone() for name, p in model.named_parameters()}
-    method = partial(catalog.load_function("method", now.method), **now.parameters)
-    closure, recorder = Closure(model), Recorder(recipe, model, weights.get("initial", {}), total)
-
+    training = _start(model, train_split, test_split, recipe, attacks, eps, seed, state, fingerprint)
+    model, observers, diverged = training.model, epoch_observers(training, state), None
+    start = len(training.log.rows)
     bar = tqdm(
         range(start, until or recipe.epochs),
         initial=start,
@@ -159,60 +120,9 @@ def train(
         unit="epoch",
     )
     for epoch in bar:
-        began = time.perf_counter()
-        before_epoch = _weights(model) if recipe.if_diverged == "record" else {}
-        if recipe.in_force(epoch).phase != now.phase:
-            before, now = now, recipe.in_force(epoch)
-            method = partial(catalog.load_function("method", now.method), **now.parameters)
-            if now.optimizer is not before.optimizer:
-                old, optimizer = optimizer, _optimizer(now.optimizer, parameters)
-                base_rates = [group["lr"] for group in optimizer.param_groups]
-                if now.keep_state:
-                    _take_over(optimizer, old)
-        torch.manual_seed(derive(seed, "layers", epoch))  # dropout and the like
-        order = epoch_order(len(train_split.y), derive(seed, "order"), epoch, device)
-        sums = {"train_loss": torch.zeros((), device=device)}
-        model.train()
-        for step, index in enumerate(order.split(size)):
-            update = epoch * steps + step
-            done = update / total
-            for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
-                group["lr"] = rate * factor(recipe.lr_schedule, done, recipe.epochs)
-            x, y = train_split.inputs(index), train_split.y[index]
-            if recipe.augmentation != Augmentation():
-                draws = SampleGenerator.seeded(derive(seed, "augmentation", epoch), index, device)
-                x = augment(x, draws, **recipe.augmentation.model_dump())
-            if x.dim() == 4:
-                x = x.contiguous(memory_format=layout)
-            recorded = recorder.wants(update)
-            with devices.autocast(device, recipe.precision), recorder.watch() if recorded else nullcontext():
-                objective = method(model, x, y, make_attack(epoch, index, done))
-                model.train()
-                loss: Tensor = optimizer.step(closure.begin(optimizer, objective))  # type: ignore[assignment, arg-type]
-            for column, value in {"train_loss": loss, **getattr(objective, "logged", {})}.items():
-                sums[column] = sums.get(column, torch.zeros((), device=device)) + value.detach() * len(y)
-            if recorded:
-                recorder.record(update, x, y, loss)
-            if observe is not None:
-                model.eval()
-                observe(epoch + 1, step, model, x, y)
-                model.train()
-        if hasattr(optimizer, "finish_epoch"):
-            optimizer.finish_epoch()
-        if recipe.recalibrate:
-            parts = itertools.islice(order.split(size), recipe.recalibrate)
-            recalibrate(model, (train_split.inputs(index) for index in parts))
-        progressed = epoch * steps / total
-        row: dict[str, Any] = {
-            "epoch": epoch + 1,
-            "lr": base_rates[0] * factor(recipe.lr_schedule, progressed, recipe.epochs),
-            "eps": eps * factor(recipe.eps_schedule, progressed, recipe.epochs),
-            # the one point where an epoch waits for the device
-            **{column: value.item() / len(train_split.y) for column, value in sums.items()},
-        }
-        log.updates += recorder.rows(epoch + 1)
-        log.seconds.append(time.perf_counter() - began)
-        if not (math.isfinite(row["train_loss"]) and _finite(parameters)):
+        before_epoch = copy_weights(model) if recipe.if_diverged == "record" else {}
+        row = train_epoch(training, epoch, observe)
+        if not (math.isfinite(row["train_loss"]) and _is_finite(model)):
             if recipe.if_diverged == "record":
                 model.load_state_dict(before_epoch)
                 diverged = epoch + 1
@@ -222,34 +132,162 @@ def train(
                 "'if_diverged: record' in the recipe."
             )
         model.eval()
-        context = ProbeContext(model, train_split, test_split, eps, seed, epoch + 1)
-        for name, probe in probes.items():
-            due = (epoch + 1) % recipe.probes[name].every == 0 or epoch + 1 == recipe.epochs
-            row[name] = probe(context) if due else None
-        log.rows.append(row)
-        if _is_best(recipe, row, log.best):
-            log.best, weights["best"] = row, _weights(model)
-        weights |= {
-            file: _weights(model)
-            for fraction, file in zip(recipe.keep, recipe.kept_files, strict=True)
-            if recipe.epoch(fraction) == epoch + 1
-        }
+        for observer in observers:
+            observer(training, row)
         bar.set_postfix(loss=f"{row['train_loss']:.4f}")
-        if state is not None:
-            if recipe.fall and fell([r[recipe.fall.probe] for r in log.rows], recipe.fall.share):
-                # What is on the disk still is the state at the start of this epoch.
-                atomic.write_bytes(state.with_suffix(".fall"), state.read_bytes())
-                checkpoints.save_checkpoint(state.with_suffix(".fall_end"), _weights(model), {"epoch": epoch + 1})
-            _save(state, fingerprint, model, optimizer, log, weights)
-    last = _weights(model)
+    return _result(training, diverged)
+
+
+def _start(
+    model: nn.Module,
+    train_split: Split,
+    test_split: Split,
+    recipe: Recipe,
+    attacks: dict[str, AttackSpec],
+    eps: float,
+    seed: int,
+    state_path: Path | None,
+    fingerprint: str,
+) -> Training:
+    """A training before its first epoch, or as the state file left it."""
+    device = train_split.y.device
+    model = model.to(device).to(memory_format=devices.memory_format(recipe.memory_format))  # type: ignore[call-overload]
+    saved = load_state(state_path, device, fingerprint) if state_path is not None and state_path.exists() else None
+    log, weights = (saved.log, saved.weights) if saved else (Log(), {})
+    if saved:
+        model.load_state_dict(saved.model)
+    phases = Phases(recipe, _trained_parameters(model), max(len(log.rows) - 1, 0))
+    if saved:
+        checkpoints.restore_optimizer(phases.optimizer, saved.optimizer, saved.optimizer_description)
+    if recipe.traces and "initial" not in weights:
+        weights["initial"] = {name: p.detach().clone() for name, p in model.named_parameters()}
+    batch_size = recipe.batch_size or len(train_split.y)
+    steps = math.ceil(len(train_split.y) / batch_size)
+    return Training(
+        model=model,
+        train=train_split,
+        test=test_split,
+        recipe=recipe,
+        attacks=attacks,
+        eps=eps,
+        seed=seed,
+        make_attack=attack_maker(recipe, attacks, eps, seed),
+        phases=phases,
+        closure=Closure(model),
+        recorder=Recorder(recipe, model, weights.get("initial", {}), recipe.epochs * steps),
+        log=log,
+        weights=weights,
+        fingerprint=fingerprint,
+        batch_size=batch_size,
+        steps=steps,
+    )
+
+
+def attack_maker(
+    recipe: Recipe, attacks: dict[str, AttackSpec], eps: float, seed: int
+) -> Callable[[int, Tensor, float], TrainingAttack]:
+    """Return a function (epoch, sample numbers, progress) -> the attack of a batch."""
+    spec = attacks[recipe.attack] if recipe.attack else None
+    function = catalog.load_function("attack", spec.attack) if spec else None
+
+    def make_attack(epoch: int, index: Tensor, progress: float) -> TrainingAttack:
+        scheduled_eps = eps * schedule_factor(recipe.eps_schedule, progress, recipe.epochs)
+        generator = SampleGenerator.seeded(derive_seed(seed, "attack", epoch), index, index.device)
+        if spec is None:
+            return TrainingAttack(None, {}, ThreatModel("Linf", scheduled_eps), generator)
+        threat = ThreatModel(spec.norm, scheduled_eps, spec.bounds)
+        return TrainingAttack(function, spec.parameters, threat, generator, spec.model_mode == "train")
+
+    return make_attack
+
+
+def train_epoch(training: Training, epoch: int, observe: UpdateObserver | None = None) -> Row:
+    """Train one epoch, counted from 0, and return its row of the history: epoch, lr, eps, train_loss and logged columns."""
+    began = time.perf_counter()
+    model, recipe, phases, split = training.model, training.recipe, training.phases, training.train
+    device = split.y.device
+    phases.enter(epoch)
+    torch.manual_seed(derive_seed(training.seed, "layers", epoch))  # dropout and the like
+    order = epoch_order(len(split.y), derive_seed(training.seed, "order"), epoch, device)
+    sums = {"train_loss": torch.zeros((), device=device)}
+    model.train()
+    for step, index in enumerate(order.split(training.batch_size)):
+        x, y = _batch_inputs(training, epoch, index)
+        for column, value in _update_weights(training, epoch, step, index, x, y).items():
+            sums[column] = sums.get(column, torch.zeros((), device=device)) + value.detach() * len(y)
+        if observe is not None:
+            model.eval()
+            observe(epoch + 1, step, model, x, y)
+            model.train()
+    if hasattr(phases.optimizer, "finish_epoch"):
+        phases.optimizer.finish_epoch()
+    if recipe.recalibrate:
+        parts = itertools.islice(order.split(training.batch_size), recipe.recalibrate)
+        recalibrate_batchnorm(model, (split.inputs(index) for index in parts))
+    progress = epoch * training.steps / (recipe.epochs * training.steps)
+    row: Row = {
+        "epoch": epoch + 1,
+        "lr": phases.learning_rate(schedule_factor(recipe.lr_schedule, progress, recipe.epochs)),
+        "eps": training.eps * schedule_factor(recipe.eps_schedule, progress, recipe.epochs),
+        # the one point where an epoch waits for the device
+        **{column: value.item() / len(split.y) for column, value in sums.items()},
+    }
+    training.log.updates += training.recorder.rows(epoch + 1)
+    training.log.seconds.append(time.perf_counter() - began)
+    return row
+
+
+def _batch_inputs(training: Training, epoch: int, index: Tensor) -> tuple[Tensor, Tensor]:
+    """Augmented inputs (B, ...) and labels (B,) of the training samples ``index``."""
+    recipe, split = training.recipe, training.train
+    x, y = split.inputs(index), split.y[index]
+    if recipe.augmentation != Augmentation():
+        generator = SampleGenerator.seeded(derive_seed(training.seed, "augmentation", epoch), index, y.device)
+        x = augment(x, generator, **recipe.augmentation.model_dump())
+    if x.dim() == 4:
+        x = x.contiguous(memory_format=devices.memory_format(recipe.memory_format))
+    return x, y
+
+
+def _update_weights(
+    training: Training, epoch: int, step: int, index: Tensor, x: Tensor, y: Tensor
+) -> dict[str, Tensor]:
+    """One update of the weights; return its loss as ``train_loss``, and what the method logs, each a mean over the batch."""
+    model, recipe, phases, recorder = training.model, training.recipe, training.phases, training.recorder
+    update = epoch * training.steps + step
+    progress = update / (recipe.epochs * training.steps)
+    phases.set_learning_rate(schedule_factor(recipe.lr_schedule, progress, recipe.epochs))
+    is_recorded = recorder.wants(update)
+    with devices.autocast(y.device, recipe.precision), recorder.watch() if is_recorded else nullcontext():
+        objective = phases.method(model, x, y, training.make_attack(epoch, index, progress))
+        model.train()
+        closure = training.closure.begin(phases.optimizer, objective)
+        loss: Tensor = phases.optimizer.step(closure)  # type: ignore[assignment, arg-type]
+    if is_recorded:
+        recorder.record(update, x, y, loss)
+    return {"train_loss": loss, **(objective.logged if isinstance(objective, LoggedObjective) else {})}
+
+
+def _trained_parameters(model: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+def _is_finite(model: nn.Module) -> bool:
+    """Return whether all trained weights are finite; waits for the device once."""
+    return bool(torch.stack([parameter.isfinite().all() for parameter in _trained_parameters(model)]).all())
+
+
+def _result(training: Training, diverged: int | None) -> Trained:
+    recipe, log, weights = training.recipe, training.log, training.weights
+    last = copy_weights(training.model)
     if diverged:
         weights |= {file: last for file in recipe.kept_files if file not in weights}
-    selected, chosen = (last, len(log.rows)) if log.best is None else (weights["best"], int(log.best["epoch"]))
+    selected, epoch = (last, len(log.rows)) if log.best is None else (weights["best"], int(log.best["epoch"]))
     return Trained(
         selected=selected,
         last=last,
         history=_table(log.rows, ["epoch", "lr", "eps", "train_loss"], list(recipe.probes)),
-        epoch=chosen,
+        epoch=epoch,
         seconds=log.seconds,
         updates=_table(log.updates, ["update", "epoch"], list(recipe.traces)),
         kept={name: tensors for name, tensors in weights.items() if name.endswith(".safetensors")},
@@ -258,120 +296,13 @@ def train(
 
 
 def _table(rows: list[dict[str, Any]], first: list[str], last: list[str]) -> pd.DataFrame:
-    """Rows as a table; what methods log comes between the columns that are always there and the recipe's."""
+    """Rows as a table; the columns that methods log come between the ``first`` ones and the recipe's, the ``last`` ones."""
     logged = sorted({column for row in rows for column in row} - {*first, *last})
     return pd.DataFrame(rows, columns=[*first, *logged, *last])
 
 
-def fell(values: list[float], share: float) -> bool:
-    """Whether, of all epochs so far, the last is the one whose start is worth keeping.
-
-    That is the first whose value is below ``share`` of the highest before it; until there is one, the largest fall. The first
-    epoch never is: its start is not on the disk.
-    """
-    last = len(values) - 1
-    collapse = next((i for i in range(1, len(values)) if values[i] < share * max(values[:i])), None)
-    if collapse is not None:
-        return collapse == last
-    falls = [before - after for before, after in itertools.pairwise(values)]
-    return bool(falls) and falls[-1] > max(falls[:-1], default=-math.inf)
-
-
-def _optimizer(spec: OptimizerSpec, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-    optimizer: torch.optim.Optimizer = catalog.load_function("optimizer", spec.name)(parameters, **spec.parameters)
-    return optimizer
-
-
-def _take_over(optimizer: torch.optim.Optimizer, before: torch.optim.Optimizer) -> None:
-    """The state of the parameters (momentum) from one optimizer to the next; the hyper-parameters are the new one's."""
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": before.state_dict()["state"]})
-
-
-def _attack_maker(
-    recipe: Recipe, attacks: dict[str, AttackSpec], eps: float, seed: int
-) -> Callable[[int, Tensor, float], TrainingAttack]:
-    """A function (epoch, sample numbers, progress) -> the batch's attack."""
-    spec = attacks[recipe.attack] if recipe.attack else None
-    function = catalog.load_function("attack", spec.attack) if spec else None
-
-    def make(epoch: int, index: Tensor, progress: float) -> TrainingAttack:
-        radius = eps * factor(recipe.eps_schedule, progress, recipe.epochs)
-        generator = SampleGenerator.seeded(derive(seed, "attack", epoch), index, index.device)
-        if spec is None:
-            return TrainingAttack(None, {}, ThreatModel("Linf", radius), generator)
-        threat = ThreatModel(spec.norm, radius, spec.bounds)
-        return TrainingAttack(function, spec.parameters, threat, generator, spec.model_mode == "train")
-
-    return make
-
-
-def _probe(name: str, parameters: dict[str, Any], attacks: dict[str, AttackSpec]) -> Callable[[ProbeContext], float]:
-    """A probe with its arguments, names of attacks replaced by their specifications."""
-    entry = catalog.find("probe", name)
-    arguments = {
-        key: attacks[value] if entry.references.get(key) == "AttackSpec" and value is not None else value
-        for key, value in parameters.items()
-    }
-    return partial(entry.load(), **arguments)
-
-
-def _finite(tensors: list[nn.Parameter]) -> bool:
-    """Whether no entry is NaN or infinite; waits for the device once."""
-    return bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all())
-
-
-def _weights(model: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-
-
-@dataclass
-class Log:
-    """What training has to say so far; JSON."""
-
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-    updates: list[dict[str, Any]] = field(default_factory=list)
-    best: dict[str, Any] | None = None
-    """The row of the best epoch."""
-
-
-def _is_best(recipe: Recipe, row: dict[str, Any], best: dict[str, Any] | None) -> bool:
-    """Whether the recipe's rule prefers this epoch to the best before: ties favour more training."""
-    if recipe.select == "last" or row[recipe.select] is None:
-        return False
-    return best is None or bool(best[recipe.select] <= row[recipe.select])
-
-
-def _save(
-    path: Path,
-    fingerprint: str,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    log: Log,
-    weights: dict[str, dict[str, Tensor]],
-) -> None:
-    """Everything the next epoch needs, in one file that is either whole or not there."""
-    tensors, groups = checkpoints.flatten_optimizer(optimizer)
-    parts = {"optimizer": tensors, "model": model.state_dict(), **weights}
-    flat = {f"{part}/{name}": tensor for part, content in parts.items() for name, tensor in content.items()}
-    checkpoints.save_checkpoint(path, flat, {"fingerprint": fingerprint, **asdict(log), "optimizer": groups})
-
-
-def _parts(
-    tensors: dict[str, Tensor], metadata: dict[str, Any], fingerprint: str, path: str
-) -> tuple[Log, dict[str, dict[str, Tensor]]]:
-    """A saved state in its parts: the log, and the tensors of model, optimizer, best epoch and so on."""
-    if metadata["fingerprint"] != fingerprint:
-        raise CorruptFile(f"{path} is the state of another run; delete it to start again.")
-    parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}}
-    for name, tensor in tensors.items():
-        part, _, rest = name.partition("/")
-        parts.setdefault(part, {})[rest] = tensor
-    return Log(**{f.name: metadata[f.name] for f in fields(Log)}), parts
-
-
 def write_history(path: Path, history: pd.DataFrame) -> None:
-    """history.csv, a row an epoch, or updates.csv, a row an update."""
+    """Write history.csv, one row per epoch, or updates.csv, one row per update; the file is whole or not there."""
     buffer = io.StringIO()
     history.to_csv(buffer, index=False)
     atomic.write_text(path, buffer.getvalue())

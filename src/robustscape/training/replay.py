@@ -1,8 +1,8 @@
 """The epoch in which a run collapsed, trained again from its saved start and watched after every batch (kim2023 figure 2.2).
 
 The recipe's key ``fall`` makes training keep the state at the start of that epoch and the weights at its end. Random streams
-belong to (seed, purpose, epoch), so the epoch comes out the same, bit for bit, watched or not; a row says whether it did.
-Cost: the epoch, and the monitor (evaluation.monitor) for every batch.
+belong to (seed, purpose, epoch), so the repeated epoch has the same weights, bit for bit, watched or not; a row says whether it
+had. Cost: the epoch, and the measurements of ``evaluation.monitor`` for every batch.
 """
 
 from __future__ import annotations
@@ -21,15 +21,13 @@ from torch import Tensor, nn
 from robustscape.config.attacks import AttackSpec
 from robustscape.config.recipes import Recipe
 from robustscape.errors import UserError
-from robustscape.evaluation.monitor import UNITS, watched
+from robustscape.evaluation.collapse_rule import first_collapse
+from robustscape.evaluation.monitor import UNITS, overfitting_signs
 from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.storage import checkpoints
 from robustscape.storage.atomic import write_bytes
 from robustscape.storage.run_files import FALL_FILES
 from robustscape.training import loop
-
-#: Below this share of the highest robust accuracy of the epoch so far, a batch counts as the one of the collapse.
-SHARE = 0.3
 
 
 def replay(
@@ -39,30 +37,30 @@ def replay(
     points: Annotated[int, Field(ge=1)] = 100,
     samples: Annotated[int, Field(ge=1)] = 128,
 ) -> list[dict[str, Any]]:
-    """Rows of the monitor by ``batch`` (0: before the first), and what they say of the collapse.
+    """Return the rows of the monitor by ``batch`` (0: before the first), and a summary of the collapse.
 
-    catastrophic_overfitting_epoch, catastrophic_overfitting_batch_in_epoch (see ``collapse_batch``),
-    gradient_norm_peak_over_before_ratio (the largest input-gradient norm over the median before that batch), means of PGD's
-    perturbation before and after it, and replay_identical (1 or 0).
+    The summary: catastrophic_overfitting_epoch, catastrophic_overfitting_batch_in_epoch (see ``collapse_batch``),
+    gradient_norm_peak_over_before_ratio (the largest input-gradient norm divided by the median before that batch), the means of
+    |PGD's perturbation| per pixel before and from that batch on, and replay_identical (1 or 0).
 
     Args:
         run: the trained run; its recipe has ``fall``.
-        attack: the multi-step attack, at the run's radius.
+        attack: the multi-step attack, at the run's eps.
         points: interior points of the distortion's segment.
-        samples: the monitor looks at the first so many training samples.
+        samples: the monitor measures on the first so many training samples.
     """
     x, y = run.subset("train", samples)
     found: list[dict[str, float]] = []
 
     def look(batch: int, model: nn.Module) -> None:
-        found.append(watched(model, x, y, attack, run.eps, points, run.seed))
+        found.append(overfitting_signs(model, x, y, attack, run.eps, points, run.seed))
 
-    epoch, identical = again(run, look)
+    epoch, identical = replay_epoch(run, look)
     norms = [entry["input_grad_norm_l2"] for entry in found]
     deltas = [entry["mean_abs_delta_pgd"] for entry in found]
     turn = collapse_batch([entry["pgd_accuracy"] for entry in found])
     before = statistics.median(norms[:turn])
-    said = {
+    summary = {
         "catastrophic_overfitting_epoch": (epoch, "epoch"),
         "catastrophic_overfitting_batch_in_epoch": (turn, "batch"),
         "gradient_norm_peak_over_before_ratio": (max(norms) / before if before else float("nan"), "ratio"),
@@ -77,23 +75,26 @@ def replay(
             for batch, entry in enumerate(found)
             for name, value in entry.items()
         ),
-        *({"metric": name, "value": value, "unit": unit, **shared} for name, (value, unit) in said.items()),
+        *({"metric": name, "value": value, "unit": unit, **shared} for name, (value, unit) in summary.items()),
     ]
 
 
 def collapse_batch(accuracy: list[float]) -> int:
-    """Number of the batch, from 1, after which the robust accuracy first is below a share of its highest so far.
+    """Return the batch, from 1, after which robust accuracy has first collapsed; without one, that of the lowest accuracy.
 
-    Where it never is, the batch of the lowest accuracy. ``accuracy[0]`` is that before the first batch.
+    Args:
+        accuracy: robust accuracy before the first batch and after each; see ``evaluation.collapse_rule``.
     """
-    for batch in range(1, len(accuracy)):
-        if accuracy[batch] < SHARE * max(accuracy[:batch]):
-            return batch
-    return min(range(1, len(accuracy)), key=lambda batch: accuracy[batch])
+    collapse = first_collapse(accuracy)
+    return min(range(1, len(accuracy)), key=lambda batch: accuracy[batch]) if collapse is None else collapse
 
 
-def again(run: TrainedRun, look: Callable[[int, nn.Module], None]) -> tuple[int, bool]:
-    """Train the kept epoch again; ``look(batch, model in eval mode)`` before it (batch 0) and after each of its batches.
+def replay_epoch(run: TrainedRun, look: Callable[[int, nn.Module], None]) -> tuple[int, bool]:
+    """Train the kept epoch again.
+
+    Args:
+        run: the trained run; its recipe has ``fall``.
+        look: called with (batch, model in eval mode) before the epoch (batch 0) and after each of its batches.
 
     Returns:
         The epoch, counted from 1, and whether the weights at its end are those of the run, bit for bit.
@@ -108,14 +109,16 @@ def again(run: TrainedRun, look: Callable[[int, nn.Module], None]) -> tuple[int,
     recipe = Recipe.model_validate(wanted).model_copy(update={"probes": {}, "select": "last", "fall": None, "keep": []})
     attacks = {name: AttackSpec.model_validate(spec) for name, spec in run.config["attacks"].items()}
     tensors, metadata = checkpoints.load_checkpoint(start, run.device)
-    epoch = min(len(metadata["rows"]) + 1, recipe.epochs)  # a run of one epoch kept its end: nothing is left to train
+    epoch = min(
+        len(metadata["rows"]) + 1, recipe.epochs
+    )  # a run of one epoch kept only its end: nothing is left to train
     model = copy.deepcopy(run.model).requires_grad_(True)
     model.load_state_dict({name.partition("/")[2]: t for name, t in tensors.items() if name.startswith("model/")})
     model.eval()
     look(0, model)
 
-    def observe(_: int, step: int, moving: nn.Module, x: Tensor, y: Tensor) -> None:
-        look(step + 1, moving)
+    def observe(_: int, step: int, trained: nn.Module, x: Tensor, y: Tensor) -> None:
+        look(step + 1, trained)
 
     with tempfile.TemporaryDirectory() as folder:
         state = Path(folder) / "state.safetensors"

@@ -1,1 +1,1 @@
-"""Measurements that read the logs of training and pass nothing through a model."""
+"""Measurements that read the logs of training; nothing passes through a model."""

@@ -1,7 +1,7 @@
-"""When a run collapsed: catastrophic overfitting read from its history.
+"""The epoch in which a run collapsed: catastrophic overfitting, read from its history.
 
-kim2023 section 2.3: the accuracy under a multi-step attack falls towards 0 while that under the single step rises. An epoch is
-collapsed when the robust accuracy is below a share of its highest value so far. Reads history.csv; no passes.
+kim2023 section 2.3: the accuracy under a multi-step attack falls towards 0 while that under the single step rises. See
+``evaluation.collapse_rule`` for when an epoch counts as collapsed. Reads history.csv; cost: none.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import pandas as pd
 from pydantic import Field
 
 from robustscape.errors import UserError
-from robustscape.evaluation._adversarial_method import method_columns
+from robustscape.evaluation._method_columns import method_columns
+from robustscape.evaluation.collapse_rule import collapsed
 from robustscape.evaluation.trained_run import TrainedRun
 
 
@@ -26,7 +27,7 @@ def collapse(
     share: Annotated[float, Field(gt=0, lt=1)] = 0.3,
     visible: Annotated[float, Field(gt=0)] = 1.0,
 ) -> list[dict[str, Any]]:
-    """Rows: what the history says of a collapse. An epoch that does not exist is NaN.
+    """Return one row per quantity; an epoch that does not exist is NaN.
 
     collapsed (1 or 0), catastrophic_overfitting_epoch and final_collapse_epoch (the first collapsed one, and the first from
     which on all are); first_distortion_epoch, distortion_vanishes_epoch (the first below ``visible`` after a visible one),
@@ -37,8 +38,11 @@ def collapse(
         run: the trained run.
         robust: column of the accuracy under the multi-step attack.
         distortion: column of the distortion.
-        share: of the highest robust accuracy so far, below which an epoch is collapsed.
-        visible: distortion in percent from which on it counts.
+        share: fraction of the highest robust accuracy so far, below which an epoch has collapsed.
+        visible: distortion in percent from which it counts.
+
+    Raises:
+        UserError: the history has no such column.
     """
     history = pd.read_csv(run.path / "history.csv")
     missing = [column for column in (robust, distortion) if column not in history]
@@ -46,19 +50,19 @@ def collapse(
         raise UserError(f"{run.path / 'history.csv'} has no column {missing}; the recipe has no such probe.")
     history = history.dropna(subset=[robust])
     epochs, accuracy = history["epoch"].tolist(), history[robust].tolist()
-    bent = history[distortion].fillna(0.0).tolist()  # no sample is right at both ends: nothing is seen
-    fallen = collapsed(accuracy, share)
+    distortions = history[distortion].fillna(0.0).tolist()  # NaN: no sample is classified correctly at both ends
+    is_collapsed = collapsed(accuracy, share)
     found: dict[str, tuple[float | None, str]] = {
-        "collapsed": (float(any(fallen)), "1"),
-        "catastrophic_overfitting_epoch": (first(epochs, fallen), "epoch"),
-        "final_collapse_epoch": (final(epochs, fallen), "epoch"),
-        "first_distortion_epoch": (first(epochs, [value >= visible for value in bent]), "epoch"),
-        "distortion_vanishes_epoch": (first(epochs, vanished(bent, visible)), "epoch"),
-        "distortion_max_over_training": (max(bent), "percent"),
-        "distortion_at_end": (bent[-1], "percent"),
+        "collapsed": (float(any(is_collapsed)), "1"),
+        "catastrophic_overfitting_epoch": (first_true(epochs, is_collapsed), "epoch"),
+        "final_collapse_epoch": (start_of_final_stretch(epochs, is_collapsed), "epoch"),
+        "first_distortion_epoch": (first_true(epochs, [value >= visible for value in distortions]), "epoch"),
+        "distortion_vanishes_epoch": (first_true(epochs, vanished(distortions, visible)), "epoch"),
+        "distortion_max_over_training": (max(distortions), "percent"),
+        "distortion_at_end": (distortions[-1], "percent"),
         "highest_robust_accuracy": (max(accuracy), "percent"),
         "robust_accuracy_at_end": (accuracy[-1], "percent"),
-        "rank_correlation": (rank_correlation(bent, accuracy), "1"),
+        "rank_correlation": (rank_correlation(distortions, accuracy), "1"),
     }
     shared = {**method_columns(run), "robust": robust, "share": share, "visible": visible}
     return [
@@ -67,23 +71,18 @@ def collapse(
     ]
 
 
-def collapsed(accuracy: Sequence[float], share: float) -> list[bool]:
-    """Which epochs are below ``share`` of the highest accuracy so far."""
-    return [value < share * max(accuracy[: place + 1]) for place, value in enumerate(accuracy)]
-
-
 def vanished(values: Sequence[float], visible: float) -> list[bool]:
-    """Which epochs are below ``visible`` when an earlier one was not."""
+    """For each value, whether it is below ``visible`` and an earlier one was not."""
     return [value < visible and max(values[: place + 1]) >= visible for place, value in enumerate(values)]
 
 
-def first(epochs: Sequence[int], truths: Sequence[bool]) -> int | None:
-    """The first epoch of which it is true."""
+def first_true(epochs: Sequence[int], truths: Sequence[bool]) -> int | None:
+    """Return the first of ``epochs`` at which ``truths`` is true; None if there is none."""
     return next((epoch for epoch, truth in zip(epochs, truths, strict=True) if truth), None)
 
 
-def final(epochs: Sequence[int], truths: Sequence[bool]) -> int | None:
-    """The first epoch from which on it is true."""
+def start_of_final_stretch(epochs: Sequence[int], truths: Sequence[bool]) -> int | None:
+    """Return the first of ``epochs`` from which ``truths`` is true to the end; None if it is false at the end."""
     start = len(truths)
     while start and truths[start - 1]:
         start -= 1
@@ -91,7 +90,7 @@ def final(epochs: Sequence[int], truths: Sequence[bool]) -> int | None:
 
 
 def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float | None:
-    """Spearman's, ties sharing their rank; None where one of them is constant."""
+    """Return Spearman's rank correlation, in [-1, 1]; ties share their mean rank; None if either is constant."""
 
     def ranks(values: Sequence[float]) -> list[float]:
         return [sum(v < w for v in values) + (sum(v == w for v in values) + 1) / 2 for w in values]

@@ -1,7 +1,4 @@
-"""What a run logged after every epoch: columns of its history.csv as rows, and the wall time of training.
-
-Nothing is measured here. Cost: none.
-"""
+"""The log of every epoch: columns of history.csv as rows, and the wall time of training. Cost: none."""
 
 from __future__ import annotations
 
@@ -20,16 +17,16 @@ if TYPE_CHECKING:
 def history(
     run: TrainedRun, *, columns: list[str] | None = None, units: dict[str, str] | None = None
 ) -> list[dict[str, Any]]:
-    """A row an epoch and column.
+    """Return one row per epoch and column.
 
     Args:
         run: the trained run.
         columns: of history.csv (losses in nats, accuracies in percent, the recipe's probes), or ``seconds``: wall time of
             training up to the end of the epoch, probes aside; None: all of them.
-        units: unit by column, where it is not obvious.
+        units: unit by column, for columns whose unit is not known.
 
     Returns:
-        Rows with epoch, metric (the column), value, unit. Epochs at which a probe was not measured have no row.
+        Rows with epoch, metric (the column), value, unit. A probe has no row for epochs at which it was not measured.
 
     Raises:
         ConfigError: the run has no such column.
@@ -51,7 +48,7 @@ def history(
 
 
 def unit_of(run: TrainedRun, column: str, known: dict[str, str]) -> str:
-    """The unit of a column: the study's, or percent for the probe and trace that are percentages."""
+    """Return the unit of a column: that of ``known``, "percent" for the probe and the trace that are percentages, else "1"."""
     if column in known:
         return known[column]
     recipe = run.config["recipe"]

@@ -1,4 +1,4 @@
-"""Error and loss of both splits over training, as a run logged them (liu2020 figure 1). Nothing is measured here."""
+"""Error and loss of both splits over training, as a run logged them (liu2020 figure 1). Cost: none."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ COLUMNS = (
 
 
 def training_curves(run: TrainedRun) -> list[dict[str, Any]]:
-    """Rows error (percent) and loss (nats) by epoch and split, and generalization_gap: the last test minus train error.
+    """Return rows error (percent) and loss (nats) by epoch and split, and generalization_gap: the last test minus train error.
 
     Args:
         run: the trained run; its recipe has the probes train_accuracy, test_accuracy and test_loss. The training loss is
-            the mean over the epoch's updates, in train mode.
+            the mean over the epoch's updates, in training mode.
 
     Raises:
         ConfigError: the run logged no such column.

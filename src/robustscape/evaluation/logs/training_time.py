@@ -1,7 +1,7 @@
-"""How long training took: of several runs, and as a ratio to the runs of one recipe (kim2023 tables 2.1, 2.2 and 3.6).
+"""Training time of several runs, also as a ratio to the runs of one recipe (kim2023 tables 2.1, 2.2 and 3.6).
 
-Wall times of the epochs, probes aside, as run.json recorded them; of a run the median epoch, so that one slow minute of a shared
-machine does not count. The only measurement that is not the same on every repetition of the training.
+Wall times of the epochs, probes aside, as recorded in run.json; a run counts by its median epoch, so that one slow minute of a
+shared machine does not matter. The only log that differs between repetitions of the same training. Cost: none.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import statistics
 from typing import Any
 
 from robustscape.errors import UserError
-from robustscape.evaluation._adversarial_method import method_columns
+from robustscape.evaluation._method_columns import method_columns
 from robustscape.evaluation.trained_run import TrainedRun
 
 
 def training_time(runs: list[TrainedRun], *, reference: str) -> list[dict[str, Any]]:
-    """Rows for each run: train_time (hour), seconds_per_epoch, time_per_iteration (second), and time_ratio to ``reference``.
+    """Return, per run, train_time (hour), seconds_per_epoch, time_per_iteration (second), and time_ratio to ``reference``.
 
     Args:
         runs: trained runs.
-        reference: name of the recipe whose mean over its runs is 1.
+        reference: name of the recipe; the mean over its runs has the ratio 1.
 
     Raises:
         UserError: no run has that recipe.

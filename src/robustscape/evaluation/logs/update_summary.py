@@ -1,4 +1,4 @@
-"""What the recorded updates of a run come to: mean over each window, and the value at its end. Nothing is measured here."""
+"""Summary of a run's recorded updates: the mean over each window, and the value at its end. Cost: none."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from robustscape.evaluation.trained_run import TrainedRun
 
 
 def update_summary(run: TrainedRun, *, columns: list[str] | None = None) -> list[dict[str, Any]]:
-    """Rows <column>_mean and <column>_end for each window, ``first`` and ``last``, with the number of its updates.
+    """Return rows <column>_mean and <column>_end for each window, ``first`` and ``last``, with the number of its updates.
 
     Args:
         run: the trained run; its recipe must have ``traces``.

@@ -1,4 +1,4 @@
-"""What a run recorded at single updates: columns of its updates.csv as rows. Nothing is measured here. Cost: none."""
+"""The log of single updates: columns of updates.csv as rows. Cost: none."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def updates(
     columns: list[str] | None = None,
     smooth: Annotated[int, Field(ge=1)] = 1,
 ) -> list[dict[str, Any]]:
-    """A row an update and column.
+    """Return one row per update and column.
 
     Args:
         run: the trained run; its recipe must have ``traces``.
         columns: of updates.csv; None: all of them.
-        smooth: running mean over so many updates, within a window.
+        smooth: number of updates of a running mean, within a window.
 
     Returns:
-        Rows with update (counted from 1), window (``first`` or ``last``: which stretch of training; an update in both has two
+        Rows with update (counted from 1), window (``first`` or ``last`` part of training; an update in both has two
         rows), metric, value, unit.
 
     Raises:

@@ -42,7 +42,7 @@ def _train_run(plan: Plan, run: Run, device: torch.device) -> None:
     if run_is_current(plan.run_folder(run), fingerprint):
         return
     config = plan.experiment.run_config(run)
-    torch.manual_seed(loop.derive(run.seed, "weights"))
+    torch.manual_seed(loop.derive_seed(run.seed, "weights"))
     model = build_model(config, card)
     state, recipe = _state_path(plan, run), _recipe_of(plan, run)
     if state.exists() and checkpoints.load_checkpoint(state, "cpu")[1]["fingerprint"] != fingerprint:

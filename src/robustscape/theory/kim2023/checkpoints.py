@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.threat import ThreatModel
 from robustscape.evaluation.harness.distorted import distorted
-from robustscape.evaluation.nonlinearity import gamma
+from robustscape.evaluation.nonlinearity import loss_nonlinearity
 from robustscape.theory.rows import check_row
-from robustscape.training.methods.single_step_checkpoints import shortest_fooling
+from robustscape.training.methods.single_step_checkpoints import shortest_misclassified_step
 
 
 def checkpoints(
@@ -47,8 +47,8 @@ def checkpoints(
         return -logits.gather(1, labels[:, None]).squeeze(1)
 
     linear, two = _linear(weights), _linear(weights[:2])
-    single = gamma(linear, x, y, eps, chosen_logit).abs().max().item()
-    convex = gamma(linear, x, y, eps).min().item()
+    single = loss_nonlinearity(linear, x, y, eps, chosen_logit).abs().max().item()
+    convex = loss_nonlinearity(linear, x, y, eps).min().item()
     halves, counted = distorted(two, x, y.clamp_max(1), eps, 100)
     wavy = _Wavy(dimension, generator)
     labels = wavy(x).argmax(1)
@@ -78,10 +78,10 @@ def checkpoints(
     threat = ThreatModel("Linf", eps)
     start = threat.random_point(x, SampleGenerator.seeded(seed, samples)).double()
     for c in checkpoints:
-        points, steps = shortest_fooling(wavy, x, start, labels, threat, c, 1.25)
+        points, steps = shortest_misclassified_step(wavy, x, start, labels, threat, c, 1.25)
         off_grid = (steps * c - (steps * c).round()).abs().max().item()
         farthest = threat.distance(points, x).max().item()
-        full, _ = shortest_fooling(_Always(wavy, labels), x, start, labels, threat, c, 1.25)
+        full, _ = shortest_misclassified_step(_Always(wavy, labels), x, start, labels, threat, c, 1.25)
         right = wavy(start).argmax(1) == labels
         for j in range(1, c):
             right &= wavy(torch.lerp(x, full, j / c)).argmax(1) == labels

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from robustscape.config.recipes import Schedule
-from robustscape.training.schedules import factor
+from robustscape.training.schedules import schedule_factor
 
 
 def schedules(
@@ -40,7 +40,7 @@ def schedules(
     rows: list[dict[str, Any]] = []
     for name, keys in schedules.items():
         schedule = Schedule.model_validate(keys)
-        values = [target * factor(schedule, epoch / epochs, epochs) for epoch in range(epochs)]
+        values = [target * schedule_factor(schedule, epoch / epochs, epochs) for epoch in range(epochs)]
         rows += [
             {"schedule": name, "epoch": epoch, "metric": quantity, "value": value, "unit": "1"}
             for epoch, value in enumerate(values)
@@ -55,7 +55,7 @@ def schedules(
         }
         length = (schedule.restarts or [1.0])[0]
         followed = schedule.model_copy(update={"hold": "step"})
-        reached = [k / fine for k in range(fine) if factor(followed, length * k / fine) >= 1 - 1e-12]
+        reached = [k / fine for k in range(fine) if schedule_factor(followed, length * k / fine) >= 1 - 1e-12]
         if reached:
             found["fraction_at_target"] = reached[0]
         rows += [

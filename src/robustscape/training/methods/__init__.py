@@ -1,5 +1,6 @@
 """Ways to train, one file each.
 
-A method makes a batch ready (attacks it, draws noise) and returns a closure that computes the loss at the current weights.
-Optimizers that need several passes on the same batch (SAM and its kin) call the closure several times.
+A method prepares a batch (attacks it, draws noise) and returns an objective: a function that computes the batch's mean loss at
+the current weights (``training.closure.Objective``). Optimizers that need several passes on the same batch, such as SAM, call it
+several times.
 """

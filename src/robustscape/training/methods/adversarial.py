@@ -15,5 +15,12 @@ from robustscape.training.objective import CrossEntropy
 
 
 def adversarial(model: nn.Module, x: Tensor, y: Tensor, attack: TrainingAttack) -> CrossEntropy:
-    """Mean cross-entropy of attacked inputs, as an objective; the attack runs once, at the weights before the step."""
+    """Return the mean cross-entropy of attacked inputs as an objective; the attack runs once, at the weights before the step.
+
+    Args:
+        model: the net, in training mode.
+        x: inputs (B, ...).
+        y: labels (B,).
+        attack: the recipe's attack.
+    """
     return CrossEntropy(model, attack(model, x, y), y)

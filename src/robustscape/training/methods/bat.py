@@ -32,28 +32,28 @@ def bat(
     beta: Annotated[float, Field(ge=0)] = 5.0,
     bridges: Annotated[int, Field(ge=1)] = 2,
 ) -> Callable[[], Tensor]:
-    """The loss above as a closure; the attack runs once.
+    """Return the loss above as an objective; the attack runs once.
 
     Args:
         model: the net, in training mode.
         x: inputs (B, ...).
         y: labels (B,).
         attack: the recipe's attack.
-        beta: weight of every segment.
+        beta: weight of each segment's divergence.
         bridges: m, the number of segments.
     """
-    points = path(x, attack(model, x, y), bridges)
+    points = interpolate(x, attack(model, x, y), bridges)
     return lambda: bat_loss(model(points).unflatten(0, (bridges + 1, -1)), y, beta)
 
 
-def path(x: Tensor, x_adv: Tensor, bridges: int) -> Tensor:
-    """gamma(0), gamma(1/m), ..., gamma(1), one batch of (m + 1) B inputs; both ends exact."""
+def interpolate(x: Tensor, x_adv: Tensor, bridges: int) -> Tensor:
+    """Return gamma(0), gamma(1/m), ..., gamma(1) as one batch of (m + 1) B inputs; both ends are exact."""
     inner = [torch.lerp(x, x_adv, k / bridges) for k in range(1, bridges)]
     return torch.cat([x, *inner, x_adv])
 
 
 def bat_loss(logits: Tensor, y: Tensor, beta: float) -> Tensor:
-    """BAT's loss from logits (m + 1, B, C) along the path; 0-dim."""
+    """Return BAT's loss from logits (m + 1, B, C) along the path; 0-dim."""
     log_p = logits.log_softmax(2)
     divergence = (log_p[:-1].exp() * (log_p[:-1] - log_p[1:])).sum((0, 2))
     return F.nll_loss(log_p[0], y) + beta * divergence.mean()

@@ -31,7 +31,7 @@ def gradalign(
     *,
     beta: Annotated[float, Field(ge=0)] = 0.2,
 ) -> Callable[[], Tensor]:
-    """The loss above as a closure; the attack and the draw of eta happen once.
+    """Return the loss above as an objective; the attack runs once, and eta is drawn once.
 
     Args:
         model: the net, in training mode.
@@ -46,7 +46,7 @@ def gradalign(
 
 
 def alignment(model: nn.Module, x: Tensor, other: Tensor, y: Tensor) -> Tensor:
-    """Mean cosine of the loss's gradients at ``x`` and ``other`` (B, ...), differentiable; 0-dim, 0 where none counts."""
+    """Return the mean cosine of the loss's gradients at ``x`` and ``other`` (B, ...), differentiable, 0-dim; 0 if none counts."""
     first, second = (_input_gradient(model, point, y) for point in (x, other))
     lengths = torch.linalg.vector_norm(first, dim=1) * torch.linalg.vector_norm(second, dim=1)
     counts = lengths > 0
@@ -55,7 +55,7 @@ def alignment(model: nn.Module, x: Tensor, other: Tensor, y: Tensor) -> Tensor:
 
 
 def _input_gradient(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    """Gradient of each sample's loss, flat (B, d), with its graph. Losses are summed, so that no sample is diluted."""
+    """The gradient of each sample's loss, flat (B, d), with its graph. Losses are summed, so batch size does not scale it."""
     x = x.detach().requires_grad_()
     loss = F.cross_entropy(model(x), y, reduction="sum")
     (gradient,) = torch.autograd.grad(loss, x, create_graph=True)

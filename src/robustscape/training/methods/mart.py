@@ -1,4 +1,4 @@
-"""MART: misclassification-aware adversarial training (Wang et al. 2020; kim2023 chapter 3, part B, as a baseline).
+"""MART: misclassification-aware adversarial training (Wang et al. 2020; kim2023 chapter 3, part B, where it is a baseline).
 
     mean_n BCE(p(x*_n), y_n) + beta (1 - p_y(x_n)) KL( p(x_n) || p(x*_n) ),
     BCE(q, y) = -log q_y - log(1 - max_{k != y} q_k)
@@ -30,7 +30,7 @@ def mart(
     *,
     beta: Annotated[float, Field(ge=0)] = 5.0,
 ) -> Callable[[], Tensor]:
-    """The loss above as a closure; the attack runs once.
+    """Return the loss above as an objective; the attack runs once.
 
     Args:
         model: the net, in training mode.
@@ -44,7 +44,7 @@ def mart(
 
 
 def mart_loss(clean: Tensor, attacked: Tensor, y: Tensor, beta: float) -> Tensor:
-    """MART's loss from logits (B, C) of clean and attacked inputs; 0-dim."""
+    """Return MART's loss from logits (B, C) of clean and attacked inputs; 0-dim."""
     log_p, log_q = clean.log_softmax(1), attacked.log_softmax(1)
     true, classes = y[:, None], torch.arange(clean.shape[1], device=y.device)
     rival = log_q.detach().scatter(1, true, -torch.inf).argmax(1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Stable single-step adversarial training: of the fast AT direction, the shortest step that already fools the model.
+"""Stable single-step adversarial training: along the fast AT perturbation, the shortest step that is misclassified.
 
 kim2023 section 2.3, equations 2.6 to 2.8 and algorithm 1 (Kim, Lee & Lee 2021):
 
@@ -6,18 +6,16 @@ kim2023 section 2.3, equations 2.6 to 2.8 and algorithm 1 (Kim, Lee & Lee 2021):
 
 with delta the perturbation of fast AT: eta ~ U(-eps, eps)^d, then one step of 1.25 eps along the sign of the gradient at
 x + eta, cut to the ball and to the legal range (the printed algorithm lost the sign, the cuts, and the 1 of the fallback,
-which is the full delta). The test at k = 0 reuses the forward pass at x + eta, as in the author's code. What k = 1 gives is
-not looked at: it is taken in any case. Cost: 1 forward and input-backward pass, c - 1 forward passes, and 1 forward and
+which is the full delta). The test at k = 0 reuses the forward pass at x + eta, as in the author's code. At k = 1 there is nothing
+to test: it is taken if no smaller k is. Cost: 1 forward and input-backward pass, c - 1 forward passes, and 1 forward and
 backward (c + 4 forward-equivalents, a weight gradient counted as one).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -25,6 +23,7 @@ from robustscape.attacks.base.gradients import Classifier, frozen, input_gradien
 from robustscape.attacks.base.losses import cross_entropy
 from robustscape.attacks.base.threat import ThreatModel, per_sample
 from robustscape.training.attack import TrainingAttack
+from robustscape.training.objective import CrossEntropy, LoggedCrossEntropy
 
 
 def single_step_checkpoints(
@@ -35,38 +34,32 @@ def single_step_checkpoints(
     *,
     checkpoints: Annotated[int, Field(ge=1)] = 3,
     rel_step_size: Annotated[float, Field(gt=0)] = 1.25,
-) -> Callable[[], Tensor]:
-    """Mean cross-entropy at the chosen points, as a closure; ``closure.logged`` has the mean of ||x' - x|| and of k*.
+) -> CrossEntropy:
+    """Return the mean cross-entropy at the chosen points as an objective that logs the means of ||x' - x|| and of k*.
 
     Args:
         model: the net, in training mode.
         x: inputs (B, ...).
         y: labels (B,).
-        attack: the recipe's attack: its norm, radius, range, random streams and the mode the model is attacked in. Its
+        attack: the recipe's attack: its norm, eps, range, random streams and the mode in which the model is attacked. Its
             function is not called.
         checkpoints: c; 1 trains like fast AT on samples that are right at x + eta, and on the clean input of the others.
         rel_step_size: length of the single step as a fraction of eps.
     """
     if attack.threat.eps == 0:
-        return lambda: F.cross_entropy(model(x), y)
+        return CrossEntropy(model, x, y)
     start = attack.threat.random_point(x, attack.generator)
     with frozen(model, train=attack.train_mode):
-        chosen, steps = shortest_fooling(model, x, start, y, attack.threat, checkpoints, rel_step_size)
+        chosen, steps = shortest_misclassified_step(model, x, start, y, attack.threat, checkpoints, rel_step_size)
 
-    def closure() -> Tensor:
-        return F.cross_entropy(model(chosen), y)
-
-    closure.logged = {  # type: ignore[attr-defined]
-        "mean_perturbation": attack.threat.distance(chosen, x).mean(),
-        "mean_step": steps.mean(),
-    }
-    return closure
+    distance = attack.threat.distance(chosen, x)
+    return LoggedCrossEntropy(model, chosen, y, {"mean_perturbation": distance.mean(), "mean_step": steps.mean()})
 
 
-def shortest_fooling(
+def shortest_misclassified_step(
     model: Classifier, x: Tensor, start: Tensor, y: Tensor, threat: ThreatModel, checkpoints: int, rel_step_size: float
 ) -> tuple[Tensor, Tensor]:
-    """Points x + k* delta (B, ...) and k* (B,) in {0, 1/c, ..., 1}; ``start`` is x + eta. The model is frozen by the caller."""
+    """Return x + k* delta (B, ...) and k* (B,) in {0, 1/c, ..., 1}; ``start`` is x + eta. The caller freezes the model."""
     logits, _, gradient = input_gradient(model, start, y, cross_entropy)
     full = threat.project(start + rel_step_size * threat.eps_like(x) * threat.ascent(gradient), x)
     wrong = [misclassified(logits, y)]

@@ -13,5 +13,5 @@ from robustscape.training.objective import CrossEntropy
 
 
 def standard(model: nn.Module, x: Tensor, y: Tensor, attack: TrainingAttack) -> CrossEntropy:
-    """Mean cross-entropy of clean inputs ``x`` (B, ...) with labels ``y`` (B,), as an objective."""
+    """Return the mean cross-entropy of clean inputs ``x`` (B, ...) with labels ``y`` (B,) as an objective; no attack is made."""
     return CrossEntropy(model, x, y)

@@ -1,4 +1,4 @@
-"""TRADES (Zhang et al. 2019): accuracy on clean inputs, and predictions that change little around them.
+"""TRADES (Zhang et al. 2019): a trade-off between accuracy on clean inputs and predictions that change little around them.
 
     min_w mean_n CE(f(x_n), y_n) + beta mean_n KL( p(x_n) || p(x'_n) )
 
@@ -29,13 +29,13 @@ def trades(
     *,
     beta: Annotated[float, Field(ge=0)] = 6.0,
 ) -> Callable[[], Tensor]:
-    """The loss above, as a closure; the attack runs once, at the weights before the step.
+    """Return the loss above as an objective; the attack runs once, at the weights before the step.
 
     Args:
         model: the net, in training mode.
         x: inputs (B, ...).
         y: labels (B,).
-        attack: finds x'.
+        attack: the recipe's attack, which finds x'.
         beta: weight of the divergence.
     """
     x_adv = attack(model, x, y)

@@ -18,5 +18,14 @@ def adam(
     eps: Annotated[float, Field(gt=0)] = 1e-8,
     weight_decay: Annotated[float, Field(ge=0)] = 0.0,
 ) -> torch.optim.Optimizer:
-    """Adam over ``parameters``; ``weight_decay`` is the coupled L2 penalty."""
+    """Return Adam over ``parameters``.
+
+    Args:
+        parameters: the weights.
+        lr: learning rate.
+        beta1: decay of the mean of the gradients.
+        beta2: decay of the mean of their squares.
+        eps: added to the denominator, for numerical stability; no perturbation budget.
+        weight_decay: coupled L2 penalty.
+    """
     return torch.optim.Adam(parameters, lr=lr, betas=(beta1, beta2), eps=eps, weight_decay=weight_decay)

@@ -1,10 +1,10 @@
-"""Adaptive SAM: the perturbation is measured in units of the weights' own sizes.
+"""Adaptive SAM: the perturbation is measured relative to the size of each weight.
 
 Kwon et al. (2021), equations 8 and 9; a baseline of kim2023 table 5.2. With T = diag(|w| + eta),
 
     w^p = w + rho T^2 g(w) / |T g(w)|,   w <- SGD step from w with the gradient g(w^p)
 
-T acts on every weight, biases included (the authors' code spares the biases).
+T acts on every weight, biases included (the authors' code leaves the biases out).
 
 Cost: 2 forward and backward passes; one more set of weights in memory.
 """
@@ -25,19 +25,19 @@ class ASAM(perturb.PerturbedSGD):
     """PyTorch's SGD with the gradient at adaptively perturbed weights."""
 
     def gradient(self, closure: perturb.Closure, *, rho: float = 0.5, eta: float = 0.01) -> Tensor:
-        """The gradient at w^p."""
-        loss = perturb.run(closure)
-        weights = perturb.reached(self)
-        with perturb.elsewhere(weights):
-            gradients = perturb.take(weights)
+        """Leave the gradient at w^p in ``.grad``; return the loss at w."""
+        loss = perturb.forward_backward(closure)
+        weights = perturb.weights_with_gradients(self)
+        with perturb.restored_afterwards(weights):
+            gradients = perturb.take_gradients(weights)
             if weights:
                 sizes = torch._foreach_abs(weights)
                 torch._foreach_add_(sizes, eta)
                 scaled = torch._foreach_mul(gradients, sizes)
-                offsets = torch._foreach_mul(scaled, rho / (perturb.norm(scaled) + 1e-12))
+                offsets = torch._foreach_mul(scaled, rho / (perturb.total_norm(scaled) + 1e-12))
                 torch._foreach_mul_(offsets, sizes)
-                perturb.move(weights, offsets)
-            perturb.run(closure)
+                perturb.displace(weights, offsets)
+            perturb.forward_backward(closure)
         return loss
 
 
@@ -50,13 +50,13 @@ def asam(
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0,
     weight_decay: Annotated[float, Field(ge=0)] = 0.0,
 ) -> torch.optim.Optimizer:
-    """Adaptive SAM: the ascent in units of |w| + eta; 2 passes a step.
+    """Return adaptive SAM, whose ascent is in units of |w| + eta; 2 passes per step.
 
     Args:
         parameters: the weights.
         lr: learning rate.
-        rho: radius, relative to the weights.
-        eta: added to the weights' sizes.
+        rho: length of the perturbation, relative to the weights.
+        eta: added to |w|.
         momentum: of the SGD step.
         weight_decay: of the SGD step, coupled.
     """

@@ -7,12 +7,12 @@ batch of its own, and an exponential average mu of where they led. One call of `
 
     t  <- t - eta' (g - gamma (theta - t)) + noise,     g = grad L(t)          mu <- a mu + (1 - a) t
 
-and the last makes the outer update theta <- theta - lr (theta - mu), in which gamma is absorbed (first order), or
+and the last of them makes the outer update theta <- theta - lr (theta - mu), in which gamma is absorbed (first order), or
 
     theta <- theta - lr (1 - gamma s)^-1 (theta - mu),      s = variance of t, elementwise      (second order, eq 77)
 
-The parameters hold t while the inner steps last. ``finish_epoch`` makes the outer update early, of the steps done so far,
-so that what is evaluated and saved after an epoch is theta. Memory: 2 copies of the weights and 2 momentum buffers (3 and
+During the inner steps the parameters hold t. ``finish_epoch`` makes the outer update early, from the inner steps done so far,
+so that theta is what is evaluated and saved after an epoch. Memory: 2 copies of the weights and 2 momentum buffers (3 and
 2 for second order). Cost of a step: one closure call, as SGD's.
 
 With adversarial weight perturbation (appendix D) g is the gradient at t + v, where v is found at t as ``awp`` finds it, the
@@ -32,11 +32,9 @@ from torch import Tensor
 from robustscape.errors import ConfigError
 from robustscape.training.optimizers.awp import gradient_at_worst_weights
 
-Order = Literal["first", "second"]
-Protocol = Literal["algorithm", "release"]
 Closure = Callable[[], Tensor]
 
-#: Least value of 1 - gamma s: beyond it the diagonal Newton step would turn round.
+#: Lower bound of 1 - gamma s, below which the diagonal Newton step would reverse its direction.
 LEAST_CURVATURE = 1e-3
 
 
@@ -55,23 +53,23 @@ def entropy_sgd(
     protocol: Literal["algorithm", "release"] = "release",
     awp_gamma: Annotated[float, Field(ge=0)] = 0.0,
 ) -> torch.optim.Optimizer:
-    """Entropy-SGD over ``parameters``; an epoch stays one pass over the data, however many inner steps there are.
+    """Return Entropy-SGD over ``parameters``; an epoch is one pass over the data, however many inner steps there are.
 
     Args:
-        parameters: what is trained.
+        parameters: the weights.
         lr: of the outer update; the schedule acts on it.
         momentum: Nesterov momentum of inner and outer steps ("release" only).
         weight_decay: coupled L2 penalty.
-        inner_steps: L, batches of an outer update.
+        inner_steps: L, batches per outer update.
         inner_lr: eta', constant.
         gamma: strength of the pull towards theta; 0: none.
-        noise: eps of the SGLD noise.
+        noise: size of the SGLD noise (eps in the work; no perturbation budget).
         averaging: weight a of the past in mu.
         order: "second" scales the outer step by the inverse of a diagonal estimate of the Hessian of F.
-        protocol: "algorithm": the equations above, noise of standard deviation sqrt(eta') eps, weight decay in g only.
+        protocol: "algorithm": the equations above, noise of standard deviation sqrt(eta') noise, weight decay in g only.
             "release": what the authors' public code does: Nesterov momentum on g (its buffer starts anew with every
             outer update and holds neither pull nor noise) and on the outer step, weight decay in both, noise of standard
-            deviation sqrt(2 eta') eps.
+            deviation sqrt(2 eta') noise.
         awp_gamma: length of the adversarial perturbation of a layer, relative to the layer's norm; 0: none.
     """
     return EntropySGD(
@@ -91,10 +89,10 @@ def entropy_sgd(
 
 
 class EntropySGD(torch.optim.Optimizer):
-    """See ``entropy_sgd``. What it needs to resume is in ``state_dict``: tensors, the number of steps, the noise's seed.
+    """See ``entropy_sgd``. ``state_dict`` holds everything needed to resume: tensors, the number of steps, the seed of the noise.
 
     Args:
-        parameters: what is trained.
+        parameters: the weights.
         settings: those of ``entropy_sgd``.
     """
 
@@ -104,19 +102,19 @@ class EntropySGD(torch.optim.Optimizer):
                 f"entropy_sgd: the protocol 'algorithm' has no momentum, got {settings['momentum']}; "
                 "use the protocol 'release'."
             )
-        # "done" counts the inner steps since the last outer update, "draws" all of them; "seed" is set by the first.
+        # "done" counts the inner steps since the last outer update, "draws" all inner steps; the first one sets "seed".
         super().__init__(parameters, {**settings, "done": 0, "draws": 0, "seed": None})
 
     @property
     def statistics_pass(self) -> int:
-        """Which of the closure's calls updates batch statistics."""
+        """Number of the closure's call that updates BatchNorm's running statistics."""
         return 1 if self.param_groups[0]["awp_gamma"] else 0
 
     def step(self, closure: Closure) -> Tensor:  # type: ignore[override]
-        """One inner step, and the outer update if it is the last; the loss at t before it."""
+        """Make one inner step, and the outer update if it is the last; return the loss at t before the step."""
         for group in self.param_groups:
             if group["done"] == 0:
-                self._depart(group)
+                self._start_inner_loop(group)
         if gamma := self.param_groups[0]["awp_gamma"]:
             parameters = [p for group in self.param_groups for p in group["params"]]
             loss, _ = gradient_at_worst_weights(closure, parameters, gamma)
@@ -124,9 +122,9 @@ class EntropySGD(torch.optim.Optimizer):
             loss = closure()
         with torch.no_grad():
             for group in self.param_groups:
-                self._inner(group)
+                self._inner_step(group)
                 if group["done"] == group["inner_steps"]:
-                    self._outer(group)
+                    self._outer_update(group)
         return loss
 
     @torch.no_grad()
@@ -134,13 +132,13 @@ class EntropySGD(torch.optim.Optimizer):
         """Make the outer update with the inner steps done so far, if there are any: the parameters are theta again."""
         for group in self.param_groups:
             if group["done"]:
-                self._outer(group)
+                self._outer_update(group)
 
     @torch.no_grad()
-    def _depart(self, group: dict[str, Any]) -> None:
-        """theta, mu and the moments start at the weights as they are."""
+    def _start_inner_loop(self, group: dict[str, Any]) -> None:
+        """Start theta, mu and the second moment at the weights as they are."""
         if group["seed"] is None:
-            # The training loop seeds torch from the run's seed at every epoch's beginning; the streams of two runs differ.
+            # The training loop seeds torch from the run's seed at the start of every epoch, so the streams of two runs differ.
             group["seed"] = torch.initial_seed() % 2**62
         for p in group["params"]:
             state = self.state[p]
@@ -150,10 +148,11 @@ class EntropySGD(torch.optim.Optimizer):
             if group["momentum"]:
                 state["inner_momentum"] = torch.zeros_like(p)
 
-    def _inner(self, group: dict[str, Any]) -> None:
+    def _inner_step(self, group: dict[str, Any]) -> None:
+        """Move t by one Langevin step, and its averages."""
         eta, a, release = group["inner_lr"], group["averaging"], group["protocol"] == "release"
         deviation = group["noise"] * (2 * eta if release else eta) ** 0.5
-        generators = {p.device: _generator(p.device, group["seed"], group["draws"]) for p in group["params"]}
+        generators = {p.device: _noise_generator(p.device, group["seed"], group["draws"]) for p in group["params"]}
         for p in group["params"]:
             if p.grad is None:
                 continue
@@ -174,7 +173,8 @@ class EntropySGD(torch.optim.Optimizer):
         group["done"] += 1
         group["draws"] += 1
 
-    def _outer(self, group: dict[str, Any]) -> None:
+    def _outer_update(self, group: dict[str, Any]) -> None:
+        """Move theta, and put the parameters there."""
         release = group["protocol"] == "release"
         for p in group["params"]:
             state = self.state[p]
@@ -193,6 +193,6 @@ class EntropySGD(torch.optim.Optimizer):
         group["done"] = 0
 
 
-def _generator(device: torch.device, seed: int, draws: int) -> torch.Generator:
-    """The noise of one inner step: a stream named by the run's seed and the step's number, so nothing else need be kept."""
+def _noise_generator(device: torch.device, seed: int, draws: int) -> torch.Generator:
+    """The random stream of one inner step's noise, from the run's seed and the step's number: no state has to be saved."""
     return torch.Generator(device).manual_seed((seed * 1_000_003 + draws) % 2**63)

@@ -1,14 +1,14 @@
-"""Efficient SAM: some of the weights climb, some of the samples descend.
+"""Efficient SAM: the ascent moves some of the weights, the descent uses some of the samples.
 
 Du et al. (2022), algorithm 1; a baseline of kim2023 table 5.2.
 
 1. Stochastic weight perturbation: each tensor of weights takes part in the ascent with probability beta; the others need no
-   gradient in the first pass. w^p = w + (rho / beta) g / |g| over the tensors that take part.
-2. Sharpness-sensitive data selection: the gradient at w^p is taken over the share gamma of the batch whose loss rose most,
+   gradient in the first pass: w^p = w + (rho / beta) g / |g| over the tensors that take part.
+2. Sharpness-sensitive data selection: the gradient at w^p is taken over the fraction gamma of the batch whose loss rose most,
    s_i = loss_i(w^p) - loss_i(w). With rho = 0 nothing rises, and all samples are taken.
 
-Cost: a first pass with a share beta of the weight gradients, a forward pass without gradients at w^p, and a forward and
-backward pass on a share gamma of the batch: about 1.5 passes and a forward pass at beta = gamma = 0.5.
+Cost: a first pass with a fraction beta of the weight gradients, a forward pass without gradients at w^p, and a forward and
+backward pass on a fraction gamma of the batch: about 1.5 passes and a forward pass at beta = gamma = 0.5.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from robustscape.training.optimizers import _perturb as perturb
 
 
 class SampleClosure(Protocol):
-    """What ``ESAM.step`` needs of its closure."""
+    """The closure that ``ESAM.step`` needs."""
 
     def per_sample(self, index: Tensor | None = None) -> Tensor:
-        """Losses (n,) of the batch, or of the samples ``index`` of it; no ``backward``."""
+        """Return the losses (n,) of the batch, or of its samples ``index``; no ``backward``."""
         ...
 
 
@@ -49,14 +49,14 @@ class ESAM(perturb.PerturbedSGD):
         self.register(seed=torch.initial_seed() % 2**63 if seed is None else seed, steps_done=0)
 
     def gradient(self, closure: SampleClosure, *, rho: float = 0.05, beta: float = 0.5, gamma: float = 0.5) -> Tensor:
-        """The gradient at w^p of the samples chosen."""
+        """Leave the gradient at w^p of the samples chosen in ``.grad``; return the mean loss at w."""
         if not hasattr(closure, "per_sample"):
             raise TypeError("ESAM chooses among the samples of a batch: its closure must offer per_sample(index).")
         before = self._first_pass(closure, beta)
-        climbing = perturb.reached(self)
-        offsets = perturb.ascent(perturb.take(climbing), rho / beta, "normalised")
-        with perturb.elsewhere(climbing):
-            perturb.move(climbing, offsets)
+        perturbed = perturb.weights_with_gradients(self)
+        offsets = perturb.ascent_offsets(perturb.take_gradients(perturbed), rho / beta, "normalised")
+        with perturb.restored_afterwards(perturbed):
+            perturb.displace(perturbed, offsets)
             index = None
             count = max(1, round(gamma * len(before)))
             if rho > 0 and count < len(before):
@@ -68,23 +68,23 @@ class ESAM(perturb.PerturbedSGD):
         return before.mean()
 
     def _first_pass(self, closure: SampleClosure, beta: float) -> Tensor:
-        """Losses (n,) at the weights; the tensors drawn for the ascent have their gradients."""
+        """Return the losses (n,) at w; the tensors drawn for the ascent have their gradients afterwards."""
         group = self.param_groups[0]
         weights = [p for g in self.param_groups for p in g["params"] if p.requires_grad]
         # PCG64's raw stream is guaranteed not to change; the upper 53 bits make a uniform number.
         raw = np.random.PCG64([group["seed"], group["steps_done"]]).random_raw(len(weights))
         group["steps_done"] += 1
-        resting = [w for w, drawn in zip(weights, (raw >> 11) / 2.0**53 < beta, strict=True) if not drawn]
+        fixed = [w for w, drawn in zip(weights, (raw >> 11) / 2.0**53 < beta, strict=True) if not drawn]
         try:
-            for weight in resting:
+            for weight in fixed:
                 weight.requires_grad_(False)
             self.zero_grad()
             with torch.enable_grad():
                 losses = closure.per_sample()
-                if len(resting) < len(weights):
+                if len(fixed) < len(weights):
                     losses.mean().backward()
         finally:
-            for weight in resting:
+            for weight in fixed:
                 weight.requires_grad_(True)
         return losses.detach()
 
@@ -100,14 +100,16 @@ def esam(
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0,
     weight_decay: Annotated[float, Field(ge=0)] = 0.0,
 ) -> torch.optim.Optimizer:
-    """Efficient SAM: a random share of the weights climbs, the most sensitive samples descend; about 1.5 passes a step.
+    """Return efficient SAM: a random part of the weights is perturbed, the most sensitive samples give the gradient.
+
+    About 1.5 passes per step.
 
     Args:
         parameters: the weights.
         lr: learning rate.
-        rho: radius, normalised.
+        rho: length of the perturbation, before the division by beta.
         beta: probability of a tensor to take part in the ascent.
-        gamma: share of the batch in the descent.
+        gamma: fraction of the batch that gives the gradient.
         seed: of the choice of tensors; None: the run's.
         momentum: of the SGD step.
         weight_decay: of the SGD step, coupled.

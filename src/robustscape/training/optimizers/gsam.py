@@ -23,21 +23,21 @@ class GSAM(perturb.PerturbedSGD):
     """PyTorch's SGD with the surrogate gap's gradient."""
 
     def gradient(self, closure: perturb.Closure, *, rho: float = 0.05, alpha: float = 0.1) -> Tensor:
-        """g_p - alpha g_o."""
-        loss = perturb.run(closure)
-        weights = perturb.reached(self)
-        plain = perturb.take(weights)
-        with perturb.elsewhere(weights):
-            perturb.move(weights, perturb.ascent(plain, rho, "normalised"))
-            perturb.run(closure)
+        """Leave g_p - alpha g_o in ``.grad``; return the loss at w."""
+        loss = perturb.forward_backward(closure)
+        weights = perturb.weights_with_gradients(self)
+        plain = perturb.take_gradients(weights)
+        with perturb.restored_afterwards(weights):
+            perturb.displace(weights, perturb.ascent_offsets(plain, rho, "normalised"))
+            perturb.forward_backward(closure)
         if weights:
-            perturbed = perturb.take(weights)
-            square = perturb.dot(perturbed, perturbed)
-            # Where the perturbed gradient is 0 nothing is parallel to it.
-            along = perturb.dot(plain, perturbed) / square.clamp_min(torch.finfo(square.dtype).tiny)
+            perturbed = perturb.take_gradients(weights)
+            square = perturb.inner_product(perturbed, perturbed)
+            # If the perturbed gradient is 0, nothing is parallel to it.
+            along = perturb.inner_product(plain, perturbed) / square.clamp_min(torch.finfo(square.dtype).tiny)
             orthogonal = torch._foreach_sub(plain, torch._foreach_mul(perturbed, along))
             torch._foreach_sub_(perturbed, orthogonal, alpha=alpha)
-            perturb.give(weights, perturbed)
+            perturb.put_gradients(weights, perturbed)
         return loss
 
 
@@ -50,12 +50,12 @@ def gsam(
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0,
     weight_decay: Annotated[float, Field(ge=0)] = 0.0,
 ) -> torch.optim.Optimizer:
-    """Surrogate-gap SAM: SAM's gradient less alpha times what of g(w) is orthogonal to it; 2 passes a step.
+    """Return surrogate-gap SAM: SAM's gradient less alpha times the part of g(w) that is orthogonal to it; 2 passes per step.
 
     Args:
         parameters: the weights.
         lr: learning rate.
-        rho: radius, normalised.
+        rho: length of the perturbation.
         alpha: weight of the orthogonal part.
         momentum: of the SGD step.
         weight_decay: of the SGD step, coupled.

@@ -25,23 +25,28 @@ class MSAM(perturb.PerturbedSGD):
     """PyTorch's SGD with the mean gradient at the perturbed weights."""
 
     def gradient(
-        self, closure: perturb.Closure, *, rho: float = 0.05, steps: int = 2, radius: perturb.Radius = "normalised"
+        self,
+        closure: perturb.Closure,
+        *,
+        rho: float = 0.05,
+        steps: int = 2,
+        perturbation: perturb.Perturbation = "normalised",
     ) -> Tensor:
-        """The mean of the gradients along the ascent."""
-        loss = perturb.run(closure)
-        weights = perturb.reached(self)
+        """Leave the mean of the gradients along the ascent in ``.grad``; return the loss at w."""
+        loss = perturb.forward_backward(closure)
+        weights = perturb.weights_with_gradients(self)
         mean: list[Tensor] = []
-        with perturb.elsewhere(weights):
-            gradients = perturb.take(weights)
+        with perturb.restored_afterwards(weights):
+            gradients = perturb.take_gradients(weights)
             for number in range(1, steps + 1):
-                perturb.move(weights, perturb.ascent(gradients, rho / steps, radius))
-                perturb.run(closure)
-                gradients = perturb.take(weights)
+                perturb.displace(weights, perturb.ascent_offsets(gradients, rho / steps, perturbation))
+                perturb.forward_backward(closure)
+                gradients = perturb.take_gradients(weights)
                 if number == 1:
                     mean = gradients
                 elif weights:
                     torch._foreach_lerp_(mean, gradients, 1 / number)  # exact where all gradients are equal (rho = 0)
-        perturb.give(weights, mean)
+        perturb.put_gradients(weights, mean)
         return loss
 
 
@@ -51,19 +56,21 @@ def msam(
     lr: Annotated[float, Field(gt=0)],
     rho: Annotated[float, Field(ge=0)] = 0.05,
     steps: Annotated[int, Field(ge=1)] = 2,
-    radius: Literal["normalised", "constant"] = "normalised",
+    perturbation: Literal["normalised", "constant"] = "normalised",
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0,
     weight_decay: Annotated[float, Field(ge=0)] = 0.0,
 ) -> torch.optim.Optimizer:
-    """Multi-ascent SAM: SGD with the mean of the gradients at the N ascent points; N + 1 passes a step.
+    """Return multi-ascent SAM: SGD with the mean of the gradients at the N ascent points; N + 1 passes per step.
 
     Args:
         parameters: the weights.
         lr: learning rate.
-        rho: radius of the whole ascent.
+        rho: length of the whole ascent.
         steps: N, ascent steps of length rho / N.
-        radius: "normalised": rho g / |g|; "constant": rho g.
+        perturbation: "normalised": rho g / |g|; "constant": rho g.
         momentum: of the SGD step.
         weight_decay: of the SGD step, coupled.
     """
-    return MSAM(parameters, lr, rho=rho, steps=steps, radius=radius, momentum=momentum, weight_decay=weight_decay)
+    return MSAM(
+        parameters, lr, rho=rho, steps=steps, perturbation=perturbation, momentum=momentum, weight_decay=weight_decay
+    )

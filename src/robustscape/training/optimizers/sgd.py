@@ -17,5 +17,13 @@ def sgd(
     weight_decay: Annotated[float, Field(ge=0)] = 0.0,
     nesterov: bool = False,
 ) -> torch.optim.Optimizer:
-    """SGD over ``parameters``; ``weight_decay`` is the coupled L2 penalty."""
+    """Return SGD over ``parameters``.
+
+    Args:
+        parameters: the weights.
+        lr: learning rate.
+        momentum: mu above.
+        weight_decay: coupled L2 penalty, wd above.
+        nesterov: Nesterov's momentum.
+    """
     return torch.optim.SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov)

@@ -1,4 +1,4 @@
-"""Accuracy after an epoch, clean or under an attack at the run's own eps (100 = all samples right)."""
+"""Accuracy after an epoch in percent, clean or under an attack at the run's own eps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from robustscape.config.attacks import AttackSpec
 from robustscape.evaluation.accuracy import accuracy_under_attack
 
 if TYPE_CHECKING:
-    from robustscape.training.loop import ProbeContext
+    from robustscape.training.observers import ProbeContext
 
 
 def accuracy(
@@ -20,10 +20,16 @@ def accuracy(
     attack: AttackSpec | None = None,
     samples: Annotated[int, Field(ge=1)] | None = None,
 ) -> float:
-    """Percent of the first ``samples`` of ``split`` classified correctly; under ``attack``, if one is named.
+    """Return the percentage of samples classified correctly; robust accuracy if there is an attack.
 
     The attack's random streams are the run's seed and the samples' numbers, the same after every epoch, so that two epochs
     differ by their weights only.
+
+    Args:
+        context: the model after an epoch, and the data.
+        split: which split.
+        attack: at the run's own eps; None: clean inputs.
+        samples: first samples of the split; None for all.
     """
     x, y = context.subset(split, samples)
     return accuracy_under_attack(context.model, x, y, attack, context.eps, context.seed)

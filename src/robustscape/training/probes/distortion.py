@@ -1,4 +1,4 @@
-"""Distortion of the decision boundary after an epoch, in percent; NaN where no sample is right at both ends."""
+"""Distortion of the decision boundary after an epoch, in percent (kim2023 equation 2.5)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import Field
 from robustscape.evaluation.harness.distorted import distorted, share
 
 if TYPE_CHECKING:
-    from robustscape.training.loop import ProbeContext
+    from robustscape.training.observers import ProbeContext
 
 
 def distortion(
@@ -19,7 +19,7 @@ def distortion(
     points: Annotated[int, Field(ge=1)] = 100,
     samples: Annotated[int, Field(ge=1)] | None = 128,
 ) -> float:
-    """See ``evaluation.distortion``; the run's own radius.
+    """Return the distortion at the run's own eps; NaN if no sample is correct at both ends. See ``evaluation.distortion``.
 
     Args:
         context: the model after an epoch, and the data.

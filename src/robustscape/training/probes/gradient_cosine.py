@@ -9,7 +9,7 @@ from pydantic import Field
 from robustscape.landscape.ascent_cosine import cosine_of_ascents
 
 if TYPE_CHECKING:
-    from robustscape.training.loop import ProbeContext
+    from robustscape.training.observers import ProbeContext
 
 
 def gradient_cosine(
@@ -19,9 +19,15 @@ def gradient_cosine(
     batch: Annotated[int, Field(ge=1)] | None = 128,
     samples: Annotated[int, Field(ge=1)] | None = 512,
 ) -> float:
-    """Mean over batches of cos(g(w^p1), g(w^p2)) on the first ``samples`` training images, the same after every epoch.
+    """Return the mean over batches of cos(g(w^p1), g(w^p2)) on training data, the same samples after every epoch.
 
-    Batch normalisation is in eval mode; the ascents have radius ``rho``. Cost: 4 gradients a batch.
+    BatchNorm is in eval mode. Cost: 4 gradients per batch.
+
+    Args:
+        context: the model after an epoch, and the data.
+        rho: length of the ascents.
+        batch: samples of an ascent; None: all of them together.
+        samples: first samples of the training data; None for all.
     """
-    x, y = context.train.first(samples)
+    x, y = context.subset("train", samples)
     return cosine_of_ascents(context.model, x, y, rho, batch)

@@ -8,10 +8,10 @@ from pydantic import Field
 
 from robustscape.config.attacks import AttackSpec
 from robustscape.evaluation.harness.craft import craft
-from robustscape.landscape.surface import evaluate
+from robustscape.landscape.surface import losses_and_correctness
 
 if TYPE_CHECKING:
-    from robustscape.training.loop import ProbeContext
+    from robustscape.training.observers import ProbeContext
 
 
 def loss(
@@ -21,11 +21,17 @@ def loss(
     attack: AttackSpec | None = None,
     samples: Annotated[int, Field(ge=1)] | None = None,
 ) -> float:
-    """The loss of the first ``samples`` of ``split`` in eval mode; under ``attack``, if one is named.
+    """Return the mean loss in eval mode; that of attacked inputs if there is an attack.
 
-    The attack's random streams are those of the probe ``accuracy``, so the two speak of the same attacked inputs.
+    The attack's random streams are those of the probe ``accuracy``, so both are measured on the same attacked inputs.
+
+    Args:
+        context: the model after an epoch, and the data.
+        split: which split.
+        attack: at the run's own eps; None: clean inputs.
+        samples: first samples of the split; None for all.
     """
     x, y = context.subset(split, samples)
     if attack is not None and context.eps > 0:
         x = craft(context.model, x, y, attack, context.eps, seed=context.seed)
-    return evaluate(context.model, x, y)[0].double().mean().item()
+    return losses_and_correctness(context.model, x, y)[0].double().mean().item()

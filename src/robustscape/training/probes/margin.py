@@ -13,7 +13,7 @@ from robustscape.evaluation.harness.craft import craft
 from robustscape.evaluation.margins import margin as probabilistic_margin
 
 if TYPE_CHECKING:
-    from robustscape.training.loop import ProbeContext
+    from robustscape.training.observers import ProbeContext
 
 
 def margin(
@@ -23,11 +23,11 @@ def margin(
     split: Literal["train", "test"] = "test",
     samples: Annotated[int, Field(ge=1)] | None = None,
 ) -> float:
-    """Mean of p_y - max_{i != y} p_i (kim2023 equation 3.16).
+    """Return the mean of p_y - max_{i != y} p_i, in [-1, 1] (kim2023 equation 3.16).
 
     Args:
         context: the model after an epoch, and the data.
-        attack: at the run's own radius; None: clean inputs.
+        attack: at the run's own eps; None: clean inputs.
         split: which split.
         samples: first samples of the split; None for all.
     """

@@ -1,4 +1,4 @@
-"""How much a descent step on a loss would raise the mean margin, after an epoch: <-grad L, grad M>."""
+"""The rate at which a descent step on a loss raises the mean margin, after an epoch: <-grad L, grad M>."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from robustscape.config.attacks import AttackSpec
-from robustscape.evaluation.loss_projections import combined, projections
+from robustscape.evaluation.loss_projections import margin_projections, weighted_projection
 
 if TYPE_CHECKING:
-    from robustscape.training.loop import ProbeContext
+    from robustscape.training.observers import ProbeContext
 
 
 def margin_projection(
@@ -22,7 +22,7 @@ def margin_projection(
     split: Literal["train", "test"] = "test",
     samples: Annotated[int, Field(ge=1)] | None = None,
 ) -> float:
-    """See ``evaluation.loss_projections``; the run's own radius (kim2023 figures 3.9 and 3.12).
+    """Return <-grad L, grad M> at the run's own eps (kim2023 figures 3.9 and 3.12); see ``evaluation.loss_projections``.
 
     Args:
         context: the model after an epoch, and the data.
@@ -33,5 +33,5 @@ def margin_projection(
         samples: first samples of the split; None for all.
     """
     x, y = context.subset(split, samples)
-    found = projections(context.model, x, y, attack, context.eps, context.seed, bridges)
-    return combined(found, weights)
+    by_term = margin_projections(context.model, x, y, attack, context.eps, context.seed, bridges)
+    return weighted_projection(by_term, weights)

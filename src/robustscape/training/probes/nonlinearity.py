@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from robustscape.evaluation.nonlinearity import gamma
+from robustscape.evaluation.nonlinearity import loss_nonlinearity
 
 if TYPE_CHECKING:
-    from robustscape.training.loop import ProbeContext
+    from robustscape.training.observers import ProbeContext
 
 
 def nonlinearity(
@@ -18,7 +18,7 @@ def nonlinearity(
     split: Literal["train", "test"] = "train",
     samples: Annotated[int, Field(ge=1)] | None = None,
 ) -> float:
-    """See ``evaluation.nonlinearity``; the run's own radius.
+    """Return the mean of gamma at the run's own eps; see ``evaluation.nonlinearity``.
 
     Args:
         context: the model after an epoch, and the data.
@@ -26,4 +26,4 @@ def nonlinearity(
         samples: first samples of the split; None for all.
     """
     x, y = context.subset(split, samples)
-    return gamma(context.model, x, y, context.eps).mean().item()
+    return loss_nonlinearity(context.model, x, y, context.eps).mean().item()

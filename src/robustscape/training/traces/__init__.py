@@ -1,1 +1,1 @@
-"""Measurements made at single updates, one file each: ``def NAME(context, *, ...) -> Tensor``, a column of updates.csv."""
+"""Numbers recorded at single updates, one file each: ``def NAME(context, *, ...) -> Tensor`` (0-dim), a column of updates.csv."""

@@ -1,4 +1,4 @@
-"""How far the weights have moved from where training began (liu2020 section 4, measure 2)."""
+"""Distance of the weights from where training began (liu2020 section 4, measure 2)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ if TYPE_CHECKING:
 
 
 def distance(context: TraceContext) -> Tensor:
-    """||w_t - w_0||_2 over all parameters, a scalar; buffers of BatchNorm do not count."""
+    """Return ||w_t - w_0||_2 over all parameters, 0-dim; buffers of BatchNorm do not count."""
     moved = [p.detach() - context.initial[name] for name, p in context.model.named_parameters()]
     return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(moved)))

@@ -1,4 +1,4 @@
-"""Share of the update's batch misclassified, attacked as it was trained on (liu2020 section 4, measure 3)."""
+"""Training error of an update's batch, attacked as it was trained on (liu2020 section 4, measure 3)."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ if TYPE_CHECKING:
 
 
 def error(context: TraceContext) -> Tensor:
-    """Percent of the attacked batch misclassified in the update's own forward pass, a scalar."""
+    """Return the percentage of the attacked batch misclassified in the update's own forward pass, 0-dim."""
     return 100 * (context.logits.argmax(1) != context.y).float().mean()

@@ -12,6 +12,6 @@ if TYPE_CHECKING:
 
 
 def gradient_norm(context: TraceContext) -> Tensor:
-    """||grad_w of the batch's mean loss||_2, a scalar, as the update used it (BatchNorm in train mode, inputs attacked)."""
+    """Return ||grad_w of the mean loss||_2, 0-dim, as in the update (inputs attacked, BatchNorm in training mode)."""
     gradients = [p.grad for p in context.model.parameters() if p.grad is not None]
     return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))

@@ -12,6 +12,6 @@ if TYPE_CHECKING:
 
 
 def normalised_gradient_norm(context: TraceContext) -> Tensor:
-    """The norm of the gradient of log L, a scalar: it compares methods whose losses are of different size."""
+    """Return the norm of the gradient of log L, 0-dim: comparable between methods whose losses differ in size."""
     gradients = [p.grad for p in context.model.parameters() if p.grad is not None]
     return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))) / context.loss.abs()

@@ -1,0 +1,133 @@
+"""Observers of a training: functions of the run and of an epoch's row, called in order after each epoch.
+
+The model is in eval mode. An observer may add columns to the row, and keep things in ``training.log`` and
+``training.weights``; none of them changes the weights or the random streams of what follows.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from robustscape import catalog
+from robustscape.config.attacks import AttackSpec
+from robustscape.config.recipes import Fall
+from robustscape.evaluation.collapse_rule import first_collapse
+from robustscape.evaluation.trained_run import ModelWithData
+from robustscape.storage import atomic, checkpoints
+from robustscape.training import state
+from robustscape.training.state import Training, copy_weights
+
+Row = dict[str, Any]
+EpochObserver = Callable[[Training, Row], None]
+
+
+@dataclass(frozen=True)
+class ProbeContext(ModelWithData):
+    """The argument of a probe: the model in eval mode after an epoch, and the data."""
+
+    epoch: int
+    """Counted from 1."""
+
+
+def epoch_observers(training: Training, state_path: Path | None) -> list[EpochObserver]:
+    """Return the observers that a run needs, in their order; without a path for its state nothing is written."""
+    observers: list[EpochObserver] = [probe_observer(training), log_row, keep_best_weights, keep_wanted_weights]
+    if state_path is not None:
+        if training.recipe.fall:
+            observers.append(collapse_observer(training.recipe.fall, state_path))
+        observers.append(state_observer(state_path))
+    return observers
+
+
+def probe_observer(training: Training) -> EpochObserver:
+    """The observer that calls the recipe's probes when they are due, and after the last epoch."""
+    probes = {
+        column: _bind_probe(probe.name, probe.parameters, training.attacks)
+        for column, probe in training.recipe.probes.items()
+    }
+
+    def measure_probes(training: Training, row: Row) -> None:
+        epoch, recipe = row["epoch"], training.recipe
+        context = ProbeContext(training.model, training.train, training.test, training.eps, training.seed, epoch)
+        for column, probe in probes.items():
+            due = epoch % recipe.probes[column].every == 0 or epoch == recipe.epochs
+            row[column] = probe(context) if due else None
+
+    return measure_probes
+
+
+def _bind_probe(
+    name: str, parameters: dict[str, Any], attacks: dict[str, AttackSpec]
+) -> Callable[[ProbeContext], float]:
+    """A probe with its arguments, names of attacks replaced by their specifications."""
+    entry = catalog.find("probe", name)
+    arguments = {
+        key: attacks[value] if entry.references.get(key) == "AttackSpec" and value is not None else value
+        for key, value in parameters.items()
+    }
+    return partial(entry.load(), **arguments)
+
+
+def log_row(training: Training, row: Row) -> None:
+    """Add the row to the log."""
+    training.log.rows.append(row)
+
+
+def keep_best_weights(training: Training, row: Row) -> None:
+    """Copy the weights if the probe that the recipe selects by is at its highest; of equal epochs the later one wins."""
+    probe, best = training.recipe.select, training.log.best
+    if probe == "last" or row[probe] is None:
+        return
+    if best is None or best[probe] <= row[probe]:
+        training.log.best, training.weights["best"] = row, copy_weights(training.model)
+
+
+def keep_wanted_weights(training: Training, row: Row) -> None:
+    """Copy the weights if the recipe's ``keep`` names this epoch."""
+    recipe = training.recipe
+    training.weights |= {
+        file: copy_weights(training.model)
+        for fraction, file in zip(recipe.keep, recipe.kept_files, strict=True)
+        if recipe.epoch(fraction) == row["epoch"]
+    }
+
+
+def collapse_observer(rule: Fall, path: Path) -> EpochObserver:
+    """The observer that keeps the start and the end of the epoch in which a probe collapsed, so that it can be trained again.
+
+    It comes before the ``state_observer``: the state file, ``path``, still holds the state at the start of this epoch. Its copy
+    has the suffix ``.fall``, the weights at the end of the epoch ``.fall_end``; those of an earlier epoch are overwritten.
+    """
+
+    def keep_collapse(training: Training, row: Row) -> None:
+        if is_collapse_epoch([logged[rule.probe] for logged in training.log.rows], rule.share):
+            atomic.write_bytes(path.with_suffix(".fall"), path.read_bytes())
+            checkpoints.save_checkpoint(
+                path.with_suffix(".fall_end"), copy_weights(training.model), {"epoch": row["epoch"]}
+            )
+
+    return keep_collapse
+
+
+def state_observer(path: Path) -> EpochObserver:
+    """The observer that saves the state from which the run resumes."""
+    return lambda training, row: state.save_state(training, path)
+
+
+def is_collapse_epoch(values: Sequence[float], share: float) -> bool:
+    """Return whether the start of the last of all epochs so far is the one to keep.
+
+    That epoch is the first that has collapsed (see ``evaluation.collapse_rule``); until there is one, the epoch with the largest
+    drop from the one before it. The first epoch never is, because no state precedes it.
+    """
+    collapse = first_collapse(values, share)
+    if collapse is not None:
+        return collapse == len(values) - 1
+    drops = [before - after for before, after in itertools.pairwise(values)]
+    return bool(drops) and drops[-1] > max(drops[:-1], default=-math.inf)
