@@ -26,6 +26,7 @@ KINDS = {
     "optimizer": ("Optimizers", "`optimizer` of a recipe"),
     "probe": ("Probes", "`probes` of a recipe; a probe writes columns of `history.csv`"),
     "trace": ("Traces", "`traces` of a recipe; a trace writes columns of `updates.csv`"),
+    "precision": ("Precisions of an attack's search", "`precision` of a measurement and of `robustscape attack`"),
     "dataset": ("Data sets", "`dataset` and `parameters` of an entry of `config/datasets.yaml`"),
     "architecture": ("Architectures", "`architecture` and `parameters` of an entry of `config/architectures.yaml`"),
     "measurement": ("Measurements", "`measurements` of a study; each is made of trained runs one by one"),
@@ -35,17 +36,15 @@ KINDS = {
     "figure": ("Figures", "`draw` and `options` of an item of kind `figure`"),
 }
 
-#: Folder of the generated pages in the site -> title of its index.
-SECTIONS = {
-    "reference/configuration": "Configuration files",
-    "reference/catalogue": "Catalogue",
-    "reference/library": "Library",
-}
-
 
 def pages() -> dict[str, str]:
     """Every generated page: path in the site's source folder -> Markdown."""
-    return {"reference/commands.md": _commands_page(), **_configuration_pages(), **_catalogue_pages(), **_library_pages()}
+    return {
+        "reference/commands.md": _commands_page(),
+        **_configuration_pages(),
+        **_catalogue_pages(),
+        **_library_pages(),
+    }
 
 
 # -- configuration files -----------------------------------------------------------------------------------------------
@@ -134,6 +133,7 @@ def _range(schema: dict[str, Any]) -> str:
 def _catalogue_pages() -> dict[str, str]:
     """An index and a page per kind of function that the configuration can name."""
     folder = "reference/catalogue"
+    kinds = {kind: KINDS[kind] for kind in catalog.KINDS}
     index = [
         "# Catalogue",
         "",
@@ -142,14 +142,11 @@ def _catalogue_pages() -> dict[str, str]:
         "",
         "| kind | functions | named in |",
         "|---|---|---|",
-        *(
-            f"| [{title}]({kind}.md) | {len(catalog.entries(kind))} | {use} |"
-            for kind, (title, use) in KINDS.items()
-        ),
+        *(f"| [{title}]({kind}.md) | {len(catalog.entries(kind))} | {use} |" for kind, (title, use) in kinds.items()),
     ]
     return {
         f"{folder}/index.md": _text(index),
-        **{f"{folder}/{kind}.md": _text(_catalogue_page(kind)) for kind in KINDS},
+        **{f"{folder}/{kind}.md": _text(_catalogue_page(kind)) for kind in kinds},
     }
 
 
@@ -230,7 +227,9 @@ def _library_pages() -> dict[str, str]:
     """An index and a page per package, with the public modules of each for mkdocstrings to document."""
     folder = "reference/library"
     packages = {path: _public_modules(path) for path in sorted([catalog.PACKAGE, *catalog.PACKAGE.rglob("*")])}
-    names = {path: ".".join(path.relative_to(catalog.PACKAGE.parent).parts) for path, found in packages.items() if found}
+    names = {
+        path: ".".join(path.relative_to(catalog.PACKAGE.parent).parts) for path, found in packages.items() if found
+    }
     index = [
         "# Library",
         "",
@@ -238,7 +237,10 @@ def _library_pages() -> dict[str, str]:
         "",
         "| package | content |",
         "|---|---|",
-        *(f"| [`{name}`]({name}.md) | {_cell(_first_sentence(path / '__init__.py'))} |" for path, name in names.items()),
+        *(
+            f"| [`{name}`]({name}.md) | {_cell(_first_sentence(path / '__init__.py'))} |"
+            for path, name in names.items()
+        ),
     ]
     return {
         f"{folder}/index.md": _text(index),
