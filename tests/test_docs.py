@@ -14,15 +14,16 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from robustscape.config.loading import load_experiment
+from robustscape.pipeline.jobs import Job, list_jobs
 
 from robustscape import catalog
 from robustscape.cli import reference
 from robustscape.cli.main import build_parser
 from robustscape.config.base import validate
 from robustscape.config.datasets import DatasetEntry
-from robustscape.config.experiment import load
 from robustscape.config.main import Main
-from robustscape.pipeline.plan import Job, Plan
+from robustscape.pipeline.plan import Plan
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src/robustscape"
@@ -72,7 +73,7 @@ def is_there(path: str) -> bool:
 
 @cache
 def plan(scale: str) -> Plan:
-    return Plan(load(ROOT / "config", scale), Path("results"))
+    return Plan(load_experiment(ROOT / "config", scale), Path("results"))
 
 
 @cache
@@ -240,9 +241,9 @@ def test_flags_of_a_suite_are_those_the_page_explains() -> None:
 
 def runs_behind(items: list[str]) -> set[str]:
     """The runs that items of the scale ``paper`` need, directly or not."""
-    jobs = plan("paper").jobs
+    jobs = list_jobs(plan("paper"))
     maker: dict[str, Job] = {output: job for job in jobs for output in job.outputs}
-    to_do = [job for job in jobs if job.stage == "item" and set(items) & set(job.arguments)]
+    to_do = [job for job in jobs if job.stage == "item" and set(items) & set(job.targets)]
     assert len(to_do) == len(items)
     done: dict[str, Job] = {}
     while to_do:
@@ -250,7 +251,7 @@ def runs_behind(items: list[str]) -> set[str]:
         if job.outputs[0] not in done:
             done[job.outputs[0]] = job
             to_do += [maker[path] for path in job.inputs if path in maker]
-    return {run for job in done.values() if job.stage == "train" for run in job.arguments if run.count("/") == 4}
+    return {run for job in done.values() if job.stage == "train" for run in job.targets if run.count("/") == 4}
 
 
 def listed_items(work: str, cell: str) -> list[str]:

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 from robustscape.cli import schemas
-from robustscape.config.experiment import load
+from robustscape.config.loading import load_experiment
 from robustscape.pipeline import dvc
 from robustscape.pipeline.plan import Plan
 from robustscape.storage import atomic
@@ -37,9 +37,9 @@ def write(root: Path, check: bool = False) -> list[str]:
 
 def documents(root: Path) -> dict[str, str]:
     """Every generated file: path below ``root`` -> content."""
-    plan = Plan(load(root / "config", "small"), Path("results"))
+    plan = Plan(load_experiment(root / "config", "small"), Path("results"))
     return {
-        "dvc.yaml": dvc.document(plan),
+        "dvc.yaml": dvc.dvc_yaml(plan),
         **{
             f"workflow/schemas/{file.name}.schema.json": json.dumps(schemas.document(file), indent=2) + "\n"
             for file in schemas.FILES
