@@ -143,8 +143,8 @@ def test_a_robustscape_command_parses_and_names_what_exists(words: list[str]) ->
     if options.command == "explain":
         work, item = options.target.split("/")
         assert item in experiment.studies[work].items
-    if options.command == "prepare" and options.dataset != "NAME":
-        assert options.dataset in experiment.datasets
+    if options.command == "prepare":
+        assert set(options.datasets) <= {*experiment.datasets, "NAME"}
     if options.command == "attack":
         assert options.suite in experiment.suites
         assert options.dataset is None or options.dataset in experiment.datasets
@@ -290,7 +290,7 @@ def test_the_examples_are_studies_that_run(tmp_path: Path) -> None:
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     (tmp_path / "resources").symlink_to(ROOT / "resources")
     examples = example_files()
-    assert len(examples) == 12
+    assert len(examples) == 11
     for name, add, text in examples:
         path = tmp_path / name
         assert path.exists() == add, name
