@@ -144,7 +144,7 @@ def test_a_robustscape_command_parses_and_names_what_exists(words: list[str]) ->
         work, item = options.target.split("/")
         assert item in experiment.studies[work].items
     if options.command == "prepare":
-        assert set(options.datasets) <= {*experiment.datasets, "NAME"}
+        assert set(options.targets) <= {*experiment.datasets, "NAME"}
     if options.command == "attack":
         assert options.suite in experiment.suites
         assert options.dataset is None or options.dataset in experiment.datasets
