@@ -16,6 +16,7 @@ import torch
 import yaml
 from robustscape.config.loading import load_experiment
 from robustscape.pipeline.jobs import Job, list_jobs
+from test_imports import ORDER
 
 from robustscape import catalog
 from robustscape.cli import reference
@@ -212,6 +213,13 @@ def test_the_glossary_is_in_order_and_its_columns_and_keys_are_in_the_code() -> 
     ]
     assert len(named) >= 20
     assert {word for word in named if not re.search(rf"\b{word.rstrip('*')}", code)} == set()
+
+
+def test_the_page_on_architecture_lists_packages_in_the_order_of_imports() -> None:
+    text = (ROOT / "docs/explanation/architecture.md").read_text()
+    table = text.split("| package | content |")[1].split("\n\n")[0]
+    listed = [set(re.findall(r"`(\w+)`", row.split(" | ")[0])) for row in table.splitlines()[2:]]
+    assert listed == [set(names) for names in reversed(ORDER)]
 
 
 def test_the_readme_says_which_works_are_in() -> None:

@@ -269,8 +269,9 @@ def _text(lines: list[str] | Iterator[str]) -> str:
 
 
 def _markdown(text: str) -> str:
-    """A docstring's text as Markdown: code between single backticks."""
-    return text.replace("``", "`")
+    """A docstring's text as Markdown: code between single backticks, no HTML elsewhere."""
+    parts = text.replace("``", "`").split("`")
+    return "`".join(part if i % 2 else part.replace("<", "&lt;") for i, part in enumerate(parts))
 
 
 def _cell(text: str) -> str:
