@@ -126,10 +126,9 @@ def commands(program: str) -> list[list[str]]:
         blocks = re.findall(r"^```bash\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
         prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
         lines = [part for block in blocks for line in block.splitlines() for part in line.split("#")[0].split("&&")]
-        for line in [*lines, *re.findall(r"`([^`\n]+)`", prose)]:
-            words = shlex.split(line, comments=True)
-            if words and words[0] == program and len(words) > 1:
-                found.append(words[1:])
+        for line in [*lines, *re.findall(r"`([^`]+)`", prose)]:
+            if line.split()[:1] == [program] and len(line.split()) > 1:
+                found.append(shlex.split(line, comments=True)[1:])
     return found
 
 
