@@ -2,7 +2,7 @@
 #
 #   make reproduce              every table and figure, on this machine: STUDY=yamada2021 for one work,
 #                               SCALE=smoke|small|paper, CORES=8
-#   make test                   style, types and tests
+#   make test                   style, types, documentation and tests
 #
 # Others: lint, types, pytest, format, docs, doctor, pull, lock, clean.
 
@@ -24,7 +24,7 @@ reproduce: $(VENV)/.base
 	@snakemake --cores $(CORES) --config $(options)
 	@echo "The report: results/$(SCALE)/report/index.html"
 
-test: lint types pytest
+test: lint types docs pytest
 
 lint: $(VENV)/.test
 	ruff check
@@ -47,8 +47,9 @@ format: $(VENV)/.test
 	ruff format
 	snakefmt Snakefile workflow
 
-docs: $(VENV)/.base
-	robustscape docs
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: $(VENV)/.test
+	mkdocs build --strict --quiet
 
 doctor: $(VENV)/.base
 	robustscape --scale $(SCALE) doctor

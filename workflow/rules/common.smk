@@ -17,7 +17,9 @@ from robustscape.pipeline.plan import Plan
 try:
     MAIN = validate(Main, config, "config/config.yaml")
     # Relative, so that a project that moves is not made again.
-    EXPERIMENT = load_experiment(Path(os.path.relpath(workflow.basedir)) / "config", MAIN.scale)
+    EXPERIMENT = load_experiment(
+        Path(os.path.relpath(workflow.basedir)) / "config", MAIN.scale
+    )
     PLAN = Plan(EXPERIMENT, Path(MAIN.results), MAIN.studies or None)
     JOBS = list_jobs(PLAN)
 except UserError as error:

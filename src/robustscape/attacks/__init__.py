@@ -1,0 +1,1 @@
+"""Attacks: one attack per file, from a batch of inputs to a batch of adversarial examples."""
