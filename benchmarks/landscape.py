@@ -104,7 +104,7 @@ def surface_point(case: Case, samples: int, steps: int) -> Variants:
     model, x, y = make(case, samples)
     parameters = {"steps": steps, "rel_step_size": 0.25}
     direction, at = filter_normalised(model, 0), torch.linspace(-1, 1, 3)[:, None]
-    quick, index = surfaces.prepared(model), torch.arange(samples)  # same layout and batches for all
+    quick, index = surfaces.frozen_copy(model), torch.arange(samples)  # same layout and batches for all
     batch = max(1, min(surfaces.BATCH, surfaces.STACKED // x[0].numel()))
 
     def each_batch(call: Callable[[Tensor, Tensor, Tensor], Any]) -> None:
@@ -133,7 +133,7 @@ def surface_point(case: Case, samples: int, steps: int) -> Variants:
 def stacked(case: Case, samples: int, points: int, together: int) -> Variants:
     model, x, y = make(case, samples)
     spec = AttackSpec(attack="pgd", norm="L2", parameters={"steps": 10, "rel_step_size": 0.15})
-    inner, copy = surfaces.Inner(spec, 1.0), surfaces.prepared(model)
+    inner, copy = surfaces.Inner(spec, 1.0), surfaces.frozen_copy(model)
     directions, at = [filter_normalised(model, 0)], [[value] for value in torch.linspace(-1, 1, points).tolist()]
     case_at = (copy, x, y, directions, at, inner)
     return {
@@ -152,7 +152,7 @@ def surface_41x41(case: Case, samples: int, steps: int) -> Variants:
 
 def folded(case: Case, samples: int, gradient: bool) -> Variants:
     model, x, y = make(case, samples)
-    nets = {"floor": surfaces.prepared(model), "ours": surfaces.prepared(fold_batchnorm(model))}
+    nets = {"floor": surfaces.frozen_copy(model), "ours": surfaces.prepared(fold_batchnorm(model))}
 
     def call(net: nn.Module) -> Any:
         if gradient:

@@ -24,7 +24,7 @@ from robustscape.evaluation.blackbox_accuracy import blackbox_accuracy
 from robustscape.evaluation.bridges import along, bridges
 from robustscape.evaluation.distortion import distortion
 from robustscape.evaluation.harness.craft import craft
-from robustscape.evaluation.harness.distorted import distorted, share
+from robustscape.evaluation.harness.distorted import distorted, percent_of
 from robustscape.evaluation.logs.collapse import collapse, collapsed, final, rank_correlation
 from robustscape.evaluation.logs.training_time import training_time
 from robustscape.evaluation.loss_projections import combined, projections, term_gradients
@@ -95,7 +95,7 @@ def test_a_linear_classifier_of_two_classes_has_no_distortion(seed: int) -> None
     """A half-space meets a segment in a segment: exactly 0, and there are samples to count."""
     model, (x, y) = linear(seed=seed), inputs()
     inside, counted = distorted(model, x, y, 0.05, 100)
-    assert counted.sum() > 0 and inside.sum() == 0 and share(inside, counted) == 0.0
+    assert counted.sum() > 0 and inside.sum() == 0 and percent_of(inside, counted) == 0.0
 
 
 class Band(nn.Module):
@@ -114,8 +114,8 @@ def test_distortion_is_the_share_of_what_is_right_at_both_ends() -> None:
     inside, counted = distorted(Band(), x, y, 0.1, 100)
     assert counted.tolist() == [True, False, False, True]
     assert inside.tolist() == [True, False, False, False]
-    assert share(inside, counted) == 50.0
-    assert math.isnan(share(inside, torch.zeros(4, dtype=torch.bool)))
+    assert percent_of(inside, counted) == 50.0
+    assert math.isnan(percent_of(inside, torch.zeros(4, dtype=torch.bool)))
 
 
 def test_distortion_against_the_definition_and_on_finer_grids() -> None:

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from robustscape.attacks.base.gradients import Classifier
 from robustscape.config.attacks import AttackSpec
-from robustscape.evaluation.harness.craft import accuracy as percent
-from robustscape.evaluation.harness.craft import correctly_classified, craft
+from robustscape.evaluation.harness.craft import correctly_classified, craft, percent
 from robustscape.evaluation.trained_run import SPLITS, TrainedRun, columns
 
 

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from robustscape.config.attacks import Suite
 from robustscape.evaluation._adversarial_method import method_columns
-from robustscape.evaluation.harness.craft import accuracy, correctly_classified, craft
+from robustscape.evaluation.harness.craft import correctly_classified, craft, percent
 from robustscape.evaluation.harness.suite import run_suite
 from robustscape.evaluation.trained_run import TrainedRun, columns
 
@@ -48,13 +48,13 @@ def attack_accuracies(
     radius, (x, y) = run.attack_eps(eps), run.subset(split, samples)
     right = correctly_classified(run.model, x, y)
     shared = {**method_columns(run), "attack_eps": radius, "split": split, "samples": len(y), "model_mode": "eval"}
-    rows: list[dict[str, Any]] = [{"attack": "clean", "metric": "accuracy", "value": accuracy(right)}]
+    rows: list[dict[str, Any]] = [{"attack": "clean", "metric": "accuracy", "value": percent(right)}]
     for name, spec in attacks.attacks:
         withstood = correctly_classified(run.model, craft(run.model, x, y, spec, radius, seed=run.seed), y)
         how = columns(spec, radius, split, len(y)) | {"attack": name}
-        rows.append({**how, "metric": "accuracy", "value": accuracy(withstood)})
+        rows.append({**how, "metric": "accuracy", "value": percent(withstood)})
         if spec.attack == "fgsm":
-            rows.append({**how, "metric": ONLY_RIGHT, "value": accuracy(withstood & right)})
+            rows.append({**how, "metric": ONLY_RIGHT, "value": percent(withstood & right)})
     if suite is not None:
         result = run_suite(run.model, x, y, suite, radius, seed=run.seed, state_dir=run.state)
         whole = {"attack": suite_name, "metric": "accuracy", "value": result.robust_accuracy, "suite": suite.name}

@@ -13,8 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.attacks.base.gradients import Classifier, predict
-from robustscape.attacks.precision.prepared import prepared
+from robustscape.attacks.base.gradients import Classifier, frozen_copy, predict
 from robustscape.config.attacks import AttackSpec
 from robustscape.evaluation.harness.craft import craft
 from robustscape.evaluation.smoothness import divergence
@@ -57,7 +56,7 @@ def bridges(
 
 def along(model: Classifier, x: Tensor, x_adv: Tensor, segments: int, batch_size: int = 512) -> Tensor:
     """Log-probabilities (m + 1, N, C) on the straight path from ``x`` to ``x_adv``."""
-    net = prepared(model)
+    net = frozen_copy(model)
     return torch.stack(
         [
             torch.cat([predict(net, part) for part in torch.lerp(x, x_adv, k / segments).split(batch_size)])

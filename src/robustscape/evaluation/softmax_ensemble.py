@@ -17,8 +17,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from robustscape.config.attacks import AttackSpec
-from robustscape.evaluation.harness.craft import accuracy as percent
-from robustscape.evaluation.harness.craft import correctly_classified, craft
+from robustscape.evaluation.harness.craft import correctly_classified, craft, percent
 from robustscape.evaluation.trained_run import TrainedRun, columns
 
 

@@ -7,8 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from robustscape.evaluation._trained_by import trained_by
-from robustscape.evaluation.harness.craft import accuracy as percent
-from robustscape.evaluation.harness.craft import correctly_classified
+from robustscape.evaluation.harness.craft import correctly_classified, percent
 from robustscape.evaluation.trained_run import SPLITS, TrainedRun
 
 

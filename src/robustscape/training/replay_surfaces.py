@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import nn
 
 from robustscape.config.attacks import AttackSpec
-from robustscape.evaluation.harness.craft import accuracy, correctly_classified, craft
+from robustscape.evaluation.harness.craft import correctly_classified, craft, percent
 from robustscape.evaluation.harness.distorted import FGSM, distorted
 from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.landscape.input_surface import directions, surface_rows
@@ -43,7 +43,7 @@ def replay_surfaces(
     robust: list[float] = []
 
     def look(batch: int, model: nn.Module) -> None:
-        robust.append(accuracy(correctly_classified(model, craft(model, x, y, attack, run.eps, seed=run.seed), y)))
+        robust.append(percent(correctly_classified(model, craft(model, x, y, attack, run.eps, seed=run.seed), y)))
 
     again(run, look)
     turn = collapse_batch(robust)

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-
-from robustscape.attacks.precision import bfloat16 as _bfloat16
 from robustscape.attacks.precision.bfloat16 import Bfloat16, _Fp32, absorb_batchnorm, input_gradient
 from robustscape.attacks.precision.prepared import prepared
 from robustscape.attacks.precision.relu import relu
+from torch import Tensor, nn
+
+from robustscape.attacks.precision import bfloat16 as _bfloat16
 from robustscape.models import build, fold_batchnorm
 
 

@@ -50,8 +50,8 @@ class ThreatModel:
         """``eps`` ready to broadcast against ``x`` (B, ...)."""
         return per_sample(self.eps.to(x), x) if isinstance(self.eps, Tensor) else self.eps
 
-    def select(self, index: Tensor) -> ThreatModel:
-        """The threat of the samples in ``index`` (a mask or indices), for attacks that drop finished samples."""
+    def select(self, index: Tensor | slice) -> ThreatModel:
+        """The threat model of the samples in ``index`` (a mask, indices or a slice), for attacks that drop finished samples."""
         return replace(self, eps=self.eps[index]) if isinstance(self.eps, Tensor) else self
 
     def clip(self, x: Tensor) -> Tensor:
@@ -85,6 +85,14 @@ class ThreatModel:
         direction = generator.normal(x.shape[1:])
         length = generator.uniform(()) ** (1.0 / math.prod(x.shape[1:]))
         return direction / (l2_norm(direction) + 1e-12) * per_sample(length, x) * radius
+
+    def random_direction(self, x: Tensor, generator: SampleGenerator) -> Tensor:
+        """A random offset of norm 1, shape of ``x``: uniform in the cube or Gaussian, and stretched (AutoAttack's starts)."""
+        if self.norm == "Linf":
+            offset = generator.uniform(x.shape[1:]) * 2 - 1
+            return offset / (per_sample(offset.flatten(1).abs().amax(1), x) + 1e-12)
+        offset = generator.normal(x.shape[1:])
+        return offset / (l2_norm(offset) + 1e-12)
 
     def random_point(self, x: Tensor, generator: SampleGenerator) -> Tensor:
         """``x`` plus a uniform offset, cut to the range."""

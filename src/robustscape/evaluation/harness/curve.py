@@ -21,7 +21,7 @@ from robustscape.attacks.base.gradients import Classifier
 from robustscape.attacks.base.threat import ThreatModel
 from robustscape.config.attacks import AttackSpec
 from robustscape.errors import ConfigError
-from robustscape.evaluation.harness.craft import Progress, accuracy, correctly_classified, craft
+from robustscape.evaluation.harness.craft import Progress, correctly_classified, craft, percent
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class EpsCurve:
 
     def robust_accuracy(self) -> list[float]:
         """Percent, at each eps."""
-        return [accuracy(self.falls_at > position) for position in range(len(self.eps_values))]
+        return [percent(self.falls_at > position) for position in range(len(self.eps_values))]
 
 
 def eps_curve(

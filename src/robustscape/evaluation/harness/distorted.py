@@ -7,8 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from robustscape.attacks.base.gradients import Classifier, misclassified, predict
-from robustscape.attacks.precision.prepared import prepared
+from robustscape.attacks.base.gradients import Classifier, frozen_copy, misclassified, predict
 from robustscape.config.attacks import AttackSpec
 from robustscape.evaluation.harness.craft import craft
 
@@ -26,7 +25,7 @@ def distorted(model: Classifier, x: Tensor, y: Tensor, eps: float, points: int) 
     and input-backward pass, 2 forward passes, and a forward pass a point for the samples that are right at both ends.
     """
     full = craft(model, x, y, FGSM, eps, seed=0)
-    net = prepared(model)
+    net = frozen_copy(model)
     counted = ~(_wrong(net, x, y) | _wrong(net, full, y))
     rows = counted.nonzero().squeeze(1)
     inside = torch.zeros_like(counted)
@@ -39,8 +38,8 @@ def distorted(model: Classifier, x: Tensor, y: Tensor, eps: float, points: int) 
     return inside, counted
 
 
-def share(chosen: Tensor, counted: Tensor) -> float:
-    """Percent of ``counted`` (a mask) that is also ``chosen``; NaN of none."""
+def percent_of(chosen: Tensor, counted: Tensor) -> float:
+    """The share of the samples ``counted`` that are also ``chosen`` (masks of shape (N,)), in percent; NaN of none."""
     total = int(counted.sum())
     return 100.0 * int((chosen & counted).sum()) / total if total else math.nan
 

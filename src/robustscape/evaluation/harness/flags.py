@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 
 Flags = dict[str, float | bool]
 
-#: Attacks that never ask for a gradient.
-BLACK_BOX = {"square", "simba", "random_noise", "gaussian_noise", "band_limited_noise"}
-
 #: Accuracy, in percentage points, that chance and query budgets may explain.
 MARGIN = 0.2
 
@@ -74,7 +71,7 @@ def black_box_wins(outcomes: Sequence[Outcome]) -> bool:
     for outcome in outcomes:
         if outcome.spec is None:
             continue
-        if outcome.spec.attack not in BLACK_BOX:
+        if outcome.backwards:
             seen_white_box = True
         elif seen_white_box:
             extra += 100.0 * outcome.broken.float().mean().item()

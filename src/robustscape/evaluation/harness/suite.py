@@ -21,17 +21,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from robustscape.attacks.base.gradients import Classifier, misclassified, predict
+from robustscape.attacks.base.gradients import Classifier, device_of, misclassified
 from robustscape.attacks.base.threat import ThreatModel
-from robustscape.attacks.precision.bfloat16 import Bfloat16
-from robustscape.attacks.precision.prepared import MixedPrecision, Precision, Watched, device_of, prepared
 from robustscape.config.attacks import AttackSpec, Suite
 from robustscape.errors import CorruptFile, UserError
 from robustscape.evaluation.harness import flags
-from robustscape.evaluation.harness.counting import CountedModel
-from robustscape.evaluation.harness.craft import accuracy, batches, default_batch_size
+from robustscape.evaluation.harness.craft import (
+    attacked_form,
+    batches,
+    craft_batch,
+    default_batch_size,
+    percent,
+    quickest_precision,
+)
 from robustscape.evaluation.harness.outcome import Outcome
-from robustscape.evaluation.harness.threads import Crew
 from robustscape.numbers import pretty
 from robustscape.storage import atomic, checkpoints
 
@@ -47,7 +50,7 @@ class SuiteResult:
     suite: str
     eps: float | Tensor
     seed: int
-    precision: Precision
+    precision: str
     outcomes: tuple[Outcome, ...]
     """The clean inputs first, then the attacks in their order."""
     x_adv: Tensor
@@ -68,12 +71,12 @@ class SuiteResult:
     @property
     def clean_accuracy(self) -> float:
         """Percent."""
-        return accuracy(self.standing_after(1))
+        return percent(self.standing_after(1))
 
     @property
     def robust_accuracy(self) -> float:
         """Percent, of all samples."""
-        return accuracy(self.standing)
+        return percent(self.standing)
 
     def rows(self) -> list[dict[str, Any]]:
         """Tidy rows: for the clean inputs, every attack and the whole suite, accuracy and cost."""
@@ -109,7 +112,7 @@ class SuiteResult:
                 outcome.spec.norm if outcome.spec else "none",
                 order,
                 {
-                    metric: (accuracy(self.standing_after(order + 1)), "percent"),
+                    metric: (percent(self.standing_after(order + 1)), "percent"),
                     "attempted": (float(outcome.attempted.sum()), "1"),
                     "broken": (float(outcome.broken.sum()), "1"),
                     **cost(outcome),
@@ -130,7 +133,7 @@ def run_suite(
     *,
     seed: int,
     batch_size: int | None = None,
-    precision: Precision = "fp32",
+    precision: str = "fp32",
     state_dir: Path | None = None,
     progress: SuiteProgress | None = None,
 ) -> SuiteResult:
@@ -148,8 +151,8 @@ def run_suite(
         eps: perturbation budget, or one per sample (N,).
         seed: of the samples' random streams.
         batch_size: samples of a pass; None: what suits the device.
-        precision: of the attacks; "bf16" is faster, and computes what is near a decision boundary in fp32. Who is broken
-            is always decided in fp32.
+        precision: of the attacks' search: "fp32"; a name of ``attacks/precision/``, such as "bf16"; "auto": the quickest on
+            this machine, which the result names. Whether a sample is broken is always decided in fp32.
         state_dir: where finished batches are kept; None: nowhere.
         progress: called with (attack, samples done, samples to do) at an attack's start and after each batch.
 
@@ -158,19 +161,15 @@ def run_suite(
         UserError: ``state_dir`` holds another evaluation.
     """
     state = _State(state_dir)
+    if precision == "auto":
+        precision = state.precision() or quickest_precision(model, x, y)
     state.claim(lambda: _fingerprint(model, x, y, suite, eps, seed, precision))
-    crews: dict[str, Crew] = {}
-    judging = CountedModel(prepared(model))
-    for mode in sorted({"eval", *(spec.model_mode for _, spec in suite.attacks)}):
-        counted = judging if mode == "eval" else CountedModel(prepared(model, train=True))
-        attacked: nn.Module = counted
-        exact = counted.model
-        if precision == "bf16" and isinstance(exact, nn.Module):
-            attacked = MixedPrecision(CountedModel(Bfloat16(exact)), counted)
-        crews[mode] = Crew(Watched(attacked))
-    counters = [counter for crew in crews.values() for counter in crew.counters]
-    judge = Watched(judging)
     batch_size = batch_size or default_batch_size(model, x)
+    forms = {
+        mode: attacked_form(model, x, y, precision, train=mode == "train", batch_size=batch_size)
+        for mode in sorted({"eval", *(spec.model_mode for _, spec in suite.attacks)})
+    }
+    judge = forms["eval"]
     device = device_of(judge, x)
 
     x_adv = x.clone()
@@ -183,23 +182,23 @@ def run_suite(
         if progress is not None and pieces:
             progress(name, int((record.attempted & standing).sum()), int(standing.sum()))
         for batch in pieces:
-            for counter in counters:
-                counter.reset()
+            for form in forms.values():
+                form.reset_counts()
             started = time.perf_counter()
             found, labels = x[batch], y[batch]
             if spec is not None:
                 threat = ThreatModel(spec.norm, eps, spec.bounds).select(batch)
-                found = crews[spec.model_mode].craft(found, labels, spec, threat, seed, batch).to(x)
-            wrong = misclassified(predict(judge, found.to(device)), labels.to(device)).cpu()
-            judge.refuse(name)
+                found = craft_batch(forms[spec.model_mode], found, labels, spec, threat, seed, batch).to(x)
+            wrong = misclassified(judge.confirm(found.to(device)), labels.to(device)).cpu()
+            judge.refuse_nan(name)
             record.add(
                 batch,
                 wrong,
                 found,
                 {
                     "seconds": time.perf_counter() - started,
-                    "forwards": sum(counter.forwards for counter in counters),
-                    "backwards": sum(counter.backwards for counter in counters),
+                    "forwards": sum(form.forwards for form in forms.values()),
+                    "backwards": sum(form.backwards for form in forms.values()),
                 },
             )
             if progress is not None:
@@ -230,16 +229,28 @@ class _State:
         if not path.exists():
             atomic.write_json(path, wanted)
             return
-        try:
-            found = json.loads(path.read_text())
-        except ValueError:
-            raise CorruptFile(f"'{path}' is not JSON. Delete the folder '{self.folder}' and evaluate again.") from None
+        found = self._read(path)
         for key, value in wanted.items():
             if found.get(key) != value:
                 raise UserError(
                     f"the state in '{self.folder}' is of another evaluation: '{key}' was {found.get(key)!r} and is "
                     f"now {value!r}. Delete the folder or name another one."
                 )
+
+    def precision(self) -> str | None:
+        """The precision in which an earlier call searched, if there was one."""
+        path = None if self.folder is None else self.folder / "evaluation.json"
+        if path is None or not path.exists():
+            return None
+        precision: str = self._read(path)["precision"]
+        return precision
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = json.loads(path.read_text())
+        except ValueError:
+            raise CorruptFile(f"'{path}' is not JSON. Delete the folder '{self.folder}' and evaluate again.") from None
+        return found
 
     def files(self, stage: str) -> list[Path]:
         """Finished batches of a stage, in their order."""
@@ -284,7 +295,7 @@ class _Record:
 
 
 def _fingerprint(
-    model: Classifier, x: Tensor, y: Tensor, suite: Suite, eps: float | Tensor, seed: int, precision: Precision
+    model: Classifier, x: Tensor, y: Tensor, suite: Suite, eps: float | Tensor, seed: int, precision: str
 ) -> dict[str, Any]:
     """Everything that determines the result, as JSON."""
     weights = model.state_dict() if isinstance(model, nn.Module) else {}
