@@ -23,9 +23,10 @@ import torch
 import torch.nn.functional as F
 import torchattacks
 from _measure import write
+from _nets import CASES, net_and_images
 from art.attacks import evasion as art
 from art.estimators.classification import PyTorchClassifier
-from attacks import FASHION_EPS, fashion, spec, subject
+from attacks import spec
 from pyautoattack.autopgd_base import APGDAttack, APGDAttack_targeted
 from pyautoattack.fab_pt import FABAttack_PT
 from pyautoattack.square import SquareAttack
@@ -40,7 +41,7 @@ BATCH = 250
 Norm = Literal["Linf", "L2"]
 Library = Callable[[Tensor, Tensor], Tensor]
 
-RADII: dict[Norm, float] = {"Linf": FASHION_EPS, "L2": 1.0}
+RADII: dict[Norm, float] = {"Linf": CASES["large"].eps, "L2": 1.0}
 
 
 @dataclass
@@ -213,7 +214,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "parity_cpu.json")
     options = parser.parse_args()
     configure(options.threads)
-    model, x, y = subject(fashion, FASHION_EPS, options.images)
+    model, x, y = net_and_images(CASES["large"], options.images)
     rows: list[dict[str, Any]] = json.loads(options.output.read_text())["results"] if options.resume else []
     known = {(row["attack"], row["norm"]) for row in rows}
     for pair in sorted(pairs(model), key=lambda pair: pair.attack in ("fab", "square")):  # the longest last
