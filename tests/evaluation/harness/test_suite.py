@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import itertools
 import json
 import os
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,9 @@ from robustscape.attacks.precision.bf16 import bf16
 from robustscape.attacks.square import square
 from robustscape.config.attacks import AttackSpec, Suite
 from robustscape.errors import AttackError, ConfigError, CorruptFile, UserError
+from robustscape.evaluation.harness import craft as craft_module
 from robustscape.evaluation.harness import flags
+from robustscape.evaluation.harness import suite as suite_module
 from robustscape.evaluation.harness.craft import correctly_classified, craft
 from robustscape.evaluation.harness.curve import eps_curve
 from robustscape.evaluation.harness.suite import SuiteResult, run_suite, to_robustbench
@@ -293,6 +297,47 @@ def test_bf16_search_is_deterministic_and_independent_of_batch_size(digits: Any)
     assert 0 < runs[0].robust_accuracy < runs[0].clean_accuracy
 
 
+def test_auto_takes_the_quickest_precision_and_says_so(
+    digits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments: dict[str, Any] = {"seed": 0, "precision": "auto", "state_dir": tmp_path}
+    x, y = digits.x[:40], digits.y[:40]
+    result = run_suite(digits.model, x, y, small_suite("pgd", "apgd"), 0.12, **arguments)
+    assert result.precision in ("fp32", *catalog.entries("precision"))
+    assert {row["precision"] for row in result.rows()} == {result.precision}
+    # What goes on goes on in the same precision, whatever the machine would choose by now.
+    other = "bf16" if result.precision == "fp32" else "fp32"
+    monkeypatch.setattr(suite_module, "quickest_precision", lambda *_: other)
+    assert same(run_suite(digits.model, x, y, small_suite("pgd", "apgd"), 0.12, **arguments), result)
+    afresh = run_suite(digits.model, x, y, small_suite("pgd"), 0.12, seed=0, precision="auto")
+    assert afresh.precision == other
+
+
+def test_the_quickest_precision_is_measured(digits: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A form that is made slow is not taken, whichever it is."""
+    original = craft_module.attacked_form
+
+    for slow, quick in (("fp32", "bf16"), ("bf16", "fp32")):
+
+        def attacked_form(model: Any, x: Tensor, y: Tensor, precision: str, slow: str = slow) -> SearchModel:
+            form = original(model, x, y, precision)
+
+            def slowly(x: Tensor) -> Tensor:
+                time.sleep(0.02)
+                return form.search(x)
+
+            return SearchModel(form.model, slowly if precision == slow else form.low)
+
+        monkeypatch.setattr(craft_module, "attacked_form", attacked_form)
+        assert craft_module.quickest_precision(digits.model, digits.x, digits.y) == quick
+    assert craft_module.quickest_precision(digits.model, digits.x[:0], digits.y[:0]) == "fp32"
+
+
+def test_an_unknown_precision_is_refused_by_name(digits: Any) -> None:
+    with pytest.raises(ConfigError, match="bf16"):
+        craft(digits.model, digits.x, digits.y, AttackSpec(attack="pgd"), 0.1, seed=0, precision="fp8")
+
+
 class Counted:
     """``function``, with the samples it has seen counted."""
 
@@ -450,6 +495,11 @@ def test_flags_see_what_they_are_named_for() -> None:
     assert flags.unreliable(result.flags)
     alone = run_suite(Rounded(), images, labels, small_suite("square"), 0.1, seed=0)
     assert alone.flags["flag_black_box_wins"] is False
+    # An attack is gradient-free if it was seen to make no backward pass, whatever it is called.
+    clean, gradients, search = result.outcomes
+    renamed = dataclasses.replace(search, name="anything", spec=gradients.spec)
+    assert flags.black_box_wins([clean, gradients, renamed])
+    assert not flags.black_box_wins([clean, gradients, dataclasses.replace(search, backwards=1)])
     assert flags.non_monotone([90.0, 50.0, 50.3]) and not flags.non_monotone([90.0, 50.0, 50.1, 20.0])
     assert not flags.non_monotone([])
 
