@@ -191,7 +191,7 @@ def pairs(model: nn.Module) -> Iterator[Pair]:
 
 def robust_accuracy(model: nn.Module, x: Tensor, y: Tensor, attack: Library, norm: Norm) -> float:
     """Percent, of inputs that are in the ball and in the range, or are made so: libraries leave them by a rounding."""
-    standing = 0
+    robust = 0
     for images, labels in zip(x.split(BATCH), y.split(BATCH), strict=True):
         torch.manual_seed(0)
         np.random.seed(0)  # noqa: NPY002 (ART and pyautoattack draw from it)
@@ -201,8 +201,8 @@ def robust_accuracy(model: nn.Module, x: Tensor, y: Tensor, attack: Library, nor
         if length.max() > radius * (1 + 1e-4) or found.min() < -1e-6 or found.max() > 1 + 1e-6:
             offset = offset * (radius / length).clamp(max=1)[:, None]
             found = (images + offset.view_as(images)).clamp(0, 1)
-        standing += int(correctly_classified(model, found, labels).sum())
-    return round(100 * standing / len(x), 2)
+        robust += int(correctly_classified(model, found, labels).sum())
+    return round(100 * robust / len(x), 2)
 
 
 def main() -> None:

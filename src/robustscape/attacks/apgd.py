@@ -178,15 +178,17 @@ def _ascend(
 ) -> Found:
     """The point of highest loss of every row; with ``early_stopping`` the first that is misclassified."""
     found, checkpoints = Found.nothing(ascent.rows.x), _checkpoints(iterations)
+
+    def loss(logits: Tensor, y: Tensor) -> Tensor:
+        return objective(logits, y, ascent.target)
+
     for iteration in range(iterations + 1):
-        before, y, target = ascent.losses, ascent.rows.y, ascent.target
+        before, y = ascent.losses, ascent.rows.y
         if iteration < iterations:
-            logits, ascent.losses, ascent.gradient = input_gradient(
-                model.search, ascent.point, y, lambda logits, y, target=target: objective(logits, y, target)
-            )
+            logits, ascent.losses, ascent.gradient = input_gradient(model.search, ascent.point, y, loss)
         else:  # the last point needs no gradient
             logits = predict(model.search, ascent.point)
-            ascent.losses = objective(logits, y, target)
+            ascent.losses = loss(logits, y)
         if early_stopping and (wrong := model.broken(ascent.point, y, logits)).any():
             found.note(ascent.rows.place[wrong], ascent.point[wrong], ascent.losses[wrong], broken=True)
             keep = ~ascent.rows.with_samples_of(wrong)

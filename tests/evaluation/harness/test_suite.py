@@ -61,7 +61,7 @@ def same(a: SuiteResult, b: SuiteResult) -> bool:
 
 
 class Stubborn(nn.Module):
-    """Always right, by a logit gap that no attack here closes: every sample stands to the end."""
+    """Always right, by a logit gap that no attack here closes: every sample is robust to the end."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,30 +78,30 @@ def test_worst_case_is_taken_per_sample(digits: Any) -> None:
     clean, *attacks = result.outcomes
     assert clean.attempted.all()
     assert torch.equal(~clean.broken, correctly_classified(digits.model, digits.x, digits.y))
-    standing = ~clean.broken
+    robust = ~clean.broken
     for outcome in attacks:
-        assert torch.equal(outcome.attempted, standing)
-        assert not (outcome.broken & ~standing).any()
-        standing = standing & ~outcome.broken
-    assert torch.equal(result.standing, standing)
+        assert torch.equal(outcome.attempted, robust)
+        assert not (outcome.broken & ~robust).any()
+        robust = robust & ~outcome.broken
+    assert torch.equal(result.robust, robust)
     # The kept inputs are the evidence: legal, and the model is wrong exactly on them.
-    assert torch.equal(correctly_classified(digits.model, result.x_adv, digits.y), result.standing)
+    assert torch.equal(correctly_classified(digits.model, result.x_adv, digits.y), result.robust)
     assert (result.x_adv - digits.x).abs().max() <= 0.12 + 1e-6
-    assert torch.equal(result.x_adv[result.standing], digits.x[result.standing])
+    assert torch.equal(result.x_adv[result.robust], digits.x[result.robust])
     assert result.clean_accuracy > result.robust_accuracy + 10 > 20
 
 
 def test_every_attack_added_can_only_lower_accuracy(digits: Any) -> None:
     names = ["pgd", "apgd", "apgd_t", "fab", "square"]
-    standing = [
-        run_suite(digits.model, digits.x, digits.y, small_suite(*names[: count + 1]), 0.12, seed=0).standing
+    robust = [
+        run_suite(digits.model, digits.x, digits.y, small_suite(*names[: count + 1]), 0.12, seed=0).robust
         for count in range(len(names))
     ]
-    for fewer, more in itertools.pairwise(standing):
+    for fewer, more in itertools.pairwise(robust):
         assert not (more & ~fewer).any()
-    order = run_suite(digits.model, digits.x, digits.y, small_suite(*reversed(names)), 0.12, seed=0).standing
-    # The order decides who is tried, not who falls: the worst case over the same attacks is the same.
-    assert (order == standing[-1]).float().mean() > 0.995
+    order = run_suite(digits.model, digits.x, digits.y, small_suite(*reversed(names)), 0.12, seed=0).robust
+    # The order decides which samples are tried, not which are broken: the worst case over the same attacks is the same.
+    assert (order == robust[-1]).float().mean() > 0.995
 
 
 def test_batch_size_changes_nothing(digits: Any) -> None:
@@ -110,7 +110,7 @@ def test_batch_size_changes_nothing(digits: Any) -> None:
         results = [run_suite(model, x, digits.y[:90], small_suite(), 0.12, seed=0, batch_size=b) for b in (90, 7)]
     finally:
         digits.model.float()
-    assert torch.equal(results[0].standing, results[1].standing)
+    assert torch.equal(results[0].robust, results[1].robust)
     torch.testing.assert_close(results[0].x_adv, results[1].x_adv, rtol=0, atol=1e-8)
     assert [(o.forwards, o.backwards) for o in results[0].outcomes] == [
         (o.forwards, o.backwards) for o in results[1].outcomes
@@ -149,7 +149,7 @@ def test_untargeted_fab_counts_a_backward_pass_for_each_class() -> None:
     assert result.outcomes[1].backwards == 4 * 3 * 6
 
 
-def test_fooled_samples_cost_nothing_more() -> None:
+def test_broken_samples_cost_nothing_more() -> None:
     """A model that is wrong everywhere but on the clean inputs: one gradient, and every sample is released."""
 
     class Brittle(nn.Module):
@@ -278,7 +278,7 @@ def test_bf16_is_as_strong_and_never_overstates(digits: Any) -> None:
     exact, mixed = (
         run_suite(digits.model, digits.x, digits.y, suite, 0.12, seed=0, precision=p) for p in ("fp32", "bf16")
     )
-    assert torch.equal(correctly_classified(digits.model, mixed.x_adv, digits.y), mixed.standing)
+    assert torch.equal(correctly_classified(digits.model, mixed.x_adv, digits.y), mixed.robust)
     assert mixed.robust_accuracy == pytest.approx(exact.robust_accuracy, abs=0.8)
     assert {row["precision"] for row in mixed.rows()} == {"bf16"}
     assert mixed.outcomes[0].broken.equal(exact.outcomes[0].broken)
@@ -378,10 +378,10 @@ def test_fab_in_bf16_finds_what_it_finds_in_fp32_and_asks_fp32_about_little_else
     budget = {"iterations": 20, "n_target_classes": 3}
     found = fab(model, x, y, threat, SampleGenerator.seeded(0, 150), **budget)
     alone = fab(exact, x, y, threat, SampleGenerator.seeded(0, 150), **budget)
-    broken, fooled_alone = (predict(exact, points).argmax(1) != y for points in (found, alone))
+    broken, broken_alone = (predict(exact, points).argmax(1) != y for points in (found, alone))
     assert torch.equal(broken, (found != x).flatten(1).any(1) | (predict(exact, x).argmax(1) != y))
-    assert 30 < int(fooled_alone.sum()) < 120
-    assert int((broken != fooled_alone).sum()) <= 3
+    assert 30 < int(broken_alone.sum()) < 120
+    assert int((broken != broken_alone).sum()) <= 3
     assert asked.samples < 0.25 * model.forwards, (asked.samples, model.forwards)
 
 
@@ -426,8 +426,8 @@ def test_square_asks_no_question_twice_and_misses_nothing(digits: Any) -> None:
             best[better] = candidate[better]
     torch.testing.assert_close(found[~wrong], best, rtol=0, atol=0)
     assert torch.equal(found[wrong], x[wrong])
-    standing = int((highest <= 0).sum())
-    assert 0 < standing < len(images)
+    robust = int((highest <= 0).sum())
+    assert 0 < robust < len(images)
     assert counted.forwards < 30 + len(images) * 151
 
 
@@ -523,7 +523,7 @@ def test_eps_curve_is_the_curve_of_one_eps_at_a_time_at_half_the_cost(digits: An
     for eps, share in zip(eps_values, shares, strict=True):
         x_adv = craft(digits.model, digits.x, digits.y, spec, eps, seed=0)
         alone = 100 * correctly_classified(digits.model, x_adv, digits.y).float().mean().item()
-        # An eps that fools a sample which a larger one missed, or the other way round, is worth a sample or two.
+        # An eps that breaks a sample which a larger one missed, or the other way round, is worth a sample or two.
         assert share == pytest.approx(alone, abs=0.8), eps
     assert shares[0] > 90 > 30 > shares[-1]
     with pytest.raises(ConfigError, match="must rise"):

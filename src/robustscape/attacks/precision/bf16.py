@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -58,7 +59,7 @@ class _Bfloat16:
         for form in (self.plain, quick):
             with torch.random.fork_rng():  # both draw the same numbers, if they draw any, and use none up
                 try:
-                    logits.append(predict(lambda z, form=form: _under_autocast(form, z), x))
+                    logits.append(predict(partial(_under_autocast, form), x))
                 except Exception:  # whatever the model's code could not do with the copy
                     return False
         return bool(((logits[0] - logits[1]).abs().amax() <= TRUSTED * logits[0].abs().amax()).item())
@@ -80,9 +81,9 @@ def _quick_copy(model: nn.Module) -> nn.Module:
             layer.to(torch.bfloat16)
     for position, layer in enumerate(layers):
         if position == len(layers) - 1:
-            layer.forward = _in_fp32(layer.forward, torch.float32)  # type: ignore[method-assign]
+            layer.forward = _in_fp32(layer.forward, torch.float32)  # type: ignore[method-assign, assignment]
         elif position == 0:
-            layer.forward = _in_fp32(layer.forward, torch.bfloat16)  # type: ignore[method-assign]
+            layer.forward = _in_fp32(layer.forward, torch.bfloat16)  # type: ignore[method-assign, assignment]
     return low
 
 

@@ -1,4 +1,4 @@
-"""The one driver of attacks outside of training: batches, randomness, checks."""
+"""The driver of all attacks outside of training: batches, randomness, checks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Progress = Callable[[int, int], None]
 #: Samples of a pass on a CPU: the activations of more no longer fit its caches.
 BATCH_SIZE = 128
 
-#: And on a GPU, which wants more.
+#: Samples of a pass on a GPU, which needs more to be busy.
 GPU_BATCH_SIZE = 500
 
 #: Samples and repetitions of the passes that choose a precision.
@@ -50,7 +50,7 @@ def craft(
     precision: str = "fp32",
     progress: Progress | None = None,
 ) -> Tensor:
-    """Adversarial inputs, shape and device of ``x``.
+    """Return adversarial inputs, shape and device of ``x``.
 
     The model is attacked as a frozen copy in the mode the specification names, so neither its weights nor its running
     statistics change. Randomness belongs to a sample (its number and ``seed``), so batch size and order change nothing
@@ -61,9 +61,9 @@ def craft(
         x: inputs (N, ...); batches are moved to the model's device.
         y: labels (N,), or wanted classes for a targeted specification.
         spec: the attack and its protocol.
-        eps: perturbation budget, or one per sample (N,); where it is 0 the input is returned; infinite for noise without a ball.
+        eps: perturbation budget, or one per sample (N,); where it is 0 the input is returned; infinite: noise without a ball.
         seed: of the samples' random streams.
-        batch_size: samples of a pass; None: what suits the device.
+        batch_size: samples of a pass; None: ``default_batch_size``. Runs of an attack may share larger passes (``most_rows``).
         index: numbers of the samples, int64 (N,); None: 0 to N - 1.
         precision: of the search: "fp32"; a name of ``attacks/precision/`` (changes results); "auto": the faster one.
         progress: called with (samples done, N) after each batch.
@@ -127,7 +127,7 @@ def quickest_precision(model: Classifier, x: Tensor, y: Tensor) -> str:
 def craft_batch(
     model: SearchModel, x: Tensor, y: Tensor, spec: AttackSpec, threat: ThreatModel, seed: int, numbers: Tensor
 ) -> Tensor:
-    """One checked batch of ``craft``, on the model's device."""
+    """Return one checked batch of ``craft``, on the model's device."""
     device = device_of(model, x)
     x, y = x.to(device), y.to(device)
     if isinstance(threat.eps, Tensor):
@@ -158,7 +158,7 @@ def batches(rows: Tensor, size: int) -> list[Tensor]:
 
 
 def default_batch_size(model: Classifier, x: Tensor) -> int:
-    """What suits the model's device."""
+    """Return the samples of a pass that suit the model's device."""
     return GPU_BATCH_SIZE if device_of(model, x).type == "cuda" else BATCH_SIZE
 
 

@@ -1,4 +1,4 @@
-"""What a classifier says between an input and its single-step perturbation (kim2023 equation 2.5)."""
+"""Distorted samples: misclassified somewhere between an input and its single-step perturbation (kim2023 equation 2.5)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ BATCH = 1024
 
 
 def distorted(model: Classifier, x: Tensor, y: Tensor, eps: float, points: int) -> tuple[Tensor, Tensor]:
-    """Which samples are right at both ends of x + k delta and wrong somewhere between, and which are right at both ends.
+    """Return the samples that are right at both ends of x + k delta but wrong somewhere between, and those right at both ends.
 
     delta is the single-step perturbation, k = i / (points + 1); masks, bool (N,), of a model in eval mode. Cost: 1 forward
-    and input-backward pass, 2 forward passes, and a forward pass a point for the samples that are right at both ends.
+    and input-backward pass, 2 forward passes, and one forward pass per point for the samples that are right at both ends.
     """
     full = craft(model, x, y, FGSM, eps, seed=0)
     net = frozen_copy(model)

@@ -1,9 +1,9 @@
-"""Attacks evaluated together: a sample counts as robust when it survives all of them.
+"""Attacks evaluated together: a sample counts as robust when none of them breaks it.
 
-The worst case is taken per sample, and an attack runs only on samples that all attacks before it left standing. That
-is the protocol of AutoAttack (Croce & Hein 2020); with the suite ``autoattack`` of config/suites.yaml it is the same
-evaluation. The order decides what an attack is tried on, and so the columns of each attack and the cost; a sample that
-stands has stood against all of them in any order.
+The worst case is taken per sample, and an attack runs only on the samples that no attack before it has broken. That is
+the protocol of AutoAttack (Croce & Hein 2020); with the suite ``autoattack`` of config/suites.yaml it is the same
+evaluation. The order decides which samples an attack is tried on, and so each attack's columns and cost; which samples are
+robust in the end does not depend on it.
 
 With a state folder nothing is lost: every batch is a file of its own, written atomically, and the same call picks up
 where it was killed. Batches of a resumed evaluation may have another size.
@@ -45,7 +45,7 @@ CLEAN = "clean"
 
 @dataclass(frozen=True)
 class SuiteResult:
-    """What is left standing."""
+    """The outcome of every attack, and the samples that are robust against all of them."""
 
     suite: str
     eps: float | Tensor
@@ -59,24 +59,23 @@ class SuiteResult:
     """Signs that the number may mislead; see ``flags``."""
 
     @property
-    def standing(self) -> Tensor:
-        """Samples that no attack broken, bool (N,)."""
-        return self.standing_after(len(self.outcomes))
+    def robust(self) -> Tensor:
+        """The samples that no attack has broken, bool (N,)."""
+        return self.robust_after(len(self.outcomes))
 
-    def standing_after(self, count: int) -> Tensor:
-        """Samples left by the first ``count`` outcomes, bool (N,)."""
-        fallen = torch.stack([outcome.broken for outcome in self.outcomes[:count]]).any(0)
-        return ~fallen
+    def robust_after(self, count: int) -> Tensor:
+        """The samples that none of the first ``count`` outcomes has broken, bool (N,)."""
+        return ~torch.stack([outcome.broken for outcome in self.outcomes[:count]]).any(0)
 
     @property
     def clean_accuracy(self) -> float:
         """Percent."""
-        return percent(self.standing_after(1))
+        return percent(self.robust_after(1))
 
     @property
     def robust_accuracy(self) -> float:
         """Percent, of all samples."""
-        return percent(self.standing)
+        return percent(self.robust)
 
     def rows(self) -> list[dict[str, Any]]:
         """Tidy rows: for the clean inputs, every attack and the whole suite, accuracy and cost."""
@@ -112,7 +111,7 @@ class SuiteResult:
                 outcome.spec.norm if outcome.spec else "none",
                 order,
                 {
-                    metric: (percent(self.standing_after(order + 1)), "percent"),
+                    metric: (percent(self.robust_after(order + 1)), "percent"),
                     "attempted": (float(outcome.attempted.sum()), "1"),
                     "broken": (float(outcome.broken.sum()), "1"),
                     **cost(outcome),
@@ -174,13 +173,13 @@ def run_suite(
 
     x_adv = x.clone()
     outcomes: list[Outcome] = []
-    standing = torch.ones(len(x), dtype=torch.bool)
+    robust = torch.ones(len(x), dtype=torch.bool)
     stages: list[tuple[str, AttackSpec | None]] = [(CLEAN, None), *suite.attacks]
     for order, (name, spec) in enumerate(stages):
         record = _Record(state, f"{order:02d}-{name}", x_adv)
-        pieces = batches((standing & ~record.attempted).nonzero().squeeze(1), batch_size)
+        pieces = batches((robust & ~record.attempted).nonzero().squeeze(1), batch_size)
         if progress is not None and pieces:
-            progress(name, int((record.attempted & standing).sum()), int(standing.sum()))
+            progress(name, int((record.attempted & robust).sum()), int(robust.sum()))
         for batch in pieces:
             for form in forms.values():
                 form.reset_counts()
@@ -202,9 +201,9 @@ def run_suite(
                 },
             )
             if progress is not None:
-                progress(name, int(record.attempted.sum()), int(standing.sum()))
+                progress(name, int(record.attempted.sum()), int(robust.sum()))
         outcomes.append(record.outcome(name, spec))
-        standing = standing & ~outcomes[-1].broken
+        robust = robust & ~outcomes[-1].broken
 
     result = SuiteResult(suite.name, eps, seed, precision, tuple(outcomes), x_adv)
     first = slice(0, batch_size)
@@ -215,14 +214,14 @@ def run_suite(
 class _State:
     """The folder of an evaluation that can be resumed; without a folder nothing is kept.
 
-    ``evaluation.json`` says whose it is; ``<stage>/<number>.safetensors`` are finished batches.
+    ``evaluation.json`` describes the evaluation; ``<stage>/<number>.safetensors`` are finished batches.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
 
     def claim(self, describe_evaluation: Callable[[], dict[str, Any]]) -> None:
-        """Write who we are, or refuse to go on with what another evaluation left."""
+        """Describe this evaluation in the folder; refuse a folder that describes another one."""
         if self.folder is None:
             return
         path, wanted = self.folder / "evaluation.json", describe_evaluation()
@@ -258,7 +257,7 @@ class _State:
 
 
 class _Record:
-    """What is known of one stage: which samples it ran on, which it broken, what it cost."""
+    """The state of one stage: the samples it ran on, those it has broken, and its cost."""
 
     def __init__(self, state: _State, stage: str, x_adv: Tensor) -> None:
         self.state, self.stage, self.x_adv = state, stage, x_adv
@@ -271,7 +270,7 @@ class _Record:
             self._note(tensors["batch"], tensors["broken"], tensors["x_adv"], metadata)
 
     def add(self, batch: Tensor, wrong: Tensor, found: Tensor, cost: dict[str, float]) -> None:
-        """A batch is done: on the disk first, if there is a folder."""
+        """Add a finished batch; it is written first, if there is a folder."""
         found = found[wrong.to(found.device)]
         if self.state.folder is not None:
             path = self.state.folder / self.stage / f"{len(self.files):06d}.safetensors"
@@ -327,7 +326,7 @@ def to_robustbench(
     ``autoattack_acc`` is given only for a suite named ``autoattack``; any other suite's number is ``<suite>_acc``,
     since it must not be taken for AutoAttack's. ``unreliable`` is true when a flag is raised.
     """
-    radius = "per sample" if isinstance(result.eps, Tensor) else pretty(result.eps)
+    eps = "per sample" if isinstance(result.eps, Tensor) else pretty(result.eps)
     return {
         "link": link,
         "name": name,
@@ -337,7 +336,7 @@ def to_robustbench(
         "dataset": dataset,
         "venue": venue,
         "architecture": architecture,
-        "eps": radius,
+        "eps": eps,
         "clean_acc": f"{result.clean_accuracy:.2f}",
         f"{result.suite}_acc": f"{result.robust_accuracy:.2f}",
         "unreliable": flags.unreliable(result.flags),
