@@ -40,9 +40,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--precision",
-        choices=["fp32", "bf16"],
+        choices=["fp32", "bf16", "auto"],
         default="fp32",
-        help="of the search; whether a sample is broken is always decided in fp32",
+        help="of the search (auto: the quickest here); whether a sample is broken is always decided in fp32",
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--state", type=Path, default=None, help="folder to resume from after an interruption")

@@ -25,6 +25,10 @@ from robustscape.storage import atomic
 _KINDS = {
     "method": ("Methods", "how a recipe trains: `method` and `parameters`"),
     "attack": ("Attacks", "entries of `config/attacks/`: `attack` and `parameters`"),
+    "precision": (
+        "Precisions",
+        "`precision` of measurements that search in lower precision, of `craft` and `run_suite`",
+    ),
     "optimizer": ("Optimizers", "`optimizer` of a recipe"),
     "probe": ("Probes", "`probes` of a recipe: columns of `history.csv`"),
     "trace": ("Traces", "`traces` of a recipe: columns of `updates.csv`"),

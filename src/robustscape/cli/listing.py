@@ -18,6 +18,7 @@ KINDS: dict[str, str | None] = {
     "methods": "method",
     "optimizers": "optimizer",
     "attacks": "attack",
+    "precisions": "precision",
     "probes": "probe",
     "traces": "trace",
     "measurements": "measurement",
