@@ -164,5 +164,5 @@ def _length(offset: Tensor, threat: ThreatModel) -> Tensor:
 
 def _limit(threat: ThreatModel, x: Tensor) -> Tensor | float:
     """eps (B,), with the slack that float rounding of a point on the sphere needs."""
-    radius = threat.eps.to(x) if isinstance(threat.eps, Tensor) else threat.eps
-    return radius + 0.1 * TOLERANCE * radius
+    eps = threat.eps.to(x) if isinstance(threat.eps, Tensor) else threat.eps
+    return eps + 0.1 * TOLERANCE * eps

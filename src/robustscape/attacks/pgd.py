@@ -64,8 +64,8 @@ def pgd(
         early_stopping: a sample leaves the batch as soon as it is misclassified (for accuracy, not for training or
             landscapes, where the worst loss is wanted).
     """
-    radius = threat.eps_like(x)
-    share = rel_step_size if step_size is None else step_size / radius
+    eps = threat.eps_like(x)
+    share = rel_step_size if step_size is None else step_size / eps
     return projected_ascent(
         model,
         x,
@@ -74,7 +74,7 @@ def pgd(
         generator,
         objective=LOSSES[loss],
         steps=steps,
-        step=rel_step_size * radius if step_size is None else step_size,
+        step=rel_step_size * eps if step_size is None else step_size,
         spread=1.0 if start == "ball" else share.clamp(max=1.0) if isinstance(share, Tensor) else min(share, 1.0),
         random_start=random_start,
         restarts=restarts,

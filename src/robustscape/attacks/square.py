@@ -298,8 +298,8 @@ def _moved_bump(best: Tensor, images: Tensor, share: float, threat: ThreatModel,
     emptied = delta.scatter(2, first, 0.0).scatter(2, second, 0.0)
     # Energy of both windows (their union): what is gone from each channel once they are emptied.
     energy = (delta.square().sum(2, keepdim=True) - emptied.square().sum(2, keepdim=True)).clamp_min(0)
-    radius = threat.eps.to(images).view(batch, 1, 1) if isinstance(threat.eps, Tensor) else threat.eps
-    spare = (radius**2 - delta.square().sum((1, 2), keepdim=True)).clamp_min(0) / channels
+    eps = threat.eps.to(images).view(batch, 1, 1) if isinstance(threat.eps, Tensor) else threat.eps
+    spare = (eps**2 - delta.square().sum((1, 2), keepdim=True)).clamp_min(0) / channels
     fresh = shape / (shape.norm(dim=2, keepdim=True) + 1e-12) * (spare + energy).sqrt()
     offset = emptied.scatter(2, first, fresh).view_as(images)
     return _on_sphere(offset, images, threat)

@@ -127,7 +127,7 @@ class SearchModel(nn.Module):
             return tensor
 
         noted = torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor)
-        with torch.random.fork_rng(), torch.enable_grad(), noted:
+        with torch.random.fork_rng([x.device] if x.is_cuda else []), torch.enable_grad(), noted:
             self.model(x.clone().requires_grad_())
         return sum(kept)
 

@@ -57,7 +57,9 @@ class _Bfloat16:
     def _is_right(self, quick: nn.Module, x: Tensor) -> bool:
         logits = []
         for form in (self.plain, quick):
-            with torch.random.fork_rng():  # both draw the same numbers, if they draw any, and use none up
+            with torch.random.fork_rng(
+                [x.device] if x.is_cuda else []
+            ):  # both draw the same numbers, if they draw any, and use none up
                 try:
                     logits.append(predict(partial(_under_autocast, form), x))
                 except Exception:  # whatever the model's code could not do with the copy
