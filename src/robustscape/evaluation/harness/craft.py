@@ -34,7 +34,7 @@ BATCH_SIZE = 128
 GPU_BATCH_SIZE = 500
 
 #: Samples and repetitions of the passes that choose a precision.
-TRIAL_SAMPLES, TRIALS = 64, 3
+TRIAL_SAMPLES, TRIALS = 64, 5
 
 #: How many times as fast as fp32 a lower precision must be.
 WORTHWHILE = 1.25
