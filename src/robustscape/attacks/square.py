@@ -98,7 +98,8 @@ def square(
             if not len(state.place):
                 return result.view(shape)
         share = _share(query, queries if rescale_schedule else 10_000, p_init)
-        wrong = state.attempt(net, shaped, change(state.best, state.images, share, state.threat, state.generator))
+        candidate, new = change(state.best, state.images, share, state.threat, state.generator)
+        wrong = state.attempt(net, shaped, candidate, new)
         if not net.exact:
             every = (query + 1) % QUERIES_BETWEEN_CHECKS == 0 or query + 1 == queries
             wrong = state.check(net, shaped, state.moved if every else state.moved & wrong)
@@ -157,13 +158,16 @@ class _Search:
         """The samples where the mask ``keep`` (B,) is true."""
         return _Search(*select(keep, *vars(self).values()))
 
-    def attempt(self, net: SearchModel, shaped: Reshape, candidate: Tensor) -> Tensor:
-        """Move to the candidates that are better; the samples that the search calls misclassified there, bool (B,)."""
+    def attempt(self, net: SearchModel, shaped: Reshape, candidate: Tensor, new: Tensor) -> Tensor:
+        """Move to the candidates that are better; the samples that the search calls misclassified there, bool (B,).
+
+        Only the candidates ``new``, bool (B,), are not ``best`` itself.
+        """
         rows: Tensor | slice = slice(None)
-        if not candidate.is_cuda:  # to find out which candidates are new would be another wait
-            rows = (candidate != self.best).flatten(1).any(1).nonzero().squeeze(1)
+        if not candidate.is_cuda:  # to find out how many are new would be another wait
+            rows = new.nonzero().squeeze(1)
             if not len(rows):
-                return torch.zeros_like(self.broken)
+                return torch.zeros_like(new)
         value, wrong = _with_rows(self.highest, rows, predict(net.search, shaped(candidate[rows])), self.y)
         better = ((value > self.highest) | wrong) & ~self.broken
         self.highest = torch.where(better, value, self.highest)
@@ -217,15 +221,22 @@ def _stripes(images: Tensor, threat: ThreatModel, generator: SampleGenerator) ->
     return threat.project(images + threat.eps_like(images) * signs, images)
 
 
-def _window(best: Tensor, images: Tensor, share: float, threat: ThreatModel, generator: SampleGenerator) -> Tensor:
-    """``best`` with one window, the same for all samples, set to +-eps, one sign for each channel and sample."""
+def _window(
+    best: Tensor, images: Tensor, share: float, threat: ThreatModel, generator: SampleGenerator
+) -> tuple[Tensor, Tensor]:
+    """``best`` with one window, the same for all samples, set to +-eps, one sign for each channel and sample.
+
+    Returns:
+        The points (B, C, H, W), and those that differ from ``best``, bool (B,).
+    """
     height, width = _side(share, images, least=1)
     top, left = (generator.shared_integer(n - m + 1) for n, m in zip(images.shape[2:], (height, width), strict=True))
     rows, columns = slice(top, top + height), slice(left, left + width)
     signs = generator.signs((images.shape[1], 1, 1))
+    changed = threat.clip(images[:, :, rows, columns] + threat.eps_like(images) * signs)
     candidate = best.clone()
-    candidate[:, :, rows, columns] = threat.clip(images[:, :, rows, columns] + threat.eps_like(images) * signs)
-    return candidate
+    candidate[:, :, rows, columns] = changed
+    return candidate, (changed != best[:, :, rows, columns]).flatten(1).any(1)
 
 
 def _bump(height: int, width: int, like: Tensor) -> Tensor:
@@ -275,8 +286,14 @@ def _bumps(images: Tensor, threat: ThreatModel, generator: SampleGenerator) -> T
     return _on_sphere(offset, images, threat)
 
 
-def _moved_bump(best: Tensor, images: Tensor, share: float, threat: ThreatModel, generator: SampleGenerator) -> Tensor:
-    """``best`` with the second window's energy, and what the ball has left, moved to the first (algorithm 3)."""
+def _moved_bump(
+    best: Tensor, images: Tensor, share: float, threat: ThreatModel, generator: SampleGenerator
+) -> tuple[Tensor, Tensor]:
+    """``best`` with the second window's energy, and what the ball has left, moved to the first (algorithm 3).
+
+    Returns:
+        The points (B, C, H, W), and those that differ from ``best``, bool (B,).
+    """
     batch, channels, height, width = images.shape
     window = _side(share, images, least=3)
     if height > 1 and window[0] % 2 == 0 and window[0] < min(height, width):
@@ -302,4 +319,5 @@ def _moved_bump(best: Tensor, images: Tensor, share: float, threat: ThreatModel,
     spare = (eps**2 - delta.square().sum((1, 2), keepdim=True)).clamp_min(0) / channels
     fresh = shape / (shape.norm(dim=2, keepdim=True) + 1e-12) * (spare + energy).sqrt()
     offset = emptied.scatter(2, first, fresh).view_as(images)
-    return _on_sphere(offset, images, threat)
+    candidate = _on_sphere(offset, images, threat)
+    return candidate, (candidate != best).flatten(1).any(1)

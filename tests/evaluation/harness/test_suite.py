@@ -419,7 +419,7 @@ def test_square_asks_no_question_twice_and_misses_nothing(digits: Any) -> None:
         highest = margin(model(best), labels)
         for query in range(150):
             share = square_module._share(query, 10_000, 0.8)
-            candidate = square_module._window(best, images, share, threat, streams)
+            candidate, _ = square_module._window(best, images, share, threat, streams)
             value = margin(model(candidate), labels)
             better = (value > highest) & (highest <= 0)  # a broken sample is finished
             highest = torch.where(better, value, highest)

@@ -38,8 +38,11 @@ def _mix(z: Tensor) -> Tensor:
 
 
 def _mixed(value: int) -> int:
-    """``_mix`` of a Python integer."""
-    return int(_mix(torch.tensor(_wrapped(value), dtype=torch.int64)))
+    """``_mix`` of a Python integer, in Python: many times as quick as a tensor of one element."""
+    z = value % 2**64
+    z = (z ^ z >> 30) * (_MIX1 % 2**64) % 2**64
+    z = (z ^ z >> 27) * (_MIX2 % 2**64) % 2**64
+    return _wrapped(z ^ z >> 31)
 
 
 @functools.lru_cache(maxsize=64)
