@@ -63,7 +63,7 @@ def _end_with_parent() -> None:
 
 
 def clocked(candidate: Callable[[], Any]) -> tuple[Any, float, float]:
-    """What ``candidate`` returns, seconds of the wall clock, seconds of this process's CPU time."""
+    """Return the result of ``candidate``, seconds of the wall clock, and seconds of this process's CPU time."""
     wall, cpu = time.perf_counter(), time.process_time()
     result = candidate()
     return result, time.perf_counter() - wall, time.process_time() - cpu

@@ -1,6 +1,6 @@
 """The images and nets that attacks are measured on: adversarially trained for a few epochs, weights cached in a temporary folder.
 
-The nets are three, so that no speed-up can serve one size alone. All are trained at the radius they are attacked at, where
+There are three nets, so that no speed-up can serve one size alone. All are trained at the eps they are attacked at, where
 gradients are not masked.
 """
 

@@ -1,4 +1,4 @@
-"""What each trick of the attacks is worth: time without it over time with it, above 1 it pays.
+"""The gain of each trick of the attacks alone: time without it over time with it, above 1 it pays.
 
 Without and with it alternate, and the median of the ratios counts. The net is an adversarially trained PreActResNet18 of width 16
 on MNIST. Run: ``python benchmarks/attack_tricks.py``; five minutes.
@@ -124,7 +124,7 @@ def measure_tricks(model: nn.Module, x: Tensor, y: Tensor, eps: float, rounds: i
 
 
 def _with(module: Any, name: str, other: Any, function: Callable[..., Any], *arguments: Any) -> Any:
-    """What ``function`` returns while ``module.name`` is ``other``."""
+    """Return the result of ``function`` while ``module.name`` is ``other``."""
     original = getattr(module, name)
     setattr(module, name, other)
     try:

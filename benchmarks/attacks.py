@@ -213,8 +213,8 @@ def measure_curve(model: nn.Module, x: Tensor, y: Tensor, eps: float, keep: Call
         attack = spec("pgd", steps=20, early_stopping=early)
         found, _, all_at_once = clocked(lambda attack=attack: eps_curve(model, x, y, attack, epsilons, seed=0))
         times, accuracies = [], []
-        for radius in epsilons:
-            x_adv, _, alone = clocked(lambda attack=attack, radius=radius: craft(model, x, y, attack, radius, seed=0))
+        for budget in epsilons:
+            x_adv, _, alone = clocked(lambda attack=attack, budget=budget: craft(model, x, y, attack, budget, seed=0))
             times.append(alone)
             accuracies.append(percent(correctly_classified(model, x_adv, y)))
         shares = found.robust_accuracy()

@@ -101,7 +101,7 @@ def _check_classes(loss: str, classes: int) -> None:
 
 @dataclass
 class _Ascent:
-    """Where the rows of a batch are on their way."""
+    """The state of the rows of a batch between two iterations."""
 
     rows: Rows
     target: Tensor
@@ -123,7 +123,7 @@ class _Ascent:
     rises: Tensor
     """Steps since the last checkpoint that raised the loss, (R,)."""
     halved: Tensor
-    """Whether the step was halved at the last checkpoint, bool (R,)."""
+    """True where the step was halved at the last checkpoint, bool (R,)."""
 
     @classmethod
     def at(cls, start: Tensor, rows: Rows, target: Tensor) -> _Ascent:

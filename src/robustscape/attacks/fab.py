@@ -86,7 +86,7 @@ def fab(
 
 @dataclass
 class _Approach:
-    """Where the rows of a batch are on their way."""
+    """The state of the rows of a batch between two iterations."""
 
     rows: Rows
     target: Tensor | None

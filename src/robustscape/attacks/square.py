@@ -110,7 +110,7 @@ def square(
 
 @dataclass
 class _Search:
-    """How far the search has come for each sample."""
+    """The state of the search between two queries, per sample."""
 
     place: Tensor
     """Position in the batch, int64 (B,)."""
@@ -132,7 +132,7 @@ class _Search:
     true: Tensor
     """The margin loss of fp32 there, (B,)."""
     moved: Tensor
-    """Whether ``best`` has left it, bool (B,)."""
+    """True where ``best`` has left it, bool (B,)."""
 
     @classmethod
     def begin(

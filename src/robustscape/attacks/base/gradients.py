@@ -64,7 +64,7 @@ def frozen_copy(model: Classifier, *, train: bool = False) -> Classifier:
 
 
 def device_of(model: Classifier, x: Tensor) -> torch.device:
-    """Where the model computes; where ``x`` is if that cannot be told."""
+    """Return the device of the model's parameters; that of ``x`` if it has none."""
     parameter = next(model.parameters(), None) if isinstance(model, nn.Module) else None
     return x.device if parameter is None else parameter.device
 

@@ -45,7 +45,7 @@ class Rows:
 
 @dataclass
 class Found:
-    """What runs found, per row of a batch."""
+    """The points that runs have found, per row of a batch."""
 
     point: Tensor
     """(R, ...)."""
@@ -79,7 +79,7 @@ def attack_in_runs(
     """The point of each sample's first run that breaks it, else of highest value, (B, ...); ``x`` where there is none.
 
     Args:
-        attack: what is to be done with the rows of a batch.
+        attack: runs the rows of a batch to their end.
         model: what is attacked.
         x: inputs (B, ...).
         y: labels (B,).

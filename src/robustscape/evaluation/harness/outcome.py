@@ -11,7 +11,7 @@ from robustscape.config.attacks import AttackSpec
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one attack of a suite has attempted, broken and cost; masks are of all samples."""
+    """The samples that one attack of a suite has attempted and broken, and its cost."""
 
     name: str
     spec: AttackSpec | None
