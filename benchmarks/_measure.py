@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import statistics
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +43,30 @@ def interleaved(
 def ratio(seconds: Mapping[str, list[float]], name: str, reference: str) -> float:
     """Median over rounds of the ratio within a round."""
     return statistics.median(a / b for a, b in zip(seconds[name], seconds[reference], strict=True))
+
+
+def in_own_process(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Return ``function(*arguments)``, computed in a fresh process, which ends when this one does, even by SIGKILL."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_end_with_parent) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def clocked(candidate: Callable[[], Any]) -> tuple[Any, float, float]:
+    """Return the result of ``candidate``, seconds of the wall clock, and seconds of this process's CPU time."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    result = candidate()
+    return result, time.perf_counter() - wall, time.process_time() - cpu
 
 
 def write(path: Path, results: list[dict[str, Any]]) -> None:

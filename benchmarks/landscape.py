@@ -32,7 +32,6 @@ from robustscape.attacks.base.gradients import frozen, input_gradient
 from robustscape.attacks.base.losses import cross_entropy
 from robustscape.attacks.base.threat import ThreatModel
 from robustscape.attacks.pgd import pgd
-from robustscape.attacks.precision.prepared import prepared
 from robustscape.config.attacks import AttackSpec
 from robustscape.landscape import hessian
 from robustscape.landscape import surface as surfaces
@@ -105,7 +104,7 @@ def surface_point(case: Case, samples: int, steps: int) -> Variants:
     model, x, y = make_case(case, samples)
     parameters = {"steps": steps, "rel_step_size": 0.25}
     direction, at = filter_normalised(model, 0), torch.linspace(-1, 1, 3)[:, None]
-    quick, index = prepared(model), torch.arange(samples)  # same layout and batches for all
+    quick, index = surfaces.frozen_copy(model), torch.arange(samples)  # same layout and batches for all
     batch = max(1, min(surfaces.BATCH, surfaces.STACKED // x[0].numel()))
 
     def each_batch(call: Callable[[Tensor, Tensor, Tensor], Any]) -> None:
@@ -134,7 +133,7 @@ def surface_point(case: Case, samples: int, steps: int) -> Variants:
 def stacked(case: Case, samples: int, points: int, together: int) -> Variants:
     model, x, y = make_case(case, samples)
     spec = AttackSpec(attack="pgd", norm="L2", parameters={"steps": 10, "rel_step_size": 0.15})
-    inner, copy = surfaces.Inner(spec, 1.0), prepared(model)
+    inner, copy = surfaces.Inner(spec, 1.0), surfaces.frozen_copy(model)
     directions, at = [filter_normalised(model, 0)], [[value] for value in torch.linspace(-1, 1, points).tolist()]
     case_at = (copy, x, y, directions, at, inner)
     return {
@@ -153,7 +152,7 @@ def surface_41x41(case: Case, samples: int, steps: int) -> Variants:
 
 def folded(case: Case, samples: int, gradient: bool) -> Variants:
     model, x, y = make_case(case, samples)
-    nets = {"floor": prepared(model), "ours": prepared(fold_batchnorm(model))}
+    nets = {"floor": surfaces.frozen_copy(model), "ours": surfaces.frozen_copy(fold_batchnorm(model))}
 
     def call(net: nn.Module) -> Any:
         if gradient:

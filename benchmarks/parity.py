@@ -23,9 +23,10 @@ import torch
 import torch.nn.functional as F
 import torchattacks
 from _measure import write
+from _nets import CASES, net_and_images
 from art.attacks import evasion as art
 from art.estimators.classification import PyTorchClassifier
-from attacks import FASHION_EPS, fashion, spec, subject
+from attacks import spec
 from pyautoattack.autopgd_base import APGDAttack, APGDAttack_targeted
 from pyautoattack.fab_pt import FABAttack_PT
 from pyautoattack.square import SquareAttack
@@ -40,7 +41,7 @@ BATCH = 250
 Norm = Literal["Linf", "L2"]
 Library = Callable[[Tensor, Tensor], Tensor]
 
-RADII: dict[Norm, float] = {"Linf": FASHION_EPS, "L2": 1.0}
+EPS: dict[Norm, float] = {"Linf": CASES["large"].eps, "L2": 1.0}
 
 
 @dataclass
@@ -65,7 +66,7 @@ def pairs(model: nn.Module) -> Iterator[Pair]:
     def of_art(attack: Any) -> Library:
         return lambda x, y: torch.from_numpy(attack.generate(x.numpy(), F.one_hot(y, 10).numpy()))
 
-    for norm, eps in RADII.items():
+    for norm, eps in EPS.items():
         order = np.inf if norm == "Linf" else 2
         step, shared = 0.25 * eps, {"norm": order, "eps": eps, "batch_size": BATCH}
         yield Pair(
@@ -162,7 +163,7 @@ def pairs(model: nn.Module) -> Iterator[Pair]:
             },
         )
 
-    eps = RADII["Linf"]
+    eps = EPS["Linf"]
     step, budget = 0.25 * eps, {"steps": STEPS, "rel_step_size": 0.25}
     steps_of_art = {"eps": eps, "eps_step": step, "max_iter": STEPS, "batch_size": BATCH, "verbose": False}
     momentum = art.MomentumIterativeMethod(estimator, decay=1.0, **steps_of_art)
@@ -190,18 +191,18 @@ def pairs(model: nn.Module) -> Iterator[Pair]:
 
 def robust_accuracy(model: nn.Module, x: Tensor, y: Tensor, attack: Library, norm: Norm) -> float:
     """Percent, of inputs that are in the ball and in the range, or are made so: libraries leave them by a rounding."""
-    standing = 0
+    robust = 0
     for images, labels in zip(x.split(BATCH), y.split(BATCH), strict=True):
         torch.manual_seed(0)
         np.random.seed(0)  # noqa: NPY002 (ART and pyautoattack draw from it)
         found = attack(images, labels).detach()
-        offset, radius = (found - images).flatten(1), RADII[norm]
+        offset, eps = (found - images).flatten(1), EPS[norm]
         length = offset.norm(dim=1) if norm == "L2" else offset.abs().amax(1)
-        if length.max() > radius * (1 + 1e-4) or found.min() < -1e-6 or found.max() > 1 + 1e-6:
-            offset = offset * (radius / length).clamp(max=1)[:, None]
+        if length.max() > eps * (1 + 1e-4) or found.min() < -1e-6 or found.max() > 1 + 1e-6:
+            offset = offset * (eps / length).clamp(max=1)[:, None]
             found = (images + offset.view_as(images)).clamp(0, 1)
-        standing += int(correctly_classified(model, found, labels).sum())
-    return round(100 * standing / len(x), 2)
+        robust += int(correctly_classified(model, found, labels).sum())
+    return round(100 * robust / len(x), 2)
 
 
 def main() -> None:
@@ -213,13 +214,13 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "parity_cpu.json")
     options = parser.parse_args()
     configure(options.threads)
-    model, x, y = subject(fashion, FASHION_EPS, options.images)
+    model, x, y = net_and_images(CASES["large"], options.images)
     rows: list[dict[str, Any]] = json.loads(options.output.read_text())["results"] if options.resume else []
     known = {(row["attack"], row["norm"]) for row in rows}
     for pair in sorted(pairs(model), key=lambda pair: pair.attack in ("fab", "square")):  # the longest last
         if (pair.name, pair.norm) in known:
             continue
-        chosen, eps = spec(pair.attack, **pair.parameters).model_copy(update={"norm": pair.norm}), RADII[pair.norm]
+        chosen, eps = spec(pair.attack, **pair.parameters).model_copy(update={"norm": pair.norm}), EPS[pair.norm]
 
         def ours(images: Tensor, labels: Tensor, chosen: Any = chosen, eps: float = eps) -> Tensor:
             return craft(model, images, labels, chosen, eps, seed=0)

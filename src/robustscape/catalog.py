@@ -31,6 +31,7 @@ KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "dataset": (("data/sets",), ("directory",)),
     "architecture": (("models",), ("shape", "num_classes")),
     "attack": (("attacks",), ("model", "x", "y", "threat", "generator")),
+    "precision": (("attacks/precision",), ("model",)),
     "method": (("training/methods",), ("model", "x", "y", "attack")),
     "optimizer": (("training/optimizers",), ("parameters",)),
     "probe": (("training/probes",), ("context",)),

@@ -25,7 +25,7 @@ from robustscape.evaluation.bridges import bridges, log_probabilities_along_path
 from robustscape.evaluation.collapse_rule import collapsed
 from robustscape.evaluation.distortion import distortion
 from robustscape.evaluation.harness.craft import craft
-from robustscape.evaluation.harness.distorted import distorted, share
+from robustscape.evaluation.harness.distorted import distorted
 from robustscape.evaluation.logs.collapse import collapse, rank_correlation, start_of_final_stretch
 from robustscape.evaluation.logs.training_time import training_time
 from robustscape.evaluation.loss_projections import margin_projections, term_gradients, weighted_projection
@@ -96,7 +96,7 @@ def test_a_linear_classifier_of_two_classes_has_no_distortion(seed: int) -> None
     """A half-space meets a segment in a segment: exactly 0, and there are samples to count."""
     model, (x, y) = linear(seed=seed), inputs()
     inside, counted = distorted(model, x, y, 0.05, 100)
-    assert counted.sum() > 0 and inside.sum() == 0 and share(inside, counted) == 0.0
+    assert counted.sum() > 0 and inside.sum() == 0 and percent_of(inside, counted) == 0.0
 
 
 class Band(nn.Module):
@@ -115,8 +115,8 @@ def test_distortion_is_the_share_of_what_is_right_at_both_ends() -> None:
     inside, counted = distorted(Band(), x, y, 0.1, 100)
     assert counted.tolist() == [True, False, False, True]
     assert inside.tolist() == [True, False, False, False]
-    assert share(inside, counted) == 50.0
-    assert math.isnan(share(inside, torch.zeros(4, dtype=torch.bool)))
+    assert percent_of(inside, counted) == 50.0
+    assert math.isnan(percent_of(inside, torch.zeros(4, dtype=torch.bool)))
 
 
 def test_distortion_against_the_definition_and_on_finer_grids() -> None:

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from robustscape import catalog
 from robustscape.attacks.base.generator import SampleGenerator
+from robustscape.attacks.base.search import SearchModel
 from robustscape.attacks.base.threat import ThreatModel
-from robustscape.evaluation.harness.counting import CountedModel
 from robustscape.training.attack import TrainingAttack
 from robustscape.training.methods.adversarial import adversarial
 from robustscape.training.methods.bat import bat, bat_loss, interpolate
@@ -166,7 +166,7 @@ def test_without_eps_the_checkpoint_method_is_standard_training() -> None:
 def test_passes_of_the_checkpoint_method(checkpoints: int) -> None:
     """c forward and 1 input-backward passes before the update: none of them is a weight gradient."""
     x, y = batch(8)
-    model = CountedModel(make_model())
+    model = SearchModel(make_model())
     single_step_checkpoints(model, x, y, make_attack(8), checkpoints=checkpoints)
     assert (model.forwards, model.backwards) == (8 * checkpoints, 8)
     assert all(p.grad is None for p in model.parameters()) and model.training

@@ -12,12 +12,14 @@ neither its step nor its best loss changed at the last checkpoint. As in the aut
 most", not "fewer than", and condition (2) cannot hold at the first checkpoint. Where the code counts the very first
 step as a rise without looking, this one looks, as the paper does.
 
-Cost: ``iterations`` forward and input-backward passes a restart and target class, and 1 forward, plus 1 forward for the
-clean logits. A broken sample leaves the batch at once.
+Cost: ``iterations`` forward and input-backward passes per restart and target class, and 1 forward, plus 1 forward for the
+clean logits. A broken sample leaves the batch at once. After the first run, restarts and target classes share passes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
@@ -26,9 +28,11 @@ from torch import Tensor
 
 from robustscape.attacks.base.active import select
 from robustscape.attacks.base.generator import SampleGenerator
-from robustscape.attacks.base.gradients import Classifier, confirmed, input_gradient, misclassified, predict
+from robustscape.attacks.base.gradients import Classifier, input_gradient, misclassified, predict
 from robustscape.attacks.base.losses import LOSSES, dlr_targeted
-from robustscape.attacks.base.threat import ThreatModel, l2_norm, per_sample
+from robustscape.attacks.base.runs import Found, Rows, attack_in_runs
+from robustscape.attacks.base.search import SearchModel, search_model
+from robustscape.attacks.base.threat import ThreatModel, per_sample
 from robustscape.errors import AttackError
 
 MOMENTUM = 0.75
@@ -65,37 +69,26 @@ def apgd(
         random_start: start on the sphere in a random direction, else at ``x``.
         early_stopping: a sample is finished once it is misclassified; False: look for the highest loss.
     """
-    clean = predict(model, x)
+    net = search_model(model)
+    clean = predict(net, x)
     _check_classes(loss, clean.shape[1])
-    result, highest = x.clone(), x.new_full((x.shape[0],), -torch.inf)
-    active = torch.arange(x.shape[0], device=x.device)
-    if early_stopping:
-        active, x, y, threat, generator, clean = select(
-            ~misclassified(clean, y), active, x, y, threat, generator, clean
-        )
     likeliest = clean.scatter(1, y[:, None], -torch.inf).argsort(dim=1, descending=True)
-    targets = min(n_target_classes, clean.shape[1] - 1) if loss == "dlr_targeted" else 1
-    for run in range(targets * restarts):
-        if not len(active):
-            break
-        point, value, done = _run(
-            model,
-            x,
-            y,
-            threat,
-            generator if run == 0 else generator.fork(run),
-            likeliest[:, run // restarts] if loss == "dlr_targeted" else None,
-            loss,
-            iterations,
-            rho,
-            random_start,
-            early_stopping,
-        )
-        better = done | (value > highest[active])
-        rows = active[better]
-        result[rows], highest[rows] = point[better], value[better]
-        active, x, y, threat, generator, likeliest = select(~done, active, x, y, threat, generator, likeliest)
-    return result
+    targeted = loss == "dlr_targeted"
+    targets = min(n_target_classes, clean.shape[1] - 1) if targeted else 1
+
+    def ascend(rows: Rows) -> Found:
+        def objective(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
+            return dlr_targeted(logits, y, target) if targeted else LOSSES[loss](logits, y)
+
+        start = rows.x
+        if random_start:
+            offset = rows.threat.eps_like(start) * rows.threat.random_direction(start, rows.generator)
+            start = rows.threat.project(start + offset, start)
+        target = likeliest[rows.sample, rows.run // restarts]
+        return _ascend(net, _Ascent.at(start, rows, target), objective, iterations, rho, early_stopping)
+
+    among = ~misclassified(clean, y) if early_stopping else None
+    return attack_in_runs(ascend, net, x, y, threat, generator, runs=targets * restarts, among=among)
 
 
 def _check_classes(loss: str, classes: int) -> None:
@@ -106,96 +99,120 @@ def _check_classes(loss: str, classes: int) -> None:
         )
 
 
-def _run(
-    model: Classifier,
-    x: Tensor,
-    y: Tensor,
-    threat: ThreatModel,
-    generator: SampleGenerator,
-    target: Tensor | None,
-    loss: str,
+@dataclass
+class _Ascent:
+    """The state of the rows of a batch between two iterations."""
+
+    rows: Rows
+    target: Tensor
+    """Classes aimed at, (R,)."""
+    point: Tensor
+    previous: Tensor
+    best: Tensor
+    """The point of highest loss, (R, ...)."""
+    best_gradient: Tensor
+    gradient: Tensor
+    """Of the loss at ``point``, (R, ...)."""
+    step: Tensor
+    """(R, 1, ...)."""
+    losses: Tensor
+    """At ``point``, (R,)."""
+    best_loss: Tensor
+    checked_loss: Tensor
+    """``best_loss`` at the last checkpoint, (R,)."""
+    rises: Tensor
+    """Steps since the last checkpoint that raised the loss, (R,)."""
+    halved: Tensor
+    """True where the step was halved at the last checkpoint, bool (R,)."""
+
+    @classmethod
+    def at(cls, start: Tensor, rows: Rows, target: Tensor) -> _Ascent:
+        """At the points ``start`` (R, ...), before the first pass."""
+        x = rows.x
+        step = 2.0 * (rows.threat.eps_like(x) * x.new_ones((len(x), *[1] * (x.dim() - 1))))
+        low = x.new_full((len(x),), -torch.inf)
+        # As if just halved: condition (2) cannot hold at the first checkpoint.
+        halved = torch.ones_like(low, dtype=torch.bool)
+        none = torch.zeros_like(low)
+        return cls(rows, target, start, start, start, start, start, step, low, low, low, none, halved)
+
+    def select(self, keep: Tensor) -> _Ascent:
+        """The rows where the mask ``keep`` (R,) is true."""
+        rows, *states = vars(self).values()
+        return _Ascent(rows.select(keep), *select(keep, *states))
+
+    def remember_best(self, before: Tensor) -> None:
+        """Compare the losses with those of the point before and with the best ones, (R,)."""
+        self.rises = self.rises + (self.losses > before)
+        better = self.losses > self.best_loss
+        self.best_loss = torch.where(better, self.losses, self.best_loss)
+        better = per_sample(better, self.point)
+        self.best = torch.where(better, self.point, self.best)
+        self.best_gradient = torch.where(better, self.gradient, self.best_gradient)
+
+    def check(self, window: int, rho: float) -> None:
+        """At a checkpoint: halve the step and go back to the best point where one of the conditions holds."""
+        self.halved = (self.rises <= rho * window) | (~self.halved & (self.checked_loss >= self.best_loss))
+        back = per_sample(self.halved, self.point)
+        self.step = torch.where(back, self.step / 2, self.step)
+        self.point = torch.where(back, self.best, self.point)
+        self.gradient = torch.where(back, self.best_gradient, self.gradient)
+        self.checked_loss, self.rises = self.best_loss, torch.zeros_like(self.rises)
+
+    def advance(self, momentum: float) -> None:
+        """One step; ``momentum`` is a, 1 in the first iteration."""
+        x, threat, point = self.rows.x, self.rows.threat, self.point
+        ahead = threat.project(point + self.step * threat.ascent(self.gradient), x)
+        if momentum < 1:
+            ahead = threat.project(point + momentum * (ahead - point) + (1 - momentum) * (point - self.previous), x)
+        self.previous, self.point = point, ahead
+
+
+def _ascend(
+    model: SearchModel,
+    ascent: _Ascent,
+    objective: Callable[[Tensor, Tensor, Tensor], Tensor],
     iterations: int,
     rho: float,
-    random_start: bool,
     early_stopping: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """One run: points (B, ...), their losses (B,) and which of them are misclassified (B,).
+) -> Found:
+    """The point of highest loss of every row; with ``early_stopping`` the first that is misclassified."""
+    found, checkpoints = Found.nothing(ascent.rows.x), _checkpoints(iterations)
 
-    Only samples with ``early_stopping`` are ever marked as misclassified.
-    """
-
-    def objective(logits: Tensor, y: Tensor) -> Tensor:
-        return LOSSES[loss](logits, y) if target is None else dlr_targeted(logits, y, target)
-
-    result, value = x.clone(), x.new_full((x.shape[0],), -torch.inf)
-    done = torch.zeros_like(value, dtype=torch.bool)
-    active = torch.arange(x.shape[0], device=x.device)
-
-    point = _sphere_point(x, threat, generator) if random_start else x
-    previous = best = best_gradient = point
-    step = 2.0 * (threat.eps_like(x) * x.new_ones((x.shape[0], *[1] * (x.dim() - 1))))
-    best_loss = checked_loss = last_loss = value
-    rises = torch.zeros_like(value)
-    halved = torch.ones_like(done)  # as if just halved: condition (2) cannot hold at the first checkpoint
-    window, last_check = max(int(0.22 * iterations), 1), 0
+    def loss(logits: Tensor, y: Tensor) -> Tensor:
+        return objective(logits, y, ascent.target)
 
     for iteration in range(iterations + 1):
+        before, y = ascent.losses, ascent.rows.y
         if iteration < iterations:
-            logits, losses, gradient = input_gradient(model, point, y, objective)
-        else:
-            logits = predict(model, point)
-            losses, gradient = objective(logits, y), point  # the last point needs no gradient
-
-        if early_stopping and (wrong := confirmed(model, point, y, misclassified(logits, y))).any():
-            rows = active[wrong]
-            result[rows], value[rows], done[rows] = point[wrong], losses[wrong], True
-            (
-                active, x, y, target, threat, point, previous, best, best_gradient, gradient, step, losses, best_loss,
-                checked_loss, last_loss, rises, halved,
-            ) = select(
-                ~wrong, active, x, y, target, threat, point, previous, best, best_gradient, gradient, step, losses,
-                best_loss, checked_loss, last_loss, rises, halved,
-            )  # fmt: skip
-            if not len(active):
-                return result, value, done
-
+            logits, ascent.losses, ascent.gradient = input_gradient(model.search, ascent.point, y, loss)
+        else:  # the last point needs no gradient
+            logits = predict(model.search, ascent.point)
+            ascent.losses = loss(logits, y)
+        if early_stopping and (wrong := model.broken(ascent.point, y, logits)).any():
+            found.note(ascent.rows.place[wrong], ascent.point[wrong], ascent.losses[wrong], broken=True)
+            keep = ~ascent.rows.with_samples_of(wrong)
+            ascent, before = ascent.select(keep), before[keep]
+            if not len(before):
+                return found
         if iteration == 0:
-            best_loss = checked_loss = losses
-            best_gradient = gradient
+            ascent.best_loss = ascent.checked_loss = ascent.losses
+            ascent.best_gradient = ascent.gradient
         else:
-            rises = rises + (losses > last_loss)
-            better = losses > best_loss
-            best_loss = torch.where(better, losses, best_loss)
-            best = torch.where(per_sample(better, x), point, best)
-            best_gradient = torch.where(per_sample(better, x), gradient, best_gradient)
-        last_loss = losses
-        if iteration == iterations:
-            break
-
-        if iteration == last_check + window:
-            halved = (rises <= rho * window) | (~halved & (checked_loss >= best_loss))
-            back = per_sample(halved, x)
-            step = torch.where(back, step / 2, step)
-            point, gradient = torch.where(back, best, point), torch.where(back, best_gradient, gradient)
-            checked_loss, rises = best_loss, torch.zeros_like(rises)
-            last_check = iteration
-            window = max(window - max(int(0.03 * iterations), 1), max(int(0.06 * iterations), 1))
-
-        ahead = threat.project(point + step * threat.ascent(gradient), x)
-        if iteration > 0:
-            ahead = threat.project(point + MOMENTUM * (ahead - point) + (1 - MOMENTUM) * (point - previous), x)
-        previous, point = point, ahead
-
-    result[active], value[active] = best, best_loss
-    return result, value, done
+            ascent.remember_best(before)
+        if iteration < iterations:
+            if iteration in checkpoints:
+                ascent.check(checkpoints[iteration], rho)
+            ascent.advance(MOMENTUM if iteration > 0 else 1.0)
+    found.note(ascent.rows.place, ascent.best, ascent.best_loss)
+    return found
 
 
-def _sphere_point(x: Tensor, threat: ThreatModel, generator: SampleGenerator) -> Tensor:
-    """``x`` plus a random offset of norm eps, cut to the range: the authors' start."""
-    if threat.norm == "Linf":
-        offset = generator.uniform(x.shape[1:]) * 2 - 1
-        size = per_sample(offset.flatten(1).abs().amax(1), x)
-    else:
-        offset = generator.normal(x.shape[1:])
-        size = l2_norm(offset)
-    return threat.project(x + threat.eps_like(x) * (offset / (size + 1e-12)), x)
+def _checkpoints(iterations: int) -> dict[int, int]:
+    """The checkpoints w_j, and how many iterations each is after the one before."""
+    found, position, window = {}, 0, max(int(0.22 * iterations), 1)
+    while position < iterations:
+        position += window
+        found[position] = window
+        window = max(window - max(int(0.03 * iterations), 1), max(int(0.06 * iterations), 1))
+    return found

@@ -22,7 +22,7 @@ from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import Classifier
 from robustscape.attacks.base.losses import margin
 from robustscape.attacks.base.threat import ThreatModel
-from robustscape.attacks.pgd import climb
+from robustscape.attacks.pgd import projected_ascent
 
 
 def cw_linf(
@@ -59,7 +59,7 @@ def cw_linf(
         # Towards a target the margin max_{j != t} z_j - z_t falls, and counts as reached at -kappa.
         return margin(logits, y).clamp(min=-kappa) if targeted else margin(logits, y).clamp(max=kappa)
 
-    return climb(
+    return projected_ascent(
         model,
         x,
         y,

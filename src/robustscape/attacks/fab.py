@@ -10,15 +10,16 @@ target. With P the projection on hyperplane and range,
 and after a misclassified x_{t+1}, kept if it is the nearest so far, x_{t+1} <- x + beta (x_{t+1} - x). The attack
 looks for the nearest adversarial point whatever eps; here a sample is finished as soon as one within eps is known.
 
-Its points lie along a boundary. A model that searches in lower precision answers there as it can (``rough``), and
-fp32 is asked about the points within eps that it calls misclassified or cannot tell: no others can end the search.
+Its points lie along a boundary. A search in lower precision answers there as it can, and fp32 is asked about the points
+within eps that it calls misclassified or cannot tell: no others can end the search.
 
-Cost: an iteration is 2 forward and 1 input-backward passes, with ``targeted=False`` C backward passes; runs: one a
-restart and target class.
+Cost: an iteration is 2 forward and 1 input-backward passes, with ``targeted=False`` C backward passes; there is one run per
+restart and target class. After the first run, restarts and target classes share passes.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import torch
@@ -28,8 +29,10 @@ from torch import Tensor
 from robustscape.attacks._boundary import project_on_hyperplane
 from robustscape.attacks.base.active import select
 from robustscape.attacks.base.generator import SampleGenerator
-from robustscape.attacks.base.gradients import Classifier, confirmed, misclassified, predict, rough, undecided
-from robustscape.attacks.base.threat import TOLERANCE, ThreatModel, l2_norm, per_sample
+from robustscape.attacks.base.gradients import Classifier, misclassified, predict
+from robustscape.attacks.base.runs import Found, Rows, attack_in_runs
+from robustscape.attacks.base.search import SearchModel, search_model
+from robustscape.attacks.base.threat import TOLERANCE, ThreatModel, per_sample
 
 
 def fab(
@@ -63,73 +66,79 @@ def fab(
         eta: how far beyond the hyperplane a step goes.
         beta: how far back towards ``x`` a misclassified point is pulled.
     """
-    clean = predict(model, x)
-    result = x.clone()
-    active = torch.arange(x.shape[0], device=x.device)
-    active, x, y, threat, generator, clean = select(~misclassified(clean, y), active, x, y, threat, generator, clean)
+    net = search_model(model)
+    clean = predict(net, x)
     likeliest = clean.scatter(1, y[:, None], -torch.inf).argsort(dim=1, descending=True)
     targets = min(n_target_classes, clean.shape[1] - 1) if targeted else 1
-    for run in range(targets * restarts):
-        if not len(active):
-            break
-        target = likeliest[:, run // restarts] if targeted else None
-        start = x if run % restarts == 0 else _random_start(x, threat, generator.fork(run))
-        found, done = _run(model, x, y, threat, target, start, iterations, alpha_max, eta, beta)
-        result[active[done]] = found[done]
-        active, x, y, threat, generator, likeliest = select(~done, active, x, y, threat, generator, likeliest)
-    return result
+
+    def approach(rows: Rows) -> Found:
+        x, threat, fresh = rows.x, rows.threat, rows.run % restarts > 0
+        start = x
+        if fresh.any():
+            offset = 0.5 * threat.eps_like(x) * threat.random_direction(x, rows.generator)
+            start = torch.where(per_sample(fresh, x), threat.clip(x + offset), x)
+        target = likeliest[rows.sample, rows.run // restarts] if targeted else None
+        return _approach(net, _Approach(rows, target, start), iterations, alpha_max, eta, beta)
+
+    among = ~misclassified(clean, y)
+    return attack_in_runs(approach, net, x, y, threat, generator, runs=targets * restarts, among=among)
 
 
-def _run(
-    model: Classifier,
-    x: Tensor,
-    y: Tensor,
-    threat: ThreatModel,
-    target: Tensor | None,
-    start: Tensor,
-    iterations: int,
-    alpha_max: float,
-    eta: float,
-    beta: float,
-) -> tuple[Tensor, Tensor]:
-    """One run: points (B, ...) and which of them are misclassified within eps (B,)."""
-    search = rough(model)
-    result, done = x.clone(), torch.zeros(x.shape[0], dtype=torch.bool, device=x.device)
-    active, point = torch.arange(x.shape[0], device=x.device), start
+@dataclass
+class _Approach:
+    """The state of the rows of a batch between two iterations."""
+
+    rows: Rows
+    target: Tensor | None
+    """Classes aimed at, (R,); None: the nearest."""
+    point: Tensor
+    """(R, ...)."""
+
+    def select(self, keep: Tensor) -> _Approach:
+        """The rows where the mask ``keep`` (R,) is true."""
+        return _Approach(self.rows.select(keep), *select(keep, self.target, self.point))
+
+
+def _approach(
+    model: SearchModel, state: _Approach, iterations: int, alpha_max: float, eta: float, beta: float
+) -> Found:
+    """A misclassified point within eps where a row has found one."""
+    found = Found.nothing(state.rows.x)
     for _ in range(iterations):
-        gap, normal = _nearest_boundary(search, point, y, threat.norm, target)
+        x, y, threat, point = state.rows.x, state.rows.y, state.rows.threat, state.point
+        gap, normal = _nearest_boundary(model, point, y, threat.norm, state.target)
         # Both projections are on the same hyperplane, seen from x_t and from x.
         here = project_on_hyperplane(point, normal, -gap, threat)
         offset = (normal * (x - point)).flatten(1).sum(1)
         home = project_on_hyperplane(x, normal, -gap - offset, threat)
         near, far = (_length(d, threat).clamp_min(1e-8) for d in (here, home))
         alpha = per_sample((near / (near + far)).clamp(max=alpha_max), x)
-        point = threat.clip((1 - alpha) * (point + eta * here) + alpha * (x + eta * home))
+        state.point = point = threat.clip((1 - alpha) * (point + eta * here) + alpha * (x + eta * home))
 
-        logits = predict(search, point)
-        wrong = misclassified(logits, y)
-        claimed = wrong if search is model else wrong | undecided(logits)
-        claimed = claimed & (threat.distance(point, x) <= _limit(threat, x))
-        inside = confirmed(model, point, y, claimed)
-        wrong = torch.where(claimed, inside, wrong)
+        within = threat.distance(point, x) <= _limit(threat, x)
+        wrong = model.broken(point, y, predict(model.search, point), among=within)
+        inside = wrong & within
         if inside.any():
-            rows = active[inside]
-            result[rows], done[rows] = threat.select(inside).project(point[inside], x[inside]), True
-            active, point, x, y, target, threat, wrong = select(~inside, active, point, x, y, target, threat, wrong)
-            if not len(active):
+            found.note(
+                state.rows.place[inside], threat.select(inside).project(point[inside], x[inside]), 0.0, broken=True
+            )
+            keep = ~state.rows.with_samples_of(inside)
+            state, wrong = state.select(keep), wrong[keep]
+            if not len(wrong):
                 break
-        point = torch.where(per_sample(wrong, x), x + beta * (point - x), point)
-    return result, done
+        x = state.rows.x
+        state.point = torch.where(per_sample(wrong, x), x + beta * (state.point - x), state.point)
+    return found
 
 
 def _nearest_boundary(
-    model: Classifier, point: Tensor, y: Tensor, norm: str, target: Tensor | None
+    model: SearchModel, point: Tensor, y: Tensor, norm: str, target: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """f = z_s - z_y (B,) and its gradient (B, ...), s the target or the class whose linearised boundary is nearest."""
     point = point.detach().requires_grad_()
     rows = torch.arange(len(y), device=y.device)
     with torch.enable_grad():
-        logits = model(point)
+        logits = model.search(point)
         if target is not None:
             gaps = logits[rows, target] - logits[rows, y]
             (gradient,) = torch.autograd.grad(gaps.sum(), point)
@@ -155,16 +164,5 @@ def _length(offset: Tensor, threat: ThreatModel) -> Tensor:
 
 def _limit(threat: ThreatModel, x: Tensor) -> Tensor | float:
     """eps (B,), with the slack that float rounding of a point on the sphere needs."""
-    radius = threat.eps.to(x) if isinstance(threat.eps, Tensor) else threat.eps
-    return radius + 0.1 * TOLERANCE * radius
-
-
-def _random_start(x: Tensor, threat: ThreatModel, generator: SampleGenerator) -> Tensor:
-    """``x`` plus a random offset of norm eps / 2, cut to the range."""
-    if threat.norm == "Linf":
-        offset = generator.uniform(x.shape[1:]) * 2 - 1
-        size = per_sample(offset.flatten(1).abs().amax(1), x)
-    else:
-        offset = generator.normal(x.shape[1:])
-        size = l2_norm(offset)
-    return threat.clip(x + 0.5 * threat.eps_like(x) * (offset / (size + 1e-12)))
+    eps = threat.eps.to(x) if isinstance(threat.eps, Tensor) else threat.eps
+    return eps + 0.1 * TOLERANCE * eps

@@ -5,23 +5,24 @@ Madry et al. (2018); yamada2021 section 2.2, liu2020 section 1.2, kim2023 eq 2.3
     x_0     = x + uniform in the ball           (random_start) or x
     x_{t+1} = clip( P_ball( x_t + step * ascent(grad_x loss(x_t, y)) ) )
 
-with ascent(g) = sign(g) for Linf and g / ||g||_2 for L2. Cost: ``steps`` forward and input-backward passes a restart,
-and one forward pass more where points are compared (``restarts`` > 1 or ``keep_best``). With ``early_stopping`` a
-sample costs nothing more once it is broken, in this restart and in those that follow.
+with ascent(g) = sign(g) for Linf and g / ||g||_2 for L2. Cost: ``steps`` forward and input-backward passes per restart,
+and one forward pass more where points are compared (``restarts`` > 1 or ``keep_best``). After the first, restarts share
+passes. With ``early_stopping`` a sample costs nothing more once it is broken, in any restart.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
 from robustscape.attacks.base.active import select
 from robustscape.attacks.base.generator import SampleGenerator
-from robustscape.attacks.base.gradients import Classifier, input_gradient, misclassified, predict
+from robustscape.attacks.base.gradients import Classifier, input_gradient, predict
 from robustscape.attacks.base.losses import LOSSES, Loss
+from robustscape.attacks.base.runs import Found, Rows, attack_in_runs
+from robustscape.attacks.base.search import search_model
 from robustscape.attacks.base.threat import ThreatModel
 
 
@@ -63,9 +64,9 @@ def pgd(
         early_stopping: a sample leaves the batch as soon as it is misclassified (for accuracy, not for training or
             landscapes, where the worst loss is wanted).
     """
-    radius = threat.eps_like(x)
-    share = rel_step_size if step_size is None else step_size / radius
-    return climb(
+    eps = threat.eps_like(x)
+    share = rel_step_size if step_size is None else step_size / eps
+    return projected_ascent(
         model,
         x,
         y,
@@ -73,7 +74,7 @@ def pgd(
         generator,
         objective=LOSSES[loss],
         steps=steps,
-        step=rel_step_size * radius if step_size is None else step_size,
+        step=rel_step_size * eps if step_size is None else step_size,
         spread=1.0 if start == "ball" else share.clamp(max=1.0) if isinstance(share, Tensor) else min(share, 1.0),
         random_start=random_start,
         restarts=restarts,
@@ -83,7 +84,7 @@ def pgd(
     )
 
 
-def climb(
+def projected_ascent(
     model: Classifier,
     x: Tensor,
     y: Tensor,
@@ -104,37 +105,35 @@ def climb(
 
     ``step`` and ``spread``, the radius of the starts as a share of the ball's, broadcast against ``x``.
     """
-    sign = -1.0 if targeted else 1.0
-    compare = keep_best or restarts > 1
-    result, highest = x.clone(), x.new_full((x.shape[0],), -torch.inf)
-    active = torch.arange(x.shape[0], device=x.device)
-    for restart in range(restarts):
-        stream = generator if restart == 0 else generator.fork(restart)  # more restarts include fewer
-        point = threat.clip(x + spread * threat.random_offset(x, stream)) if random_start else x
+    net, sign, compare = search_model(model), -1.0 if targeted else 1.0, keep_best or restarts > 1
+
+    def ascend(rows: Rows) -> Found:
+        found = Found.nothing(rows.x)
+        pace, width = (v[rows.sample] if isinstance(v, Tensor) and v.dim() else v for v in (step, spread))
+        offset = rows.threat.random_offset(rows.x, rows.generator) if random_start else 0.0
+        point = rows.threat.clip(rows.x + width * offset) if random_start else rows.x
         for iteration in range(steps + compare):
             last = iteration == steps
             if last:
-                logits = predict(model, point)
-                losses, gradient = objective(logits, y), point
+                logits = predict(net.search, point)
+                losses, gradient = objective(logits, rows.y), point
             else:
-                logits, losses, gradient = input_gradient(model, point, y, objective)
+                logits, losses, gradient = input_gradient(net.search, point, rows.y, objective)
             if last or keep_best:
-                better = sign * losses > highest[active]
-                rows = active[better]
-                result[rows], highest[rows] = point[better], sign * losses[better]
+                better = sign * losses > found.value[rows.place]
+                found.note(rows.place[better], point[better], sign * losses[better])
             if early_stopping:
-                done = misclassified(logits, y) != targeted
+                done = net.broken(point, rows.y, logits) != targeted
                 if done.any():
-                    result[active[done]] = point[done]
-                    active, point, gradient, x, y, threat, step, spread, generator = select(
-                        ~done, active, point, gradient, x, y, threat, step, spread, generator
-                    )
-                    if not len(active):
-                        return result
+                    found.note(rows.place[done], point[done], sign * losses[done], broken=True)
+                    keep = ~rows.with_samples_of(done)
+                    rows, point, gradient, pace = rows.select(keep), *select(keep, point, gradient, pace)
+                    if not len(point):
+                        return found
             if not last:
-                point = threat.project(point + sign * step * threat.ascent(gradient), x)
-        if not (compare or early_stopping):
-            return point
+                point = rows.threat.project(point + sign * pace * rows.threat.ascent(gradient), rows.x)
         if not compare:
-            result[active] = point
-    return result
+            found.note(rows.place, point, 0.0)
+        return found
+
+    return attack_in_runs(ascend, net, x, y, threat, generator, runs=restarts)

@@ -11,21 +11,19 @@ The window's area is a share p of the image, from ``p_init`` down to ``p_init`` 
 vectors are images one pixel high: windows are intervals.
 
 In the ball of Linf all samples change the same window in a query, as the authors' do, and draw signs of their own; in
-that of L2 windows are their own as well. Cost: ``queries`` forward passes at most, plus 2 for the clean input and the
+that of L2 windows are their own as well. Cost: at most ``queries`` forward passes, plus 2 for the clean input and the
 start. A query that proposes the very point it starts from (a window that already has the signs drawn) is known to be no
-better, and costs no pass. A model in bf16 computes only what a window can change (``_nearby``). A broken sample leaves
-the batch before the next query.
+better, and costs no pass. A broken sample leaves the batch before the next query.
 
-Of a model that searches in lower precision only the rough answers count, those near a boundary too: the point a sample
-has come to is passed in fp32 where they call it misclassified, and otherwise every few queries. Where fp32 finds it no
-better than the last point it confirmed, the sample goes back there: among thousands of candidates the luckiest rounding
-error would otherwise win. Within these queries better means better than what the search itself says of the best point:
-its error there and a window away is much the same.
+A search in lower precision compares its own answers. fp32 is asked about a point a sample has moved to when the search
+calls it misclassified, and every few queries. Where fp32 finds it no better than the last point it was asked about, the
+sample goes back there: among thousands of candidates the luckiest rounding error would otherwise win.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -35,10 +33,13 @@ from torch import Tensor
 
 from robustscape.attacks.base.active import select
 from robustscape.attacks.base.generator import SampleGenerator
-from robustscape.attacks.base.gradients import Classifier, in_fp32, misclassified, predict, rough
+from robustscape.attacks.base.gradients import Classifier, misclassified, predict
 from robustscape.attacks.base.losses import margin
+from robustscape.attacks.base.search import SearchModel, search_model
 from robustscape.attacks.base.threat import ThreatModel, l2_norm, per_sample
-from robustscape.attacks.precision.nearby import Nearby, Window, nearby
+
+#: From images (B, C, H, W) to inputs of the model.
+Reshape = Callable[[Tensor], Tensor]
 
 #: p is halved after these many queries out of 10,000.
 SCHEDULE = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
@@ -80,100 +81,122 @@ def square(
     def shaped(images: Tensor) -> Tensor:
         return images.reshape(-1, *shape[1:])
 
-    exact = in_fp32(model)
+    net = search_model(model)
     start, change = (_stripes, _window) if threat.norm == "Linf" else (_bumps, _moved_bump)
-    form = rough(model)
-    search = nearby(form) if threat.norm == "Linf" else Nearby(form)  # bumps change the whole image
     result = images.clone()
-    active, standing = torch.arange(len(x), device=x.device), ~misclassified(predict(exact, x), y)
-    active, images, y, threat, generator = select(standing, active, images, y, threat, generator)
-    if not len(active):
+    left = ~misclassified(net.confirm(x), y)
+    place, images, y, threat, generator = select(
+        left, torch.arange(len(x), device=x.device), images, y, threat, generator
+    )
+    if not len(place):
         return result.view(shape)
-    best = start(images, threat, generator)
-    logits = search.remember(shaped(best))
-    truly = logits if exact is model else predict(exact, shaped(best))
-    highest, done = margin(logits, y), misclassified(truly, y)
-    last = _Confirmed(best, highest, margin(truly, y), torch.zeros_like(done))
+    state = _Search.begin(net, shaped, place, images, y, threat, generator, start(images, threat, generator))
     for query in range(queries):
-        if (not x.is_cuda or query % QUERIES_BETWEEN_LOOKS == 0) and done.any():
-            result[active[done]] = best[done]
-            search.keep(~done)
-            last = last.select(~done)
-            active, best, images, y, threat, generator, highest, done = select(
-                ~done, active, best, images, y, threat, generator, highest, done
-            )
-            if not len(active):
+        if (not x.is_cuda or query % QUERIES_BETWEEN_LOOKS == 0) and state.broken.any():
+            result[state.place[state.broken]] = state.best[state.broken]
+            state = state.select(~state.broken)
+            if not len(state.place):
                 return result.view(shape)
         share = _share(query, queries if rescale_schedule else 10_000, p_init)
-        candidate, window = change(best, images, share, threat, generator)
-        rows = torch.arange(len(active), device=x.device)
-        if not x.is_cuda:  # to find out who is the same would be another wait
-            rows = (candidate != best).flatten(1).any(1).nonzero().squeeze(1)
-        value, wrong = highest, torch.zeros_like(done)
-        if len(rows):
-            logits = search.change(rows, shaped(candidate[rows]), window)
-            value, wrong = _with_rows(highest, rows, logits, y)
-        better = ((value > highest) | wrong) & ~done
-        if len(rows):
-            search.accept(better[rows])
-        highest = torch.where(better, value, highest)
-        best = torch.where(per_sample(better, best), candidate, best)
-        if exact is not model:
-            last.moved |= better
-            due = (query + 1) % QUERIES_BETWEEN_CHECKS == 0 or query + 1 == queries
-            rows = (last.moved if due else last.moved & wrong).nonzero().squeeze(1)
-            wrong = torch.zeros_like(done)
-            if len(rows):
-                wrong, back = last.confirm(rows, predict(exact, shaped(best[rows])), y, best, highest)
-                best, highest = (
-                    torch.where(per_sample(back, best), last.point, best),
-                    torch.where(back, last.highest, highest),
-                )
-                search.replace(back.nonzero().squeeze(1), shaped(best[back]))
-        done = done | wrong
-    result[active] = best
+        candidate, new = change(state.best, state.images, share, state.threat, state.generator)
+        wrong = state.attempt(net, shaped, candidate, new)
+        if not net.exact:
+            every = (query + 1) % QUERIES_BETWEEN_CHECKS == 0 or query + 1 == queries
+            wrong = state.check(net, shaped, state.moved if every else state.moved & wrong)
+        state.broken = state.broken | wrong
+    result[state.place] = state.best
     return result.view(shape)
 
 
-def _with_rows(value: Tensor, rows: Tensor, logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """``value`` (B,) with the margin losses of ``rows`` (b,), and which of these are misclassified, bool (B,)."""
-    wrong = torch.zeros_like(value, dtype=torch.bool)
-    return value.index_copy(0, rows, margin(logits, y[rows])), wrong.index_copy(0, rows, misclassified(logits, y[rows]))
-
-
 @dataclass
-class _Confirmed:
-    """Of a search in lower precision: the last point of every sample that fp32 found better than the one before it."""
+class _Search:
+    """The state of the search between two queries, per sample."""
 
-    point: Tensor
+    place: Tensor
+    """Position in the batch, int64 (B,)."""
+    images: Tensor
+    y: Tensor
+    threat: ThreatModel
+    generator: SampleGenerator
+    best: Tensor
     """(B, C, H, W)."""
     highest: Tensor
-    """Its margin loss to the search (B,)."""
+    """The search's margin loss at ``best``, (B,)."""
+    broken: Tensor
+    """Bool (B,)."""
+    # Of a search in lower precision: the last point that fp32 found better than the one before it.
+    checked: Tensor
+    """(B, C, H, W)."""
+    checked_highest: Tensor
+    """The search's margin loss there, (B,)."""
     true: Tensor
-    """Its margin loss in fp32 (B,)."""
+    """The margin loss of fp32 there, (B,)."""
     moved: Tensor
-    """Who has gone on since, bool (B,)."""
+    """True where ``best`` has left it, bool (B,)."""
 
-    def select(self, kept: Tensor) -> _Confirmed:
-        return _Confirmed(*select(kept, self.point, self.highest, self.true, self.moved))
+    @classmethod
+    def begin(
+        cls,
+        net: SearchModel,
+        shaped: Reshape,
+        place: Tensor,
+        images: Tensor,
+        y: Tensor,
+        threat: ThreatModel,
+        generator: SampleGenerator,
+        best: Tensor,
+    ) -> _Search:
+        """At the points ``best``. 1 forward pass, of a search in lower precision one of each form."""
+        logits = net.confirm(shaped(best))
+        true = margin(logits, y)
+        highest = true if net.exact else margin(predict(net.search, shaped(best)), y)
+        broken = misclassified(logits, y)
+        moved = torch.zeros_like(broken)
+        return cls(place, images, y, threat, generator, best, highest, broken, best, highest, true, moved)
 
-    def confirm(self, rows: Tensor, logits: Tensor, y: Tensor, best: Tensor, highest: Tensor) -> tuple[Tensor, Tensor]:
-        """Which samples are misclassified, and which of the others must come back to ``point``, bool (B,).
+    def select(self, keep: Tensor) -> _Search:
+        """The samples where the mask ``keep`` (B,) is true."""
+        return _Search(*select(keep, *vars(self).values()))
 
-        Args:
-            rows: samples that have moved, (b,).
-            logits: of fp32 where these have come to, (b, classes).
-            y: labels (B,).
-            best: where all samples have come to.
-            highest: the search's margin losses there.
+    def attempt(self, net: SearchModel, shaped: Reshape, candidate: Tensor, new: Tensor) -> Tensor:
+        """Move to the candidates that are better; the samples that the search calls misclassified there, bool (B,).
+
+        Only the candidates ``new``, bool (B,), are not ``best`` itself.
         """
-        true, wrong = _with_rows(self.true, rows, logits, y)
+        rows: Tensor | slice = slice(None)
+        if not candidate.is_cuda:  # to find out how many are new would be another wait
+            rows = new.nonzero().squeeze(1)
+            if not len(rows):
+                return torch.zeros_like(new)
+        value, wrong = _with_rows(self.highest, rows, predict(net.search, shaped(candidate[rows])), self.y)
+        better = ((value > self.highest) | wrong) & ~self.broken
+        self.highest = torch.where(better, value, self.highest)
+        self.best = torch.where(per_sample(better, candidate), candidate, self.best)
+        self.moved = self.moved | better
+        return wrong
+
+    def check(self, net: SearchModel, shaped: Reshape, some: Tensor) -> Tensor:
+        """Ask fp32 about ``some`` points; go back from those that it finds no better. The samples misclassified, bool (B,)."""
+        rows = some.nonzero().squeeze(1)
+        if not len(rows):
+            return torch.zeros_like(some)
+        true, wrong = _with_rows(self.true, rows, net.confirm(shaped(self.best[rows])), self.y)
         good = (true > self.true) | wrong
-        back = torch.zeros_like(good).index_fill(0, rows, True) & ~good
-        self.point = torch.where(per_sample(good, best), best, self.point)
-        self.highest, self.true = torch.where(good, highest, self.highest), torch.where(good, true, self.true)
-        self.moved = self.moved.index_fill(0, rows, False)
-        return wrong, back
+        back = some & ~good
+        self.checked = torch.where(per_sample(good, self.best), self.best, self.checked)
+        self.checked_highest = torch.where(good, self.highest, self.checked_highest)
+        self.true = torch.where(good, true, self.true)
+        self.best = torch.where(per_sample(back, self.best), self.checked, self.best)
+        self.highest = torch.where(back, self.checked_highest, self.highest)
+        self.moved = self.moved & ~some
+        return wrong
+
+
+def _with_rows(value: Tensor, rows: Tensor | slice, logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """``value`` (B,) with the margin losses of ``rows``, and which of these are misclassified, bool (B,)."""
+    value, wrong = value.clone(), torch.zeros_like(value, dtype=torch.bool)
+    value[rows], wrong[rows] = margin(logits, y[rows]), misclassified(logits, y[rows])
+    return value, wrong
 
 
 def _share(query: int, queries: int, p_init: float) -> float:
@@ -200,15 +223,20 @@ def _stripes(images: Tensor, threat: ThreatModel, generator: SampleGenerator) ->
 
 def _window(
     best: Tensor, images: Tensor, share: float, threat: ThreatModel, generator: SampleGenerator
-) -> tuple[Tensor, Window]:
-    """``best`` with one window set to +-eps, one sign for each channel; and where that is, the same for all samples."""
+) -> tuple[Tensor, Tensor]:
+    """``best`` with one window, the same for all samples, set to +-eps, one sign for each channel and sample.
+
+    Returns:
+        The points (B, C, H, W), and those that differ from ``best``, bool (B,).
+    """
     height, width = _side(share, images, least=1)
     top, left = (generator.shared_integer(n - m + 1) for n, m in zip(images.shape[2:], (height, width), strict=True))
     rows, columns = slice(top, top + height), slice(left, left + width)
     signs = generator.signs((images.shape[1], 1, 1))
+    changed = threat.clip(images[:, :, rows, columns] + threat.eps_like(images) * signs)
     candidate = best.clone()
-    candidate[:, :, rows, columns] = threat.clip(images[:, :, rows, columns] + threat.eps_like(images) * signs)
-    return candidate, Window(top, top + height, left, left + width)
+    candidate[:, :, rows, columns] = changed
+    return candidate, (changed != best[:, :, rows, columns]).flatten(1).any(1)
 
 
 def _bump(height: int, width: int, like: Tensor) -> Tensor:
@@ -260,8 +288,12 @@ def _bumps(images: Tensor, threat: ThreatModel, generator: SampleGenerator) -> T
 
 def _moved_bump(
     best: Tensor, images: Tensor, share: float, threat: ThreatModel, generator: SampleGenerator
-) -> tuple[Tensor, None]:
-    """``best`` with the second window's energy, and what the ball has left, moved to the first (algorithm 3)."""
+) -> tuple[Tensor, Tensor]:
+    """``best`` with the second window's energy, and what the ball has left, moved to the first (algorithm 3).
+
+    Returns:
+        The points (B, C, H, W), and those that differ from ``best``, bool (B,).
+    """
     batch, channels, height, width = images.shape
     window = _side(share, images, least=3)
     if height > 1 and window[0] % 2 == 0 and window[0] < min(height, width):
@@ -283,8 +315,9 @@ def _moved_bump(
     emptied = delta.scatter(2, first, 0.0).scatter(2, second, 0.0)
     # Energy of both windows (their union): what is gone from each channel once they are emptied.
     energy = (delta.square().sum(2, keepdim=True) - emptied.square().sum(2, keepdim=True)).clamp_min(0)
-    radius = threat.eps.to(images).view(batch, 1, 1) if isinstance(threat.eps, Tensor) else threat.eps
-    spare = (radius**2 - delta.square().sum((1, 2), keepdim=True)).clamp_min(0) / channels
+    eps = threat.eps.to(images).view(batch, 1, 1) if isinstance(threat.eps, Tensor) else threat.eps
+    spare = (eps**2 - delta.square().sum((1, 2), keepdim=True)).clamp_min(0) / channels
     fresh = shape / (shape.norm(dim=2, keepdim=True) + 1e-12) * (spare + energy).sqrt()
     offset = emptied.scatter(2, first, fresh).view_as(images)
-    return _on_sphere(offset, images, threat), None
+    candidate = _on_sphere(offset, images, threat)
+    return candidate, (candidate != best).flatten(1).any(1)

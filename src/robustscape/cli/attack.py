@@ -82,9 +82,9 @@ def add_protocol_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--precision",
-        choices=["fp32", "bf16"],
+        choices=["fp32", "bf16", "auto"],
         default="fp32",
-        help="of the search; whether a sample is broken is always decided in fp32 (default: %(default)s)",
+        help="of the search (auto: the quickest here); whether a sample is broken is always decided in fp32",
     )
     parser.add_argument("--seed", type=int, metavar="N", default=0, help="of the attacks (default: %(default)s)")
     parser.add_argument(

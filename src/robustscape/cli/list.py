@@ -23,6 +23,7 @@ LISTS: dict[str, str | None] = {
     "methods": "method",
     "optimizers": "optimizer",
     "attacks": "attack",
+    "precisions": "precision",
     "probes": "probe",
     "traces": "trace",
     "measurements": "measurement",

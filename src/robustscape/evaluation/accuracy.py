@@ -15,8 +15,8 @@ from torch import Tensor
 from robustscape.attacks.base.gradients import Classifier
 from robustscape.config.attacks import AttackSpec
 from robustscape.evaluation._optimizer_columns import optimizer_columns
-from robustscape.evaluation.harness.craft import accuracy as percent_correct
 from robustscape.evaluation.harness.craft import correctly_classified, craft
+from robustscape.evaluation.harness.craft import percent as percent_correct
 from robustscape.evaluation.trained_run import SPLITS, TrainedRun, columns
 
 

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from robustscape.config.attacks import Suite
 from robustscape.evaluation._method_columns import method_columns
-from robustscape.evaluation.harness.craft import accuracy, correctly_classified, craft
+from robustscape.evaluation.harness.craft import correctly_classified, craft, percent
 from robustscape.evaluation.harness.suite import run_suite
 from robustscape.evaluation.trained_run import TrainedRun, columns
 
@@ -48,13 +48,13 @@ def attack_accuracies(
     attack_eps, (x, y) = run.attack_eps(eps), run.subset(split, samples)
     right = correctly_classified(run.model, x, y)
     shared = {**method_columns(run), "attack_eps": attack_eps, "split": split, "samples": len(y), "model_mode": "eval"}
-    rows: list[dict[str, Any]] = [{"attack": "clean", "metric": "accuracy", "value": accuracy(right)}]
+    rows: list[dict[str, Any]] = [{"attack": "clean", "metric": "accuracy", "value": percent(right)}]
     for name, spec in attacks.attacks:
         robust = correctly_classified(run.model, craft(run.model, x, y, spec, attack_eps, seed=run.seed), y)
         protocol = columns(spec, attack_eps, split, len(y)) | {"attack": name}
-        rows.append({**protocol, "metric": "accuracy", "value": accuracy(robust)})
+        rows.append({**protocol, "metric": "accuracy", "value": percent(robust)})
         if spec.attack == "fgsm":
-            rows.append({**protocol, "metric": ATTACKED_ONLY_IF_CORRECT, "value": accuracy(robust & right)})
+            rows.append({**protocol, "metric": ATTACKED_ONLY_IF_CORRECT, "value": percent(robust & right)})
     if suite is not None:
         result = run_suite(run.model, x, y, suite, attack_eps, seed=run.seed, state_dir=run.state)
         together = {"attack": suite_name, "metric": "accuracy", "value": result.robust_accuracy, "suite": suite.name}

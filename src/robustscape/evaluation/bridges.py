@@ -13,8 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.attacks.base.gradients import Classifier, predict
-from robustscape.attacks.precision.prepared import prepared
+from robustscape.attacks.base.gradients import Classifier, frozen_copy, predict
 from robustscape.config.attacks import AttackSpec
 from robustscape.evaluation.harness.craft import craft
 from robustscape.evaluation.percentages import percent_true
@@ -62,7 +61,7 @@ def log_probabilities_along_path(
     model: Classifier, x: Tensor, x_adv: Tensor, segments: int, batch_size: int = 512
 ) -> Tensor:
     """Return log-probabilities (m + 1, N, C) at m + 1 equally spaced points of the straight path from ``x`` to ``x_adv``."""
-    net = prepared(model)
+    net = frozen_copy(model)
     return torch.stack(
         [
             torch.cat([predict(net, part) for part in torch.lerp(x, x_adv, k / segments).split(batch_size)])

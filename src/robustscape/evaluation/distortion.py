@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from robustscape.evaluation.harness.distorted import FGSM, distorted, share
+from robustscape.evaluation.harness.distorted import FGSM, distorted, percent_of
 from robustscape.evaluation.trained_run import TrainedRun, columns
 
 
@@ -39,4 +39,4 @@ def distortion(
     attack_eps, (x, y) = run.attack_eps(eps), run.subset(split, samples)
     inside, counted = distorted(run.model, x, y, attack_eps, points)
     shared = {"points": points, "right_at_both_ends": int(counted.sum()), **columns(FGSM, attack_eps, split, len(y))}
-    return [{"metric": "distortion", "value": share(inside, counted), "unit": "percent", **shared}]
+    return [{"metric": "distortion", "value": percent_of(inside, counted), "unit": "percent", **shared}]

@@ -19,8 +19,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.attacks.base.gradients import Classifier, predict
-from robustscape.attacks.precision.prepared import prepared
+from robustscape.attacks.base.gradients import Classifier, frozen_copy, predict
 from robustscape.config.attacks import AttackSpec
 from robustscape.evaluation._method_columns import method_columns
 from robustscape.evaluation.harness.craft import BATCH_SIZE, craft
@@ -89,7 +88,7 @@ def margins(
 
 def measure_examples(model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Examples:
     """Return the five quantities at ``x`` and ``x_adv`` (N, ...), with labels ``y`` (N,), of a model in eval mode."""
-    net = prepared(model)
+    net = frozen_copy(model)
     log_p, log_q = (
         torch.cat([predict(net, part) for part in points.split(BATCH_SIZE)]).log_softmax(1) for points in (x, x_adv)
     )

@@ -10,12 +10,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from robustscape.attacks.base.gradients import Classifier, input_gradient
+from robustscape.attacks.base.gradients import Classifier, frozen_copy, input_gradient
 from robustscape.attacks.base.losses import cross_entropy
-from robustscape.attacks.precision.prepared import prepared
 from robustscape.config.attacks import AttackSpec
-from robustscape.evaluation.harness.craft import accuracy, correctly_classified, craft
-from robustscape.evaluation.harness.distorted import FGSM, distorted, share
+from robustscape.evaluation.harness.craft import correctly_classified, craft, percent
+from robustscape.evaluation.harness.distorted import FGSM, distorted, percent_of
 
 #: Samples of a pass.
 BATCH = 512
@@ -48,10 +47,10 @@ def overfitting_signs(
     fgsm, pgd = (craft(model, x, y, spec, eps, seed=seed) for spec in (FGSM, attack))
     norms = input_gradient_norms(model, x, y)
     return {
-        "clean_accuracy": accuracy(correctly_classified(model, x, y)),
-        "fgsm_accuracy": accuracy(correctly_classified(model, fgsm, y)),
-        "pgd_accuracy": accuracy(correctly_classified(model, pgd, y)),
-        "distortion": share(*distorted(model, x, y, eps, points)),
+        "clean_accuracy": percent(correctly_classified(model, x, y)),
+        "fgsm_accuracy": percent(correctly_classified(model, fgsm, y)),
+        "pgd_accuracy": percent(correctly_classified(model, pgd, y)),
+        "distortion": percent_of(*distorted(model, x, y, eps, points)),
         "mean_abs_delta_pgd": (pgd - x).abs().mean().item(),
         "input_grad_norm_l2": norms.mean().item(),
         "input_grad_norm_l2_squared": norms.square().mean().item(),
@@ -60,7 +59,7 @@ def overfitting_signs(
 
 def input_gradient_norms(model: Classifier, x: Tensor, y: Tensor) -> Tensor:
     """Return ||grad_x loss||_2 of each sample, (N,), of a model in eval mode; batch size does not scale it."""
-    net = prepared(model)
+    net = frozen_copy(model)
     parts = zip(x.split(BATCH), y.split(BATCH), strict=True)
     return torch.cat(
         [input_gradient(net, part, labels, cross_entropy)[2].flatten(1).norm(dim=1) for part, labels in parts]

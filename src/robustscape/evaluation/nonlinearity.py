@@ -16,9 +16,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.attacks.base.gradients import Classifier, input_gradient, predict
+from robustscape.attacks.base.gradients import Classifier, frozen_copy, input_gradient, predict
 from robustscape.attacks.base.losses import Loss, cross_entropy
-from robustscape.attacks.precision.prepared import prepared
 from robustscape.evaluation._method_columns import method_columns
 from robustscape.evaluation.trained_run import TrainedRun
 
@@ -61,7 +60,7 @@ def nonlinearity(
 
 def loss_nonlinearity(model: Classifier, x: Tensor, y: Tensor, eps: float, loss: Loss = cross_entropy) -> Tensor:
     """Return gamma of each sample, (N,), of a model in eval mode; ``loss`` maps logits and labels to losses (N,)."""
-    net, gammas = prepared(model), []
+    net, gammas = frozen_copy(model), []
     for part, labels in zip(x.split(BATCH), y.split(BATCH), strict=True):
         _, before, gradient = input_gradient(net, part, labels, loss)
         after = loss(predict(net, part + eps * gradient.sign()), labels)

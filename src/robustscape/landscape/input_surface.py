@@ -19,8 +19,7 @@ from pydantic import Field
 from torch import Tensor
 
 from robustscape.attacks.base.generator import SampleGenerator
-from robustscape.attacks.base.gradients import Classifier, predict
-from robustscape.attacks.precision.prepared import prepared
+from robustscape.attacks.base.gradients import Classifier, frozen_copy, predict
 from robustscape.config.attacks import AttackSpec
 from robustscape.evaluation.harness.craft import craft
 from robustscape.evaluation.harness.distorted import distorted
@@ -142,7 +141,7 @@ def _evaluate_plane(
     model: Classifier, x: Tensor, y: Tensor, first: Tensor, second: Tensor, coordinates: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Losses (K,) and predicted classes (K,) of one image at K points of the plane, on the CPU."""
-    net, parts = prepared(model), []
+    net, parts = frozen_copy(model), []
     for part in coordinates.to(x).split(BATCH):
         a, b = (part[:, i].view(-1, *[1] * x.dim()) for i in range(2))
         parts.append(predict(net, (x + a * first + b * second).clamp(0, 1)))

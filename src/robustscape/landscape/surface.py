@@ -23,9 +23,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from robustscape.attacks.base.gradients import Classifier, refuse_nan
+from robustscape.attacks.base.gradients import Classifier, frozen_copy, refuse_nan
 from robustscape.attacks.base.losses import cross_entropy
-from robustscape.attacks.precision.prepared import prepared
 from robustscape.config.attacks import AttackSpec
 from robustscape.errors import ConfigError
 from robustscape.evaluation.harness.craft import craft
@@ -134,7 +133,7 @@ def surface(
     rows, place = torch.unique(coordinates.double().cpu(), dim=0, return_inverse=True)
     points: list[list[float]] = rows.tolist()
     together = _points_together(model, x, inner)
-    copy = cast(nn.Module, prepared(model))  # frozen, in eval mode, in the layout that is fastest here
+    copy = cast(nn.Module, frozen_copy(model))  # frozen, in eval mode, in the layout that is fastest here
     method = _one_by_one if together == 1 else partial(_stacked, together=together)
     record = _Record(state, {"coordinates": points, "samples": len(x), **inner.described()})
     for means in method(copy, x, y, directions, points, inner, len(record.found)):

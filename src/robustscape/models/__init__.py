@@ -110,26 +110,41 @@ def fold_batchnorm(model: nn.Module) -> nn.Module:
     anything else than a convolution (as in pre-activation blocks) stay. The copy is for evaluation only: its weights are
     not the model's, so do not train it or measure its curvature.
 
-    A model that torch.fx cannot trace (control flow on values) is returned as a plain eval-mode copy.
+    A model that torch.fx cannot trace (control flow on values), or whose code makes tensors of its own, which tracing would
+    freeze, is returned as a plain eval-mode copy.
     """
     model = copy.deepcopy(model).eval()
     try:
         traced = torch.fx.symbolic_trace(model)
-    except (torch.fx.proxy.TraceError, TypeError, RuntimeError):
+    except Exception:  # tracing runs the model's code on symbols, which may fail in any way
         return model
-    modules = dict(traced.named_modules())
-    calls = Counter(node.target for node in traced.graph.nodes)
+    reads = Counter(_module_read(node) for node in traced.graph.nodes)
+    if any(node.op == "get_attr" and "_tensor_constant" in str(node.target) for node in traced.graph.nodes):
+        return model
     for node in list(traced.graph.nodes):
-        if node.op != "call_module" or not isinstance(modules[node.target], nn.BatchNorm2d):
+        norm = traced.get_submodule(str(node.target)) if node.op == "call_module" else None
+        if type(norm) is not nn.BatchNorm2d or norm.running_mean is None or _has_hooks(norm):
             continue
-        before = node.args[0]
-        if before.op != "call_module" or len(before.users) > 1 or not isinstance(modules[before.target], nn.Conv2d):
+        before = node.all_input_nodes[0]
+        convolution = traced.get_submodule(str(before.target)) if before.op == "call_module" else None
+        if type(convolution) is not nn.Conv2d or _has_hooks(convolution):
             continue
-        if calls[before.target] > 1:  # its other calls are not followed by this normalisation
+        if len(before.users) > 1 or reads[_module_read(before)] > 1:  # elsewhere this normalisation does not follow
             continue
-        traced.set_submodule(before.target, fuse_conv_bn_eval(modules[before.target], modules[node.target]))
+        traced.set_submodule(str(before.target), fuse_conv_bn_eval(convolution, norm))
         node.replace_all_uses_with(before)
         traced.graph.erase_node(node)
     traced.delete_all_unused_submodules()
     traced.recompile()
     return traced.eval()
+
+
+def _module_read(node: torch.fx.Node) -> str:
+    """The module that a node calls, or a parameter of which it reads; "": none."""
+    target = str(node.target)
+    return target.rpartition(".")[0] if node.op == "get_attr" else target if node.op == "call_module" else ""
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    """Whether something else is done when ``module`` is called, such as making its weight."""
+    return bool(module._forward_hooks or module._forward_pre_hooks)

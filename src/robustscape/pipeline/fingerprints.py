@@ -92,7 +92,7 @@ def measurement_code(
     for run in runs:
         modules.add(catalog.find("architecture", experiment.architectures[run.architecture].architecture).module)
     precision = arguments.get("precision", "fp32")
-    if precision != "fp32" and "precision" in catalog.KINDS:
+    if precision != "fp32":
         modules.add(catalog.find("precision", precision).module)
     return code_version(*modules)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import itertools
 import json
 import os
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,16 +23,18 @@ from torch import Tensor, nn
 from robustscape import catalog
 from robustscape.attacks import square as square_module
 from robustscape.attacks.base.generator import SampleGenerator
-from robustscape.attacks.base.gradients import input_gradient, predict
+from robustscape.attacks.base.gradients import frozen_copy, input_gradient, predict
 from robustscape.attacks.base.losses import cross_entropy, margin
+from robustscape.attacks.base.search import SearchModel
 from robustscape.attacks.base.threat import ThreatModel
 from robustscape.attacks.fab import fab
-from robustscape.attacks.precision.prepared import Bfloat16, MixedPrecision, prepared
+from robustscape.attacks.precision.bf16 import bf16
 from robustscape.attacks.square import square
 from robustscape.config.attacks import AttackSpec, Suite
 from robustscape.errors import AttackError, ConfigError, CorruptFile, UserError
+from robustscape.evaluation.harness import craft as craft_module
 from robustscape.evaluation.harness import flags
-from robustscape.evaluation.harness.counting import CountedModel
+from robustscape.evaluation.harness import suite as suite_module
 from robustscape.evaluation.harness.craft import correctly_classified, craft
 from robustscape.evaluation.harness.curve import eps_curve
 from robustscape.evaluation.harness.suite import SuiteResult, run_suite, to_robustbench
@@ -57,7 +61,7 @@ def same(a: SuiteResult, b: SuiteResult) -> bool:
 
 
 class Stubborn(nn.Module):
-    """Always right, by a logit gap that no attack here closes: every sample stands to the end."""
+    """Always right, by a logit gap that no attack here closes: every sample is robust to the end."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,30 +78,30 @@ def test_worst_case_is_taken_per_sample(digits: Any) -> None:
     clean, *attacks = result.outcomes
     assert clean.attempted.all()
     assert torch.equal(~clean.broken, correctly_classified(digits.model, digits.x, digits.y))
-    standing = ~clean.broken
+    robust = ~clean.broken
     for outcome in attacks:
-        assert torch.equal(outcome.attempted, standing)
-        assert not (outcome.broken & ~standing).any()
-        standing = standing & ~outcome.broken
-    assert torch.equal(result.standing, standing)
+        assert torch.equal(outcome.attempted, robust)
+        assert not (outcome.broken & ~robust).any()
+        robust = robust & ~outcome.broken
+    assert torch.equal(result.robust, robust)
     # The kept inputs are the evidence: legal, and the model is wrong exactly on them.
-    assert torch.equal(correctly_classified(digits.model, result.x_adv, digits.y), result.standing)
+    assert torch.equal(correctly_classified(digits.model, result.x_adv, digits.y), result.robust)
     assert (result.x_adv - digits.x).abs().max() <= 0.12 + 1e-6
-    assert torch.equal(result.x_adv[result.standing], digits.x[result.standing])
+    assert torch.equal(result.x_adv[result.robust], digits.x[result.robust])
     assert result.clean_accuracy > result.robust_accuracy + 10 > 20
 
 
 def test_every_attack_added_can_only_lower_accuracy(digits: Any) -> None:
     names = ["pgd", "apgd", "apgd_t", "fab", "square"]
-    standing = [
-        run_suite(digits.model, digits.x, digits.y, small_suite(*names[: count + 1]), 0.12, seed=0).standing
+    robust = [
+        run_suite(digits.model, digits.x, digits.y, small_suite(*names[: count + 1]), 0.12, seed=0).robust
         for count in range(len(names))
     ]
-    for fewer, more in itertools.pairwise(standing):
+    for fewer, more in itertools.pairwise(robust):
         assert not (more & ~fewer).any()
-    order = run_suite(digits.model, digits.x, digits.y, small_suite(*reversed(names)), 0.12, seed=0).standing
-    # The order decides who is tried, not who falls: the worst case over the same attacks is the same.
-    assert (order == standing[-1]).float().mean() > 0.995
+    order = run_suite(digits.model, digits.x, digits.y, small_suite(*reversed(names)), 0.12, seed=0).robust
+    # The order decides which samples are tried, not which are broken: the worst case over the same attacks is the same.
+    assert (order == robust[-1]).float().mean() > 0.995
 
 
 def test_batch_size_changes_nothing(digits: Any) -> None:
@@ -106,7 +110,7 @@ def test_batch_size_changes_nothing(digits: Any) -> None:
         results = [run_suite(model, x, digits.y[:90], small_suite(), 0.12, seed=0, batch_size=b) for b in (90, 7)]
     finally:
         digits.model.float()
-    assert torch.equal(results[0].standing, results[1].standing)
+    assert torch.equal(results[0].robust, results[1].robust)
     torch.testing.assert_close(results[0].x_adv, results[1].x_adv, rtol=0, atol=1e-8)
     assert [(o.forwards, o.backwards) for o in results[0].outcomes] == [
         (o.forwards, o.backwards) for o in results[1].outcomes
@@ -145,7 +149,7 @@ def test_untargeted_fab_counts_a_backward_pass_for_each_class() -> None:
     assert result.outcomes[1].backwards == 4 * 3 * 6
 
 
-def test_fooled_samples_cost_nothing_more() -> None:
+def test_broken_samples_cost_nothing_more() -> None:
     """A model that is wrong everywhere but on the clean inputs: one gradient, and every sample is released."""
 
     class Brittle(nn.Module):
@@ -154,20 +158,20 @@ def test_fooled_samples_cost_nothing_more() -> None:
             return torch.stack([0.001 - off, off, off * 0, off * 0], 1)
 
     x, y = torch.full((6, 5), 0.5), torch.zeros(6, dtype=torch.int64)
-    counted = CountedModel(Brittle())
+    counted = SearchModel(Brittle())
     craft(counted.model, x, y, AttackSpec(attack="pgd"), 0.1, seed=0)
     result = run_suite(Brittle(), x, y, small_suite("pgd", "square"), 0.1, seed=0)
     assert [(o.forwards / 6, o.backwards / 6) for o in result.outcomes] == [(1, 0), (2, 1), (0, 0)]
     assert not result.outcomes[2].attempted.any()
 
 
-def test_counted_model_counts_samples_and_only_gradients_that_are_asked_for() -> None:
-    counted = CountedModel(nn.Linear(4, 3))
+def test_a_search_model_counts_samples_and_only_gradients_that_are_asked_for() -> None:
+    counted = SearchModel(nn.Linear(4, 3))
     x, y = torch.rand(7, 4), torch.zeros(7, dtype=torch.int64)
     counted(x)
     input_gradient(counted, x, y, cross_entropy)
     assert (counted.forwards, counted.backwards) == (14, 7)
-    counted.reset()
+    counted.reset_counts()
     assert (counted.forwards, counted.backwards) == (0, 0)
 
 
@@ -274,7 +278,7 @@ def test_bf16_is_as_strong_and_never_overstates(digits: Any) -> None:
     exact, mixed = (
         run_suite(digits.model, digits.x, digits.y, suite, 0.12, seed=0, precision=p) for p in ("fp32", "bf16")
     )
-    assert torch.equal(correctly_classified(digits.model, mixed.x_adv, digits.y), mixed.standing)
+    assert torch.equal(correctly_classified(digits.model, mixed.x_adv, digits.y), mixed.robust)
     assert mixed.robust_accuracy == pytest.approx(exact.robust_accuracy, abs=0.8)
     assert {row["precision"] for row in mixed.rows()} == {"bf16"}
     assert mixed.outcomes[0].broken.equal(exact.outcomes[0].broken)
@@ -293,21 +297,61 @@ def test_bf16_search_is_deterministic_and_independent_of_batch_size(digits: Any)
     assert 0 < runs[0].robust_accuracy < runs[0].clean_accuracy
 
 
-class Rounding(nn.Module):
-    """A search in a precision so low that ``claim`` is all it sees; ``in_fp32`` is the truth."""
+def test_auto_takes_the_quickest_precision_and_says_so(
+    digits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments: dict[str, Any] = {"seed": 0, "precision": "auto", "state_dir": tmp_path}
+    x, y = digits.x[:40], digits.y[:40]
+    result = run_suite(digits.model, x, y, small_suite("pgd", "apgd"), 0.12, **arguments)
+    assert result.precision in ("fp32", *catalog.entries("precision"))
+    assert {row["precision"] for row in result.rows()} == {result.precision}
+    # What goes on goes on in the same precision, whatever the machine would choose by now.
+    other = "bf16" if result.precision == "fp32" else "fp32"
+    monkeypatch.setattr(suite_module, "quickest_precision", lambda *_: other)
+    assert same(run_suite(digits.model, x, y, small_suite("pgd", "apgd"), 0.12, **arguments), result)
+    afresh = run_suite(digits.model, x, y, small_suite("pgd"), 0.12, seed=0, precision="auto")
+    assert afresh.precision == other
 
-    def __init__(self, truth: nn.Module, claim: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.in_fp32 = CountedModel(truth)
-        self.claim = CountedModel(claim)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.claim(x)
+def test_the_quickest_precision_is_measured(digits: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A form that is made slow is not taken, whichever it is."""
+    original = craft_module.attacked_form
+
+    for slow, quick in (("fp32", "bf16"), ("bf16", "fp32")):
+
+        def attacked_form(model: Any, x: Tensor, y: Tensor, precision: str, slow: str = slow) -> SearchModel:
+            form = original(model, x, y, precision)
+
+            def slowly(x: Tensor) -> Tensor:
+                time.sleep(0.02)
+                return form.search(x)
+
+            return SearchModel(form.model, slowly if precision == slow else form.low)
+
+        monkeypatch.setattr(craft_module, "attacked_form", attacked_form)
+        assert craft_module.quickest_precision(digits.model, digits.x, digits.y) == quick
+    assert craft_module.quickest_precision(digits.model, digits.x[:0], digits.y[:0]) == "fp32"
+
+
+def test_an_unknown_precision_is_refused_by_name(digits: Any) -> None:
+    with pytest.raises(ConfigError, match="bf16"):
+        craft(digits.model, digits.x, digits.y, AttackSpec(attack="pgd"), 0.1, seed=0, precision="fp8")
+
+
+class Counted:
+    """``function``, with the samples it has seen counted."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        self.function, self.samples = function, 0
+
+    def __call__(self, x: Tensor) -> Tensor:
+        self.samples += len(x)
+        return self.function(x)
 
 
 @pytest.mark.parametrize("name", ["apgd", "apgd_t", "fab", "square"])
 def test_nobody_is_released_whom_fp32_does_not_misclassify(name: str) -> None:
-    """The search calls every point but the clean one misclassified, and each time the truth is asked, and obeyed."""
+    """The search calls every point but the clean one misclassified; each time fp32 is asked, and believed."""
     truth = Stubborn()
     x, y = torch.rand(6, 8), torch.zeros(6, dtype=torch.int64)
 
@@ -316,28 +360,29 @@ def test_nobody_is_released_whom_fp32_does_not_misclassify(name: str) -> None:
         return torch.where(moved[:, None], truth(points).roll(1, dims=1), truth(points))
 
     spec = dict(small_suite().attacks)[name]
-    model = Rounding(truth, everything_is_wrong)
+    exact, claim = Counted(truth), Counted(everything_is_wrong)
+    model = SearchModel(exact, claim, closeness=2.0**-6)
     attack = catalog.load_function("attack", spec.attack)
     x_adv = attack(model, x, y, ThreatModel("Linf", 1.0), SampleGenerator.seeded(0, 6), **spec.parameters)
-    assert model.claim.forwards >= 6 * {"apgd": 8, "apgd_t": 15, "fab": 8, "square": 20}[name]  # nobody left early
-    assert model.in_fp32.forwards >= 6 * 4
+    assert claim.samples >= 6 * {"apgd": 8, "apgd_t": 15, "fab": 8, "square": 20}[name]  # nobody left early
+    assert exact.samples >= 6 * 4
     assert (truth(x_adv).argmax(1) == y).all()
-    assert (model(x + 0.01).argmax(1) != y).all()
+    assert (model.search(x + 0.01).argmax(1) != y).all()
 
 
 def test_fab_in_bf16_finds_what_it_finds_in_fp32_and_asks_fp32_about_little_else(digits: Any) -> None:
     x, y, threat = digits.x[:150], digits.y[:150], ThreatModel("Linf", 0.12)
-    exact = CountedModel(prepared(digits.model))
-    rough = CountedModel(Bfloat16(prepared(digits.model)))  # type: ignore[arg-type]
+    exact = frozen_copy(digits.model)
+    asked, form = Counted(exact), bf16(exact)
+    model = SearchModel(asked, form.low, closeness=form.closeness)
     budget = {"iterations": 20, "n_target_classes": 3}
-    found = fab(MixedPrecision(rough, exact), x, y, threat, SampleGenerator.seeded(0, 150), **budget)
-    asked = exact.forwards
+    found = fab(model, x, y, threat, SampleGenerator.seeded(0, 150), **budget)
     alone = fab(exact, x, y, threat, SampleGenerator.seeded(0, 150), **budget)
-    broken, fooled_alone = (predict(exact, points).argmax(1) != y for points in (found, alone))
+    broken, broken_alone = (predict(exact, points).argmax(1) != y for points in (found, alone))
     assert torch.equal(broken, (found != x).flatten(1).any(1) | (predict(exact, x).argmax(1) != y))
-    assert 30 < int(fooled_alone.sum()) < 120
-    assert int((broken != fooled_alone).sum()) <= 3
-    assert asked < 0.25 * rough.forwards, (asked, rough.forwards)
+    assert 30 < int(broken_alone.sum()) < 120
+    assert int((broken != broken_alone).sum()) <= 3
+    assert asked.samples < 0.25 * model.forwards, (asked.samples, model.forwards)
 
 
 def test_square_keeps_only_what_fp32_finds_better(digits: Any) -> None:
@@ -352,7 +397,7 @@ def test_square_keeps_only_what_fp32_finds_better(digits: Any) -> None:
     for queries in (64, 128, 320, 640):  # the truth is asked every 64 queries
         with torch.no_grad():
             x_adv = square(
-                Rounding(digits.model, noisy), x, y, ThreatModel("Linf", 0.1), SampleGenerator.seeded(0, 40), queries=queries,
+                SearchModel(digits.model, noisy), x, y, ThreatModel("Linf", 0.1), SampleGenerator.seeded(0, 40), queries=queries,
                 rescale_schedule=False,
             )  # fmt: skip
             reached.append(margin(digits.model(x_adv), y))
@@ -365,7 +410,7 @@ def test_square_asks_no_question_twice_and_misses_nothing(digits: Any) -> None:
     """The same points as the search that asks every query, for fewer passes."""
     x, y, threat = digits.x[:30].double(), digits.y[:30], ThreatModel("Linf", 0.08)
     model = copy.deepcopy(digits.model).double()
-    counted, generator = CountedModel(model), SampleGenerator.seeded(3, 30)
+    counted, generator = SearchModel(model), SampleGenerator.seeded(3, 30)
     with torch.no_grad():
         found = square(counted, x, y, threat, generator, queries=150, rescale_schedule=False)
         wrong = model(x).argmax(1) != y
@@ -381,24 +426,21 @@ def test_square_asks_no_question_twice_and_misses_nothing(digits: Any) -> None:
             best[better] = candidate[better]
     torch.testing.assert_close(found[~wrong], best, rtol=0, atol=0)
     assert torch.equal(found[wrong], x[wrong])
-    standing = int((highest <= 0).sum())
-    assert 0 < standing < len(images)
+    robust = int((highest <= 0).sum())
+    assert 0 < robust < len(images)
     assert counted.forwards < 30 + len(images) * 151
 
 
-def test_bf16_answers_in_fp32_near_a_boundary(digits: Any) -> None:
-    exact, mixed = prepared(digits.model), prepared(digits.model, precision="bf16")
+def test_bf16_asks_fp32_about_what_is_near_a_boundary(digits: Any) -> None:
+    model = bf16(frozen_copy(digits.model))
     halfway = 0.5 * (digits.x[:200] + digits.x[1:201])
-    a, b = predict(exact, halfway), predict(mixed, halfway)
-    highest = a.topk(2, dim=1).values
-    near = highest[:, 0] - highest[:, 1] < 2.0**-7 * a.abs().amax(1)
+    exact, rough = predict(model, halfway), predict(model.search, halfway)
+    highest = exact.topk(2, dim=1)
+    near = highest.values[:, 0] - highest.values[:, 1] < 2.0**-7 * exact.abs().amax(1)
     assert near.any() and not near.all()
-    torch.testing.assert_close(b[near], a[near], rtol=1e-5, atol=1e-5)
-    assert 1e-4 < (a - b)[~near].abs().max() < 0.1 * a.abs().max()
-    assert torch.equal(a.argmax(1), b.argmax(1))
-    x, y = halfway[near], digits.y[:200][near]
-    for left, right in zip(*(input_gradient(m, x, y, cross_entropy) for m in (exact, mixed)), strict=True):
-        torch.testing.assert_close(left, right, rtol=1e-4, atol=1e-5)
+    assert 1e-4 < (exact - rough).abs().max() < 0.1 * exact.abs().max()
+    y = torch.where(near, highest.indices[:, 1], highest.indices[:, 0])  # near ones are misclassified, by very little
+    assert torch.equal(model.broken(halfway, y, rough), near)
 
 
 def test_rows_are_tidy_and_robustbench_fields_are_theirs(digits: Any) -> None:
@@ -453,6 +495,11 @@ def test_flags_see_what_they_are_named_for() -> None:
     assert flags.unreliable(result.flags)
     alone = run_suite(Rounded(), images, labels, small_suite("square"), 0.1, seed=0)
     assert alone.flags["flag_black_box_wins"] is False
+    # An attack is gradient-free if it was seen to make no backward pass, whatever it is called.
+    clean, gradients, search = result.outcomes
+    renamed = dataclasses.replace(search, name="anything", spec=gradients.spec)
+    assert flags.black_box_wins([clean, gradients, renamed])
+    assert not flags.black_box_wins([clean, gradients, dataclasses.replace(search, backwards=1)])
     assert flags.non_monotone([90.0, 50.0, 50.3]) and not flags.non_monotone([90.0, 50.0, 50.1, 20.0])
     assert not flags.non_monotone([])
 
@@ -476,7 +523,7 @@ def test_eps_curve_is_the_curve_of_one_eps_at_a_time_at_half_the_cost(digits: An
     for eps, share in zip(eps_values, shares, strict=True):
         x_adv = craft(digits.model, digits.x, digits.y, spec, eps, seed=0)
         alone = 100 * correctly_classified(digits.model, x_adv, digits.y).float().mean().item()
-        # An eps that fools a sample which a larger one missed, or the other way round, is worth a sample or two.
+        # An eps that breaks a sample which a larger one missed, or the other way round, is worth a sample or two.
         assert share == pytest.approx(alone, abs=0.8), eps
     assert shares[0] > 90 > 30 > shares[-1]
     with pytest.raises(ConfigError, match="must rise"):

@@ -1,1 +1,1 @@
-"""What attacks share: threat model, random streams per sample, losses, input gradients."""
+"""The parts that attacks share: threat model, random streams per sample, losses, input gradients."""

@@ -1,8 +1,8 @@
-"""Dropping finished samples from a batch: the one trick every attack here uses.
+"""Dropping finished samples from a batch: early stopping, shared by all attacks.
 
 An attack that looks for misclassification has nothing left to do on a sample it has broken. Attacks keep the samples
-they still work on in tensors of their own, and shrink them by ``select`` as samples finish, so that a pass costs what
-the standing samples cost. Randomness is per sample (``SampleGenerator``), so who leaves when changes nothing for the
+they still work on in tensors of their own, and shrink them by ``select`` as samples finish, so that a pass costs no more
+than the samples that are left. Randomness is per sample (``SampleGenerator``), so who leaves when changes nothing for the
 others.
 """
 
@@ -17,9 +17,9 @@ from robustscape.attacks.base.threat import ThreatModel
 
 
 def select(keep: Tensor, *states: Any) -> list[Any]:
-    """``states`` for the samples where the mask ``keep`` (B,) is true.
+    """Return ``states`` for the samples where the mask ``keep`` (B,) is true.
 
-    Tensors of shape (B, ...), threats and generators are cut down; numbers are passed on.
+    Tensors of shape (B, ...), threat models and generators are cut down; anything else is passed on.
     """
     index = keep.nonzero().squeeze(1)
 

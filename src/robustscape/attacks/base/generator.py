@@ -38,8 +38,11 @@ def _mix(z: Tensor) -> Tensor:
 
 
 def _mixed(value: int) -> int:
-    """``_mix`` of a Python integer."""
-    return int(_mix(torch.tensor(_wrapped(value), dtype=torch.int64)))
+    """``_mix`` of a Python integer, in Python: many times as quick as a tensor of one element."""
+    z = value % 2**64
+    z = (z ^ z >> 30) * (_MIX1 % 2**64) % 2**64
+    z = (z ^ z >> 27) * (_MIX2 % 2**64) % 2**64
+    return _wrapped(z ^ z >> 31)
 
 
 @functools.lru_cache(maxsize=64)
@@ -80,6 +83,12 @@ class SampleGenerator:
         """A generator independent of this one, for a part of an attack (a restart, a target class)."""
         step = _wrapped((stream + 1) * _MIX1)
         return SampleGenerator(_mix(self.keys + step), common=_mixed(self.common + step))
+
+    def runs(self, numbers: Sequence[int]) -> SampleGenerator:
+        """The streams of all samples in one run after the other: this generator itself for run 0, forks for the others."""
+        if list(numbers) == [0]:
+            return self
+        return SampleGenerator(torch.cat([self.fork(number).keys for number in numbers]), common=self.common)
 
     def _bits(self, shape: Sequence[int]) -> Tensor:
         """Fresh 64-bit integers, (B, *shape)."""

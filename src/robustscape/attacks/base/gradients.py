@@ -6,6 +6,7 @@ parameters keeps autograd from building what only their gradients would need.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -16,10 +17,6 @@ from robustscape.attacks.base.losses import Loss
 from robustscape.errors import AttackError
 
 Classifier = Callable[[Tensor], Tensor]
-
-#: Of a search in bf16: where the two highest logits differ by less than this share of the largest, fp32 must decide. Four
-#: units of bf16's last place, about twice the largest error seen on ResNets.
-CLOSE = 2.0**-6
 
 
 @contextmanager
@@ -45,6 +42,33 @@ def frozen(model: Classifier, *, train: bool = False) -> Iterator[None]:
             module.training = training
 
 
+def frozen_copy(model: Classifier, *, train: bool = False) -> Classifier:
+    """A copy of ``model`` for attacks, frozen for good, so that nothing an attack does can reach the original.
+
+    On a CPU convolutions run in channels-last layout: oneDNN otherwise reorders its inputs and outputs at every layer
+    (docs/performance.md has the gain). Results change by float rounding only. What is not an ``nn.Module`` is returned as
+    it is.
+
+    Args:
+        model: logits (B, C) from inputs (B, ...).
+        train: batch normalisation uses the batch's statistics; the running ones it updates are the copy's.
+    """
+    if not isinstance(model, nn.Module):
+        return model
+    model = copy.deepcopy(model).train(train).requires_grad_(False)
+    if device_of(model, torch.empty(0)).type == "cpu":
+        for module in model.modules():
+            if isinstance(module, nn.Conv2d):
+                module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model
+
+
+def device_of(model: Classifier, x: Tensor) -> torch.device:
+    """Return the device of the model's parameters; that of ``x`` if it has none."""
+    parameter = next(model.parameters(), None) if isinstance(model, nn.Module) else None
+    return x.device if parameter is None else parameter.device
+
+
 def input_gradient(model: Classifier, x: Tensor, y: Tensor, loss: Loss) -> tuple[Tensor, Tensor, Tensor]:
     """Logits (B, C), per-sample losses (B,), and d loss / d x (B, ...), all detached. 1 forward, 1 input backward."""
     x = x.detach().requires_grad_()
@@ -63,43 +87,8 @@ def predict(model: Classifier, x: Tensor) -> Tensor:
 
 
 def misclassified(logits: Tensor, y: Tensor) -> Tensor:
-    """Which samples are misclassified, bool (B,)."""
+    """The samples whose highest logit is not their label's, bool (B,)."""
     return logits.argmax(1) != y
-
-
-def confirmed(model: Classifier, x: Tensor, y: Tensor, claimed: Tensor) -> Tensor:
-    """Which of the samples ``claimed`` (B,) to be misclassified are so in fp32. 1 fp32 forward of those, or none.
-
-    A model that searches in lower precision (``MixedPrecision``) names its fp32 form ``in_fp32``, and an attack asks it
-    before it gives a sample up as broken. What any other model claims is believed.
-    """
-    exact = in_fp32(model)
-    rows = claimed.nonzero().squeeze(1)
-    if exact is model or not len(rows):
-        return claimed
-    return claimed.index_copy(0, rows, misclassified(predict(exact, x[rows]), y[rows]))
-
-
-def in_fp32(model: Classifier) -> Classifier:
-    """The fp32 form of a model that searches in lower precision; any other model itself."""
-    exact: Classifier = getattr(model, "in_fp32", model)
-    return exact
-
-
-def rough(model: Classifier) -> Classifier:
-    """The form of a model that searches in lower precision which never passes anything again; any other model itself.
-
-    It is for attacks that spend their time at a boundary, or compare rough answers with each other, and have a verdict of
-    their own: they ask ``in_fp32`` before they give a sample up as broken.
-    """
-    form: Classifier = getattr(model, "rough", model)
-    return form
-
-
-def undecided(logits: Tensor) -> Tensor:
-    """Whose two highest logits are too close for bf16 to tell which is higher, bool (B,)."""
-    highest = logits.topk(2, dim=1).values
-    return highest[:, 0] - highest[:, 1] < CLOSE * logits.abs().amax(1)
 
 
 def refuse_nan(logits: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""What an attack maximises: one number per sample, from logits (B, C) and labels (B,)."""
+"""The objectives of attacks: one number per sample, from logits (B, C) and labels (B,)."""
 
 from __future__ import annotations
 

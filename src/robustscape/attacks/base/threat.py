@@ -38,7 +38,7 @@ class ThreatModel:
 
     Args:
         norm: "Linf" or "L2".
-        eps: radius, a float or a tensor of shape (B,); 0 means no attack.
+        eps: perturbation budget, a float or a tensor of shape (B,); 0 means no attack.
         bounds: legal range of an input, (0, 1) for images, (-1, 1) for waveforms, None for unbounded vectors.
     """
 
@@ -50,8 +50,8 @@ class ThreatModel:
         """``eps`` ready to broadcast against ``x`` (B, ...)."""
         return per_sample(self.eps.to(x), x) if isinstance(self.eps, Tensor) else self.eps
 
-    def select(self, index: Tensor) -> ThreatModel:
-        """The threat of the samples in ``index`` (a mask or indices), for attacks that drop finished samples."""
+    def select(self, index: Tensor | slice) -> ThreatModel:
+        """The threat model of the samples in ``index`` (a mask, indices or a slice), for attacks that drop finished samples."""
         return replace(self, eps=self.eps[index]) if isinstance(self.eps, Tensor) else self
 
     def clip(self, x: Tensor) -> Tensor:
@@ -64,11 +64,11 @@ class ThreatModel:
         The second projection cannot leave the ball, because ``x`` itself is in the range (a box is convex and clamping
         moves every coordinate towards it).
         """
-        radius = self.eps_like(x)
+        eps = self.eps_like(x)
         if self.norm == "Linf":
-            return self.clip(torch.clamp(x_adv, x - radius, x + radius))
+            return self.clip(torch.clamp(x_adv, x - eps, x + eps))
         delta = x_adv - x
-        factor = (radius / l2_norm(delta).clamp_min(1e-12)).clamp(max=1.0)
+        factor = (eps / l2_norm(delta).clamp_min(1e-12)).clamp(max=1.0)
         return self.clip(x + delta * factor)
 
     def ascent(self, gradient: Tensor) -> Tensor:
@@ -79,12 +79,20 @@ class ThreatModel:
 
     def random_offset(self, x: Tensor, generator: SampleGenerator) -> Tensor:
         """Uniform in the ball: U(-eps, eps) per coordinate, or a Gaussian direction times eps u^(1/d)."""
-        radius = self.eps_like(x)
+        eps = self.eps_like(x)
         if self.norm == "Linf":
-            return (generator.uniform(x.shape[1:]) * 2 - 1) * radius
+            return (generator.uniform(x.shape[1:]) * 2 - 1) * eps
         direction = generator.normal(x.shape[1:])
         length = generator.uniform(()) ** (1.0 / math.prod(x.shape[1:]))
-        return direction / (l2_norm(direction) + 1e-12) * per_sample(length, x) * radius
+        return direction / (l2_norm(direction) + 1e-12) * per_sample(length, x) * eps
+
+    def random_direction(self, x: Tensor, generator: SampleGenerator) -> Tensor:
+        """A random offset of norm 1, shape of ``x``: uniform in the cube or Gaussian, and stretched (AutoAttack's starts)."""
+        if self.norm == "Linf":
+            offset = generator.uniform(x.shape[1:]) * 2 - 1
+            return offset / (per_sample(offset.flatten(1).abs().amax(1), x) + 1e-12)
+        offset = generator.normal(x.shape[1:])
+        return offset / (l2_norm(offset) + 1e-12)
 
     def random_point(self, x: Tensor, generator: SampleGenerator) -> Tensor:
         """``x`` plus a uniform offset, cut to the range."""
@@ -109,10 +117,10 @@ class ThreatModel:
             raise AttackError(
                 "the attack returned NaN or infinite inputs; the model's gradients are probably not finite."
             )
-        radius = self.eps.to(x) if isinstance(self.eps, Tensor) else self.eps
+        eps = self.eps.to(x) if isinstance(self.eps, Tensor) else self.eps
         distance = self.distance(x_adv, x)
-        if (distance > radius + TOLERANCE * (1 + radius)).any():
-            excess = (distance - radius).max().item()
+        if (distance > eps + TOLERANCE * (1 + eps)).any():
+            excess = (distance - eps).max().item()
             raise AttackError(f"the attack left the {self.norm} ball: {excess:.3g} beyond eps.")
         if self.bounds is not None and x.shape[0]:
             low, high = x_adv.min().item(), x_adv.max().item()

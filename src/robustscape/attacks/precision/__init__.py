@@ -1,1 +1,1 @@
-"""The low-precision search: optional, and asked for by ``precision: bf16`` only."""
+"""Lower precisions to search in, one per file: loaded only where ``precision`` names them, never imported."""

@@ -1,8 +1,9 @@
-"""The one driver of attacks outside of training: batches, randomness, checks."""
+"""The driver of all attacks outside of training: batches, randomness, checks."""
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -11,9 +12,17 @@ from torch import Tensor
 
 from robustscape import catalog
 from robustscape.attacks.base.generator import SampleGenerator
-from robustscape.attacks.base.gradients import Classifier, misclassified, predict
+from robustscape.attacks.base.gradients import (
+    Classifier,
+    device_of,
+    frozen_copy,
+    input_gradient,
+    misclassified,
+    predict,
+)
+from robustscape.attacks.base.losses import cross_entropy
+from robustscape.attacks.base.search import SearchModel
 from robustscape.attacks.base.threat import ThreatModel
-from robustscape.attacks.precision.prepared import Precision, Watched, device_of, prepared
 from robustscape.config.attacks import AttackSpec
 
 Progress = Callable[[int, int], None]
@@ -21,8 +30,14 @@ Progress = Callable[[int, int], None]
 #: Samples of a pass on a CPU: the activations of more no longer fit its caches.
 BATCH_SIZE = 128
 
-#: And on a GPU, which wants more.
+#: Samples of a pass on a GPU, which needs more to be busy.
 GPU_BATCH_SIZE = 500
+
+#: Samples and repetitions of the passes that choose a precision.
+TRIAL_SAMPLES, TRIALS = 64, 5
+
+#: How many times as fast as fp32 a lower precision must be.
+WORTHWHILE = 1.25
 
 
 def craft(
@@ -35,10 +50,10 @@ def craft(
     seed: int,
     batch_size: int | None = None,
     index: Tensor | None = None,
-    precision: Precision = "fp32",
+    precision: str = "fp32",
     progress: Progress | None = None,
 ) -> Tensor:
-    """Adversarial inputs, shape and device of ``x``.
+    """Return adversarial inputs, shape and device of ``x``.
 
     The model is attacked as a frozen copy in the mode the specification names, so neither its weights nor its running
     statistics change. Randomness belongs to a sample (its number and ``seed``), so batch size and order change nothing
@@ -49,11 +64,11 @@ def craft(
         x: inputs (N, ...); batches are moved to the model's device.
         y: labels (N,), or wanted classes for a targeted specification.
         spec: the attack and its protocol.
-        eps: perturbation budget, or one per sample (N,); where it is 0 the input is returned; infinite for noise without a ball.
+        eps: perturbation budget, or one per sample (N,); where it is 0 the input is returned; infinite: noise without a ball.
         seed: of the samples' random streams.
-        batch_size: samples of a pass; None: what suits the device.
+        batch_size: samples of a pass; None: ``default_batch_size``. Runs of an attack may share larger passes (``most_rows``).
         index: numbers of the samples, int64 (N,); None: 0 to N - 1.
-        precision: "bf16" is faster and changes results: gradients far from decision boundaries are in bfloat16.
+        precision: of the search: "fp32"; a name of ``attacks/precision/`` (changes results); "auto": the faster one.
         progress: called with (samples done, N) after each batch.
 
     Raises:
@@ -61,7 +76,7 @@ def craft(
     """
     threat = ThreatModel(spec.norm, eps, spec.bounds)
     numbers = torch.arange(len(x)) if index is None else index.cpu()
-    attacked = Watched(prepared(model, train=spec.model_mode == "train", precision=precision))
+    attacked = attacked_form(model, x, y, precision, train=spec.model_mode == "train", batch_size=batch_size)
     result = x.clone()
     rows = torch.arange(len(x))
     if isinstance(eps, Tensor):
@@ -76,17 +91,55 @@ def craft(
     return result
 
 
+def attacked_form(
+    model: Classifier, x: Tensor, y: Tensor, precision: str, *, train: bool = False, batch_size: int | None = None
+) -> SearchModel:
+    """A frozen copy of ``model`` as attacks see it, searched in ``precision`` (``quickest_precision`` of "auto").
+
+    No precision but fp32 is imported before it is asked for, so that none is part of what other results depend on.
+    """
+    if precision == "auto":
+        precision = quickest_precision(model, x, y)
+    net = frozen_copy(model, train=train)
+    form: SearchModel = SearchModel(net) if precision == "fp32" else catalog.load_function("precision", precision)(net)
+    form.batch_size = batch_size or default_batch_size(model, x)
+    return form
+
+
+def quickest_precision(model: Classifier, x: Tensor, y: Tensor) -> str:
+    """Return the precision in which a forward pass and an input gradient of a batch are quickest here, measured.
+
+    A lower precision must be ``WORTHWHILE`` times as fast as fp32, since an attack also needs passes in fp32 to confirm what it
+    finds. The machine decides, so a result that must be the same everywhere names its precision.
+    """
+    if not len(x):
+        return "fp32"
+    device = device_of(model, x)
+    batch, labels = x[:TRIAL_SAMPLES].to(device), y[:TRIAL_SAMPLES].to(device)
+    forms = {name: attacked_form(model, batch, labels, name) for name in ("fp32", *catalog.entries("precision"))}
+    seconds = dict.fromkeys(forms, math.inf)
+    for trial in range(TRIALS + 1):  # the first warms up
+        for name, form in forms.items():
+            started = time.perf_counter()
+            predict(form.search, batch)
+            input_gradient(form.search, batch, labels, cross_entropy)[2].sum().item()  # waits for the device
+            if trial:
+                seconds[name] = min(seconds[name], time.perf_counter() - started)
+    seconds["fp32"] /= WORTHWHILE
+    return min(seconds, key=lambda name: seconds[name])
+
+
 def craft_batch(
-    model: Watched, x: Tensor, y: Tensor, spec: AttackSpec, threat: ThreatModel, seed: int, numbers: Tensor
+    model: SearchModel, x: Tensor, y: Tensor, spec: AttackSpec, threat: ThreatModel, seed: int, numbers: Tensor
 ) -> Tensor:
-    """One checked batch of ``craft``, on the model's device."""
+    """Return one checked batch of ``craft``, on the model's device."""
     device = device_of(model, x)
     x, y = x.to(device), y.to(device)
     if isinstance(threat.eps, Tensor):
         threat = replace(threat, eps=threat.eps.to(device))
     attack: Callable[..., Tensor] = catalog.load_function("attack", spec.attack)
     x_adv = attack(model, x, y, threat, SampleGenerator.seeded(seed, numbers, device), **spec.parameters).detach()
-    model.refuse(spec.attack)
+    model.refuse_nan(spec.attack)
     threat.check(x_adv, x)
     return x_adv
 
@@ -94,13 +147,13 @@ def craft_batch(
 def correctly_classified(
     model: Classifier, x: Tensor, y: Tensor, *, batch_size: int | None = None, name: str = "the evaluation"
 ) -> Tensor:
-    """Which samples are classified correctly, bool (N,) on the device of ``x``. The model decides in eval mode."""
-    watched = Watched(prepared(model))
-    device = device_of(watched, x)
+    """The samples classified correctly, bool (N,) on the device of ``x``. The model decides in eval mode."""
+    judge = SearchModel(frozen_copy(model))
+    device = device_of(judge, x)
     right = torch.zeros(len(x), dtype=torch.bool, device=x.device)
     for batch in batches(torch.arange(len(x)), batch_size or default_batch_size(model, x)):
-        right[batch] = ~misclassified(predict(watched, x[batch].to(device)), y[batch].to(device)).to(x.device)
-    watched.refuse(name)
+        right[batch] = ~misclassified(judge.confirm(x[batch].to(device)), y[batch].to(device)).to(x.device)
+    judge.refuse_nan(name)
     return right
 
 
@@ -110,10 +163,10 @@ def batches(rows: Tensor, size: int) -> list[Tensor]:
 
 
 def default_batch_size(model: Classifier, x: Tensor) -> int:
-    """What suits the model's device."""
+    """Return the samples of a pass that suit the model's device."""
     return GPU_BATCH_SIZE if device_of(model, x).type == "cuda" else BATCH_SIZE
 
 
-def accuracy(right: Tensor) -> float:
-    """Share of true values, in percent; NaN of none."""
+def percent(right: Tensor) -> float:
+    """The share of true values in a mask (N,), in percent; NaN of none."""
     return 100.0 * right.float().mean().item() if len(right) else math.nan

@@ -1,7 +1,7 @@
 """Robust accuracy at several eps in one go.
 
 Evaluating an attack anew at every eps costs as many attacks as there are eps. Here eps is a number of each sample: a
-sample looks for the smallest eps at which it falls by bisection, and samples at different eps share a batch. This
+sample looks, by bisection, for the smallest eps at which it is broken, and samples at different eps share a batch. This
 rests on one statement: **a sample broken at some eps is broken at every larger eps**, because the smaller ball lies
 inside the larger one. It is true of the best attack; of an actual attack it makes the curve an upper bound that never
 rises.
@@ -21,23 +21,23 @@ from robustscape.attacks.base.gradients import Classifier
 from robustscape.attacks.base.threat import ThreatModel
 from robustscape.config.attacks import AttackSpec
 from robustscape.errors import ConfigError
-from robustscape.evaluation.harness.craft import Progress, accuracy, correctly_classified, craft
+from robustscape.evaluation.harness.craft import Progress, correctly_classified, craft, percent
 
 
 @dataclass(frozen=True)
 class EpsCurve:
-    """Where each sample falls."""
+    """The eps at which each sample is broken."""
 
     eps_values: tuple[float, ...]
-    """Radii, rising."""
-    falls_at: Tensor
+    """Perturbation budgets, rising."""
+    broken_at: Tensor
     """Position in ``eps_values`` of the smallest eps at which a sample is broken, int64 (N,); their number if at none."""
     attacks: float
-    """Attacks a sample, on average: the cost, in units of one evaluation at one eps."""
+    """Attacks per sample, on average: the cost, in units of one evaluation at one eps."""
 
     def robust_accuracy(self) -> list[float]:
         """Percent, at each eps."""
-        return [accuracy(self.falls_at > position) for position in range(len(self.eps_values))]
+        return [percent(self.broken_at > position) for position in range(len(self.eps_values))]
 
 
 def eps_curve(
@@ -51,28 +51,28 @@ def eps_curve(
     batch_size: int | None = None,
     progress: Progress | None = None,
 ) -> EpsCurve:
-    """Robust accuracy of ``model`` under ``spec`` at every eps: at most 1 + log2(len(eps_values)) attacks a sample.
+    """Robust accuracy of ``model`` under ``spec`` at every eps: at most 1 + log2(len(eps_values)) attacks per sample.
 
     Args:
         model: logits (B, C) from inputs (B, ...).
         x: inputs (N, ...).
         y: labels (N,).
         spec: the attack and its protocol; steps should be relative to eps (``rel_step_size``).
-        eps_values: radii, rising, none negative.
+        eps_values: perturbation budgets, rising, none negative.
         seed: of the samples' random streams.
         batch_size: samples of a pass; None: what suits the device.
         progress: called with (rounds done, rounds) after each round of bisection.
     """
-    radii = torch.tensor(list(eps_values), dtype=x.dtype)
-    if not len(radii) or (radii < 0).any() or (radii.diff() <= 0).any():
+    values = torch.tensor(list(eps_values), dtype=x.dtype)
+    if not len(values) or (values < 0).any() or (values.diff() <= 0).any():
         raise ConfigError(f"the eps_values of a curve must rise from 0 or above, got {list(eps_values)}.")
-    count, spent = len(radii), 0
+    count, spent = len(values), 0
     everyone = torch.arange(len(x))
     right = correctly_classified(model, x, y, batch_size=batch_size).cpu()
     # The answer lies in [low, high]: not broken at positions below low, broken from high on (count: never).
     low = torch.zeros(len(x), dtype=torch.int64)
     high = torch.where(right, count, 0)
-    if radii[0] == 0:
+    if values[0] == 0:
         low[right] = 1
     rounds = count.bit_length()
     for step in range(rounds):
@@ -80,13 +80,13 @@ def eps_curve(
         if not len(open_):
             break
         middle = (low[open_] + high[open_]) // 2
-        eps = radii[middle]
+        eps = values[middle]
         found = craft(model, x[open_], y[open_], spec, eps, seed=seed, batch_size=batch_size, index=open_)
         spent += len(open_)
         wrong = ~correctly_classified(model, found, y[open_], batch_size=batch_size, name=spec.attack).cpu()
         distance = ThreatModel(spec.norm, eps, spec.bounds).distance(found, x[open_]).cpu()
         # The first eps that holds the point found; rounding must not push it beyond the one just tested.
-        reached = torch.minimum(torch.searchsorted(radii, distance * (1 - 1e-6)), middle)
+        reached = torch.minimum(torch.searchsorted(values, distance * (1 - 1e-6)), middle)
         high[open_] = torch.where(wrong, torch.maximum(reached, low[open_]), high[open_])
         low[open_] = torch.where(wrong, low[open_], middle + 1)
         if progress is not None:

@@ -1,4 +1,4 @@
-"""What a classifier says between an input and its single-step perturbation (kim2023 equation 2.5)."""
+"""Distorted samples: misclassified somewhere between an input and its single-step perturbation (kim2023 equation 2.5)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from robustscape.attacks.base.gradients import Classifier, misclassified, predict
-from robustscape.attacks.precision.prepared import prepared
+from robustscape.attacks.base.gradients import Classifier, frozen_copy, misclassified, predict
 from robustscape.config.attacks import AttackSpec
 from robustscape.evaluation.harness.craft import craft
 
@@ -20,13 +19,13 @@ BATCH = 1024
 
 
 def distorted(model: Classifier, x: Tensor, y: Tensor, eps: float, points: int) -> tuple[Tensor, Tensor]:
-    """Which samples are right at both ends of x + k delta and wrong somewhere between, and which are right at both ends.
+    """Return the samples that are right at both ends of x + k delta but wrong somewhere between, and those right at both ends.
 
     delta is the single-step perturbation, k = i / (points + 1); masks, bool (N,), of a model in eval mode. Cost: 1 forward
-    and input-backward pass, 2 forward passes, and a forward pass a point for the samples that are right at both ends.
+    and input-backward pass, 2 forward passes, and one forward pass per point for the samples that are right at both ends.
     """
     full = craft(model, x, y, FGSM, eps, seed=0)
-    net = prepared(model)
+    net = frozen_copy(model)
     counted = ~(_wrong(net, x, y) | _wrong(net, full, y))
     rows = counted.nonzero().squeeze(1)
     inside = torch.zeros_like(counted)
@@ -39,8 +38,8 @@ def distorted(model: Classifier, x: Tensor, y: Tensor, eps: float, points: int) 
     return inside, counted
 
 
-def share(chosen: Tensor, counted: Tensor) -> float:
-    """Percent of ``counted`` (a mask) that is also ``chosen``; NaN of none."""
+def percent_of(chosen: Tensor, counted: Tensor) -> float:
+    """The share of the samples ``counted`` that are also ``chosen`` (masks of shape (N,)), in percent; NaN of none."""
     total = int(counted.sum())
     return 100.0 * int((chosen & counted).sum()) / total if total else math.nan
 

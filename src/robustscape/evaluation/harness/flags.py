@@ -1,13 +1,13 @@
 """Signs that a robust accuracy may mislead, as columns of the result (contract 8).
 
-AutoAttack prints warnings of this kind (its flags_doc.md); here each is a number or a truth value that a table can
-refuse.
+AutoAttack prints warnings of this kind (its flags_doc.md); here each is a number or a truth value in every row. An attack is
+gradient-free if it made no backward pass.
 
 =========================  ===========================================================================================
 flag_randomised            logits of the same inputs differ between two passes: gradients and verdicts are noise
 flag_zero_gradients        share of samples, in percent, whose input gradient of the cross-entropy is exactly zero
 flag_softmax_outputs       the outputs are probabilities: losses of logits, and every scale of them, are off
-flag_black_box_wins        attacks without gradients broken more than 0.2 % of all samples after attacks with gradients
+flag_black_box_wins        gradient-free attacks broke more than 0.2 % of all samples, after attacks that use gradients
 =========================  ===========================================================================================
 """
 
@@ -27,22 +27,19 @@ if TYPE_CHECKING:
 
 Flags = dict[str, float | bool]
 
-#: Attacks that never ask for a gradient.
-BLACK_BOX = {"square", "simba", "random_noise", "gaussian_noise", "band_limited_noise"}
-
 #: Accuracy, in percentage points, that chance and query budgets may explain.
 MARGIN = 0.2
 
 
 def randomised(model: Classifier, x: Tensor, *, passes: int = 5, tolerance: float = 1e-4) -> bool:
-    """Whether logits, scaled to unit length, differ by more than ``tolerance`` between passes of the same inputs."""
+    """Return true if logits, scaled to unit length, differ by more than ``tolerance`` between passes of the same inputs."""
     logits = [predict(model, x) for _ in range(passes)]
     unit = [z / (z.norm(dim=1, keepdim=True) + 1e-10) for z in logits]
     return any(bool(((a - unit[0]).norm(dim=1) > tolerance).any()) for a in unit[1:])
 
 
 def zero_gradients(model: Classifier, x: Tensor, y: Tensor) -> float:
-    """Percentage of samples whose cross-entropy has an input gradient of exactly zero; NaN of none."""
+    """Return the percentage of samples whose cross-entropy has an input gradient of exactly zero; NaN of none."""
     if not len(x):
         return float("nan")
     _, _, gradient = input_gradient(model, x, y, cross_entropy)
@@ -50,14 +47,14 @@ def zero_gradients(model: Classifier, x: Tensor, y: Tensor) -> float:
 
 
 def softmax_outputs(model: Classifier, x: Tensor, *, tolerance: float = 1e-5) -> bool:
-    """Whether the outputs are probabilities: within [0, 1] and of sum 1."""
+    """Return true if the outputs are probabilities: within [0, 1] and of sum 1."""
     outputs = predict(model, x)
     within = (outputs > -tolerance).all() & (outputs < 1 + tolerance).all()
     return bool(within & ((outputs.sum(1) - 1).abs() < tolerance).all())
 
 
 def of_model(model: Classifier, x: Tensor, y: Tensor) -> Flags:
-    """The flags that one batch shows."""
+    """Return the flags that one batch shows: of the model, at inputs ``x`` (B, ...) with labels ``y`` (B,)."""
     return {
         "flag_randomised": randomised(model, x),
         "flag_zero_gradients": zero_gradients(model, x, y),
@@ -66,15 +63,15 @@ def of_model(model: Classifier, x: Tensor, y: Tensor) -> Flags:
 
 
 def black_box_wins(outcomes: Sequence[Outcome]) -> bool:
-    """Whether attacks without gradients broken more than 0.2 % of all samples that attacks with gradients had left.
+    """Return true if gradient-free attacks broke more than ``MARGIN`` of all samples that attacks with gradients had left.
 
-    Only attacks that ran after an attack with gradients count: alone, a black box has nothing to beat.
+    A gradient-free attack counts only if an attack with gradients ran before it: there must be something to beat.
     """
     extra, seen_white_box = 0.0, False
     for outcome in outcomes:
         if outcome.spec is None:
             continue
-        if outcome.spec.attack not in BLACK_BOX:
+        if outcome.backwards:
             seen_white_box = True
         elif seen_white_box:
             extra += 100.0 * outcome.broken.float().mean().item()
@@ -82,12 +79,12 @@ def black_box_wins(outcomes: Sequence[Outcome]) -> bool:
 
 
 def of_outcomes(outcomes: Sequence[Outcome]) -> Flags:
-    """The flags that a finished suite shows."""
+    """Return the flags that the outcomes of a finished suite show."""
     return {"flag_black_box_wins": black_box_wins(outcomes)}
 
 
 def non_monotone(accuracies: Sequence[float], *, tolerance: float = MARGIN) -> bool:
-    """Whether robust accuracy (percent) rises anywhere along growing eps, steps or restarts by more than ``tolerance``.
+    """Return true if robust accuracy (percent) rises by more than ``tolerance`` anywhere along growing eps, steps or restarts.
 
     More room or more work cannot make an attack weaker; if it does, the attack was stuck before (gradient masking).
     """
@@ -97,5 +94,5 @@ def non_monotone(accuracies: Sequence[float], *, tolerance: float = MARGIN) -> b
 
 
 def unreliable(signs: Mapping[str, float | bool]) -> bool:
-    """Whether any flag is raised; zero gradients count from 1 % of the samples on."""
+    """Return true if any flag is raised; zero gradients count from 1 % of the samples on."""
     return any(value >= 1.0 if isinstance(value, float) else value for value in signs.values())

@@ -1,4 +1,4 @@
-"""What one attack of a suite did to the samples it ran on."""
+"""The outcome of one attack of a suite."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from robustscape.config.attacks import AttackSpec
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one attack of a suite did."""
+    """The samples that one attack of a suite has attempted and broken, and its cost."""
 
     name: str
     spec: AttackSpec | None
     """None: the clean inputs, which open every suite."""
     attempted: Tensor
-    """Samples it ran on, bool (N,): those standing before it."""
+    """The samples it ran on, bool (N,): those that no attack before it has broken."""
     broken: Tensor
-    """Samples it broken, bool (N,)."""
+    """The samples it has broken, bool (N,)."""
     seconds: float
     forwards: int
-    """Samples passed forward, each time counted."""
+    """Samples passed forward; a sample counts each time."""
     backwards: int
-    """Samples passed backward to the input."""
+    """Samples passed backward to the input; 0: the attack is gradient-free."""

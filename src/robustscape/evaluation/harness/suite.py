@@ -1,9 +1,9 @@
-"""Attacks evaluated together: a sample counts as robust when it survives all of them.
+"""Attacks evaluated together: a sample counts as robust when none of them breaks it.
 
-The worst case is taken per sample, and an attack runs only on samples that all attacks before it left standing. That
-is the protocol of AutoAttack (Croce & Hein 2020); with the suite ``autoattack`` of config/suites.yaml it is the same
-evaluation. The order decides what an attack is tried on, and so the columns of each attack and the cost; a sample that
-stands has stood against all of them in any order.
+The worst case is taken per sample, and an attack runs only on the samples that no attack before it has broken. That is
+the protocol of AutoAttack (Croce & Hein 2020); with the suite ``autoattack`` of config/suites.yaml it is the same
+evaluation. The order decides which samples an attack is tried on, and so each attack's columns and cost; which samples are
+robust in the end does not depend on it.
 
 With a state folder nothing is lost: every batch is a file of its own, written atomically, and the same call picks up
 where it was killed. Batches of a resumed evaluation may have another size.
@@ -21,17 +21,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from robustscape.attacks.base.gradients import Classifier, misclassified, predict
+from robustscape.attacks.base.gradients import Classifier, device_of, misclassified
 from robustscape.attacks.base.threat import ThreatModel
-from robustscape.attacks.precision.bfloat16 import Bfloat16
-from robustscape.attacks.precision.prepared import MixedPrecision, Precision, Watched, device_of, prepared
 from robustscape.config.attacks import AttackSpec, Suite
 from robustscape.errors import CorruptFile, UserError
 from robustscape.evaluation.harness import flags
-from robustscape.evaluation.harness.counting import CountedModel
-from robustscape.evaluation.harness.craft import accuracy, batches, default_batch_size
+from robustscape.evaluation.harness.craft import (
+    attacked_form,
+    batches,
+    craft_batch,
+    default_batch_size,
+    percent,
+    quickest_precision,
+)
 from robustscape.evaluation.harness.outcome import Outcome
-from robustscape.evaluation.harness.threads import Crew
 from robustscape.numbers import pretty
 from robustscape.storage import atomic, checkpoints
 
@@ -42,12 +45,12 @@ CLEAN = "clean"
 
 @dataclass(frozen=True)
 class SuiteResult:
-    """What is left standing."""
+    """The outcome of every attack, and the samples that are robust against all of them."""
 
     suite: str
     eps: float | Tensor
     seed: int
-    precision: Precision
+    precision: str
     outcomes: tuple[Outcome, ...]
     """The clean inputs first, then the attacks in their order."""
     x_adv: Tensor
@@ -56,24 +59,23 @@ class SuiteResult:
     """Signs that the number may mislead; see ``flags``."""
 
     @property
-    def standing(self) -> Tensor:
-        """Samples that no attack broken, bool (N,)."""
-        return self.standing_after(len(self.outcomes))
+    def robust(self) -> Tensor:
+        """The samples that no attack has broken, bool (N,)."""
+        return self.robust_after(len(self.outcomes))
 
-    def standing_after(self, count: int) -> Tensor:
-        """Samples left by the first ``count`` outcomes, bool (N,)."""
-        fallen = torch.stack([outcome.broken for outcome in self.outcomes[:count]]).any(0)
-        return ~fallen
+    def robust_after(self, count: int) -> Tensor:
+        """The samples that none of the first ``count`` outcomes has broken, bool (N,)."""
+        return ~torch.stack([outcome.broken for outcome in self.outcomes[:count]]).any(0)
 
     @property
     def clean_accuracy(self) -> float:
         """Percent."""
-        return accuracy(self.standing_after(1))
+        return percent(self.robust_after(1))
 
     @property
     def robust_accuracy(self) -> float:
         """Percent, of all samples."""
-        return accuracy(self.standing)
+        return percent(self.robust)
 
     def rows(self) -> list[dict[str, Any]]:
         """Tidy rows: for the clean inputs, every attack and the whole suite, accuracy and cost."""
@@ -109,7 +111,7 @@ class SuiteResult:
                 outcome.spec.norm if outcome.spec else "none",
                 order,
                 {
-                    metric: (accuracy(self.standing_after(order + 1)), "percent"),
+                    metric: (percent(self.robust_after(order + 1)), "percent"),
                     "attempted": (float(outcome.attempted.sum()), "1"),
                     "broken": (float(outcome.broken.sum()), "1"),
                     **cost(outcome),
@@ -130,7 +132,7 @@ def run_suite(
     *,
     seed: int,
     batch_size: int | None = None,
-    precision: Precision = "fp32",
+    precision: str = "fp32",
     state_dir: Path | None = None,
     progress: SuiteProgress | None = None,
 ) -> SuiteResult:
@@ -148,8 +150,8 @@ def run_suite(
         eps: perturbation budget, or one per sample (N,).
         seed: of the samples' random streams.
         batch_size: samples of a pass; None: what suits the device.
-        precision: of the attacks; "bf16" is faster, and computes what is near a decision boundary in fp32. Who is broken
-            is always decided in fp32.
+        precision: of the attacks' search: "fp32"; a name of ``attacks/precision/``, such as "bf16"; "auto": the quickest on
+            this machine, which the result names. Whether a sample is broken is always decided in fp32.
         state_dir: where finished batches are kept; None: nowhere.
         progress: called with (attack, samples done, samples to do) at an attack's start and after each batch.
 
@@ -158,54 +160,50 @@ def run_suite(
         UserError: ``state_dir`` holds another evaluation.
     """
     state = _State(state_dir)
+    if precision == "auto":
+        precision = state.precision() or quickest_precision(model, x, y)
     state.claim(lambda: _fingerprint(model, x, y, suite, eps, seed, precision))
-    crews: dict[str, Crew] = {}
-    judging = CountedModel(prepared(model))
-    for mode in sorted({"eval", *(spec.model_mode for _, spec in suite.attacks)}):
-        counted = judging if mode == "eval" else CountedModel(prepared(model, train=True))
-        attacked: nn.Module = counted
-        exact = counted.model
-        if precision == "bf16" and isinstance(exact, nn.Module):
-            attacked = MixedPrecision(CountedModel(Bfloat16(exact)), counted)
-        crews[mode] = Crew(Watched(attacked))
-    counters = [counter for crew in crews.values() for counter in crew.counters]
-    judge = Watched(judging)
     batch_size = batch_size or default_batch_size(model, x)
+    forms = {
+        mode: attacked_form(model, x, y, precision, train=mode == "train", batch_size=batch_size)
+        for mode in sorted({"eval", *(spec.model_mode for _, spec in suite.attacks)})
+    }
+    judge = forms["eval"]
     device = device_of(judge, x)
 
     x_adv = x.clone()
     outcomes: list[Outcome] = []
-    standing = torch.ones(len(x), dtype=torch.bool)
+    robust = torch.ones(len(x), dtype=torch.bool)
     stages: list[tuple[str, AttackSpec | None]] = [(CLEAN, None), *suite.attacks]
     for order, (name, spec) in enumerate(stages):
         record = _Record(state, f"{order:02d}-{name}", x_adv)
-        pieces = batches((standing & ~record.attempted).nonzero().squeeze(1), batch_size)
+        pieces = batches((robust & ~record.attempted).nonzero().squeeze(1), batch_size)
         if progress is not None and pieces:
-            progress(name, int((record.attempted & standing).sum()), int(standing.sum()))
+            progress(name, int((record.attempted & robust).sum()), int(robust.sum()))
         for batch in pieces:
-            for counter in counters:
-                counter.reset()
+            for form in forms.values():
+                form.reset_counts()
             started = time.perf_counter()
             found, labels = x[batch], y[batch]
             if spec is not None:
                 threat = ThreatModel(spec.norm, eps, spec.bounds).select(batch)
-                found = crews[spec.model_mode].craft(found, labels, spec, threat, seed, batch).to(x)
-            wrong = misclassified(predict(judge, found.to(device)), labels.to(device)).cpu()
-            judge.refuse(name)
+                found = craft_batch(forms[spec.model_mode], found, labels, spec, threat, seed, batch).to(x)
+            wrong = misclassified(judge.confirm(found.to(device)), labels.to(device)).cpu()
+            judge.refuse_nan(name)
             record.add(
                 batch,
                 wrong,
                 found,
                 {
                     "seconds": time.perf_counter() - started,
-                    "forwards": sum(counter.forwards for counter in counters),
-                    "backwards": sum(counter.backwards for counter in counters),
+                    "forwards": sum(form.forwards for form in forms.values()),
+                    "backwards": sum(form.backwards for form in forms.values()),
                 },
             )
             if progress is not None:
-                progress(name, int(record.attempted.sum()), int(standing.sum()))
+                progress(name, int(record.attempted.sum()), int(robust.sum()))
         outcomes.append(record.outcome(name, spec))
-        standing = standing & ~outcomes[-1].broken
+        robust = robust & ~outcomes[-1].broken
 
     result = SuiteResult(suite.name, eps, seed, precision, tuple(outcomes), x_adv)
     first = slice(0, batch_size)
@@ -216,24 +214,21 @@ def run_suite(
 class _State:
     """The folder of an evaluation that can be resumed; without a folder nothing is kept.
 
-    ``evaluation.json`` says whose it is; ``<stage>/<number>.safetensors`` are finished batches.
+    ``evaluation.json`` describes the evaluation; ``<stage>/<number>.safetensors`` are finished batches.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
 
     def claim(self, describe_evaluation: Callable[[], dict[str, Any]]) -> None:
-        """Write who we are, or refuse to go on with what another evaluation left."""
+        """Describe this evaluation in the folder; refuse a folder that describes another one."""
         if self.folder is None:
             return
         path, wanted = self.folder / "evaluation.json", describe_evaluation()
         if not path.exists():
             atomic.write_json(path, wanted)
             return
-        try:
-            found = json.loads(path.read_text())
-        except ValueError:
-            raise CorruptFile(f"'{path}' is not JSON. Delete the folder '{self.folder}' and evaluate again.") from None
+        found = self._read(path)
         for key, value in wanted.items():
             if found.get(key) != value:
                 raise UserError(
@@ -241,13 +236,28 @@ class _State:
                     f"now {value!r}. Delete the folder or name another one."
                 )
 
+    def precision(self) -> str | None:
+        """The precision in which an earlier call searched, if there was one."""
+        path = None if self.folder is None else self.folder / "evaluation.json"
+        if path is None or not path.exists():
+            return None
+        precision: str = self._read(path)["precision"]
+        return precision
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = json.loads(path.read_text())
+        except ValueError:
+            raise CorruptFile(f"'{path}' is not JSON. Delete the folder '{self.folder}' and evaluate again.") from None
+        return found
+
     def files(self, stage: str) -> list[Path]:
         """Finished batches of a stage, in their order."""
         return [] if self.folder is None else sorted((self.folder / stage).glob("*.safetensors"))
 
 
 class _Record:
-    """What is known of one stage: which samples it ran on, which it broken, what it cost."""
+    """The state of one stage: the samples it ran on, those it has broken, and its cost."""
 
     def __init__(self, state: _State, stage: str, x_adv: Tensor) -> None:
         self.state, self.stage, self.x_adv = state, stage, x_adv
@@ -260,7 +270,7 @@ class _Record:
             self._note(tensors["batch"], tensors["broken"], tensors["x_adv"], metadata)
 
     def add(self, batch: Tensor, wrong: Tensor, found: Tensor, cost: dict[str, float]) -> None:
-        """A batch is done: on the disk first, if there is a folder."""
+        """Add a finished batch; it is written first, if there is a folder."""
         found = found[wrong.to(found.device)]
         if self.state.folder is not None:
             path = self.state.folder / self.stage / f"{len(self.files):06d}.safetensors"
@@ -284,7 +294,7 @@ class _Record:
 
 
 def _fingerprint(
-    model: Classifier, x: Tensor, y: Tensor, suite: Suite, eps: float | Tensor, seed: int, precision: Precision
+    model: Classifier, x: Tensor, y: Tensor, suite: Suite, eps: float | Tensor, seed: int, precision: str
 ) -> dict[str, Any]:
     """Everything that determines the result, as JSON."""
     weights = model.state_dict() if isinstance(model, nn.Module) else {}
@@ -316,7 +326,7 @@ def to_robustbench(
     ``autoattack_acc`` is given only for a suite named ``autoattack``; any other suite's number is ``<suite>_acc``,
     since it must not be taken for AutoAttack's. ``unreliable`` is true when a flag is raised.
     """
-    radius = "per sample" if isinstance(result.eps, Tensor) else pretty(result.eps)
+    eps = "per sample" if isinstance(result.eps, Tensor) else pretty(result.eps)
     return {
         "link": link,
         "name": name,
@@ -326,7 +336,7 @@ def to_robustbench(
         "dataset": dataset,
         "venue": venue,
         "architecture": architecture,
-        "eps": radius,
+        "eps": eps,
         "clean_acc": f"{result.clean_accuracy:.2f}",
         f"{result.suite}_acc": f"{result.robust_accuracy:.2f}",
         "unreliable": flags.unreliable(result.flags),

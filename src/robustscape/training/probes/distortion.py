@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from robustscape.evaluation.harness.distorted import distorted, share
+from robustscape.evaluation.harness.distorted import distorted, percent_of
 
 if TYPE_CHECKING:
     from robustscape.training.observers import ProbeContext
@@ -28,4 +28,4 @@ def distortion(
         samples: first samples of the split; None for all.
     """
     x, y = context.subset(split, samples)
-    return share(*distorted(context.model, x, y, context.eps, points))
+    return percent_of(*distorted(context.model, x, y, context.eps, points))

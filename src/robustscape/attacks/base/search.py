@@ -1,0 +1,137 @@
+"""A classifier as attacks and suites see it: passes counted, answers watched, and a cheaper form to search with.
+
+An attack may search in lower precision, as long as fp32 has the last word on who is broken. The fp32 form is the default and
+needs no thought; a lower precision is an entry of ``attacks/precision/`` and gives ``low``.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from robustscape.attacks.base.gradients import Classifier, misclassified, predict
+from robustscape.errors import AttackError
+
+#: Bytes kept for a backward pass when several runs of an attack share it: about what the caches of a CPU hold, and a share of
+#: the memory of a GPU.
+CPU_BYTES, GPU_BYTES = 2**28, 2**32
+
+
+class SearchModel(nn.Module):
+    """``model``, called in fp32; ``search`` is what an attack may climb with, ``confirm`` what decides verdicts.
+
+    Args:
+        model: logits (B, C) from inputs (B, ...), in fp32.
+        low: the same in lower precision; None: ``search`` is ``model``.
+        closeness: of ``low``: where the two highest logits differ by less than this share of the largest absolute one, it
+            cannot tell which is higher.
+        batch_size: samples in a pass at most; None: no limit is known.
+
+    Attributes:
+        forwards: samples passed forward, in any form.
+        backwards: samples passed backward to the input; an attack that asks for the gradients of C logits one after the other
+            makes C backward passes per sample.
+    """
+
+    def __init__(
+        self, model: Classifier, low: Classifier | None = None, *, closeness: float = 0.0, batch_size: int | None = None
+    ) -> None:
+        super().__init__()
+        self.model, self.low, self.closeness, self.batch_size = model, low, closeness, batch_size
+        self.training = isinstance(model, nn.Module) and model.training
+        self.exact = low is None
+        self._finite: Tensor | None = None
+        self._most_rows = 0
+        self.reset_counts()
+
+    def reset_counts(self) -> None:
+        """Count passes from zero."""
+        self.forwards = self.backwards = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (B, C) in fp32, differentiable."""
+        return self._pass(self.model, x)
+
+    def search(self, x: Tensor) -> Tensor:
+        """Logits (B, C), differentiable, in the precision of the search."""
+        return self._pass(self.model if self.low is None else self.low, x)
+
+    def confirm(self, x: Tensor) -> Tensor:
+        """Logits (B, C) in fp32, outside of any autograd graph."""
+        return predict(self, x)
+
+    def broken(self, x: Tensor, y: Tensor, logits: Tensor, among: Tensor | None = None) -> Tensor:
+        """The samples that are misclassified, bool (B,), where ``search`` answered ``logits`` at ``x``.
+
+        A search in lower precision is not believed: ``confirm`` decides on what it calls misclassified or cannot tell.
+
+        Args:
+            x: inputs (B, ...).
+            y: labels (B,).
+            logits: of ``search`` at ``x``, (B, C).
+            among: the samples worth confirming, bool (B,); None: all.
+        """
+        wrong = misclassified(logits, y)
+        if self.exact:
+            return wrong
+        highest = logits.topk(2, dim=1).values
+        claimed = wrong | (highest[:, 0] - highest[:, 1] < self.closeness * logits.abs().amax(1))
+        rows = (claimed if among is None else claimed & among).nonzero().squeeze(1)
+        return wrong.index_copy(0, rows, misclassified(self.confirm(x[rows]), y[rows])) if len(rows) else wrong
+
+    def most_rows(self, x: Tensor) -> int:
+        """How many samples may share a pass when several runs of an attack on ``x`` (B, ...) are computed together.
+
+        It follows from what one sample keeps for the backward pass. In train mode it is 0: batch statistics are part of the
+        model, so runs must not be mixed.
+        """
+        if self.training:
+            return 0
+        if not self._most_rows:
+            limit = GPU_BYTES if x.is_cuda else CPU_BYTES
+            per_sample = self._bytes_for_backward(x[:1].expand(2, *x.shape[1:])) - self._bytes_for_backward(x[:1])
+            self._most_rows = limit // max(per_sample, 1)
+        return max(self._most_rows, self.batch_size or len(x))
+
+    def refuse_nan(self, attack: str) -> None:
+        """Raise if any answer was NaN or infinite: every robust accuracy computed from it would be a lie.
+
+        To look waits for the device, so once per batch is enough.
+
+        Raises:
+            AttackError: naming the attack.
+        """
+        if self._finite is not None and not self._finite:
+            raise AttackError(
+                f"the model returns NaN or infinite logits under attack '{attack}', so it cannot be attacked or evaluated."
+            )
+
+    def _pass(self, form: Classifier, x: Tensor) -> Tensor:
+        self.forwards += x.shape[0]
+        if torch.is_grad_enabled() and x.requires_grad:
+            x = x.view_as(x)  # a hook of our own, on a tensor of our own
+            x.register_hook(self._count_backward)
+        logits = form(x)
+        finite = torch.isfinite(logits.detach()).all()
+        self._finite = finite if self._finite is None else self._finite & finite
+        return logits
+
+    def _count_backward(self, gradient: Tensor) -> None:
+        self.backwards += gradient.shape[0]
+
+    def _bytes_for_backward(self, x: Tensor) -> int:
+        kept: list[int] = []
+
+        def note(tensor: Tensor) -> Tensor:
+            kept.append(tensor.numel() * tensor.element_size())
+            return tensor
+
+        noted = torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor)
+        with torch.random.fork_rng([x.device] if x.is_cuda else []), torch.enable_grad(), noted:
+            self.model(x.clone().requires_grad_())
+        return sum(kept)
+
+
+def search_model(model: Classifier) -> SearchModel:
+    """``model`` itself if it is a ``SearchModel``, else in fp32."""
+    return model if isinstance(model, SearchModel) else SearchModel(model)
