@@ -105,7 +105,9 @@ def test_a_subset_comes_from_the_whole_and_pooling_is_of_its_images(tmp_path):
 
 def test_only_a_whole_official_set_is_called_official(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        prepared.catalog, "load", lambda kind, name: lambda directory: replace(read_digits(directory), official=True)
+        prepared.catalog,
+        "load_function",
+        lambda kind, name: lambda directory: replace(read_digits(directory), official=True),
     )
     for changes, official in (({}, True), ({"train": 50}, False), ({"test": 50}, False), ({"pool": 2}, False)):
         card = prepare_dataset("x", DatasetEntry.model_validate({"dataset": "digits", **changes}), tmp_path, NOWHERE)

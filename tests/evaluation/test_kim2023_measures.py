@@ -25,7 +25,7 @@ from robustscape.evaluation.bridges import bridges, log_probabilities_along_path
 from robustscape.evaluation.collapse_rule import collapsed
 from robustscape.evaluation.distortion import distortion
 from robustscape.evaluation.harness.craft import craft
-from robustscape.evaluation.harness.distorted import distorted
+from robustscape.evaluation.harness.distorted import distorted, percent_of
 from robustscape.evaluation.logs.collapse import collapse, rank_correlation, start_of_final_stretch
 from robustscape.evaluation.logs.training_time import training_time
 from robustscape.evaluation.loss_projections import margin_projections, term_gradients, weighted_projection

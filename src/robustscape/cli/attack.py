@@ -84,7 +84,7 @@ def add_protocol_options(parser: argparse.ArgumentParser) -> None:
         "--precision",
         choices=["fp32", "bf16", "auto"],
         default="fp32",
-        help="of the search (auto: the quickest here); whether a sample is broken is always decided in fp32",
+        help="precision of the search, auto: the fastest here; fp32 decides whether a sample is broken (default: %(default)s)",
     )
     parser.add_argument("--seed", type=int, metavar="N", default=0, help="of the attacks (default: %(default)s)")
     parser.add_argument(

@@ -17,7 +17,7 @@ from robustscape import catalog
 from robustscape.attacks.base.gradients import frozen_copy
 from robustscape.attacks.base.search import SearchModel
 from robustscape.attacks.precision.bf16 import CLOSE, bf16
-from robustscape.models import build, fold_batchnorm
+from robustscape.models import build_classifier, fold_batchnorm
 from robustscape.storage.provenance import PACKAGE, code_version
 
 
@@ -132,7 +132,7 @@ def test_other_models_are_searched_too() -> None:
 def test_the_copy_is_quick_and_errs_little(architecture: str, parameters: dict[str, Any]) -> None:
     torch.manual_seed(0)
     x = torch.rand(32, 3, 16, 16)
-    exact = frozen_copy(used(build(architecture, parameters, (3, 16, 16), 10), x))
+    exact = frozen_copy(used(build_classifier(architecture, parameters, (3, 16, 16), 10), x))
     form = bf16(exact)
     found, truth = form.search(x), exact(x)
     assert 0 < (found - truth).abs().max() < 2 * CLOSE * truth.abs().max()  # untrained nets err more than trained ones
