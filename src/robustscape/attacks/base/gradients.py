@@ -46,8 +46,8 @@ def frozen_copy(model: Classifier, *, train: bool = False) -> Classifier:
     """A copy of ``model`` for attacks, frozen for good, so that nothing an attack does can reach the original.
 
     On a CPU convolutions run in channels-last layout: oneDNN otherwise reorders its inputs and outputs at every layer
-    (docs/explanation/performance.md has the gain). Results change by float rounding only. What is not an ``nn.Module`` is returned as
-    it is.
+    (docs/explanation/performance.md has the gain). Results change by float rounding only. What is not an ``nn.Module`` is
+    returned as it is.
 
     Args:
         model: logits (B, C) from inputs (B, ...).
