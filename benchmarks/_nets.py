@@ -23,7 +23,7 @@ from robustscape.attacks.base.gradients import frozen
 from robustscape.attacks.base.threat import ThreatModel
 from robustscape.attacks.pgd import pgd
 from robustscape.data.sets.fashion_mnist5k import fashion_mnist5k
-from robustscape.models import build
+from robustscape.models import build_classifier
 from robustscape.storage import checkpoints
 
 EPOCHS, BATCH = 5, 64
@@ -58,7 +58,7 @@ def small_fashion() -> Data:
 
 def preactresnet18(width: int, size: int) -> nn.Module:
     """The catalogue's, for gray images of ``size`` pixels a side."""
-    return build("preactresnet18", {"width": width}, (1, size, size), 10)
+    return build_classifier("preactresnet18", {"width": width}, (1, size, size), 10)
 
 
 def lenet5() -> nn.Module:
