@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from robustscape.claims.series import NotTestable, Series, format_levels, format_value
 from robustscape.errors import ConfigError, unknown
 from robustscape.report.level_matching import same_level
-from robustscape.report.words import is_number, levels
+from robustscape.report.words import NAMES, is_number, levels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +27,8 @@ class Reader:
     """The item's CSV (``items.read_rows``)."""
     factors: Sequence[str]
     """The columns that identify a number."""
+    names: Mapping[str, str] = NAMES
+    """The words for columns, metrics and levels (``Item.names``)."""
     evidence: list[str] = field(default_factory=list)
     """One text per number or series read, in the order of reading, each once."""
     stand_ins: set[str] = field(default_factory=set)
@@ -38,14 +40,14 @@ class Reader:
         """Our mean of ``metric`` at the given levels of the factors."""
         row = self._only_row(self._rows_at(metric, factors), metric, factors)
         number = self._our_value(row)
-        self.add_evidence(f"{_describe(metric, factors)} = {format_value(number)}")
+        self.add_evidence(f"{self._describe(metric, factors)} = {format_value(number)}")
         return number
 
     def printed(self, metric: str, **factors: Any) -> float:
         """The number the paper printed at the given levels of the factors."""
         found = self._rows_at(metric, factors).dropna(subset=["paper_value"])
         number = float(self._only_row(found, metric, factors, "a printed number")["paper_value"])
-        self.add_evidence(f"paper's {_describe(metric, factors)} = {format_value(number)}")
+        self.add_evidence(f"paper's {self._describe(metric, factors)} = {format_value(number)}")
         return number
 
     def series(self, metric: str, along: str = "eps", **factors: Any) -> Series:
@@ -77,13 +79,13 @@ class Reader:
         """The series of ``read(row)`` along a factor; ``whose`` begins its evidence."""
         found = found[found[along].notna()]
         if found.empty:
-            raise NotTestable(f"there is no {whose or 'value of '}{_describe(metric, factors)}")
+            raise NotTestable(f"there is no {whose or 'value of '}{self._describe(metric, factors)}")
         known = list(dict.fromkeys(found[along]))
         if all(is_number(level) for level in known):
             known = sorted(known)
         rows = [self._only_row(found[found[along] == level], metric, {**factors, along: level}) for level in known]
         series = Series(tuple(known), tuple(read(row) for row in rows))
-        place = f"{whose}{_describe(metric, factors)} at {_factor_name(along)} {format_levels(known)}"
+        place = f"{whose}{self._describe(metric, factors)} at {self._word(along)} {format_levels(known)}"
         self.add_evidence(f"{place}: {format_value(series.values)}")
         return series
 
@@ -103,10 +105,10 @@ class Reader:
 
     def _only_row(self, found: pd.DataFrame, metric: str, factors: dict[str, Any], what: str = "a value") -> Any:
         if found.empty:
-            raise NotTestable(f"there is no {what.removeprefix('a ')} of {_describe(metric, factors)}")
+            raise NotTestable(f"there is no {what.removeprefix('a ')} of {self._describe(metric, factors)}")
         if len(found) > 1:
             differ = [f for f in self.factors if f not in factors and found[f].nunique(dropna=False) > 1]
-            place, why = _describe(metric, factors), f"they differ in {', '.join(differ)}"
+            place, why = self._describe(metric, factors), f"they differ in {', '.join(differ)}"
             raise ConfigError(f"{place} is {len(found)} values; {why}. Say which is meant.")
         return found.iloc[0]
 
@@ -119,12 +121,11 @@ class Reader:
         self.finite &= math.isfinite(number)
         return number
 
+    def _word(self, identifier: Any) -> str:
+        """A column, metric or level in words."""
+        return levels([identifier], self.names)[identifier]
 
-def _factor_name(factor: str) -> str:
-    return levels([factor])[factor]
-
-
-def _describe(metric: str, factors: dict[str, Any]) -> str:
-    """A metric and the levels it was read at: ``robust accuracy (AT, ε = 8/255)``."""
-    at = [f"{_factor_name(f)} = {levels([v])[v]}" if is_number(v) else levels([v])[v] for f, v in factors.items()]
-    return f"{_factor_name(metric)} ({', '.join(at)})" if at else _factor_name(metric)
+    def _describe(self, metric: str, factors: dict[str, Any]) -> str:
+        """A metric and the levels it was read at: ``robust accuracy (AT, ε = 8/255)``."""
+        at = [f"{self._word(f)} = {self._word(v)}" if is_number(v) else self._word(v) for f, v in factors.items()]
+        return f"{self._word(metric)} ({', '.join(at)})" if at else self._word(metric)

@@ -16,7 +16,7 @@ from robustscape.claims.expressions import check_expression, expand_claim
 from robustscape.claims.reading import READERS, Reader
 from robustscape.claims.series import SERIES_FUNCTIONS, NotTestable, Series, format_value
 from robustscape.errors import ConfigError
-from robustscape.report.words import FAILS, HOLDS, UNTESTABLE
+from robustscape.report.words import FAILS, HOLDS, NAMES, UNTESTABLE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +42,7 @@ def claim_rows(studies: Mapping[str, Study], root: Path, scale: str) -> list[dic
             rows = read_rows(csv) if item.claims and csv.exists() else None
             for claim in item.claims:
                 try:
-                    verdict, evidence = claim_verdict(claim, rows, item.factors, scale)
+                    verdict, evidence = claim_verdict(claim, rows, item.factors, scale, item.names)
                 except ConfigError as error:
                     raise ConfigError(f"{work}/{name}: claim '{claim.id}': {error}") from None
                 values = (work, name, claim.id, claim.says, verdict, evidence)
@@ -50,16 +50,32 @@ def claim_rows(studies: Mapping[str, Study], root: Path, scale: str) -> list[dic
     return found
 
 
-def claim_verdict(claim: Claim, rows: pd.DataFrame | None, factors: Sequence[str], scale: str) -> tuple[str, str]:
-    """Verdict and evidence of a claim at a scale; ``rows`` is the item's CSV, None if the item was not made."""
+def claim_verdict(
+    claim: Claim,
+    rows: pd.DataFrame | None,
+    factors: Sequence[str],
+    scale: str,
+    names: Mapping[str, str] = NAMES,
+) -> tuple[str, str]:
+    """Verdict and evidence of a claim at a scale.
+
+    Args:
+        claim: the claim.
+        rows: the item's CSV; None if the item was not made.
+        factors: the columns that identify a number.
+        scale: name of the scale that the rows are of.
+        names: the words in which the evidence speaks of metrics and levels (``Item.names``).
+    """
     if rows is None:
         return UNTESTABLE, "The item was not made."
     if scale not in claim.scales:
         return UNTESTABLE, f"It can be tested at: {', '.join(claim.scales)}."
-    return evaluate_expression(expand_claim(claim), rows, factors)
+    return evaluate_expression(expand_claim(claim), rows, factors, names)
 
 
-def evaluate_expression(expression: str, rows: pd.DataFrame, factors: Sequence[str]) -> tuple[str, str]:
+def evaluate_expression(
+    expression: str, rows: pd.DataFrame, factors: Sequence[str], names: Mapping[str, str] = NAMES
+) -> tuple[str, str]:
     """Verdict and evidence of an expression, ``given`` and ``let`` written out, over an item's rows.
 
     It is evaluated by simpleeval: no attributes, no assignments, no names but the functions of the language. A value that
@@ -69,7 +85,7 @@ def evaluate_expression(expression: str, rows: pd.DataFrame, factors: Sequence[s
         ConfigError: the expression is wrong, whatever the numbers.
     """
     check_expression(expression, factors=factors)
-    reader = Reader(rows, factors)
+    reader = Reader(rows, factors, names)
     functions = {**{name: getattr(reader, name) for name in READERS}, **_recorded_functions(reader)}
     evaluator = simpleeval.EvalWithCompoundTypes(functions=functions, names={})
     try:
