@@ -27,7 +27,7 @@ class Reader:
     """The item's CSV (``items.read_rows``)."""
     factors: Sequence[str]
     """The columns that identify a number."""
-    names: Mapping[str, str] = NAMES
+    names: Mapping[str, str] = field(default_factory=lambda: NAMES)
     """The words for columns, metrics and levels (``Item.names``)."""
     evidence: list[str] = field(default_factory=list)
     """One text per number or series read, in the order of reading, each once."""
