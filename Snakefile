@@ -1,4 +1,4 @@
-# robustscape: every table and figure of five works on adversarial robustness, from source.
+# robustscape: tables and figures of works on adversarial robustness and loss landscapes, regenerated from source.
 # All jobs are derived from config/ by src/robustscape/pipeline/jobs.py; the rules below hand them to Snakemake.
 from snakemake.utils import min_version
 

@@ -10,17 +10,17 @@ from pathlib import Path
 import pytest
 
 from robustscape import catalog
-from robustscape.cli import reference, schemas
+from robustscape.cli import reference, schema_documents
 from robustscape.cli.main import build_parser
 
 ROOT = Path(__file__).parents[2]
 PAGES = reference.pages()
 
 
-@pytest.mark.parametrize("file", schemas.FILES, ids=lambda file: file.name)
-def test_a_page_has_every_key_of_its_file_and_its_meaning(file: schemas.File) -> None:
+@pytest.mark.parametrize("file", schema_documents.FILES, ids=lambda file: file.name)
+def test_a_page_has_every_key_of_its_file_and_its_meaning(file: schema_documents.File) -> None:
     page = PAGES[f"reference/configuration/{file.name}.md"]
-    schema = schemas.schema_of(file.model)
+    schema = schema_documents.schema_of(file.model)
     for definition in [schema, *schema.get("$defs", {}).values()]:
         for key, value in definition.get("properties", {}).items():
             rows = [line for line in page.splitlines() if line.startswith(f"| `{key}` | ")]

@@ -10,13 +10,13 @@ from typing import Any
 import jsonschema
 import pytest
 
-from robustscape.cli import schemas
+from robustscape.cli import schema_documents
 from robustscape.config.base import read_yaml, validate
 from robustscape.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
-FILES = {file.name: file for file in schemas.FILES}
-PAIRS = [(file.name, path) for file in schemas.FILES for path in sorted((ROOT / "config").glob(file.path))]
+FILES = {file.name: file for file in schema_documents.FILES}
+PAIRS = [(file.name, path) for file in schema_documents.FILES for path in sorted((ROOT / "config").glob(file.path))]
 
 
 def readable(value: Any) -> Any:
@@ -24,7 +24,7 @@ def readable(value: Any) -> Any:
 
 
 def validator(name: str) -> jsonschema.Draft202012Validator:
-    schema = schemas.document(FILES[name])
+    schema = schema_documents.document(FILES[name])
     jsonschema.Draft202012Validator.check_schema(schema)
     return jsonschema.Draft202012Validator(schema)
 
@@ -45,7 +45,7 @@ def test_every_file_names_its_schema_in_its_first_line(name: str, path: Path) ->
 
 
 def test_every_file_of_the_configuration_has_a_schema() -> None:
-    covered = {path for file in schemas.FILES for path in (ROOT / "config").glob(file.path)}
+    covered = {path for file in schema_documents.FILES for path in (ROOT / "config").glob(file.path)}
     assert covered == set((ROOT / "config").rglob("*.yaml"))
 
 
@@ -104,7 +104,7 @@ def test_a_part_of_a_study_has_no_title_and_a_study_has_all_of_its_head() -> Non
 
 
 def test_they_are_written_where_the_files_look_for_them(tmp_path: Path) -> None:
-    for path in schemas.write_schemas(tmp_path):
+    for path in schema_documents.write_schemas(tmp_path):
         schema = json.loads(path.read_text())
         assert schema["$schema"].endswith("2020-12/schema") and schema["title"].startswith("config/")
     assert {path.name for path in tmp_path.iterdir()} == {f"{name}.schema.json" for name in FILES}

@@ -1,4 +1,4 @@
-"""Numbers of images in docstrings, in docs/data.md and in config/datasets.yaml are those of the data."""
+"""Numbers of images in docstrings, in docs/how-to/data.md and in config/datasets.yaml are those of the data."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def two_studies(tmp_path_factory: pytest.TempPathFactory) -> Plan:
 
 
 def test_the_file_is_the_plan() -> None:
-    assert (ROOT / "dvc.yaml").read_text() == dvc.dvc_yaml(plan("small")), "run `robustscape docs`"
+    assert (ROOT / "dvc.yaml").read_text() == dvc.dvc_yaml(plan("small")), "run `robustscape dvc`"
 
 
 @pytest.mark.parametrize("scale", ["smoke", "small", "paper"])

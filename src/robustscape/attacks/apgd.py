@@ -30,9 +30,9 @@ from robustscape.attacks.base.active import select
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import Classifier, input_gradient, misclassified, predict
 from robustscape.attacks.base.losses import LOSSES, dlr_targeted
-from robustscape.attacks.base.runs import Found, Rows, attack_in_runs
 from robustscape.attacks.base.search import SearchModel, search_model
 from robustscape.attacks.base.threat import ThreatModel, per_sample
+from robustscape.attacks.base.trials import Found, Rows, attack_in_trials
 from robustscape.errors import AttackError
 
 MOMENTUM = 0.75
@@ -84,11 +84,11 @@ def apgd(
         if random_start:
             offset = rows.threat.eps_like(start) * rows.threat.random_direction(start, rows.generator)
             start = rows.threat.project(start + offset, start)
-        target = likeliest[rows.sample, rows.run // restarts]
+        target = likeliest[rows.sample, rows.trial // restarts]
         return _ascend(net, _Ascent.at(start, rows, target), objective, iterations, rho, early_stopping)
 
     among = ~misclassified(clean, y) if early_stopping else None
-    return attack_in_runs(ascend, net, x, y, threat, generator, runs=targets * restarts, among=among)
+    return attack_in_trials(ascend, net, x, y, threat, generator, trials=targets * restarts, among=among)
 
 
 def _check_classes(loss: str, classes: int) -> None:

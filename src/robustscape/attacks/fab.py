@@ -30,9 +30,9 @@ from robustscape.attacks._boundary import project_on_hyperplane
 from robustscape.attacks.base.active import select
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import Classifier, misclassified, predict
-from robustscape.attacks.base.runs import Found, Rows, attack_in_runs
 from robustscape.attacks.base.search import SearchModel, search_model
 from robustscape.attacks.base.threat import TOLERANCE, ThreatModel, per_sample
+from robustscape.attacks.base.trials import Found, Rows, attack_in_trials
 
 
 def fab(
@@ -72,16 +72,16 @@ def fab(
     targets = min(n_target_classes, clean.shape[1] - 1) if targeted else 1
 
     def approach(rows: Rows) -> Found:
-        x, threat, fresh = rows.x, rows.threat, rows.run % restarts > 0
+        x, threat, fresh = rows.x, rows.threat, rows.trial % restarts > 0
         start = x
         if fresh.any():
             offset = 0.5 * threat.eps_like(x) * threat.random_direction(x, rows.generator)
             start = torch.where(per_sample(fresh, x), threat.clip(x + offset), x)
-        target = likeliest[rows.sample, rows.run // restarts] if targeted else None
+        target = likeliest[rows.sample, rows.trial // restarts] if targeted else None
         return _approach(net, _Approach(rows, target, start), iterations, alpha_max, eta, beta)
 
     among = ~misclassified(clean, y)
-    return attack_in_runs(approach, net, x, y, threat, generator, runs=targets * restarts, among=among)
+    return attack_in_trials(approach, net, x, y, threat, generator, trials=targets * restarts, among=among)
 
 
 @dataclass

@@ -21,9 +21,9 @@ from robustscape.attacks.base.active import select
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import Classifier, input_gradient, predict
 from robustscape.attacks.base.losses import LOSSES, Loss
-from robustscape.attacks.base.runs import Found, Rows, attack_in_runs
 from robustscape.attacks.base.search import search_model
 from robustscape.attacks.base.threat import ThreatModel
+from robustscape.attacks.base.trials import Found, Rows, attack_in_trials
 
 
 def pgd(
@@ -136,4 +136,4 @@ def projected_ascent(
             found.note(rows.place, point, 0.0)
         return found
 
-    return attack_in_runs(ascend, net, x, y, threat, generator, runs=restarts)
+    return attack_in_trials(ascend, net, x, y, threat, generator, trials=restarts)

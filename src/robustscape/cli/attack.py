@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robustscape.cli.options import job_device, make_plan, positive_integer
+from robustscape.cli.options import job_device, make_plan, positive_integer, sentence_case
 from robustscape.errors import ConfigError, CorruptFile, UserError, unknown
 from robustscape.numbers import parse
 from robustscape.pipeline.plan import Plan
@@ -34,7 +34,7 @@ def add_attack_command(commands: Any) -> None:
     command = commands.add_parser(
         "attack",
         help=text,
-        description=f"{text.capitalize()}; print robust accuracy and costs as JSON.",
+        description=f"{sentence_case(text)}; print robust accuracy and costs as JSON.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -77,8 +77,7 @@ def add_protocol_options(parser: argparse.ArgumentParser) -> None:
         "--batch-size",
         type=positive_integer,
         metavar="N",
-        default=256,
-        help="samples per forward pass; does not change results (default: %(default)s)",
+        help="samples per pass; does not change results (default: what suits the device)",
     )
     parser.add_argument(
         "--precision",
@@ -86,9 +85,14 @@ def add_protocol_options(parser: argparse.ArgumentParser) -> None:
         default="fp32",
         help="precision of the search, auto: the fastest here; fp32 decides whether a sample is broken (default: %(default)s)",
     )
-    parser.add_argument("--seed", type=int, metavar="N", default=0, help="of the attacks (default: %(default)s)")
     parser.add_argument(
-        "--state", type=Path, metavar="FOLDER", help="keep states here, to go on after an interruption (default: none)"
+        "--seed", type=int, metavar="N", default=0, help="seed of the attacks' random numbers (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--state",
+        type=Path,
+        metavar="FOLDER",
+        help="folder from which an interrupted evaluation goes on (default: none)",
     )
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="also write the JSON, with RobustBench's field names (default: no)"

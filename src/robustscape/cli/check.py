@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from robustscape.cli.options import make_plan
+from robustscape.cli.options import make_plan, sentence_case
 
 
 def add_check_command(commands: Any) -> None:
     """Add the command to the parser."""
     text = "read and check the whole configuration"
     command = commands.add_parser(
-        "check", help=text, description=f"{text.capitalize()}; an error names the file, the key and what is allowed."
+        "check", help=text, description=f"{sentence_case(text)}; an error names the file, the key and what is allowed."
     )
     command.set_defaults(execute=check_command)
 

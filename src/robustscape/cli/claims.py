@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from robustscape.cli.options import make_plan
+from robustscape.cli.options import make_plan, sentence_case
 
 
 def add_claims_command(commands: Any) -> None:
     """Add the command to the parser."""
     text = "judge the claims of works"
     command = commands.add_parser(
-        "claims", help=text, description=f"{text.capitalize()} by their items; writes claims.csv, one row per claim."
+        "claims", help=text, description=f"{sentence_case(text)} by their items; writes claims.csv, one row per claim."
     )
     command.add_argument("targets", nargs="*", metavar="WORK", help="a work (default: those of config.yaml, or all)")
     command.set_defaults(execute=claims_command)

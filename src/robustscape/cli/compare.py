@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from robustscape.cli.options import job_device, make_plan
+from robustscape.cli.options import job_device, make_plan, sentence_case
 
 
 def add_compare_command(commands: Any) -> None:
@@ -14,7 +14,7 @@ def add_compare_command(commands: Any) -> None:
     command = commands.add_parser(
         "compare",
         help=text.partition(":")[0],
-        description=f"{text.capitalize()}. Comparisons that are already right are kept.",
+        description=f"{sentence_case(text)}. Comparisons that are already right are kept.",
     )
     command.add_argument("targets", nargs="+", metavar="WORK/COMPARISON", help="a comparison of a study")
     command.set_defaults(execute=compare_command)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from robustscape import catalog
-from robustscape.cli.options import downloads_folder, make_plan
+from robustscape.cli.options import downloads_folder, make_plan, sentence_case
 from robustscape.errors import MissingData, UserError
 from robustscape.pipeline.jobs import list_jobs
 from robustscape.pipeline.plan import Plan
@@ -38,7 +38,7 @@ def add_doctor_command(commands: Any) -> None:
     """Add the command to the parser."""
     text = "check this machine: packages, memory, disk, device, data"
     command = commands.add_parser(
-        "doctor", help=text, description=f"{text.capitalize()}, for the chosen scale. Nothing is written."
+        "doctor", help=text, description=f"{sentence_case(text)}, for the chosen scale. Nothing is written."
     )
     command.set_defaults(execute=doctor_command)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from robustscape.cli.options import job_device, make_plan
+from robustscape.cli.options import job_device, make_plan, sentence_case
 
 _TEXTS = {
     "evaluate": "evaluate trained runs: accuracies, attacks, what their training recorded",
@@ -19,7 +19,7 @@ def add_evaluate_commands(commands: Any) -> None:
         command = commands.add_parser(
             name,
             help=text.partition(":")[0],
-            description=f"{text.capitalize()}. Measurements that are already right are kept.",
+            description=f"{sentence_case(text)}. Measurements that are already right are kept.",
         )
         command.add_argument(
             "targets",

@@ -7,7 +7,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from robustscape.cli.options import make_plan
+from robustscape.cli.options import make_plan, sentence_case
 from robustscape.errors import MissingData
 from robustscape.report.items import read_rows
 from robustscape.storage import records
@@ -36,7 +36,7 @@ def add_explain_command(commands: Any) -> None:
     command = commands.add_parser(
         "explain",
         help=text,
-        description=f"{text.capitalize()}: the item, its measurements, their runs and data, with commands and versions; "
+        description=f"{sentence_case(text)}: the item, its measurements, their runs and data, with commands and versions; "
         "files that changed since are named.",
     )
     command.add_argument("target", metavar="WORK/ITEM", help="one of `robustscape list items`")

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from robustscape import catalog
-from robustscape.cli.options import make_plan
+from robustscape.cli.options import make_plan, sentence_case
 from robustscape.config.reading import scale_names
 from robustscape.pipeline.plan import Plan
 
@@ -37,7 +37,7 @@ LISTS: dict[str, str | None] = {
 def add_list_command(commands: Any) -> None:
     """Add the command to the parser."""
     text = "list what can be named, one per line"
-    command = commands.add_parser("list", help=text, description=f"{text.capitalize()}, and what it is.")
+    command = commands.add_parser("list", help=text, description=f"{sentence_case(text)}, and what it is.")
     command.add_argument("what", choices=LISTS, metavar="WHAT", help=", ".join(LISTS))
     command.set_defaults(execute=list_command)
 

@@ -15,8 +15,8 @@ from robustscape.cli.attack import add_attack_command
 from robustscape.cli.check import add_check_command
 from robustscape.cli.claims import add_claims_command
 from robustscape.cli.compare import add_compare_command
-from robustscape.cli.docs import add_docs_command
 from robustscape.cli.doctor import add_doctor_command
+from robustscape.cli.dvc import add_dvc_command
 from robustscape.cli.evaluate import add_evaluate_commands
 from robustscape.cli.explain import add_explain_command
 from robustscape.cli.item import add_item_command
@@ -25,9 +25,9 @@ from robustscape.cli.options import add_global_options
 from robustscape.cli.prepare import add_prepare_command
 from robustscape.cli.report import add_report_command
 from robustscape.cli.run import add_run_command
+from robustscape.cli.schemas import add_schemas_command
 from robustscape.cli.theory import add_theory_command
 from robustscape.cli.train import add_train_command
-from robustscape.cli.write_schemas import add_schemas_command
 from robustscape.errors import UserError
 
 _DESCRIPTION = """\
@@ -60,7 +60,7 @@ _ADD_COMMANDS = (
     add_explain_command,
     add_check_command,
     add_doctor_command,
-    add_docs_command,
+    add_dvc_command,
     add_schemas_command,
 )
 

@@ -73,3 +73,8 @@ def job_device(options: argparse.Namespace, plan: Plan) -> Iterator[torch.device
     with devices.choose_device(options.device or plan.experiment.scale.device) as device:
         devices.configure(options.threads or os.cpu_count() or 1)
         yield device
+
+
+def sentence_case(text: str) -> str:
+    """Return ``text`` with a capital first letter and the rest as it is, unlike ``str.capitalize``."""
+    return text[:1].upper() + text[1:]

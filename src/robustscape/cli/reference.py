@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from robustscape import catalog
-from robustscape.cli import schemas
+from robustscape.cli import schema_documents
 from robustscape.cli.main import build_parser
 
 #: Kind in the catalogue -> title of its page, and where its functions are named.
@@ -63,16 +63,16 @@ def _configuration_pages() -> dict[str, str]:
         "",
         "| file | content |",
         "|---|---|",
-        *(f"| [`config/{file.path}`]({file.name}.md) | {_cell(_purpose(file))} |" for file in schemas.FILES),
+        *(f"| [`config/{file.path}`]({file.name}.md) | {_cell(_purpose(file))} |" for file in schema_documents.FILES),
     ]
     return {
         f"{folder}/index.md": _text(index),
-        **{f"{folder}/{file.name}.md": _text(_configuration_page(file)) for file in schemas.FILES},
+        **{f"{folder}/{file.name}.md": _text(_configuration_page(file)) for file in schema_documents.FILES},
     }
 
 
-def _configuration_page(file: schemas.File) -> Iterator[str]:
-    schema = schemas.schema_of(file.model)
+def _configuration_page(file: schema_documents.File) -> Iterator[str]:
+    schema = schema_documents.schema_of(file.model)
     yield from [f"# `config/{file.path}`", "", _purpose(file), ""]
     if file.named:
         yield from ["The file maps names to entries with these keys.", ""]
@@ -81,7 +81,7 @@ def _configuration_page(file: schemas.File) -> Iterator[str]:
         yield from ["", f"## {name}", "", _markdown(definition.get("description", "")), "", *_key_table(definition)]
 
 
-def _purpose(file: schemas.File) -> str:
+def _purpose(file: schema_documents.File) -> str:
     """The first sentence of the docstring that says what a kind of file is for, without the path in front of it."""
     text = (inspect.getdoc(inspect.getmodule(file.model)) or "").split("\n")[0]
     if file.name in ("attacks", "suites"):  # one module for both
@@ -106,7 +106,7 @@ def _type(schema: dict[str, Any]) -> str:
         name = schema["$ref"].rpartition("/")[2]
         return f"[{name}](#{name.lower()})"
     if "anyOf" in schema:
-        options = [_type(option) for option in schema["anyOf"] if option != schemas.NUMBER_TEXT]
+        options = [_type(option) for option in schema["anyOf"] if option != schema_documents.NUMBER_TEXT]
         return " or ".join(options) + _range(schema)
     if "enum" in schema or "const" in schema:
         return ", ".join(f"`{json.dumps(value)}`" for value in schema.get("enum", [schema.get("const")]))
@@ -157,7 +157,7 @@ def _catalogue_page(kind: str) -> Iterator[str]:
     for name, entry in catalog.entries(kind).items():
         module = ".".join(entry.path.relative_to(catalog.PACKAGE.parent).with_suffix("").parts)
         yield from ["", f"## `{name}`", "", *_headlines(entry), "", f"Source: [`{module}`][{module}]", ""]
-        schema = schemas.schema_of(entry.parameters)
+        schema = schema_documents.schema_of(entry.parameters)
         described = _arguments(_docstrings(entry)[1])
         for key, value in schema.get("properties", {}).items():
             value["description"] = described.get(key, "")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from robustscape.cli.options import make_plan
+from robustscape.cli.options import make_plan, sentence_case
 
 
 def add_report_command(commands: Any) -> None:
     """Add the command to the parser."""
     text = "write the report page"
     command = commands.add_parser(
-        "report", help=text, description=f"{text.capitalize()}: items, verdicts, and how each number was made."
+        "report", help=text, description=f"{sentence_case(text)}: items, verdicts, and how each number was made."
     )
     command.add_argument("targets", nargs="*", metavar="WORK", help="a work (default: those of config.yaml, or all)")
     command.set_defaults(execute=report_command)

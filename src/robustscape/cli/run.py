@@ -11,7 +11,7 @@ from robustscape.cli.claims import claims_command
 from robustscape.cli.compare import compare_command
 from robustscape.cli.evaluate import evaluate_command
 from robustscape.cli.item import item_command
-from robustscape.cli.options import make_plan
+from robustscape.cli.options import make_plan, sentence_case
 from robustscape.cli.prepare import prepare_command
 from robustscape.cli.report import report_command
 from robustscape.cli.theory import theory_command
@@ -37,7 +37,7 @@ def add_run_command(commands: Any) -> None:
     command = commands.add_parser(
         "run",
         help=text,
-        description=f"{text.capitalize()}. What is already right is kept; what was interrupted goes on.",
+        description=f"{sentence_case(text)}. What is already right is kept; what was interrupted goes on.",
     )
     command.add_argument("targets", nargs="*", metavar="WORK", help="a work (default: those of config.yaml, or all)")
     command.set_defaults(execute=run_command)

@@ -6,13 +6,15 @@ import argparse
 import os
 from typing import Any
 
-from robustscape.cli.options import make_plan
+from robustscape.cli.options import make_plan, sentence_case
 
 
 def add_theory_command(commands: Any) -> None:
     """Add the command to the parser."""
     text = "check theorems numerically, and compute toys"
-    command = commands.add_parser("theory", help=text, description=f"{text.capitalize()}; no trained runs are needed.")
+    command = commands.add_parser(
+        "theory", help=text, description=f"{sentence_case(text)}; no trained runs are needed."
+    )
     command.add_argument("targets", nargs="+", metavar="WORK/CHECK", help="an entry of a study's section `theory`")
     command.set_defaults(execute=theory_command)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from robustscape.cli.options import job_device, make_plan
+from robustscape.cli.options import job_device, make_plan, sentence_case
 
 
 def add_train_command(commands: Any) -> None:
     """Add the command to the parser."""
     text = "train runs; those that are already right are kept, an interrupted one is continued"
-    command = commands.add_parser("train", help="train runs", description=f"{text.capitalize()}.")
+    command = commands.add_parser("train", help="train runs", description=f"{sentence_case(text)}.")
     command.add_argument("targets", nargs="+", metavar="RUN", help="one of `robustscape list runs`")
     command.set_defaults(execute=train_command)
 

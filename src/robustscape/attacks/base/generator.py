@@ -84,8 +84,8 @@ class SampleGenerator:
         step = _wrapped((stream + 1) * _MIX1)
         return SampleGenerator(_mix(self.keys + step), common=_mixed(self.common + step))
 
-    def runs(self, numbers: Sequence[int]) -> SampleGenerator:
-        """The streams of all samples in one run after the other: this generator itself for run 0, forks for the others."""
+    def fork_trials(self, numbers: Sequence[int]) -> SampleGenerator:
+        """The streams of all samples, trial after trial: this generator itself for trial 0, forks for the others."""
         if list(numbers) == [0]:
             return self
         return SampleGenerator(torch.cat([self.fork(number).keys for number in numbers]), common=self.common)

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from robustscape.attacks.base.gradients import Classifier, misclassified, predict
 from robustscape.errors import AttackError
 
-#: Bytes kept for a backward pass when several runs of an attack share it: about what the caches of a CPU hold, and a share of
+#: Bytes kept for a backward pass when several trials of an attack share it: about what the caches of a CPU hold, and a share of
 #: the memory of a GPU.
 CPU_BYTES, GPU_BYTES = 2**28, 2**32
 
 
 class SearchModel(nn.Module):
-    """``model``, called in fp32; ``search`` is what an attack may climb with, ``confirm`` what decides verdicts.
+    """``model``, called in fp32; ``search`` gives the logits that an attack follows, ``confirm`` those that decide verdicts.
 
     Args:
         model: logits (B, C) from inputs (B, ...), in fp32.
@@ -63,7 +63,7 @@ class SearchModel(nn.Module):
     def broken(self, x: Tensor, y: Tensor, logits: Tensor, among: Tensor | None = None) -> Tensor:
         """The samples that are misclassified, bool (B,), where ``search`` answered ``logits`` at ``x``.
 
-        A search in lower precision is not believed: ``confirm`` decides on what it calls misclassified or cannot tell.
+        A search in lower precision decides nothing: where it says misclassified, or cannot tell, ``confirm`` decides.
 
         Args:
             x: inputs (B, ...).
@@ -80,12 +80,13 @@ class SearchModel(nn.Module):
         return wrong.index_copy(0, rows, misclassified(self.confirm(x[rows]), y[rows])) if len(rows) else wrong
 
     def most_rows(self, x: Tensor) -> int:
-        """How many samples may share a pass when several runs of an attack on ``x`` (B, ...) are computed together.
+        """Return the number of samples that may share a pass when several trials of an attack on ``x`` are computed together.
 
-        It follows from what one sample keeps for the backward pass. In train mode it is 0: batch statistics are part of the
-        model, so runs must not be mixed.
+        It follows from the memory that one sample needs for its backward pass. It is 0, so that trials are never mixed, in train
+        mode, where batch statistics are part of the model, and for a function that is no module, which may depend on the batch
+        (a toy with weights of its own for each sample).
         """
-        if self.training:
+        if self.training or not isinstance(self.model, nn.Module):
             return 0
         if not self._most_rows:
             limit = GPU_BYTES if x.is_cuda else CPU_BYTES
@@ -94,7 +95,7 @@ class SearchModel(nn.Module):
         return max(self._most_rows, self.batch_size or len(x))
 
     def refuse_nan(self, attack: str) -> None:
-        """Raise if any answer was NaN or infinite: every robust accuracy computed from it would be a lie.
+        """Raise if any answer was NaN or infinite, since no robust accuracy computed from it would mean anything.
 
         To look waits for the device, so once per batch is enough.
 

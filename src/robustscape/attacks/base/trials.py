@@ -1,8 +1,9 @@
-"""Several runs of an attack (restarts, target classes) on the same samples, computed together.
+"""Several trials of an attack on the same samples, computed together: a trial is a restart, or one for a target class.
 
-Small batches leave a machine idle, so runs share passes. A *row* is a sample in a run. A sample's rows leave as soon as one of
-them breaks it. Random streams belong to a sample and a run, so sharing changes nothing beyond float rounding, but for the point
-found where several runs would break a sample: it is that of the quickest.
+Small batches leave a machine idle, so trials share passes. A *row* is a sample in a trial. All rows of a sample leave as soon as
+one of them breaks it. Random streams belong to a sample and a trial, so sharing changes results by float rounding only. One
+exception: where several trials would break a sample, the adversarial example returned is that of the trial that needs the fewest
+steps.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ class Rows:
     """Position in the batch, int64 (R,)."""
     sample: Tensor
     """Number of the sample, int64 (R,)."""
-    run: Tensor
-    """Number of the run, int64 (R,)."""
+    trial: Tensor
+    """Number of the trial, int64 (R,)."""
     x: Tensor
     y: Tensor
     threat: ThreatModel
@@ -45,7 +46,7 @@ class Rows:
 
 @dataclass
 class Found:
-    """The points that runs have found, per row of a batch."""
+    """The points that the trials have found, per row of a batch."""
 
     point: Tensor
     """(R, ...)."""
@@ -56,7 +57,7 @@ class Found:
 
     @classmethod
     def nothing(cls, x: Tensor) -> Found:
-        """``x`` (R, ...), worth nothing."""
+        """Return ``x`` (R, ...) with the value -inf: nothing has been found yet."""
         value = x.new_full((len(x),), -torch.inf)
         return cls(x.clone(), value, torch.zeros_like(value, dtype=torch.bool))
 
@@ -65,7 +66,7 @@ class Found:
         self.point[place], self.value[place], self.broken[place] = point, value, broken
 
 
-def attack_in_runs(
+def attack_in_trials(
     attack: Callable[[Rows], Found],
     model: SearchModel,
     x: Tensor,
@@ -73,19 +74,19 @@ def attack_in_runs(
     threat: ThreatModel,
     generator: SampleGenerator,
     *,
-    runs: int,
+    trials: int,
     among: Tensor | None = None,
 ) -> Tensor:
-    """The point of each sample's first run that breaks it, else of highest value, (B, ...); ``x`` where there is none.
+    """The point of each sample's first trial that breaks it, else of highest value, (B, ...); ``x`` where there is none.
 
     Args:
-        attack: runs the rows of a batch to their end.
+        attack: attacks the rows of a batch until all have finished.
         model: what is attacked.
         x: inputs (B, ...).
         y: labels (B,).
         threat: the samples' threat model.
-        generator: of the first run; the others' are its forks, so that more runs include fewer.
-        runs: how many.
+        generator: random streams of the first trial; the others' are its forks, so that more trials include fewer.
+        trials: number of trials.
         among: the samples to attack, bool (B,); None: all.
     """
     result, highest = x.clone(), x.new_full((len(x),), -torch.inf)
@@ -93,9 +94,9 @@ def attack_in_runs(
     if among is not None:
         active, x, y, threat, generator = select(among, active, x, y, threat, generator)
     begin = 0
-    while begin < runs and len(active):
-        # The first run is alone: an attack that stops early mostly needs no second one.
-        count = 1 if begin == 0 else min(runs - begin, max(1, model.most_rows(x) // len(active)))
+    while begin < trials and len(active):
+        # The first trial is alone: an attack that stops early mostly needs no second one.
+        count = 1 if begin == 0 else min(trials - begin, max(1, model.most_rows(x) // len(active)))
         numbers = range(begin, begin + count)
         copies = torch.arange(len(active), device=x.device).repeat(count) if count > 1 else slice(None)
         rows = Rows(
@@ -105,7 +106,7 @@ def attack_in_runs(
             x[copies],
             y[copies],
             threat.select(copies),
-            generator.runs(numbers),
+            generator.fork_trials(numbers),
         )
         found = attack(rows)
         broken = torch.zeros_like(active, dtype=torch.bool)

@@ -13,6 +13,7 @@ from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import misclassified, predict
 from robustscape.attacks.base.search import SearchModel
 from robustscape.attacks.base.threat import ThreatModel
+from robustscape.attacks.pgd import pgd
 
 ATTACKS: dict[str, tuple[str, dict[str, Any], int]] = {
     # attack, parameters, passes of a robust sample forward (clean logits included)
@@ -42,7 +43,7 @@ class Recorded(SearchModel):
 
 @pytest.mark.parametrize("norm", ["Linf", "L2"])
 @pytest.mark.parametrize("name", ATTACKS)
-def test_runs_that_share_passes_find_what_runs_one_by_one_find(digits: Any, name: str, norm: Any) -> None:
+def test_trials_that_share_passes_find_what_trials_one_by_one_find(digits: Any, name: str, norm: Any) -> None:
     attack, parameters, passes = ATTACKS[name]
     x, y = digits.x[:60].double(), digits.y[:60]
     threat = ThreatModel(norm, 0.1 if norm == "Linf" else 0.5)
@@ -94,3 +95,20 @@ def test_samples_that_share_a_pass_are_as_many_as_memory_allows() -> None:
     huge = SearchModel(nn.Sequential(nn.Linear(8, 20_000_000), nn.Tanh()).eval(), batch_size=7)
     assert huge.most_rows(x) == 7
     assert SearchModel(nn.Linear(8, 4).train()).most_rows(x) == 0  # batch statistics are part of a model in train mode
+
+
+def test_a_function_of_the_batch_is_attacked_trial_by_trial() -> None:
+    """A toy may have weights of its own for each sample: rows of several trials in one batch would not fit them."""
+    weights = torch.randn(7, 3, generator=torch.Generator().manual_seed(0))
+    sizes = set()
+
+    def model(points: Tensor) -> Tensor:
+        sizes.add(len(points))
+        return torch.stack([torch.zeros(len(points)), (points * weights).sum(1)], 1)
+
+    x, y = torch.full((7, 3), 0.5), torch.arange(7) % 2
+    threat = ThreatModel("Linf", 0.1)
+    found = pgd(model, x, y, threat, SampleGenerator.seeded(0, 7), steps=20, restarts=3, rel_step_size=0.2)
+    assert sizes == {7}
+    worst = x - 0.1 * weights.sign() * (2 * y[:, None] - 1)
+    torch.testing.assert_close(found, worst)
