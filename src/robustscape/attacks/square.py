@@ -97,7 +97,7 @@ def square(
             state = state.select(~state.broken)
             if not len(state.place):
                 return result.view(shape)
-        share = _share(query, queries if rescale_schedule else 10_000, p_init)
+        share = _window_share(query, queries if rescale_schedule else 10_000, p_init)
         candidate, new = change(state.best, state.images, share, state.threat, state.generator)
         wrong = state.attempt(net, shaped, candidate, new)
         if not net.exact:
@@ -199,7 +199,7 @@ def _with_rows(value: Tensor, rows: Tensor | slice, logits: Tensor, y: Tensor) -
     return value, wrong
 
 
-def _share(query: int, queries: int, p_init: float) -> float:
+def _window_share(query: int, queries: int, p_init: float) -> float:
     """The share p of the image that the window of a query covers."""
     position = query * 10_000 // queries
     return p_init / 2 ** sum(position > bound for bound in SCHEDULE)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from robustscape.claims.series import NotTestable, Series, format_levels, format_value
 from robustscape.errors import ConfigError, unknown
 from robustscape.report.level_matching import same_level
-from robustscape.report.words import is_number, levels
+from robustscape.report.words import is_number, level_texts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,10 +121,13 @@ class Reader:
 
 
 def _factor_name(factor: str) -> str:
-    return levels([factor])[factor]
+    return level_texts([factor])[factor]
 
 
 def _describe(metric: str, factors: dict[str, Any]) -> str:
     """A metric and the levels it was read at: ``robust accuracy (AT, ε = 8/255)``."""
-    at = [f"{_factor_name(f)} = {levels([v])[v]}" if is_number(v) else levels([v])[v] for f, v in factors.items()]
+    at = [
+        f"{_factor_name(f)} = {level_texts([v])[v]}" if is_number(v) else level_texts([v])[v]
+        for f, v in factors.items()
+    ]
     return f"{_factor_name(metric)} ({', '.join(at)})" if at else _factor_name(metric)

@@ -21,7 +21,7 @@ from robustscape.config.recipes import Recipe
 from robustscape.config.scales import Scale
 from robustscape.config.studies import Comparison, Measurement, Study, Theory
 from robustscape.errors import unknown
-from robustscape.numbers import label
+from robustscape.numbers import number_label
 
 #: Keys of a recipe that change nothing in how it trains.
 _NOT_TRAINING = {"about", "extends", "variants", "factors"}
@@ -40,7 +40,7 @@ class Run:
     @property
     def key(self) -> str:
         """Its folder below ``models/`` (contract 2)."""
-        return f"{self.dataset}/{self.architecture}/{self.recipe}/eps{label(self.eps)}/seed{self.seed}"
+        return f"{self.dataset}/{self.architecture}/{self.recipe}/eps{number_label(self.eps)}/seed{self.seed}"
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Planned:
         pairs = (
             (self.run.dataset, self.dataset),
             (self.run.architecture, self.architecture),
-            (f"eps {label(self.run.eps).replace('_', '/')}", f"eps {label(self.eps).replace('_', '/')}"),
+            (f"eps {number_label(self.run.eps).replace('_', '/')}", f"eps {number_label(self.eps).replace('_', '/')}"),
         )
         return ", ".join(f"{own} for {theirs}" for own, theirs in pairs if own != theirs)
 
@@ -97,7 +97,7 @@ class Experiment:
 
     def arguments(self, kind: str, name: str, parameters: dict[str, Any]) -> dict[str, Any]:
         """Keyword arguments for a catalogue function: names of attacks and suites replaced by what they stand for."""
-        references = catalog.find(kind, name).references
+        references = catalog.find_entry(kind, name).references
         resolved = dict(parameters)
         for key, what in references.items():
             value = parameters.get(key)
@@ -173,7 +173,7 @@ class Experiment:
 
     def sized(self, work: str, name: str, entry: Measurement | Comparison | Theory) -> tuple[dict[str, Any], bool]:
         """Parameters of a measurement at this scale, and whether the scale changed any."""
-        accepted = catalog.find(*kind_and_name(entry)).parameters.model_fields
+        accepted = catalog.find_entry(*kind_and_name(entry)).parameters.model_fields
         parameters = dict(entry.parameters)
         for pattern, sizes in self.scale.measurements.items():
             if fnmatchcase(f"{work}/{name}", pattern):
@@ -197,7 +197,7 @@ def recipe_attacks(recipe: Recipe) -> set[str]:
     """Names of the attacks a recipe uses, for training and in its probes."""
     names = {recipe.attack} if recipe.attack else set()
     for probe in recipe.probes.values():
-        for key, what in catalog.find("probe", probe.name).references.items():
+        for key, what in catalog.find_entry("probe", probe.name).references.items():
             if what == "AttackSpec" and probe.parameters.get(key):
                 names.add(probe.parameters[key])
     return names

@@ -66,7 +66,7 @@ def _bind_probe(
     name: str, parameters: dict[str, Any], attacks: dict[str, AttackSpec]
 ) -> Callable[[ProbeContext], float]:
     """A probe with its arguments, names of attacks replaced by their specifications."""
-    entry = catalog.find("probe", name)
+    entry = catalog.find_entry("probe", name)
     arguments = {
         key: attacks[value] if entry.references.get(key) == "AttackSpec" and value is not None else value
         for key, value in parameters.items()

@@ -418,7 +418,7 @@ def test_square_asks_no_question_twice_and_misses_nothing(digits: Any) -> None:
         best = square_module._stripes(images, threat, streams)
         highest = margin(model(best), labels)
         for query in range(150):
-            share = square_module._share(query, 10_000, 0.8)
+            share = square_module._window_share(query, 10_000, 0.8)
             candidate, _ = square_module._window(best, images, share, threat, streams)
             value = margin(model(candidate), labels)
             better = (value > highest) & (highest <= 0)  # a broken sample is finished
