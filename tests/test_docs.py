@@ -67,7 +67,7 @@ def example_files() -> list[tuple[str, bool, str]]:
 
 
 def is_there(path: str) -> bool:
-    """Whether a path, perhaps with placeholders (``<work>``, ``NAME``, ``*``), matches a file or folder."""
+    """Return whether a path, perhaps with placeholders (``<work>``, ``NAME``, ``*``), matches a file or folder."""
     pattern = re.sub(r"<\w+>|\bNAME\b", "*", path.rstrip("."))
     if pattern.startswith("workflow/schemas"):  # written on demand, not tracked
         return True

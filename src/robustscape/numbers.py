@@ -36,7 +36,7 @@ def as_255ths(value: float, tolerance: float = 5e-7) -> str | None:
 
 
 def number_label(value: float) -> str:
-    """How a number is written in paths: ``8_255`` for multiples of 0.5/255, else the shortest decimal.
+    """Return a number as paths contain it: ``pretty`` with ``_`` for ``/``.
 
     >>> number_label(8 / 255), number_label(0.1), number_label(0.0), number_label(25.5 / 255)
     ('8_255', '0.1', '0', '0.1')
@@ -45,7 +45,7 @@ def number_label(value: float) -> str:
 
 
 def pretty(value: float) -> str:
-    """Return a number as people read it: ``8/255`` for multiples of 0.5/255, else the shortest decimal.
+    """Return the shortest decimal, or ``8/255`` for a multiple of 0.5/255 whose decimal has more than five characters.
 
     >>> pretty(8 / 255)
     '8/255'

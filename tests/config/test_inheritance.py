@@ -1,4 +1,4 @@
-"""What a recipe takes over from another is what its file shows; variants, grids and the factors they give to rows."""
+"""Inheritance of recipes as their files show it; variants, grids and the factors they give to rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How every YAML file is read: strictly, and with errors that are sentences.
+"""The reading of YAML files: strict, with errors that are sentences.
 
 An error names the file, the key, what it got and what is allowed; nothing runs before every file has been read.
 """

@@ -113,20 +113,20 @@ class Experiment:
     def runs(self, work: str, name: str) -> list[Planned]:
         """The runs behind the name of a run list of a study, at this scale."""
         datasets, architectures = dict(self.scale.datasets), dict(self.scale.architectures)
-        eps_used: dict[float, float] = {}
+        eps_stand_ins: dict[float, float] = {}
         limit = self.scale.seeds
         for pattern, stand_ins in self.scale.stand_ins.items():
             if fnmatchcase(f"{work}/{name}", pattern):
                 datasets |= stand_ins.datasets
                 architectures |= stand_ins.architectures
-                eps_used |= stand_ins.eps
+                eps_stand_ins |= stand_ins.eps
                 limit = stand_ins.seeds or limit
         found = []
         for run_set in self.studies[work].runs[name]:
             dataset = datasets.get(run_set.dataset, run_set.dataset)
             architecture = architectures.get(run_set.architecture, run_set.architecture)
             for recipe, eps in itertools.product(run_set.recipe, run_set.eps):
-                used = eps_used.get(eps, eps)
+                used = eps_stand_ins.get(eps, eps)
                 own = (dataset, architecture, used) == (run_set.dataset, run_set.architecture, eps)
                 own = own and self.recipes[recipe] == self.full_recipes[recipe]
                 for seed in run_set.seeds[:limit]:

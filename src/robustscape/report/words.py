@@ -1,4 +1,4 @@
-"""How columns, metrics, units and levels are called where people read them: axes, table heads, the page.
+"""The names of columns, metrics, units and levels in texts for people: axes, table heads, the page.
 
 The CSVs keep the short names; nothing is computed from what these functions return.
 """
@@ -155,7 +155,8 @@ def _as_255ths(value: float) -> str | None:
 def level_texts(values: Iterable[Any], names: Mapping[str, str] = NAMES) -> dict[Any, str]:
     """Return the text of each level of a factor, in the order given; numbers in one notation.
 
-    Radii that are multiples of 0.5/255 read so, if any of them needs it: 0.2 beside 8/255 is 51/255, alone it is 0.2.
+    Values of eps that are multiples of 0.5/255 are written as fractions if one of them has a long decimal: 0.2 beside 8/255
+    is 51/255, alone it is 0.2.
 
     >>> level_texts([0.0, 8 / 255, 0.2])
     {0.0: '0', 0.03137254901960784: '8/255', 0.2: '51/255'}
