@@ -4,7 +4,7 @@
 
 DIRECTORY holds ``FashionMNIST/raw/*.gz``, and they are downloaded to it if they are missing; Debian's package
 dataset-fashion-mnist is found where it is installed. The subset is the first 5,000 and 1,000 images of
-``stratified_order`` of the official training and test set, so 500 and 100 a class, in an order in which every beginning
+``stratified_order`` of the official training and test set, so 500 and 100 per class, in an order in which every beginning
 is balanced. Running it again gives the same bytes.
 """
 

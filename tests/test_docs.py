@@ -19,7 +19,7 @@ from test_imports import ORDER
 from robustscape import catalog
 from robustscape.cli import reference
 from robustscape.cli.main import build_parser
-from robustscape.config.base import validate
+from robustscape.config.base import validate_model
 from robustscape.config.datasets import DatasetEntry
 from robustscape.config.loading import load_experiment
 from robustscape.config.main import Main
@@ -67,7 +67,7 @@ def example_files() -> list[tuple[str, bool, str]]:
 
 
 def is_there(path: str) -> bool:
-    """Whether a path, perhaps with placeholders (``<work>``, ``NAME``, ``*``), matches a file or folder."""
+    """Return whether a path, perhaps with placeholders (``<work>``, ``NAME``, ``*``), matches a file or folder."""
     pattern = re.sub(r"<\w+>|\bNAME\b", "*", path.rstrip("."))
     if pattern.startswith("workflow/schemas"):  # written on demand, not tracked
         return True
@@ -239,7 +239,7 @@ def test_the_page_on_data_lists_every_data_set() -> None:
         assert size in described or total in described, name
     (example,) = re.findall(r"^```yaml\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
     for entry in yaml.safe_load(example).values():
-        validate(DatasetEntry, entry, "docs/how-to/data.md")
+        validate_model(DatasetEntry, entry, "docs/how-to/data.md")
 
 
 def test_flags_of_a_suite_are_those_the_page_explains() -> None:

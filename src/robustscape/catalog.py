@@ -155,7 +155,7 @@ def entries(kind: str) -> dict[str, Entry]:
     return {entry.name: entry for entry in found if entry is not None}
 
 
-def find(kind: str, name: str) -> Entry:
+def find_entry(kind: str, name: str) -> Entry:
     """Return the entry of a kind that is called ``name``.
 
     Raises:
@@ -173,4 +173,4 @@ def load_function(kind: str, name: str) -> Callable[..., Any]:
     Raises:
         ConfigError: there is none.
     """
-    return find(kind, name).load()
+    return find_entry(kind, name).load()

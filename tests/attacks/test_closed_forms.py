@@ -25,7 +25,7 @@ from robustscape.attacks.gaussian_noise import gaussian_noise
 from robustscape.attacks.pgd import pgd
 from robustscape.attacks.random_noise import random_noise
 from robustscape.attacks.simba import simba
-from robustscape.attacks.square import SCHEDULE, _bump, _share, square
+from robustscape.attacks.square import SCHEDULE, _bump, _window_share, square
 
 DIMENSIONS, SAMPLES, EPS = 12, 64, 0.3
 
@@ -229,10 +229,10 @@ def test_dlr_losses_are_scale_free_and_positive_when_misclassified() -> None:
 
 
 def test_square_halves_its_windows_on_schedule() -> None:
-    shares = [_share(query, 10_000, 0.8) for query in range(10_000)]
+    shares = [_window_share(query, 10_000, 0.8) for query in range(10_000)]
     assert shares[0] == 0.8 and shares[-1] == 0.8 / 512
     assert [shares[bound] / shares[bound + 1] for bound in SCHEDULE] == [2.0] * len(SCHEDULE)
-    assert _share(2_500, 5_000, 0.8) == _share(5_000, 10_000, 0.8)
+    assert _window_share(2_500, 5_000, 0.8) == _window_share(5_000, 10_000, 0.8)
     for size in ((5, 5), (1, 9), (6, 6)):
         bump = _bump(*size, like=torch.zeros(()))
         assert bump.norm().item() == pytest.approx(1.0)

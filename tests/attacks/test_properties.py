@@ -90,7 +90,7 @@ def attack_name(name: str) -> str:
 
 def parameters(name: str, **changes: Any) -> dict[str, Any]:
     """Cheap parameters of an attack or a variant; ``changes`` apply to those that it has."""
-    known = catalog.find("attack", attack_name(name)).parameters.model_fields
+    known = catalog.find_entry("attack", attack_name(name)).parameters.model_fields
     own = VARIANTS[name][1] if name in VARIANTS else PARAMETERS.get(name, {})
     shared = CHEAP if name != "band_limited_noise" else {k: v for k, v in CHEAP.items() if k != "variance"}
     return {key: value for key, value in (shared | own | changes).items() if key in known}
@@ -108,7 +108,7 @@ def shapes(name: str) -> list[tuple[int, ...]]:
 
 def run(name: str, model: Any, x: Tensor, y: Tensor, threat: ThreatModel, seed: int = 0, **changes: Any) -> Tensor:
     """The attack itself, without the harness that freezes models and checks results."""
-    entry = catalog.find("attack", attack_name(name))
+    entry = catalog.find_entry("attack", attack_name(name))
     arguments = entry.parameters.model_validate(parameters(name, **changes)).model_dump()
     return entry.load()(model, x, y, threat, SampleGenerator.seeded(seed, len(x)), **arguments)
 
@@ -151,7 +151,7 @@ class Layered(nn.Module):
 
 @pytest.mark.parametrize("name", catalog.entries("attack"))
 def test_required_parameters_are_known_here(name: str) -> None:
-    fields = catalog.find("attack", name).parameters.model_fields
+    fields = catalog.find_entry("attack", name).parameters.model_fields
     missing = [key for key, field in fields.items() if field.is_required() and key not in parameters(name)]
     assert not missing, (
         f"the attack '{name}' has required parameters {missing}: give them a value in PARAMETERS of {__file__}, "
@@ -365,7 +365,7 @@ def test_robust_accuracy_does_not_rise_with_eps(name: str, digits: Any) -> None:
     if INPUTS.get(attack_name(name)) == "waveforms":
         x = x.flatten(1)
     members = torch.tensor(HALVES)
-    superclass = "superclass" in catalog.find("attack", attack_name(name)).parameters.model_fields
+    superclass = "superclass" in catalog.find_entry("attack", attack_name(name)).parameters.model_fields
     model = Digits(digits.model).eval()
     robust = []
     with frozen(model):

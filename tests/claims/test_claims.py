@@ -27,16 +27,16 @@ from robustscape.claims.expressions import (
 )
 from robustscape.claims.series import NotTestable, Series
 from robustscape.claims.verdicts import CLAIM_COLUMNS, claim_rows, claim_verdict, evaluate_expression
-from robustscape.config.base import validate
+from robustscape.config.base import validate_model
 from robustscape.config.studies import Claim
 from robustscape.errors import ConfigError
-from robustscape.report.items import aggregate, write_item
+from robustscape.report.items import aggregate_repetitions, write_item
 from robustscape.report.words import FAILS, HOLDS, UNTESTABLE
 
 ROOT = Path(__file__).parents[2]
 FACTORS = ["dataset", "architecture", "noise", "norm", "eps"]
-SHARP = aggregate(landscape_rows(points=3), [*FACTORS, "alpha"])
-ACCURACY = aggregate(accuracy_rows(), FACTORS, printed_accuracies([*L2, 1.5]))
+SHARP = aggregate_repetitions(landscape_rows(points=3), [*FACTORS, "alpha"])
+ACCURACY = aggregate_repetitions(accuracy_rows(), FACTORS, printed_accuracies([*L2, 1.5]))
 
 
 def sharp(expression: str) -> tuple[str, str]:
@@ -357,7 +357,7 @@ def test_a_wrong_claim_is_refused_by_key(keys: dict[str, Any], why: str) -> None
 def test_yes_and_no_without_quotes_are_refused() -> None:
     wrong = {"id": "A", "says": "s", "holds": "value('a') > 1", "given": yaml.safe_load("{periodic_lr: yes}")}
     with pytest.raises(ConfigError, match=r"key 'given'.*periodic_lr is true or false; write words such as 'yes'"):
-        validate(Claim, wrong, "x.yaml")
+        validate_model(Claim, wrong, "x.yaml")
 
 
 def test_the_message_names_the_file_of_the_item(tmp_path: Path) -> None:
@@ -399,7 +399,7 @@ def documented_claims() -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("stanza", documented_claims(), ids=lambda stanza: stanza["id"])
 def test_examples_of_the_documentation(stanza: dict[str, Any]) -> None:
-    claim = validate(Claim, stanza, "docs/claims.md")
+    claim = validate_model(Claim, stanza, "docs/claims.md")
     check_claim(claim, None, [*FACTORS, "alpha"])
     rows = SHARP if "sharpness" in expand_claim(claim) else ACCURACY
     assert claim_verdict(claim, rows, [*FACTORS, "alpha"], "small")[0] in (HOLDS, FAILS)

@@ -1,4 +1,4 @@
-"""What a recipe takes over from another is what its file shows; variants, grids and the factors they give to rows."""
+"""Inheritance of recipes as their files show it; variants, grids and the factors they give to rows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from robustscape.config.inheritance import changed, complete, read_definitions, value_at
+from robustscape.config.inheritance import apply_changes, complete_recipe, read_definitions, value_at
 from robustscape.config.loading import load_experiment
 from robustscape.errors import ConfigError
 
@@ -28,7 +28,7 @@ def test_few_files() -> None:
 @pytest.mark.parametrize("name", DEFINITIONS)
 def test_a_key_that_is_written_is_all_there_is_of_it(name: str) -> None:
     """No key of a mapping leaks in from the recipe that is extended, unless the file says so by a key with dots."""
-    content = complete(name, DEFINITIONS)
+    content = complete_recipe(name, DEFINITIONS)
     for key, value in DEFINITIONS[name].changes.items():
         longer = [other for other in DEFINITIONS[name].changes if other.startswith(f"{key}.")]
         if not longer:
@@ -48,14 +48,14 @@ def test_a_mapping_is_replaced_and_a_key_with_dots_changes_one_value(
     changes: dict[str, object], expected: dict[str, object]
 ) -> None:
     content = {"a": {"b": 1}, "b": [{"x": 1}, {"x": 2}]}
-    assert changed(content, changes, "here") == expected
+    assert apply_changes(content, changes, "here") == expected
     assert content == {"a": {"b": 1}, "b": [{"x": 1}, {"x": 2}]}, "the recipe that is extended stays as it is"
 
 
 @pytest.mark.parametrize(("key", "words"), [("a.b.c", "which has no keys"), ("b.2.x", "allowed are 0 to")])
 def test_a_key_with_dots_that_leads_nowhere_is_a_sentence(key: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        changed({"a": {"b": 1}, "b": []}, {key: 1}, "here")
+        apply_changes({"a": {"b": 1}, "b": []}, {key: 1}, "here")
 
 
 def test_a_member_of_a_grid_that_changes_nothing_is_the_recipe_itself() -> None:

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 
 from robustscape.cli import schema_documents
-from robustscape.config.base import read_yaml, validate
+from robustscape.config.base import read_yaml, validate_model
 from robustscape.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -81,10 +81,10 @@ def test_schema_and_model_accept_and_refuse_alike(name: str, entry: dict[str, An
     file = FILES[name]
     assert validator(name).is_valid({"any": entry} if file.named else entry) is right
     if right:
-        validate(file.model, entry, "here")
+        validate_model(file.model, entry, "here")
     else:
         with pytest.raises(ConfigError):
-            validate(file.model, entry, "here")
+            validate_model(file.model, entry, "here")
 
 
 def test_a_recipe_that_extends_another_may_leave_out_keys_but_not_parts_of_them() -> None:

@@ -1,4 +1,4 @@
-"""How YAML is read: numbers as people write them, no surprises of YAML 1.1, and lines that fit a screen."""
+"""The reading of YAML: numbers as people write them, no surprises of YAML 1.1, and lines that fit a screen."""
 
 from __future__ import annotations
 

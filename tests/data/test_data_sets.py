@@ -471,6 +471,6 @@ def test_the_catalogue_lists_the_data_sets():
     }
     assert names <= catalog.entries("dataset").keys()
     for name in names:
-        summary = catalog.find("dataset", name).summary
+        summary = catalog.find_entry("dataset", name).summary
         assert summary.endswith("."), f"{name}: {summary}"
         assert re.search(r"\d", summary), f"{name} does not say how much there is: {summary}"

@@ -44,7 +44,7 @@ def read(dataset: str, **parameters: str) -> RawSplits:
 
 @pytest.mark.parametrize("dataset", EMBEDDED)
 def test_docstrings_of_the_embedded_data_sets(dataset: str) -> None:
-    splits, summary = read(dataset), catalog.find("dataset", dataset).summary
+    splits, summary = read(dataset), catalog.find_entry("dataset", dataset).summary
     train, test = len(splits.train_y), len(splits.test_y)
     if dataset == "fashion_mnist5k":  # 500 + 100 per class
         assert sizes(summary) == (train // 10, test // 10)
@@ -58,7 +58,7 @@ def test_docstrings_of_the_embedded_data_sets(dataset: str) -> None:
 @pytest.mark.parametrize("dataset", sorted(catalog.entries("dataset")))
 def test_the_page_agrees_with_docstrings_and_data(dataset: str) -> None:
     row, *_ = re.findall(rf"^\| `{dataset}` \|.*$", PAGE, re.MULTILINE)  # in the first table of the page
-    summary = catalog.find("dataset", dataset).summary
+    summary = catalog.find_entry("dataset", dataset).summary
     if dataset in EMBEDDED:
         splits = read(dataset)
         assert sizes(row) == (len(splits.train_y), len(splits.test_y))
@@ -85,7 +85,7 @@ def test_the_entries_say_how_much_there_is(name: str) -> None:
         said = re.search(r"\b(\d+)x\1\b", entry.about)
         assert said is None or int(said[1]) == side
     else:
-        whole = sizes(catalog.find("dataset", entry.dataset).summary)
+        whole = sizes(catalog.find_entry("dataset", entry.dataset).summary)
     assert whole is not None
     assert sizes(entry.about) == (entry.train or whole[0], entry.test or whole[1])
 

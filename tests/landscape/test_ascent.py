@@ -61,7 +61,7 @@ def test_the_chain_is_the_optimizers(steps: int) -> None:
     x, y = batch(run)
     model = ascent.eval_copy(run.model)
     with movable(model) as move:
-        offset = ascent.ascend(model, move, x, y, 0.3, steps)
+        offset = ascent.ascend_weights(model, move, x, y, 0.3, steps)
         end = flatten(parameters_of(model)).clone()
     visited: list[Tensor] = []
     other = ascent.eval_copy(run.model)
@@ -99,7 +99,7 @@ def test_perturbed_loss_is_the_mean_over_batches_at_the_ends_of_the_chains() -> 
             x, y = run.train.inputs(part), run.train.y[part]
             with movable(model) as move:
                 if steps:
-                    ascent.ascend(model, move, x, y, 0.2, steps)
+                    ascent.ascend_weights(model, move, x, y, 0.2, steps)
                 expected += F.cross_entropy(model(x), y).item() / 2
         assert losses[steps] == pytest.approx(expected, rel=1e-5)
     assert losses[0] < losses[1]
@@ -170,7 +170,7 @@ def test_loss_decrease_of_a_small_step_is_the_inner_product_of_gradients() -> No
         slopes["at w"] = flatten(ascent.batch_gradient(model, x, y))
         for name, steps in (("at one step", 1), ("at two steps", 2)):
             move([], [])
-            ascent.ascend(model, move, x, y, 0.2, steps)
+            ascent.ascend_weights(model, move, x, y, 0.2, steps)
             slopes[name] = flatten(ascent.batch_gradient(model, x, y))
     for mu, here in ((1.0, "at one step"), (0.0, "at two steps")):
         for name, slope in slopes.items():

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from robustscape.config.architectures import ArchitectureEntry
-from robustscape.config.base import read_mapping, validate
+from robustscape.config.base import read_mapping, validate_model
 from robustscape.errors import ConfigError, UserError
 from robustscape.models import Normalize, build_classifier, fold_batchnorm
 
@@ -161,7 +161,7 @@ def test_every_configured_architecture_can_be_built() -> None:
 
 
 def test_defaults_are_filled_in() -> None:
-    assert validate(ArchitectureEntry, {"architecture": "resnet18"}, "here").parameters == {
+    assert validate_model(ArchitectureEntry, {"architecture": "resnet18"}, "here").parameters == {
         "width": 64,
         "norm": "batch",
     }
@@ -180,4 +180,4 @@ def test_defaults_are_filled_in() -> None:
 )
 def test_a_bad_entry_gets_a_sentence(entry: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
-        validate(ArchitectureEntry, entry, "config/architectures.yaml: 'mine'")
+        validate_model(ArchitectureEntry, entry, "config/architectures.yaml: 'mine'")

@@ -76,7 +76,7 @@ def test_the_code_of_a_precision_counts_only_where_one_is_asked_for(
     work, name = a_measurement(plan, "robust_suite")
     entry, arguments = plan.studies[work].measurements[name], plan.arguments(work, name)
     asked: list[str] = []
-    found, precision = catalog.find, SimpleNamespace(module="robustscape.theory.rows")
+    found, precision = catalog.find_entry, SimpleNamespace(module="robustscape.theory.rows")
 
     def find(kind: str, name: str) -> Any:
         if kind != "precision":
@@ -85,7 +85,7 @@ def test_the_code_of_a_precision_counts_only_where_one_is_asked_for(
         return precision
 
     monkeypatch.setitem(catalog.KINDS, "precision", (("attacks/precision",), ("model",)))
-    monkeypatch.setattr(catalog, "find", find)
+    monkeypatch.setattr(catalog, "find_entry", find)
     code = fingerprints.measurement_code(plan.experiment, entry, {**arguments, "precision": "fp32"}, [])
     assert asked == []
     assert code != fingerprints.measurement_code(plan.experiment, entry, {**arguments, "precision": "bf16"}, [])

@@ -72,7 +72,7 @@ def test_a_measurement_is_made_by_one_command_only(smoke: Plan) -> None:
         (work, name)
         for work, study in smoke.studies.items()
         for name, entry in study.measurements.items()
-        if ".landscape." in catalog.find("measurement", entry.measure).module
+        if ".landscape." in catalog.find_entry("measurement", entry.measure).module
     )
     run = smoke.planned_runs(work, smoke.studies[work].measurements[name])[0].run.key
     with pytest.raises(ConfigError, match="use `landscape`"):

@@ -32,7 +32,7 @@ from robustscape.config.studies import Item
 from robustscape.errors import ConfigError
 from robustscape.report import style
 from robustscape.report.figures import _parts
-from robustscape.report.items import aggregate, derive
+from robustscape.report.items import aggregate_repetitions, select_metrics
 
 FACTORS = ["dataset", "architecture", "noise", "norm", "eps"]
 CONFIG = Path(__file__).parents[2] / "config"
@@ -77,7 +77,7 @@ def case(name: str) -> tuple[Item, pd.DataFrame]:
         metrics=metrics,
         options=options,
     )
-    return item, aggregate(derive(rows, factors, metrics), factors, printed).assign(scale="small")
+    return item, aggregate_repetitions(select_metrics(rows, factors, metrics), factors, printed).assign(scale="small")
 
 
 def drawn(name: str, **changes) -> tuple[Figure, pd.DataFrame]:
@@ -112,7 +112,7 @@ def test_every_figure_of_the_catalogue_is_tested() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_same_bytes_without_dates_and_the_users_settings_untouched(name: str) -> None:
     before = dict(matplotlib.rcParams)
-    first, second = (style.render(drawn(name)[0]) for _ in range(2))
+    first, second = (style.render_figure(drawn(name)[0]) for _ in range(2))
     assert dict(matplotlib.rcParams) == before
     assert first == second
     assert first[".png"].startswith(b"\x89PNG") and first[".svg"].startswith(b"<?xml")
@@ -157,7 +157,7 @@ def test_curves_say_what_stands_in_for_a_panels_data_set() -> None:
         for d in ("cifar10", "svhn")
     )
     item = make_item(kind="figure", draw="curves", factors=factors, options={"x": "alpha"}, metrics=["loss"])
-    table = aggregate(rows[(rows["noise"] == "PGD") & (rows["metric"] == "loss")], factors)
+    table = aggregate_repetitions(rows[(rows["noise"] == "PGD") & (rows["metric"] == "loss")], factors)
     figure = catalog.load_function("figure", "curves")(table, item, x="alpha", hue="eps", panel="dataset")
     assert [axes.get_title() for axes in figure.axes] == [
         "CIFAR-10\n(fashion_14 stands in)",
@@ -282,14 +282,14 @@ def test_titles_fit_the_narrowest_figure() -> None:
 
 
 def test_lines_are_wrapped_evenly() -> None:
-    assert style.wrap("", 10) == ""
-    assert style.wrap("one two three four five six", 24) == "one two three\nfour five six"
-    assert style.wrap("short", 24) == "short"
+    assert style.wrap_text("", 10) == ""
+    assert style.wrap_text("one two three four five six", 24) == "one two three\nfour five six"
+    assert style.wrap_text("short", 24) == "short"
 
 
 def test_a_lone_column_lies_on_its_side_and_epochs_are_whole() -> None:
     rows = pd.concat([progress_rows(), progress_rows().assign(method="at")])
-    rows = aggregate(rows[rows["metric"] != "seconds"].drop_duplicates(), ["method", "epoch"])
+    rows = aggregate_repetitions(rows[rows["metric"] != "seconds"].drop_duplicates(), ["method", "epoch"])
     item = make_item(kind="figure", draw="curves", options={"x": "epoch", "hue": "method"}, factors=["method", "epoch"])
     figure = catalog.load_function("figure", "curves")(rows, item, **item.options)
     figure.draw_without_rendering()

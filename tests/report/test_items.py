@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from made_up import L2, LINF, accuracy_rows, eigenvalue_rows, landscape_rows, make_item, printed_accuracies
 
 from robustscape.errors import ConfigError
-from robustscape.report.items import aggregate, derive, read_rows, write_item
+from robustscape.report.items import aggregate_repetitions, read_rows, select_metrics, write_item
 from robustscape.report.level_matching import same_level
 
 FACTORS = ["dataset", "architecture", "noise", "norm", "eps"]
@@ -25,7 +25,7 @@ def one(table: pd.DataFrame, metric: str, eps: float) -> pd.Series:
 
 def test_mean_sample_deviation_and_count_over_seeds() -> None:
     rows = accuracy_rows()
-    row = one(aggregate(rows, FACTORS), "robust_test_accuracy", 0.4)
+    row = one(aggregate_repetitions(rows, FACTORS), "robust_test_accuracy", 0.4)
     values = rows[(rows["metric"] == "robust_test_accuracy") & (rows["eps"] == 0.4)]["value"]
     assert row["n"] == 3
     assert row["value"] == pytest.approx(np.mean(values), rel=1e-12)
@@ -34,7 +34,7 @@ def test_mean_sample_deviation_and_count_over_seeds() -> None:
 
 
 def test_columns_are_those_of_the_contract_and_order_is_stable() -> None:
-    table = aggregate(accuracy_rows(flag_x=False), FACTORS, printed_accuracies())
+    table = aggregate_repetitions(accuracy_rows(flag_x=False), FACTORS, printed_accuracies())
     contract = [
         "metric",
         "value",
@@ -64,7 +64,7 @@ def test_nothing_in_the_csv_is_rounded(tmp_path) -> None:
     rows = accuracy_rows()
     write_item(make_item(factors=FACTORS, options={"index": ["eps"]}), rows, tmp_path / "w" / "t.csv", scale="small")
     written = read_rows(tmp_path / "w" / "t.csv")
-    assert list(written["value"]) == list(aggregate(derive(rows, FACTORS, []), FACTORS)["value"])
+    assert list(written["value"]) == list(aggregate_repetitions(select_metrics(rows, FACTORS, []), FACTORS)["value"])
     assert set(written["scale"]) == {"small"}
 
 
@@ -75,8 +75,8 @@ def test_the_order_of_rows_does_not_matter(random) -> None:
     rows = rows[rows["eps"] < 0.5]
     order = list(rows.index)
     random.shuffle(order)
-    shuffled = aggregate(rows.loc[order], FACTORS)
-    straight = aggregate(rows, FACTORS)
+    shuffled = aggregate_repetitions(rows.loc[order], FACTORS)
+    straight = aggregate_repetitions(rows, FACTORS)
     keys = ["eps", "metric"]
     left, right = (
         t.sort_values(keys)[[*keys, "value", "std", "n"]].reset_index(drop=True) for t in (shuffled, straight)
@@ -90,7 +90,7 @@ def test_printed_numbers_are_found_by_radii_of_six_digits_and_other_spellings() 
     rows["eps"] = rows["eps"].map(dict(zip(L2[:5], LINF, strict=True)))
     printed = printed_accuracies(LINF).assign(architecture="ResNet18")
     assert printed["eps"].iloc[2] != LINF[1]
-    table = aggregate(rows, FACTORS, printed)
+    table = aggregate_repetitions(rows, FACTORS, printed)
     assert len(table) == len(rows) / 3
     shown = table[table["metric"] != "generalization_gap"]
     assert shown["paper_value"].notna().all()
@@ -103,7 +103,9 @@ def test_printed_numbers_are_found_by_radii_of_six_digits_and_other_spellings() 
     [("", True, True), ("", False, False), ("digits", True, False), ("digits", False, False)],
 )
 def test_a_difference_only_where_it_is_a_reproduction(stand_in: str, own_protocol: bool, expected: bool) -> None:
-    table = aggregate(accuracy_rows(stand_in=stand_in, paper_protocol=own_protocol), FACTORS, printed_accuracies())
+    table = aggregate_repetitions(
+        accuracy_rows(stand_in=stand_in, paper_protocol=own_protocol), FACTORS, printed_accuracies()
+    )
     row = one(table, "robust_train_accuracy", 1.0)
     assert row["paper_value"] == pytest.approx(98.89)
     if expected:
@@ -115,16 +117,18 @@ def test_a_difference_only_where_it_is_a_reproduction(stand_in: str, own_protoco
 def test_one_seed_off_protocol_spoils_the_difference() -> None:
     rows = accuracy_rows(stand_in="", paper_protocol=True)
     rows.loc[rows["seed"] == 1, "paper_protocol"] = False
-    assert aggregate(rows, FACTORS, printed_accuracies())["difference"].isna().all()
+    assert aggregate_repetitions(rows, FACTORS, printed_accuracies())["difference"].isna().all()
 
 
 def test_without_the_column_nothing_counts_as_a_reproduction() -> None:
     rows = accuracy_rows(stand_in="").drop(columns="paper_protocol")
-    assert aggregate(rows, FACTORS, printed_accuracies())["difference"].isna().all()
+    assert aggregate_repetitions(rows, FACTORS, printed_accuracies())["difference"].isna().all()
 
 
 def test_a_printed_number_that_nothing_reproduces_stays() -> None:
-    table = aggregate(accuracy_rows(stand_in="", paper_protocol=True), FACTORS, printed_accuracies([*L2, 1.5]))
+    table = aggregate_repetitions(
+        accuracy_rows(stand_in="", paper_protocol=True), FACTORS, printed_accuracies([*L2, 1.5])
+    )
     row = one(table, "robust_test_accuracy", 1.5)
     assert row["paper_value"] == pytest.approx(98.45) and row["n"] == 0
     assert np.isnan(row["value"]) and np.isnan(row["difference"])
@@ -133,38 +137,40 @@ def test_a_printed_number_that_nothing_reproduces_stays() -> None:
 
 
 def test_printed_deviation_is_kept() -> None:
-    table = aggregate(accuracy_rows(), FACTORS, printed_accuracies().assign(std=0.25))
+    table = aggregate_repetitions(accuracy_rows(), FACTORS, printed_accuracies().assign(std=0.25))
     assert one(table, "robust_test_accuracy", 0.2)["paper_std"] == 0.25
 
 
 def test_units_must_agree() -> None:
     with pytest.raises(ConfigError, match=r"robust_t.* is measured in 'percent' but printed in '1'"):
-        aggregate(accuracy_rows(), FACTORS, printed_accuracies().assign(unit="1"))
+        aggregate_repetitions(accuracy_rows(), FACTORS, printed_accuracies().assign(unit="1"))
 
 
 def test_ambiguous_printed_numbers_are_refused() -> None:
     printed = printed_accuracies()
     with pytest.raises(ConfigError, match=r"same dataset, architecture, metric.*add a factor: .*eps"):
-        aggregate(accuracy_rows()[lambda r: r["eps"] == 0], ["dataset", "architecture"], printed)
+        aggregate_repetitions(accuracy_rows()[lambda r: r["eps"] == 0], ["dataset", "architecture"], printed)
     with pytest.raises(ConfigError, match="share no factor"):
-        aggregate(accuracy_rows(colour="red")[lambda r: r["eps"] == 0], ["colour"], printed)
+        aggregate_repetitions(accuracy_rows(colour="red")[lambda r: r["eps"] == 0], ["colour"], printed)
 
 
 def test_two_protocols_are_not_averaged() -> None:
     rows = pd.concat([accuracy_rows(), accuracy_rows(attack="apgd").assign(value=1.0)])
     with pytest.raises(ConfigError, match=r"2 values compete for .*eps=0.0.*they differ in attack"):
-        aggregate(rows, FACTORS)
+        aggregate_repetitions(rows, FACTORS)
 
 
 def test_a_row_read_twice_counts_once() -> None:
     rows = accuracy_rows()
-    pd.testing.assert_frame_equal(aggregate(pd.concat([rows, rows]), FACTORS), aggregate(rows, FACTORS))
+    pd.testing.assert_frame_equal(
+        aggregate_repetitions(pd.concat([rows, rows]), FACTORS), aggregate_repetitions(rows, FACTORS)
+    )
 
 
 def test_a_diverged_seed_is_not_hidden() -> None:
     rows = accuracy_rows()
     rows.loc[(rows["seed"] == 1) & (rows["eps"] == 1.0), "value"] = float("nan")
-    table = aggregate(rows, FACTORS)
+    table = aggregate_repetitions(rows, FACTORS)
     assert np.isnan(one(table, "robust_test_accuracy", 1.0)["value"])
     assert one(table, "robust_test_accuracy", 1.0)["n"] == 3
     assert one(table, "robust_test_accuracy", 0.8)["value"] == pytest.approx(99.004)
@@ -173,21 +179,21 @@ def test_a_diverged_seed_is_not_hidden() -> None:
 def test_flags_keep_the_worst_and_other_columns_every_value() -> None:
     rows = accuracy_rows()
     rows["flag_zero_gradients"] = np.where(rows["seed"] == 2, 0.25, 0.0)
-    row = one(aggregate(rows, FACTORS), "robust_test_accuracy", 0.2)
+    row = one(aggregate_repetitions(rows, FACTORS), "robust_test_accuracy", 0.2)
     assert row["flag_zero_gradients"] == 0.25
     assert row["steps"] == 100 and row["seed"] == "0;1;2" and row["checkpoint"] == "c00.2;c10.2;c20.2"
 
 
 def test_missing_columns_are_named() -> None:
     with pytest.raises(ConfigError, match=r"no column \['colour'\]. There are: .*eps"):
-        aggregate(accuracy_rows(), [*FACTORS, "colour"])
+        aggregate_repetitions(accuracy_rows(), [*FACTORS, "colour"])
 
 
 def test_centred_is_relative_to_each_directions_own_origin() -> None:
     rows = landscape_rows(points=5)
     factors = [*FACTORS, "alpha"]
     rows.loc[rows["metric"] == "loss", "value"] += rows["direction"]  # raw spread is huge, centred spread is not
-    table = aggregate(derive(rows, factors, ["loss_centred", "sharpness"]), factors)
+    table = aggregate_repetitions(select_metrics(rows, factors, ["loss_centred", "sharpness"]), factors)
     centred = table[table["metric"] == "loss_centred"]
     assert list(table["metric"].drop_duplicates()) == ["loss_centred", "sharpness"]
     assert (centred[centred["alpha"] == 0]["value"] == 0).all()
@@ -201,21 +207,21 @@ def test_centred_is_relative_to_each_directions_own_origin() -> None:
 def test_centring_needs_the_origin() -> None:
     rows = landscape_rows(points=4)
     with pytest.raises(ConfigError, match="odd number of points"):
-        derive(rows, [*FACTORS, "alpha"], ["loss_centred"])
+        select_metrics(rows, [*FACTORS, "alpha"], ["loss_centred"])
     with pytest.raises(ConfigError, match=r"no row has metric 'los'. There are: loss, sharpness"):
-        derive(rows, FACTORS, ["los"])
+        select_metrics(rows, FACTORS, ["los"])
 
 
 def test_rows_without_a_coordinate_live_beside_rows_with_one() -> None:
     factors = [*FACTORS, "alpha"]
-    table = aggregate(landscape_rows(points=3), factors)
+    table = aggregate_repetitions(landscape_rows(points=3), factors)
     assert (table["metric"] == "sharpness").sum() == 12
     assert table[table["metric"] == "sharpness"]["alpha"].isna().all()
 
 
 def test_numbers_ascend_and_words_keep_their_order() -> None:
     rows = eigenvalue_rows()
-    table = aggregate(rows.iloc[::-1], ["norm", "eps", "convention", "rank"])
+    table = aggregate_repetitions(rows.iloc[::-1], ["norm", "eps", "convention", "rank"])
     assert list(table["norm"].drop_duplicates()) == ["Linf", "L2"]
     assert list(table[table["norm"] == "L2"]["eps"].drop_duplicates()) == L2
     assert list(table["rank"][:3]) == [1, 2, 3]

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from robustscape import catalog
 from robustscape.errors import ConfigError
-from robustscape.report.items import aggregate, derive
+from robustscape.report.items import aggregate_repetitions, select_metrics
 
 
 def drawn(
@@ -20,7 +20,7 @@ def drawn(
 ) -> Figure:
     item = make_item(kind="figure", draw=name, factors=factors, metrics=metrics or [], options=options)
     figure: Figure = catalog.load_function("figure", name)(
-        aggregate(derive(rows, factors, metrics or []), factors), item, **item.options
+        aggregate_repetitions(select_metrics(rows, factors, metrics or []), factors), item, **item.options
     )
     return figure
 

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from robustscape import catalog
 from robustscape.config.studies import Item
 from robustscape.errors import ConfigError
-from robustscape.report.items import aggregate
-from robustscape.report.style import render
+from robustscape.report.items import aggregate_repetitions
+from robustscape.report.style import render_figure
 
 
 def item(draw: str, factors: list[str], metrics: list[str], **options: Any) -> Item:
@@ -31,7 +31,7 @@ def item(draw: str, factors: list[str], metrics: list[str], **options: Any) -> I
 
 
 def drawn(rows: list[dict[str, Any]], stanza: Item) -> Figure:
-    table = aggregate(pd.DataFrame(rows), stanza.factors)
+    table = aggregate_repetitions(pd.DataFrame(rows), stanza.factors)
     figure: Figure = catalog.load_function("figure", stanza.draw)(table, stanza, **stanza.options)
     return figure
 
@@ -123,7 +123,7 @@ def test_same_rows_same_bytes(stanza: Item, rows: Any) -> None:
     figures = [drawn(rows(), stanza) for _ in range(2)]
     for figure in figures:
         figure.set_dpi(40)
-    first, second = (render(figure) for figure in figures)
+    first, second = (render_figure(figure) for figure in figures)
     assert first == second and first[".png"][:4] == b"\x89PNG"
 
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from robustscape.errors import ConfigError
 from robustscape.report import style
 from robustscape.report.figures.panelled_curves import panelled_curves
-from robustscape.report.items import aggregate, derive
+from robustscape.report.items import aggregate_repetitions, select_metrics
 
 FACTORS = ["eps", "split", "update"]
 NAMES = {"distance": "distance from the start"}
@@ -48,7 +48,7 @@ def drawn(**options: Any) -> tuple[Figure, pd.DataFrame]:
         **options,
     }
     item = make_item(kind="figure", draw="panelled_curves", factors=FACTORS, options=options, names=NAMES)
-    table = aggregate(derive(rows(), FACTORS, []), FACTORS).assign(scale="small")
+    table = aggregate_repetitions(select_metrics(rows(), FACTORS, []), FACTORS).assign(scale="small")
     return panelled_curves(table, item, **options), table
 
 
@@ -81,7 +81,7 @@ def test_scales_steps_marks_and_empty_places() -> None:
 
 
 def test_the_same_bytes_every_time() -> None:
-    assert style.render(drawn()[0]) == style.render(drawn()[0])
+    assert style.render_figure(drawn()[0]) == style.render_figure(drawn()[0])
 
 
 @pytest.mark.parametrize(

@@ -16,13 +16,13 @@ from matplotlib.figure import Figure
 from robustscape import catalog
 from robustscape.errors import ConfigError
 from robustscape.report.figures import _layers
-from robustscape.report.items import aggregate
+from robustscape.report.items import aggregate_repetitions
 
 FACTORS = ["panel", "layer", "method", "point"]
 
 
 def table(printed: pd.DataFrame | None = None, **columns: Any) -> pd.DataFrame:
-    return aggregate(plane_rows(**columns), FACTORS, printed).assign(scale="small")
+    return aggregate_repetitions(plane_rows(**columns), FACTORS, printed).assign(scale="small")
 
 
 def drawn(rows: pd.DataFrame | None = None, **options: Any) -> Figure:
@@ -131,7 +131,7 @@ def test_printed_numbers_are_beside_ours() -> None:
     printed = pd.DataFrame([{"method": "SAM", "metric": "loss", "value": 2.5, "unit": "nats"}])
     rows = plane_rows()
     rows = rows[(rows["method"] != "SAM") | (rows["layer"] == "dots")]
-    figure = drawn(aggregate(rows, FACTORS, printed))
+    figure = drawn(aggregate_repetitions(rows, FACTORS, printed))
     diamonds = [line for line in panels(figure)[1].lines if line.get_marker() == "D"]
     assert [tuple(line.get_xydata()[0]) for line in diamonds if len(line.get_xdata())] == [(0.5, 2.5)]
     assert "printed in the paper" in " ".join(words(figure))
@@ -141,5 +141,5 @@ def test_printed_numbers_are_beside_ours() -> None:
 def test_few_points_of_a_flow_become_arrows() -> None:
     rows = plane_rows()
     coarse = rows[(rows["layer"] != "flow") | (rows["x"].abs().isin([1.0]) & rows["y"].abs().isin([1.0]))]
-    figure = drawn(aggregate(coarse, FACTORS))
+    figure = drawn(aggregate_repetitions(coarse, FACTORS))
     assert any(isinstance(c, matplotlib.quiver.Quiver) for c in panels(figure)[0].collections)

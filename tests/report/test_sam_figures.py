@@ -12,7 +12,7 @@ from robustscape.errors import ConfigError
 from robustscape.report import style
 from robustscape.report.figures.curves_and_map import curves_and_map
 from robustscape.report.figures.marked_curves import marked_curves
-from robustscape.report.items import aggregate
+from robustscape.report.items import aggregate_repetitions
 
 
 def rows_of_both() -> tuple[pd.DataFrame, list[str]]:
@@ -27,7 +27,7 @@ def rows_of_both() -> tuple[pd.DataFrame, list[str]]:
         for a in range(4)
         for b in range(4)
     ]
-    return aggregate(pd.DataFrame(rows).assign(unit="1"), factors).assign(scale="small"), factors
+    return aggregate_repetitions(pd.DataFrame(rows).assign(unit="1"), factors).assign(scale="small"), factors
 
 
 def test_the_curves_and_the_map_have_their_own_rows() -> None:
@@ -43,7 +43,7 @@ def test_the_curves_and_the_map_have_their_own_rows() -> None:
     (mesh,) = [c for c in right.collections if isinstance(c, QuadMesh)]
     values = np.asarray(mesh.get_array()).reshape(4, 4)
     assert values[3, 2] == pytest.approx(1 - 3 * 2 / 100) and values[0, 3] == 1
-    assert style.render(figure) == style.render(curves_and_map(rows, item, **options))
+    assert style.render_figure(figure) == style.render_figure(curves_and_map(rows, item, **options))
     final = rows[rows["epoch"] == 3].assign(metric="final", epoch=np.nan, paper_value=[np.nan, 0.6])
     (mark,) = curves_and_map(pd.concat([rows, final]), item, **options, ends="final").axes[0].get_lines()[2:]
     assert (list(mark.get_xdata()), list(mark.get_ydata()), mark.get_marker()) == ([3], [0.6], "D")
@@ -62,7 +62,7 @@ def test_stars_are_where_they_were_asked_for() -> None:
     )
     factors = ["gradient", "mu"]
     item = make_item(kind="figure", draw="curves", factors=factors, options={"x": "mu"})
-    table = aggregate(rows, factors).assign(scale="small")
+    table = aggregate_repetitions(rows, factors).assign(scale="small")
     figure = marked_curves(table, item, x="mu", hue="gradient", marks={"at one step": 1})
     lines = figure.axes[0].get_lines()
     stars = [line for line in lines if line.get_marker() == "*"]

@@ -11,7 +11,7 @@ import pytest
 from made_up import L2, LINF, accuracy_rows, make_item, printed_accuracies
 
 from robustscape.errors import ConfigError
-from robustscape.report.items import aggregate
+from robustscape.report.items import aggregate_repetitions
 from robustscape.report.table import Cell, Table
 from robustscape.report.tables.grid import grid
 
@@ -21,7 +21,7 @@ ITEM = make_item(title="Accuracy & gap, 100% L∞", factors=FACTORS, metrics=MET
 
 
 def made(rows: pd.DataFrame | None = None, printed: pd.DataFrame | None = None, **options) -> Table:
-    table = aggregate(accuracy_rows() if rows is None else rows, FACTORS, printed)
+    table = aggregate_repetitions(accuracy_rows() if rows is None else rows, FACTORS, printed)
     return grid(table.assign(scale="small"), ITEM, **{"index": ["eps"], **options})
 
 

@@ -44,7 +44,7 @@ def test_new_files_have_the_usual_permissions(tmp_path: Path) -> None:
 
 
 def test_partial_path_is_beside_the_final_one_and_keeps_its_suffix(tmp_path: Path) -> None:
-    with atomic.publish(tmp_path / "a.tar.gz") as partial:
+    with atomic.publish_file(tmp_path / "a.tar.gz") as partial:
         assert partial.parent == tmp_path
         assert partial.name.endswith("a.tar.gz")
         assert partial.name != "a.tar.gz"
@@ -59,7 +59,7 @@ def test_an_error_in_the_block_changes_nothing(tmp_path: Path, error: type[BaseE
     atomic.write_text(path, "old")
 
     def fail() -> None:
-        with atomic.publish(path) as partial:
+        with atomic.publish_file(path) as partial:
             partial.write_text("new")
             raise error("mine")
 
@@ -156,7 +156,7 @@ def test_kill_at_any_moment_leaves_a_whole_file(tmp_path: Path) -> None:
 
 
 def test_a_living_writer_is_not_taken_for_a_leftover(tmp_path: Path) -> None:
-    with atomic.publish(tmp_path / "a") as partial:
+    with atomic.publish_file(tmp_path / "a") as partial:
         partial.write_text("slow")
         atomic.write_text(tmp_path / "a", "fast")
         assert partial.exists()
@@ -216,7 +216,7 @@ def test_a_failing_disk_is_a_sentence(tmp_path: Path, monkeypatch: pytest.Monkey
 @pytest.mark.fault
 def test_a_full_disk_within_the_block_is_a_sentence(tmp_path: Path) -> None:
     """Writers such as pandas write inside the block; /dev/full is a disk that is always full."""
-    with pytest.raises(UserError, match="disk is full") as caught, atomic.publish(tmp_path / "a.csv"):
+    with pytest.raises(UserError, match="disk is full") as caught, atomic.publish_file(tmp_path / "a.csv"):
         Path("/dev/full").write_text("x" * 100_000)
     assert str(tmp_path / "a.csv") in str(caught.value)
     assert names(tmp_path) == []

@@ -30,7 +30,7 @@ def test_every_row_holds(name: str, seed: int) -> None:
 
 @pytest.mark.parametrize("name", CHECKS)
 def test_same_seed_same_rows(name: str) -> None:
-    small = {"draws": 10} if "draws" in catalog.find("theory", name).parameters.model_fields else {"samples": 40}
+    small = {"draws": 10} if "draws" in catalog.find_entry("theory", name).parameters.model_fields else {"samples": 40}
     assert run_check(name, seed=5, **small) == run_check(name, seed=5, **small)
 
 

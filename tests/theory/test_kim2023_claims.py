@@ -45,7 +45,7 @@ def study() -> Study:
 @functools.cache
 def rows_of(name: str) -> pd.DataFrame:
     entry = study().theory[name]
-    accepted = catalog.find("theory", entry.check).parameters.model_fields
+    accepted = catalog.find_entry("theory", entry.check).parameters.model_fields
     coarse = {"points": 5} if "points" in accepted and not name.startswith("ch4_theorem") else {}
     frame = pd.DataFrame(
         catalog.load_function("theory", entry.check)(**{**entry.parameters, **coarse, **SIZES.get(name, {})})
@@ -63,8 +63,8 @@ def table(name: str, folder: Path) -> pd.DataFrame:
             rows = rows[rows[column] == wanted]
         frames.append(rows.assign(**source.label))
     printed = items.read_rows(experiment().paper / f"{item.printed}.csv") if item.printed else None
-    whole = items.derive(pd.concat(frames, ignore_index=True), item.factors, item.metrics)
-    items.aggregate(whole, item.factors, printed).to_csv(folder / "item.csv", index=False)
+    whole = items.select_metrics(pd.concat(frames, ignore_index=True), item.factors, item.metrics)
+    items.aggregate_repetitions(whole, item.factors, printed).to_csv(folder / "item.csv", index=False)
     return items.read_rows(folder / "item.csv")
 
 

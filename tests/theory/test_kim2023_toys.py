@@ -56,7 +56,7 @@ def test_the_catalogue_finds_them() -> None:
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("name", CHECKS)
 def test_every_row_of_a_check_holds(name: str, seed: int) -> None:
-    seeded = {"seed": seed} if "seed" in catalog.find("theory", name).parameters.model_fields else {}
+    seeded = {"seed": seed} if "seed" in catalog.find_entry("theory", name).parameters.model_fields else {}
     rows = run_check(name, **CHECKS[name], **seeded)
     assert rows and failing_checks(rows) == set()
     assert all(math.isfinite(entry["value"]) for entry in rows)

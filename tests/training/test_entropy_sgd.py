@@ -28,7 +28,7 @@ Closure = Callable[[], Tensor]
 
 def make(name: str, parameters: Any, **settings: Any) -> Any:
     """An optimizer with the catalogue's defaults."""
-    checked = catalog.find("optimizer", name).parameters.model_validate(settings).model_dump()
+    checked = catalog.find_entry("optimizer", name).parameters.model_validate(settings).model_dump()
     return catalog.load_function("optimizer", name)(list(parameters), **checked)
 
 

@@ -54,7 +54,7 @@ def same_step(model: nn.Module, first: Callable[[], Tensor], second: Callable[[]
 
 @pytest.mark.parametrize("name", ["single_step_checkpoints", "mart", "gradalign", "bat"])
 def test_the_catalog_finds_every_method(name: str) -> None:
-    assert catalog.find("method", name).summary
+    assert catalog.find_entry("method", name).summary
 
 
 # -- attacks of the single-step methods --------------------------------------------------------------------------------

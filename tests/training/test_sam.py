@@ -399,9 +399,9 @@ def test_the_class_takes_what_the_catalogue_takes(name: str) -> None:
     weights = [nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(3))]
     named = catalog.load_function("optimizer", name)(weights, lr=0.1)
     made = type(named)([{"params": weights[:1]}, {"params": weights[1:], "lr": 0.5}], 0.1)
-    assert made.defaults == named.defaults and set(catalog.find("optimizer", name).parameters.model_fields) <= set(
-        made.defaults
-    )
+    assert made.defaults == named.defaults and set(
+        catalog.find_entry("optimizer", name).parameters.model_fields
+    ) <= set(made.defaults)
     assert [group["lr"] for group in made.param_groups] == [0.1, 0.5]
     assert made.param_groups[1]["rho"] == made.defaults["rho"] > 0
     with pytest.raises(TypeError, match="radios"):
@@ -413,7 +413,7 @@ def test_the_catalogue_has_them(name: str) -> None:
     function = catalog.load_function("optimizer", name)
     model = make_model()
     settings = {"lr": 0.1, "momentum": 0.9, "weight_decay": 1e-3, "rho": 0.2}
-    assert set(settings) <= set(catalog.find("optimizer", name).parameters.model_fields)
+    assert set(settings) <= set(catalog.find_entry("optimizer", name).parameters.model_fields)
     optimizer = function(model.parameters(), **settings)
     assert isinstance(optimizer, torch.optim.SGD)
     first = Batch(model)().item()

@@ -7,7 +7,7 @@ from pathlib import Path
 SOURCE = str(Path(workflow.basedir) / "src")
 sys.path.insert(0, SOURCE)
 
-from robustscape.config.base import validate
+from robustscape.config.base import validate_model
 from robustscape.config.loading import load_experiment
 from robustscape.config.main import Main
 from robustscape.errors import UserError
@@ -15,7 +15,7 @@ from robustscape.pipeline.jobs import list_jobs
 from robustscape.pipeline.plan import Plan
 
 try:
-    MAIN = validate(Main, config, "config/config.yaml")
+    MAIN = validate_model(Main, config, "config/config.yaml")
     # Relative, so that a project that moves is not made again.
     EXPERIMENT = load_experiment(
         Path(os.path.relpath(workflow.basedir)) / "config", MAIN.scale

@@ -16,8 +16,8 @@ start. A query that proposes the very point it starts from (a window that alread
 better, and costs no pass. A broken sample leaves the batch before the next query.
 
 A search in lower precision compares its own answers. fp32 is asked about a point a sample has moved to when the search
-calls it misclassified, and every few queries. Where fp32 finds it no better than the last point it was asked about, the
-sample goes back there: among thousands of candidates the luckiest rounding error would otherwise win.
+calls it misclassified, and every 64 queries. Where fp32 finds it no better than the last point it was asked about, the
+sample goes back there. Without this, the search would accumulate candidates that are better only by rounding errors.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ Reshape = Callable[[Tensor], Tensor]
 #: p is halved after these many queries out of 10,000.
 SCHEDULE = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 
-#: On a GPU every look at who is broken waits for the device, so it is taken now and then. Results are the same.
+#: On a GPU reading which samples are broken waits for the device, so it is checked every 16 queries. Results are the same.
 QUERIES_BETWEEN_LOOKS = 16
 
-#: So many queries share a pass in fp32, which is then one large batch and not many small ones.
+#: The number of queries between two passes in fp32, which are then few large batches and not many small ones.
 QUERIES_BETWEEN_CHECKS = 64
 
 
@@ -97,7 +97,7 @@ def square(
             state = state.select(~state.broken)
             if not len(state.place):
                 return result.view(shape)
-        share = _share(query, queries if rescale_schedule else 10_000, p_init)
+        share = _window_share(query, queries if rescale_schedule else 10_000, p_init)
         candidate, new = change(state.best, state.images, share, state.threat, state.generator)
         wrong = state.attempt(net, shaped, candidate, new)
         if not net.exact:
@@ -176,7 +176,11 @@ class _Search:
         return wrong
 
     def check(self, net: SearchModel, shaped: Reshape, some: Tensor) -> Tensor:
-        """Ask fp32 about ``some`` points; go back from those that it finds no better. The samples misclassified, bool (B,)."""
+        """Check the samples ``some``, bool (B,), in fp32, and return those that it misclassifies, bool (B,).
+
+        The others go back to their last checked point if their margin loss in fp32 is not above the one there. Cost: 1 forward
+        pass for the samples checked.
+        """
         rows = some.nonzero().squeeze(1)
         if not len(rows):
             return torch.zeros_like(some)
@@ -199,7 +203,7 @@ def _with_rows(value: Tensor, rows: Tensor | slice, logits: Tensor, y: Tensor) -
     return value, wrong
 
 
-def _share(query: int, queries: int, p_init: float) -> float:
+def _window_share(query: int, queries: int, p_init: float) -> float:
     """The share p of the image that the window of a query covers."""
     position = query * 10_000 // queries
     return p_init / 2 ** sum(position > bound for bound in SCHEDULE)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from robustscape.claims.series import NotTestable, Series, format_levels, format_value
 from robustscape.errors import ConfigError, unknown
 from robustscape.report.level_matching import same_level
-from robustscape.report.words import NAMES, is_number, levels
+from robustscape.report.words import NAMES, is_number, level_texts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,7 +123,7 @@ class Reader:
 
     def _word(self, identifier: Any) -> str:
         """A column, metric or level in words."""
-        return levels([identifier], self.names)[identifier]
+        return level_texts([identifier], self.names)[identifier]
 
     def _describe(self, metric: str, factors: dict[str, Any]) -> str:
         """A metric and the levels it was read at: ``robust accuracy (AT, ε = 8/255)``."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from robustscape.errors import ConfigError
 from robustscape.report.level_matching import same_level
-from robustscape.report.words import is_number, levels
+from robustscape.report.words import is_number, level_texts
 
 
 class NotTestable(Exception):
@@ -282,6 +282,6 @@ def format_levels(values: Iterable[Any]) -> str:
     """
     values = list(values)
     if all(is_number(value) for value in values):
-        texts = levels(values)
+        texts = level_texts(values)
         return ", ".join(texts[v] if "/" in texts[v] else f"{float(v):.4g}" for v in values)
     return ", ".join(format_value(value) for value in values)

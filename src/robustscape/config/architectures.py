@@ -19,4 +19,4 @@ class ArchitectureEntry(FromCatalog):
     normalisation: Literal["dataset", "none"] = "dataset"
     """First layer of the model: `dataset` standardises by the training set's mean and std, `none` takes raw pixels."""
     about: str = ""
-    """Which works use it, and what they left silent."""
+    """The works that use it, and the details that they do not state."""

@@ -25,7 +25,7 @@ class AttackSpec(FromCatalog):
     model_mode: Literal["eval", "train"] = "eval"
     """Mode of the model, and so of batch normalisation, while it is attacked."""
     about: str = ""
-    """Where the protocol comes from."""
+    """The source of the protocol."""
 
     @field_validator("bounds")
     @classmethod
@@ -36,7 +36,7 @@ class AttackSpec(FromCatalog):
 
 
 class SuiteSpec(Strict):
-    """Attacks evaluated together: a sample counts as robust when it survives all of them."""
+    """Attacks evaluated together: a sample counts as robust if it is robust under all of them."""
 
     attacks: list[str] = Field(min_length=1)
     """Names of attacks in config/attacks/, in the order in which they run."""

@@ -1,4 +1,4 @@
-"""How every YAML file is read: strictly, and with errors that are sentences.
+"""The reading of YAML files: strict, with errors that are sentences.
 
 An error names the file, the key, what it got and what is allowed; nothing runs before every file has been read.
 """
@@ -120,7 +120,7 @@ def _fields(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str
     return sorted(getattr(current, "model_fields", {}))
 
 
-def sentence(error: ValidationError, model: type[BaseModel]) -> str:
+def error_sentence(error: ValidationError, model: type[BaseModel]) -> str:
     """A pydantic error as sentences: key, what it got, what is allowed."""
     lines = []
     details = error.errors()
@@ -145,17 +145,17 @@ def sentence(error: ValidationError, model: type[BaseModel]) -> str:
     return " ".join(lines)
 
 
-def validate(model: type[Model], content: Any, where: str) -> Model:
+def validate_model(model: type[Model], content: Any, where: str) -> Model:
     """``content`` as a ``model``; ``where`` (a file, or file and key) begins the sentence if it is not one."""
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(f"{where}: {sentence(error, model)}") from None
+        raise ConfigError(f"{where}: {error_sentence(error, model)}") from None
 
 
 def read_model(model: type[Model], path: Path) -> Model:
     """Return a YAML file as a ``model``."""
-    return validate(model, read_yaml(path), str(path))
+    return validate_model(model, read_yaml(path), str(path))
 
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
@@ -175,7 +175,9 @@ def check_name(name: Any, where: str) -> str:
 def read_mapping(model: type[Model], path: Path) -> dict[str, Model]:
     """A YAML file of named entries, each a ``model``."""
     entries = read_yaml(path).items()
-    return {check_name(name, str(path)): validate(model, content, f"{path}: '{name}'") for name, content in entries}
+    return {
+        check_name(name, str(path)): validate_model(model, content, f"{path}: '{name}'") for name, content in entries
+    }
 
 
 def catalog_parameters(kind: str, name: str, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -186,9 +188,9 @@ def catalog_parameters(kind: str, name: str, parameters: dict[str, Any]) -> dict
     from robustscape import catalog
 
     try:
-        model = catalog.find(kind, name).parameters
+        model = catalog.find_entry(kind, name).parameters
         return model.model_validate(parameters).model_dump()
     except ValidationError as error:
-        raise ValueError(f"parameters of {kind} '{name}': {sentence(error, model)}") from None
+        raise ValueError(f"parameters of {kind} '{name}': {error_sentence(error, model)}") from None
     except ConfigError as error:
         raise ValueError(str(error)) from None

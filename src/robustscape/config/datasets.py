@@ -27,4 +27,4 @@ class DatasetEntry(FromCatalog):
     pool: Count = 1
     """Factor by which images are made smaller, by means of pool x pool pixels; 1 leaves them."""
     about: str = ""
-    """Which works use it, or what it stands in for."""
+    """The works that use it, or the data set that it stands in for."""

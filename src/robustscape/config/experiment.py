@@ -21,7 +21,7 @@ from robustscape.config.recipes import Recipe
 from robustscape.config.scales import Scale
 from robustscape.config.studies import Comparison, Measurement, Study, Theory
 from robustscape.errors import unknown
-from robustscape.numbers import label
+from robustscape.numbers import number_label
 
 #: Keys of a recipe that change nothing in how it trains.
 _NOT_TRAINING = {"about", "extends", "variants", "factors"}
@@ -40,7 +40,7 @@ class Run:
     @property
     def key(self) -> str:
         """Its folder below ``models/`` (contract 2)."""
-        return f"{self.dataset}/{self.architecture}/{self.recipe}/eps{label(self.eps)}/seed{self.seed}"
+        return f"{self.dataset}/{self.architecture}/{self.recipe}/eps{number_label(self.eps)}/seed{self.seed}"
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Planned:
         pairs = (
             (self.run.dataset, self.dataset),
             (self.run.architecture, self.architecture),
-            (f"eps {label(self.run.eps).replace('_', '/')}", f"eps {label(self.eps).replace('_', '/')}"),
+            (f"eps {number_label(self.run.eps).replace('_', '/')}", f"eps {number_label(self.eps).replace('_', '/')}"),
         )
         return ", ".join(f"{own} for {theirs}" for own, theirs in pairs if own != theirs)
 
@@ -97,7 +97,7 @@ class Experiment:
 
     def arguments(self, kind: str, name: str, parameters: dict[str, Any]) -> dict[str, Any]:
         """Keyword arguments for a catalogue function: names of attacks and suites replaced by what they stand for."""
-        references = catalog.find(kind, name).references
+        references = catalog.find_entry(kind, name).references
         resolved = dict(parameters)
         for key, what in references.items():
             value = parameters.get(key)
@@ -113,20 +113,20 @@ class Experiment:
     def runs(self, work: str, name: str) -> list[Planned]:
         """The runs behind the name of a run list of a study, at this scale."""
         datasets, architectures = dict(self.scale.datasets), dict(self.scale.architectures)
-        eps_used: dict[float, float] = {}
+        eps_stand_ins: dict[float, float] = {}
         limit = self.scale.seeds
         for pattern, stand_ins in self.scale.stand_ins.items():
             if fnmatchcase(f"{work}/{name}", pattern):
                 datasets |= stand_ins.datasets
                 architectures |= stand_ins.architectures
-                eps_used |= stand_ins.eps
+                eps_stand_ins |= stand_ins.eps
                 limit = stand_ins.seeds or limit
         found = []
         for run_set in self.studies[work].runs[name]:
             dataset = datasets.get(run_set.dataset, run_set.dataset)
             architecture = architectures.get(run_set.architecture, run_set.architecture)
             for recipe, eps in itertools.product(run_set.recipe, run_set.eps):
-                used = eps_used.get(eps, eps)
+                used = eps_stand_ins.get(eps, eps)
                 own = (dataset, architecture, used) == (run_set.dataset, run_set.architecture, eps)
                 own = own and self.recipes[recipe] == self.full_recipes[recipe]
                 for seed in run_set.seeds[:limit]:
@@ -173,7 +173,7 @@ class Experiment:
 
     def sized(self, work: str, name: str, entry: Measurement | Comparison | Theory) -> tuple[dict[str, Any], bool]:
         """Parameters of a measurement at this scale, and whether the scale changed any."""
-        accepted = catalog.find(*kind_and_name(entry)).parameters.model_fields
+        accepted = catalog.find_entry(*kind_and_name(entry)).parameters.model_fields
         parameters = dict(entry.parameters)
         for pattern, sizes in self.scale.measurements.items():
             if fnmatchcase(f"{work}/{name}", pattern):
@@ -197,7 +197,7 @@ def recipe_attacks(recipe: Recipe) -> set[str]:
     """Names of the attacks a recipe uses, for training and in its probes."""
     names = {recipe.attack} if recipe.attack else set()
     for probe in recipe.probes.values():
-        for key, what in catalog.find("probe", probe.name).references.items():
+        for key, what in catalog.find_entry("probe", probe.name).references.items():
             if what == "AttackSpec" and probe.parameters.get(key):
                 names.add(probe.parameters[key])
     return names

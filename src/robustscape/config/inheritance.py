@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from robustscape.config.base import check_name, read_yaml, validate
+from robustscape.config.base import check_name, read_yaml, validate_model
 from robustscape.config.recipes import Recipe
 from robustscape.config.studies import RunSet, Study
 from robustscape.errors import ConfigError, unknown
-from robustscape.numbers import label, parse
+from robustscape.numbers import number_label, parse
 
 #: Keys of a file that the recipes which extend it do not take over.
 _OWN = ("extends", "variants")
@@ -63,10 +63,10 @@ def read_definitions(folder: Path) -> dict[str, Definition]:
     return found
 
 
-def changed(content: Mapping[str, Any], changes: Mapping[str, Any], where: str) -> dict[str, Any]:
+def apply_changes(content: Mapping[str, Any], changes: Mapping[str, Any], where: str) -> dict[str, Any]:
     """``content`` with ``changes``: a key replaces that key as a whole, a key with dots one value inside of it.
 
-    >>> changed({"a": {"b": 1, "c": 2}}, {"a.b": 3}, "here"), changed({"a": {"b": 1}}, {"a": {"c": 2}}, "here")
+    >>> apply_changes({"a": {"b": 1, "c": 2}}, {"a.b": 3}, "here"), apply_changes({"a": {"b": 1}}, {"a": {"c": 2}}, "here")
     ({'a': {'b': 3, 'c': 2}}, {'a': {'c': 2}})
 
     Raises:
@@ -113,7 +113,7 @@ def value_at(content: Any, key: str) -> Any:
     return content
 
 
-def complete(name: str, definitions: Mapping[str, Definition], chain: tuple[str, ...] = ()) -> dict[str, Any]:
+def complete_recipe(name: str, definitions: Mapping[str, Definition], chain: tuple[str, ...] = ()) -> dict[str, Any]:
     """All keys of a recipe, those it takes over included.
 
     Raises:
@@ -122,14 +122,14 @@ def complete(name: str, definitions: Mapping[str, Definition], chain: tuple[str,
     definition, chain = definitions[name], (*chain, name)
     parent = definition.parent
     if parent is None:
-        return changed({}, definition.changes, definition.where)
+        return apply_changes({}, definition.changes, definition.where)
     if parent not in definitions:
         raise ConfigError(f"{definition.where}: {unknown('recipe in extends', str(parent), definitions)}")
     if parent in chain:
         raise ConfigError(
             f"{definition.where}: recipes extend each other in a circle: {' -> '.join([*chain, parent])}."
         )
-    return changed(complete(parent, definitions, chain), definition.changes, definition.where)
+    return apply_changes(complete_recipe(parent, definitions, chain), definition.changes, definition.where)
 
 
 def read_recipes(folder: Path, studies: Mapping[str, Study]) -> tuple[dict[str, Recipe], dict[str, Study]]:
@@ -155,7 +155,7 @@ def read_recipes(folder: Path, studies: Mapping[str, Study]) -> tuple[dict[str, 
 
 
 def _recipe(name: str, definitions: Mapping[str, Definition]) -> Recipe:
-    return validate(Recipe, complete(name, definitions), definitions[name].where)
+    return validate_model(Recipe, complete_recipe(name, definitions), definitions[name].where)
 
 
 def _expanded(
@@ -197,7 +197,7 @@ def _member(base: str, recipe: Recipe, changes: Mapping[str, Any], where: str) -
             raise ConfigError(f"{where}: grid: the recipe '{base}' has no key '{key}'.") from None
         if not same:
             number = parse(value)
-            text = label(number) if isinstance(number, float) else str(number)
+            text = number_label(number) if isinstance(number, float) else str(number)
             parts.append(key.rpartition(".")[2] + text)
             own[key] = value
     return check_name("-".join(parts), where), own

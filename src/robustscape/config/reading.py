@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from robustscape.config.attacks import AttackSpec
-from robustscape.config.base import check_name, read_mapping, read_model, read_yaml, validate
+from robustscape.config.base import check_name, read_mapping, read_model, read_yaml, validate_model
 from robustscape.config.scales import Scale, WorkSizes
 from robustscape.config.studies import Part, Study
 from robustscape.errors import ConfigError, unknown
@@ -35,7 +35,7 @@ def read_studies(folder: Path) -> dict[str, Study]:
                 if twice:
                     raise ConfigError(f"{part}: {section}: {twice} are also in another file of this study.")
                 raw[section] = {**(raw.get(section) or {}), **entries}
-        study = validate(Study, raw, str(path))
+        study = validate_model(Study, raw, str(path))
         if study.work != path.stem:
             raise ConfigError(f"{path}: key 'work' got '{study.work}', allowed is the file's name.")
         for key in [*study.runs, *study.measurements, *study.comparisons, *study.theory, *study.items]:

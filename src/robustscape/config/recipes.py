@@ -83,12 +83,12 @@ class Trace(_Named):
 
 
 class TracedUpdates(Strict):
-    """Which updates are recorded."""
+    """The updates that are recorded."""
 
     first: int | None = Field(None, ge=0)
-    """So many at the beginning; null: all."""
+    """Number of updates at the beginning; null: all."""
     last: int = Field(0, ge=0)
-    """So many at the end."""
+    """Number of updates at the end."""
 
 
 class Phase(FromCatalog):
@@ -129,7 +129,7 @@ class Augmentation(Strict):
 
 
 class Recipe(FromCatalog):
-    """How a model is trained; data set, architecture, eps and seed are the study's."""
+    """The training of a model; the study gives data set, architecture, eps and seed."""
 
     catalogue: ClassVar[tuple[str, str]] = ("method", "method")
 
@@ -175,12 +175,12 @@ class Recipe(FromCatalog):
     keep: list[float] = []
     """Fractions of training after which the weights are kept, beside the selected and the last ones."""
     fall: Fall | None = None
-    """Which collapse to keep the start of; null: none."""
+    """The rule by which the state before a collapse is kept; null: nothing is kept."""
     if_diverged: Literal["fail", "record"] = "fail"
-    """When an epoch leaves a loss or weights that are not finite: stop everything, or end the run with the weights from before it
-    and flag all its numbers."""
+    """Response to an epoch that leaves a loss or weights that are not finite. `fail`: an error; `record`: the run ends with the
+    weights from before that epoch, and all its numbers are flagged."""
     select: str = "last"
-    """Which epoch becomes model.safetensors: `last`, or the probe whose highest value wins."""
+    """The epoch whose weights become model.safetensors: `last`, or the name of the probe whose highest value selects it."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the model's forward and backward pass; losses and perturbations are always fp32."""
     memory_format: Literal["contiguous", "channels_last"] = "contiguous"
@@ -221,7 +221,7 @@ class Recipe(FromCatalog):
 
 
 class InForce(NamedTuple):
-    """How an epoch is trained."""
+    """The method, its parameters and the optimizer of one epoch."""
 
     phase: int
     """0 before the first of the recipe's phases."""

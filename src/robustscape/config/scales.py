@@ -39,7 +39,7 @@ class StandIns(Strict):
     eps: dict[Number, Number] = {}
     """The work's eps in training -> the one used: small images need another eps."""
     seeds: int | None = Field(None, ge=1)
-    """At most so many seeds of these runs; null: as many as the scale's `seeds` allows."""
+    """Maximum number of seeds of these runs; null: the scale's `seeds`."""
 
 
 class Resources(Strict):
@@ -85,7 +85,7 @@ class Scale(Strict):
     measurements: dict[str, MeasurementSizes] = {}
     """Measurements, comparisons or theory checks -> their sizes."""
     seeds: int | None = Field(None, ge=1)
-    """At most so many seeds of every run set; null: all of them, as the work has."""
+    """Maximum number of seeds of every run set; null: all seeds of the work."""
     runs_per_job: int = Field(1, ge=1)
     """Runs of one data set, architecture and recipe that share a process: starting one costs seconds."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -50,7 +50,7 @@ class RunSet(Strict):
 
 
 class Measurement(FromCatalog):
-    """Something measured on trained runs: one CSV of tidy rows a run."""
+    """Something measured on trained runs: one CSV of tidy rows per run."""
 
     catalogue: ClassVar[tuple[str, str]] = ("measurement", "measure")
 
@@ -65,7 +65,7 @@ class Measurement(FromCatalog):
 
 
 class Comparison(FromCatalog):
-    """Something measured on several trained runs together: one CSV of tidy rows a group of runs."""
+    """Something measured on several trained runs together: one CSV of tidy rows per group of runs."""
 
     catalogue: ClassVar[tuple[str, str]] = ("comparison", "compare")
 
@@ -139,13 +139,13 @@ class Item(Strict):
     caption: str = ""
     """Description of what is shown and how it was made; shown in the report."""
     kind: Literal["table", "figure"]
-    """Which files are written: .md and .tex, or .png and .svg."""
+    """The files written: .md and .tex for a table, .png and .svg for a figure."""
     draw: str
     """Name of a table or figure function (`robustscape list tables|figures`)."""
     options: dict[str, Any] = {}
     """Keyword arguments of that function."""
     rows: list[Source] = Field(min_length=1)
-    """Where its numbers come from."""
+    """The sources of its numbers."""
     factors: list[str]
     """Columns that identify a number; the printed numbers are matched on them."""
     metrics: list[str] = []

@@ -17,7 +17,7 @@ from robustscape.config.attacks import AttackSpec
 from robustscape.evaluation._optimizer_columns import optimizer_columns
 from robustscape.evaluation.harness.craft import correctly_classified, craft
 from robustscape.evaluation.harness.craft import percent as percent_correct
-from robustscape.evaluation.trained_run import SPLITS, TrainedRun, columns
+from robustscape.evaluation.trained_run import SPLITS, TrainedRun, protocol_columns
 
 
 def accuracy_under_attack(
@@ -64,10 +64,10 @@ def accuracy(
             clean = {**optimizer_columns(run), "samples": len(y), "metric": f"{split}_accuracy"}
             rows.append({**clean, **measured})
         else:
-            protocol = columns(attack, attack_eps, split, len(y))
+            protocol = protocol_columns(attack, attack_eps, split, len(y))
             rows.append({"metric": f"robust_{split}_accuracy", **measured, **protocol})
     if attack is not None:
         gap = rows[0]["value"] - rows[1]["value"]
-        protocol = columns(attack, attack_eps, None, None)
+        protocol = protocol_columns(attack, attack_eps, None, None)
         rows.append({"metric": "generalization_gap", "value": gap, "unit": "percentage_points", **protocol})
     return rows

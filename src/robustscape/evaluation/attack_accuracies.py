@@ -14,7 +14,7 @@ from robustscape.config.attacks import Suite
 from robustscape.evaluation._method_columns import method_columns
 from robustscape.evaluation.harness.craft import correctly_classified, craft, percent
 from robustscape.evaluation.harness.suite import run_suite
-from robustscape.evaluation.trained_run import TrainedRun, columns
+from robustscape.evaluation.trained_run import TrainedRun, protocol_columns
 
 #: The metric's name in the printed numbers.
 ATTACKED_ONLY_IF_CORRECT = "accuracy_on_correctly_classified_attack_only_if_correct"
@@ -51,7 +51,7 @@ def attack_accuracies(
     rows: list[dict[str, Any]] = [{"attack": "clean", "metric": "accuracy", "value": percent(right)}]
     for name, spec in attacks.attacks:
         robust = correctly_classified(run.model, craft(run.model, x, y, spec, attack_eps, seed=run.seed), y)
-        protocol = columns(spec, attack_eps, split, len(y)) | {"attack": name}
+        protocol = protocol_columns(spec, attack_eps, split, len(y)) | {"attack": name}
         rows.append({**protocol, "metric": "accuracy", "value": percent(robust)})
         if spec.attack == "fgsm":
             rows.append({**protocol, "metric": ATTACKED_ONLY_IF_CORRECT, "value": percent(robust & right)})

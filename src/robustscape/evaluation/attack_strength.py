@@ -14,7 +14,7 @@ from robustscape.config.attacks import AttackSpec
 from robustscape.errors import ConfigError
 from robustscape.evaluation.harness import flags
 from robustscape.evaluation.harness.craft import correctly_classified, craft
-from robustscape.evaluation.trained_run import TrainedRun, columns
+from robustscape.evaluation.trained_run import TrainedRun, protocol_columns
 
 
 def attack_strength(
@@ -56,7 +56,7 @@ def attack_strength(
     masked = flags.non_monotone(accuracies)
     return [
         {
-            **columns(spec, attack_eps, "test", len(y)),
+            **protocol_columns(spec, attack_eps, "test", len(y)),
             "flag_non_monotone": masked,
             "metric": "robust_accuracy",
             "value": accuracy,

@@ -14,7 +14,7 @@ from robustscape.config.attacks import AttackSpec
 from robustscape.errors import UserError
 from robustscape.evaluation._method_columns import method_columns
 from robustscape.evaluation.harness.craft import correctly_classified, craft, percent
-from robustscape.evaluation.trained_run import TrainedRun, columns
+from robustscape.evaluation.trained_run import TrainedRun, protocol_columns
 
 
 def blackbox_accuracy(
@@ -51,7 +51,7 @@ def blackbox_accuracy(
             {
                 **run.names,
                 **method_columns(run),
-                **columns(attack, run.eps, "test", len(y)),
+                **protocol_columns(attack, run.eps, "test", len(y)),
                 "attack": name,
                 "metric": "accuracy",
                 "value": percent(correctly_classified(run.model, examples[run.eps], y)),

@@ -18,7 +18,7 @@ from robustscape.config.attacks import AttackSpec
 from robustscape.evaluation.harness.craft import craft
 from robustscape.evaluation.percentages import percent_true
 from robustscape.evaluation.smoothness import divergence
-from robustscape.evaluation.trained_run import TrainedRun, columns
+from robustscape.evaluation.trained_run import TrainedRun, protocol_columns
 
 
 def bridges(
@@ -54,7 +54,7 @@ def bridges(
         rows.append({"segments": count, "metric": "monotone_paths", "value": monotone, "unit": "percent"})
         ratio = parts / whole if whole else float("nan")
         rows.append({"segments": count, "metric": "bridged_kl_ratio", "value": ratio, "unit": "1"})
-    return [row | columns(attack, attack_eps, split, len(y)) for row in rows]
+    return [row | protocol_columns(attack, attack_eps, split, len(y)) for row in rows]
 
 
 def log_probabilities_along_path(

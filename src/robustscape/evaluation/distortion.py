@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from robustscape.evaluation.harness.distorted import FGSM, distorted, percent_of
-from robustscape.evaluation.trained_run import TrainedRun, columns
+from robustscape.evaluation.trained_run import TrainedRun, protocol_columns
 
 
 def distortion(
@@ -38,5 +38,9 @@ def distortion(
     """
     attack_eps, (x, y) = run.attack_eps(eps), run.subset(split, samples)
     inside, counted = distorted(run.model, x, y, attack_eps, points)
-    shared = {"points": points, "right_at_both_ends": int(counted.sum()), **columns(FGSM, attack_eps, split, len(y))}
+    shared = {
+        "points": points,
+        "right_at_both_ends": int(counted.sum()),
+        **protocol_columns(FGSM, attack_eps, split, len(y)),
+    }
     return [{"metric": "distortion", "value": percent_of(inside, counted), "unit": "percent", **shared}]

@@ -25,7 +25,7 @@ from robustscape.evaluation._method_columns import method_columns
 from robustscape.evaluation.harness.craft import BATCH_SIZE, craft
 from robustscape.evaluation.percentages import percent_true
 from robustscape.evaluation.smoothness import divergence, log_ratios
-from robustscape.evaluation.trained_run import TrainedRun, columns
+from robustscape.evaluation.trained_run import TrainedRun, protocol_columns
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def margins(
     """
     attack_eps, (x, y) = rel_eps * run.attack_eps(eps), run.subset(split, samples)
     found = measure_examples(run.model, x, craft(run.model, x, y, attack, attack_eps, seed=run.seed), y)
-    shared = {**method_columns(run), **columns(attack, attack_eps, split, len(y)), "rel_eps": rel_eps}
+    shared = {**method_columns(run), **protocol_columns(attack, attack_eps, split, len(y)), "rel_eps": rel_eps}
     measured = {
         "margin": found.clean,
         "margin_attacked": found.attacked,

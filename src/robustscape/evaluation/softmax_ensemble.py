@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from robustscape.config.attacks import AttackSpec
 from robustscape.evaluation.accuracy import accuracy_under_attack
-from robustscape.evaluation.trained_run import TrainedRun, columns
+from robustscape.evaluation.trained_run import TrainedRun, protocol_columns
 
 
 class Ensemble(nn.Module):
@@ -56,7 +56,7 @@ def softmax_ensemble(
         samples: first test samples; None for all.
     """
     attack_eps, (x, y) = runs[0].attack_eps(eps), runs[0].subset("test", samples)
-    protocol = columns(attack, attack_eps, "test", len(y))
+    protocol = protocol_columns(attack, attack_eps, "test", len(y))
     groups: list[tuple[str, int | None, list[nn.Module]]] = []
     for run in runs:
         groups.append(("one net", run.seed, [run.model]))

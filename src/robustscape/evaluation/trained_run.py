@@ -80,19 +80,19 @@ class TrainedRun(ModelWithData):
         return checkpoints.load_checkpoint(self.path / file, self.device)[0]
 
 
-def settings(attack: AttackSpec) -> dict[str, Any]:
+def attack_settings(attack: AttackSpec) -> dict[str, Any]:
     """Return the parameters of an attack that every row states; Auto-PGD's iterations are its steps."""
     found = {key: attack.parameters.get(key) for key in ("steps", "restarts", "step_size", "rel_step_size")}
     return found | {"steps": found["steps"] or attack.parameters.get("iterations")}
 
 
-def columns(attack: AttackSpec, eps: float, split: str | None, samples: int | None) -> dict[str, Any]:
+def protocol_columns(attack: AttackSpec, eps: float, split: str | None, samples: int | None) -> dict[str, Any]:
     """Return the protocol columns of a row: attack, norm, eps, steps, legal range, mode of BatchNorm, split, samples."""
     return {
         "attack": attack.attack,
         "norm": attack.norm,
         "attack_eps": eps,
-        **settings(attack),
+        **attack_settings(attack),
         "clip": attack.bounds is not None,
         "model_mode": attack.model_mode,
         "split": split,

@@ -29,7 +29,7 @@ from robustscape.evaluation.harness.craft import BATCH_SIZE as BATCH
 from robustscape.evaluation.harness.craft import correctly_classified, craft
 from robustscape.evaluation.noise_sensitivity import nullified_ratios, uniform_noise
 from robustscape.evaluation.percentages import percent_true
-from robustscape.evaluation.trained_run import settings
+from robustscape.evaluation.trained_run import attack_settings
 
 #: In the order of the rows.
 DENOMINATORS = ("all", "all_models_right", "pair", "pair_parity")
@@ -170,7 +170,7 @@ def transfer_matrix(
         "attack_eps": float(torch.as_tensor(eps, dtype=torch.float64).mean()),
         "eps_per_sample": isinstance(eps, Tensor),
         "model_mode": attack.model_mode,
-        **settings(attack),
+        **attack_settings(attack),
     }
     outcomes = transfer_outcomes(
         sources, targets, x, y, attack, eps, seed=seed, noise=noise, draws=draws, batch_size=batch_size

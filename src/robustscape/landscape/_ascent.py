@@ -60,7 +60,7 @@ def cosine_between(a: Direction, b: Direction) -> float:
     return float(left @ right / (left.norm() * right.norm()).clamp_min(1e-300))
 
 
-def ascend(
+def ascend_weights(
     model: nn.Module, move: Move, x: Tensor, y: Tensor, rho: float, steps: int, start: Direction | None = None
 ) -> Direction:
     """Return w^N - w of an ascent of N = ``steps`` >= 1 steps; the model is left at w^N.

@@ -30,7 +30,7 @@ def cosine_of_ascents(model: nn.Module, x: Tensor, y: Tensor, rho: float, batch:
             start = ascent.batch_gradient(twin, part, labels)
             slopes = []
             for steps in (1, 2):
-                ascent.ascend(twin, move, part, labels, rho, steps, start)
+                ascent.ascend_weights(twin, move, part, labels, rho, steps, start)
                 slopes.append(ascent.batch_gradient(twin, part, labels))
             total += weight * ascent.cosine_between(*slopes)
     return total

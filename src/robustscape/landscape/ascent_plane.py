@@ -75,7 +75,7 @@ def _measure_batch(
     move([], [])
     start = ascent.batch_gradient(model, x, y)
     v_1 = ascent.scale_to(start, 1.0)
-    v_2 = ascent.scale_to(ascent.ascend(model, move, x, y, rho, 2, start), 1.0)
+    v_2 = ascent.scale_to(ascent.ascend_weights(model, move, x, y, rho, 2, start), 1.0)
     move([v_1], [rho])
     one_step = ascent.batch_gradient(model, x, y)
     grid = torch.zeros(len(axis), len(axis), dtype=torch.float64)

@@ -45,7 +45,7 @@ def ascent_profile(
             move([], [])
             start = ascent.batch_gradient(model, part, labels)
             for number in steps:
-                v = ascent.scale_to(ascent.ascend(model, move, part, labels, rho, number, start), 1.0)
+                v = ascent.scale_to(ascent.ascend_weights(model, move, part, labels, rho, number, start), 1.0)
                 losses = []
                 for k in distances:
                     move([v], [k])

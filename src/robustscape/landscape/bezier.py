@@ -24,7 +24,7 @@ from robustscape.data.batches import epoch_order
 from robustscape.errors import ConfigError
 from robustscape.evaluation.harness.craft import craft
 from robustscape.evaluation.percentages import percent_true
-from robustscape.evaluation.trained_run import TrainedRun, columns
+from robustscape.evaluation.trained_run import TrainedRun, protocol_columns
 from robustscape.landscape.directions import flatten, parameters_of, unflatten
 from robustscape.landscape.surface import BATCH, losses_and_correctness
 from robustscape.models.batchnorm import recalibrate_batchnorm
@@ -109,7 +109,7 @@ def bezier(
             errors.append(percent_true(~correct))
         entries += _curve_rows(name, ticks, losses, errors)
     shared = {
-        **columns(attack, attack_eps, split, len(y)),
+        **protocol_columns(attack, attack_eps, split, len(y)),
         "inner_points": inner,
         "updates": draws,
         "ends": "; ".join(r.name for r in runs),

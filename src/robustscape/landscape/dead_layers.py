@@ -24,7 +24,7 @@ from robustscape.attacks.base.losses import cross_entropy
 from robustscape.config.attacks import AttackSpec
 from robustscape.evaluation.harness.craft import craft
 from robustscape.evaluation.percentages import percent_true
-from robustscape.evaluation.trained_run import TrainedRun, columns
+from robustscape.evaluation.trained_run import TrainedRun, protocol_columns
 from robustscape.landscape import hessian
 from robustscape.landscape.directions import direction_norm
 from robustscape.landscape.mean_loss import mean_loss_gradient
@@ -126,7 +126,11 @@ def dead_layers(
     ]
     if dead:
         values.append(("gradient_before_dead", _gradient_norm_before(run.model, attacked, y, dead[-1]), "1"))
-    shared = {**columns(attack, attack_eps, "train", len(y)), "relu_layers": len(highest), "answer": most_frequent}
+    shared = {
+        **protocol_columns(attack, attack_eps, "train", len(y)),
+        "relu_layers": len(highest),
+        "answer": most_frequent,
+    }
     return [shared | {"metric": metric, "value": value, "unit": unit} for metric, value, unit in values]
 
 

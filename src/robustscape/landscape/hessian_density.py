@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 
 from robustscape.config.attacks import AttackSpec
-from robustscape.evaluation.trained_run import TrainedRun, columns
+from robustscape.evaluation.trained_run import TrainedRun, protocol_columns
 from robustscape.landscape import hessian
 from robustscape.landscape.directions import flatten, parameters_of
 from robustscape.landscape.lanczos import lanczos_quadrature, spectral_density
@@ -53,7 +53,7 @@ def hessian_density(
     grid = torch.linspace(low - 4 * sigma, high + 4 * sigma, points, dtype=torch.float64)
     values = spectral_density(nodes, weights, grid, sigma)
     shared = {
-        **columns(attack, eps, split, len(y)),
+        **protocol_columns(attack, eps, split, len(y)),
         **how,
         "solver": "lanczos quadrature",
         "draws": draws,

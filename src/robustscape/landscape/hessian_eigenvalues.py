@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from robustscape.config.attacks import AttackSpec
-from robustscape.evaluation.trained_run import TrainedRun, columns
+from robustscape.evaluation.trained_run import TrainedRun, protocol_columns
 from robustscape.landscape import hessian
 from robustscape.landscape.directions import flatten, parameters_of
 from robustscape.landscape.lanczos import dense_eigenpairs, top_eigenpairs
@@ -65,7 +65,13 @@ def hessian_eigenvalues(
         pairs = top_eigenpairs(
             operator, size, top, like, which=which, tolerance=tolerance, max_steps=max_steps, seed=seed
         )
-    shared = {**columns(attack, eps, split, len(y)), **how, "solver": solver, "which": which, "tolerance": tolerance}
+    shared = {
+        **protocol_columns(attack, eps, split, len(y)),
+        **how,
+        "solver": solver,
+        "which": which,
+        "tolerance": tolerance,
+    }
     found = zip(pairs.values.tolist(), pairs.residuals.tolist(), pairs.converged.tolist(), strict=True)
     return [
         shared

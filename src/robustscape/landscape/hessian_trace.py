@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from robustscape.config.attacks import AttackSpec
-from robustscape.evaluation.trained_run import TrainedRun, columns
+from robustscape.evaluation.trained_run import TrainedRun, protocol_columns
 from robustscape.landscape import hessian
 from robustscape.landscape.directions import flatten, parameters_of
 from robustscape.landscape.lanczos import hutchinson
@@ -41,6 +41,6 @@ def hessian_trace(
     operator, how = hessian.adversarial_operator(run.model, x, y, attack, eps, convention="fixed", seed=seed)
     estimates = hutchinson(operator, hessian.parameter_count(run.model), draws, flatten(parameters_of(run.model)), seed)
     error = (estimates.std() / draws**0.5).item()
-    shared = {**columns(attack, eps, split, len(y)), **how, "solver": "hutchinson", "draws": draws}
+    shared = {**protocol_columns(attack, eps, split, len(y)), **how, "solver": "hutchinson", "draws": draws}
     value = estimates.mean().item()
     return [shared | {"metric": "hessian_trace", "value": value, "unit": "1", "standard_error": error}]

@@ -49,7 +49,7 @@ def loss_decrease(
             slopes = [ascent.batch_gradient(model, part, labels)]
             offsets = []
             for steps in (1, 2):
-                offsets.append(ascent.ascend(model, move, part, labels, rho, steps, slopes[0]))
+                offsets.append(ascent.ascend_weights(model, move, part, labels, rho, steps, slopes[0]))
                 slopes.append(ascent.batch_gradient(model, part, labels))
             for i, mu in enumerate(mixes):
                 move(offsets, [mu, 1 - mu])

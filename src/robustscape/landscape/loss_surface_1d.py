@@ -9,7 +9,7 @@ from pydantic import Field
 
 from robustscape.config.attacks import AttackSpec
 from robustscape.errors import ConfigError
-from robustscape.evaluation.trained_run import TrainedRun, columns
+from robustscape.evaluation.trained_run import TrainedRun, protocol_columns
 from robustscape.landscape.directions import filter_normalised
 from robustscape.landscape.surface import Inner, surface
 
@@ -61,7 +61,7 @@ def loss_surface_1d(
     found = surface(run.model, x, y, lines, coordinates, Inner(attack, eps, inside, seed), run.state)
 
     shared = {
-        **columns(attack, eps, split, len(y)),
+        **protocol_columns(attack, eps, split, len(y)),
         "inside": inside,
         "directions": "filter-normalised",
         "direction_seed": seed,

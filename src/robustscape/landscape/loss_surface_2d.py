@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from robustscape.config.attacks import AttackSpec
-from robustscape.evaluation.trained_run import TrainedRun, columns
+from robustscape.evaluation.trained_run import TrainedRun, protocol_columns
 from robustscape.landscape import hessian
 from robustscape.landscape.directions import (
     Direction,
@@ -56,7 +56,7 @@ def loss_surface_2d(
     found = surface(run.model, x, y, plane, coordinates, Inner(attack, eps, inside, seed), run.state)
 
     shared = {
-        **columns(attack, eps, split, len(y)),
+        **protocol_columns(attack, eps, split, len(y)),
         "inside": inside,
         "directions": axes,
         "direction_seed": seed,

@@ -17,7 +17,7 @@ from torch import Tensor
 from robustscape.config.attacks import AttackSpec
 from robustscape.evaluation.harness.craft import craft
 from robustscape.evaluation.percentages import percent_true
-from robustscape.evaluation.trained_run import TrainedRun, columns
+from robustscape.evaluation.trained_run import TrainedRun, protocol_columns
 from robustscape.landscape.directions import Direction, movable, unit_random
 from robustscape.landscape.hessian import top_directions
 from robustscape.landscape.surface import losses_and_correctness
@@ -80,7 +80,7 @@ def perturbation_similarity(
                 entries += [place | row for row in _similarity_rows(sides[0], sides[1])]
                 error = {"metric": "robust_test_error", "value": sum(wrong) / 2, "unit": "percent"}
                 entries.append({**place, **error, "zero_perturbations": entries[-1]["zero_perturbations"]})
-    shared = {**columns(attack, attack_eps, "train", len(y)), "hessian_samples": len(points[1])}
+    shared = {**protocol_columns(attack, attack_eps, "train", len(y)), "hessian_samples": len(points[1])}
     return [shared | entry for entry in entries]
 
 

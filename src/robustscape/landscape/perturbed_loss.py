@@ -45,7 +45,7 @@ def perturbed_loss(
                 start = ascent.batch_gradient(model, part, labels)
                 for number in steps:
                     if number:
-                        ascent.ascend(model, move, part, labels, rho, number, start)
+                        ascent.ascend_weights(model, move, part, labels, rho, number, start)
                     else:
                         move([], [])
                     sums[number] += weight * ascent.batch_loss(model, part, labels).item()

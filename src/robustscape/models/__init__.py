@@ -146,5 +146,5 @@ def _module_read(node: torch.fx.Node) -> str:
 
 
 def _has_hooks(module: nn.Module) -> bool:
-    """Whether something else is done when ``module`` is called, such as making its weight."""
+    """Return whether calling ``module`` also runs hooks, such as one that computes its weight."""
     return bool(module._forward_hooks or module._forward_pre_hooks)

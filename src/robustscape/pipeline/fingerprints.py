@@ -35,7 +35,7 @@ def complete_fingerprint(fingerprint: str, contents: Sequence[str | None]) -> st
 
 def dataset_fingerprint(entry: DatasetEntry) -> str:
     """Return what a prepared data set depends on."""
-    module = catalog.find("dataset", entry.dataset).module
+    module = catalog.find_entry("dataset", entry.dataset).module
     return config_hash([entry.model_dump(mode="json", exclude={"about"}), code_version("robustscape.data", module)])
 
 
@@ -43,14 +43,14 @@ def training_code(experiment: Experiment, run: Run) -> str:
     """Return the version of the code that trains a run: the loop, and the functions its recipe names."""
     recipe = experiment.recipes[run.recipe]
     entries = [
-        catalog.find("method", recipe.method),
-        catalog.find("optimizer", recipe.optimizer.name),
-        *(catalog.find("method", phase.method) for phase in recipe.phases if phase.method),
-        *(catalog.find("optimizer", phase.optimizer.name) for phase in recipe.phases if phase.optimizer),
-        catalog.find("architecture", experiment.architectures[run.architecture].architecture),
-        *(catalog.find("probe", probe.name) for probe in recipe.probes.values()),
-        *(catalog.find("trace", trace.name) for trace in recipe.traces.values()),
-        *(catalog.find("attack", experiment.attacks[name].attack) for name in recipe_attacks(recipe)),
+        catalog.find_entry("method", recipe.method),
+        catalog.find_entry("optimizer", recipe.optimizer.name),
+        *(catalog.find_entry("method", phase.method) for phase in recipe.phases if phase.method),
+        *(catalog.find_entry("optimizer", phase.optimizer.name) for phase in recipe.phases if phase.optimizer),
+        catalog.find_entry("architecture", experiment.architectures[run.architecture].architecture),
+        *(catalog.find_entry("probe", probe.name) for probe in recipe.probes.values()),
+        *(catalog.find_entry("trace", trace.name) for trace in recipe.traces.values()),
+        *(catalog.find_entry("attack", experiment.attacks[name].attack) for name in recipe_attacks(recipe)),
     ]
     version = code_version("robustscape.training.loop", *{entry.module for entry in entries})
     source = experiment.recorded_run(run)
@@ -87,13 +87,13 @@ def measurement_code(
 
     The code of a lower precision counts only where the arguments ask for one.
     """
-    modules = {"robustscape.evaluation.trained_run", catalog.find(*kind_and_name(entry)).module}
-    modules |= {catalog.find("attack", spec.attack).module for spec in _attack_specs(arguments.values())}
+    modules = {"robustscape.evaluation.trained_run", catalog.find_entry(*kind_and_name(entry)).module}
+    modules |= {catalog.find_entry("attack", spec.attack).module for spec in _attack_specs(arguments.values())}
     for run in runs:
-        modules.add(catalog.find("architecture", experiment.architectures[run.architecture].architecture).module)
+        modules.add(catalog.find_entry("architecture", experiment.architectures[run.architecture].architecture).module)
     precision = arguments.get("precision", "fp32")
     if precision != "fp32":
-        modules.add(catalog.find("precision", precision).module)
+        modules.add(catalog.find_entry("precision", precision).module)
     return code_version(*modules)
 
 
@@ -134,7 +134,7 @@ def comparison_fingerprint(
 
 def theory_code(entry: Theory) -> str:
     """Return the version of the code of a theory check."""
-    return code_version(catalog.find("theory", entry.check).module)
+    return code_version(catalog.find_entry("theory", entry.check).module)
 
 
 def theory_fingerprint(entry: Theory, parameters: Mapping[str, Any]) -> str:
@@ -147,7 +147,7 @@ def theory_fingerprint(entry: Theory, parameters: Mapping[str, Any]) -> str:
 
 def item_code(item: Item) -> str:
     """Return the version of the code that makes a table or figure."""
-    drawing = catalog.find(item.kind, item.draw).module
+    drawing = catalog.find_entry(item.kind, item.draw).module
     return code_version("robustscape.report.items", "robustscape.report.sources", drawing)
 
 

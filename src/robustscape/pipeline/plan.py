@@ -17,7 +17,7 @@ from robustscape.claims.expressions import check_claims
 from robustscape.config.experiment import Experiment, Planned, Run, kind_and_name
 from robustscape.config.studies import Comparison, Item, Measurement
 from robustscape.errors import ConfigError, unknown
-from robustscape.numbers import label as number_label
+from robustscape.numbers import number_label
 from robustscape.storage.run_files import run_files
 
 #: Sections of a study whose entries are targets of a command.
@@ -228,7 +228,7 @@ class Plan:
 
 def measurement_stage(entry: Measurement) -> Literal["evaluate", "landscape"]:
     """Return the stage of a measurement, which is the command that makes it: ``landscape`` for those of that package."""
-    landscape = ".landscape." in catalog.find("measurement", entry.measure).module
+    landscape = ".landscape." in catalog.find_entry("measurement", entry.measure).module
     return "landscape" if landscape else "evaluate"
 
 

@@ -1,1 +1,1 @@
-"""Tables, figures, and the page. Everything here reads files; nothing computes an experiment or loads torch."""
+"""Tables, figures and the page. Everything here reads files; nothing computes an experiment or loads torch."""

@@ -48,7 +48,7 @@ def read_rows(csv: Path) -> pd.DataFrame:
     return rows
 
 
-def derive(rows: pd.DataFrame, factors: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:
+def select_metrics(rows: pd.DataFrame, factors: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:
     """The rows of ``metrics`` in that order (of all metrics if the list is empty), centred metrics computed.
 
     ``loss_centred`` is ``loss`` minus its value where the landscape's coordinates are 0, for each seed and direction.
@@ -84,7 +84,9 @@ def _centred_rows(rows: pd.DataFrame, factors: Sequence[str]) -> pd.DataFrame:
     return rows.drop(columns="_origin")
 
 
-def aggregate(rows: pd.DataFrame, factors: Sequence[str], printed: pd.DataFrame | None = None) -> pd.DataFrame:
+def aggregate_repetitions(
+    rows: pd.DataFrame, factors: Sequence[str], printed: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """Mean and sample standard deviation over seeds (and directions), with the printed numbers beside them.
 
     Args:
@@ -264,7 +266,7 @@ def write_item(
         printed: the work's numbers.
         scale: name of the scale, recorded in every row.
     """
-    table = aggregate(derive(rows, item.factors, item.metrics), item.factors, printed)
+    table = aggregate_repetitions(select_metrics(rows, item.factors, item.metrics), item.factors, printed)
     if scale:
         table["scale"] = scale
     write_text(csv, table.to_csv(index=False, lineterminator="\n"))
@@ -272,9 +274,9 @@ def write_item(
     if item.kind == "table":
         contents = {".md": drawing.markdown().encode(), ".tex": drawing.latex(f"{csv.parent.name}:{csv.stem}").encode()}
     else:
-        from robustscape.report.style import render
+        from robustscape.report.style import render_figure
 
-        contents = render(drawing)
+        contents = render_figure(drawing)
     for suffix, content in contents.items():
         write_bytes(csv.with_suffix(suffix), content)
     return [csv, *(csv.with_suffix(suffix) for suffix in contents)]

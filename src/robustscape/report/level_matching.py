@@ -1,4 +1,4 @@
-"""When two levels of a factor are the same: the one rule by which printed numbers and claims find ours. Imports no pandas."""
+"""The rule by which two levels of a factor are equal: it matches printed numbers and claims to ours. Imports no pandas."""
 
 from __future__ import annotations
 

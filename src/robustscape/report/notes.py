@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from robustscape.report.items import MEASURED, REPLICATES
-from robustscape.report.words import is_number, levels, name, quantity
+from robustscape.report.words import axis_quantity, display_name, is_number, level_texts
 
 #: Columns that trace where a row comes from and are no part of its protocol.
 _TRACES = {*REPLICATES, "scale", "dataset", "architecture", "recipe", "eps", "checkpoint", "seconds", "device"}
@@ -22,7 +22,7 @@ def stand_ins(rows: pd.DataFrame, *, names: Mapping[str, str]) -> list[str]:
     """The stand-ins used, each once, as ``fashion_mnist_14 for CIFAR-10``; empty if the work's own data and nets were used."""
     pairs = [pair for text in measured_rows(rows)["stand_in"].unique() for pair in str(text).split(", ") if pair]
     ran_for = [pair.partition(" for ") for pair in dict.fromkeys(pairs)]
-    return [f"{ran} for {name(theirs, names)}" if theirs else ran for ran, _, theirs in ran_for]
+    return [f"{ran} for {display_name(theirs, names)}" if theirs else ran for ran, _, theirs in ran_for]
 
 
 def repetitions(rows: pd.DataFrame) -> str:
@@ -43,7 +43,7 @@ def raised_flags(rows: pd.DataFrame, acknowledged: Sequence[str] = (), *, names:
     here = measured_rows(rows)
     raised = {c: int((here[c].fillna(0).astype(float) > 0).sum()) for c in here.columns if str(c).startswith("flag_")}
     return [
-        f"{name(column.removeprefix('flag_'), names)} ({count} of {len(here)} numbers)"
+        f"{display_name(column.removeprefix('flag_'), names)} ({count} of {len(here)} numbers)"
         for column, count in raised.items()
         if count and column not in acknowledged and column.removeprefix("flag_") not in acknowledged
     ]
@@ -58,7 +58,7 @@ def shared_protocol(rows: pd.DataFrame, factors: Sequence[str], *, names: Mappin
             continue
         values = here[column].dropna().unique()
         if len(values) == 1 and len(str(values[0])) <= 24:
-            parts.append(f"{name(str(column), names)} = {levels(values, names)[values[0]]}")
+            parts.append(f"{display_name(str(column), names)} = {level_texts(values, names)[values[0]]}")
     return ", ".join(parts)
 
 
@@ -70,8 +70,8 @@ def constant_factors(
     for factor in factors:
         values = rows[factor].dropna().unique()
         if factor not in used and len(values) == 1:
-            text = levels(values, names)[values[0]]
-            parts.append(f"{name(factor, names)} {text}" if is_number(values[0]) else text)
+            text = level_texts(values, names)[values[0]]
+            parts.append(f"{display_name(factor, names)} {text}" if is_number(values[0]) else text)
     return ", ".join(parts)
 
 
@@ -105,7 +105,9 @@ def table_notes(
         lines.append(f"{same[0].upper()}{same[1:]}.")
     if "metric" not in used:
         units = rows.drop_duplicates("metric").set_index("metric")["unit"].fillna("")
-        lines.append(f"Shown: {', '.join(quantity(str(metric), str(unit), names) for metric, unit in units.items())}.")
+        lines.append(
+            f"Shown: {', '.join(axis_quantity(str(metric), str(unit), names) for metric, unit in units.items())}."
+        )
     scale = f"Scale {rows['scale'].iloc[0]}" if "scale" in rows and len(rows) else ""
     if stood_in := stand_ins(rows, names=names):
         lines.append(f"{scale + ', stand-in' if scale else 'Stand-in'}: {', '.join(stood_in)}.")
@@ -126,6 +128,6 @@ def table_notes(
         lines.append(f"Protocol{whose}: {run_as}." if run_as else f"Protocol{whose}.")
     if raised := raised_flags(rows, acknowledged, names=names):
         lines.append(f"FLAGS, not acknowledged: {', '.join(raised)}.")
-    if accepted := [name(flag.removeprefix("flag_"), names) for flag in acknowledged]:
+    if accepted := [display_name(flag.removeprefix("flag_"), names) for flag in acknowledged]:
         lines.append(f"Flags acknowledged: {', '.join(accepted)}.")
     return lines

@@ -79,7 +79,7 @@ def styled(function: Callable[P, R]) -> Callable[P, R]:
 
 
 @styled
-def render(figure: Figure) -> dict[str, bytes]:
+def render_figure(figure: Figure) -> dict[str, bytes]:
     """The figure as ``.png`` (150 dpi) and ``.svg``; the same figure gives the same bytes: no dates, no versions."""
     contents = {}
     for suffix, metadata in ((".png", {"Software": None}), (".svg", {"Date": None, "Creator": None})):
@@ -116,7 +116,7 @@ def panels(rows: int, columns: int, *, width: float = 4.3, height: float = 3.3, 
     return figure, figure.subplots(rows, columns, squeeze=False, **subplots)
 
 
-def wrap(text: str, width: int) -> str:
+def wrap_text(text: str, width: int) -> str:
     """``text`` in as few lines as ``width`` letters allow, none much shorter than the others."""
     ways = [
         textwrap.wrap(text, even, break_on_hyphens=False, break_long_words=False)
@@ -131,10 +131,10 @@ def dress(figure: Figure, title: str, footer: str) -> None:
     inches = figure.get_figwidth()
     for axes in figure.axes:
         height = axes.get_position().height * figure.get_figheight()
-        axes.set_ylabel(wrap(axes.get_ylabel(), max(12, int(height * 11))))
+        axes.set_ylabel(wrap_text(axes.get_ylabel(), max(12, int(height * 11))))
     figure.align_ylabels()
-    figure.suptitle(wrap(title, int(inches * 8)), x=0.012, ha="left", fontsize=13.5, fontweight="bold")
-    text = wrap(footer, int(inches * 15.5))
+    figure.suptitle(wrap_text(title, int(inches * 8)), x=0.012, ha="left", fontsize=13.5, fontweight="bold")
+    text = wrap_text(footer, int(inches * 15.5))
     figure.supxlabel(text, x=0.012, ha="left", fontsize=8.5, color=GREY)
 
 

@@ -1,4 +1,4 @@
-"""How columns, metrics, units and levels are called where people read them: axes, table heads, the page.
+"""The names of columns, metrics, units and levels in texts for people: axes, table heads, the page.
 
 The CSVs keep the short names; nothing is computed from what these functions return.
 """
@@ -84,37 +84,37 @@ UNITS = {
 CENTRED = "_centred"
 
 
-def name(identifier: str, names: Mapping[str, str] = NAMES) -> str:
+def display_name(identifier: str, names: Mapping[str, str] = NAMES) -> str:
     """Return a column, metric or level in words.
 
     ``names`` are those of a study or item (``Item.names``), looked up before the shared ones.
 
-    >>> name("robust_test_accuracy"), name("eps"), name("loss_centred")
+    >>> display_name("robust_test_accuracy"), display_name("eps"), display_name("loss_centred")
     ('robust test accuracy', 'ε', 'rise in loss')
     """
     if identifier.endswith(CENTRED):
-        return f"rise in {name(identifier.removesuffix(CENTRED), names)}"
+        return f"rise in {display_name(identifier.removesuffix(CENTRED), names)}"
     method, setting, value = identifier.partition(" β = ")
     if setting and identifier not in names:
-        return f"{name(method, names)}, β = {value}"
+        return f"{display_name(method, names)}, β = {value}"
     return names.get(identifier) or NAMES.get(identifier) or identifier.replace("_", " ")
 
 
-def quantity(metric: str, unit: str, names: Mapping[str, str] = NAMES) -> str:
+def axis_quantity(metric: str, unit: str, names: Mapping[str, str] = NAMES) -> str:
     """Return a metric with its unit, for axes and table heads.
 
-    >>> quantity("robust_test_accuracy", "percent"), quantity("sharpness", "1")
+    >>> axis_quantity("robust_test_accuracy", "percent"), axis_quantity("sharpness", "1")
     ('robust test accuracy (%)', 'sharpness')
     """
     bracket = UNITS.get(unit, ("", unit))[1]
-    text = name(metric, names)
+    text = display_name(metric, names)
     return f"{text} ({bracket})" if bracket else text
 
 
-def number(value: float, unit: str = "") -> str:
+def format_number(value: float, unit: str = "") -> str:
     """A value as a table prints it: two decimals for percentages, four significant digits for the rest.
 
-    >>> number(99.9, "percent"), number(0.0123456, "nats"), number(-0.0, "percent")
+    >>> format_number(99.9, "percent"), format_number(0.0123456, "nats"), format_number(-0.0, "percent")
     ('99.90', '0.01235', '0.00')
     """
     if value is None or math.isnan(value):
@@ -125,17 +125,17 @@ def number(value: float, unit: str = "") -> str:
     return text.lstrip("-") if float(text) == 0 else text
 
 
-def spread(std: float, value: float, unit: str = "") -> str:
+def format_spread(std: float, value: float, unit: str = "") -> str:
     """A standard deviation with the decimals of its value.
 
-    >>> spread(0.123456, 99.9, "percent"), spread(0.0012, 0.0123456, "nats")
+    >>> format_spread(0.123456, 99.9, "percent"), format_spread(0.0012, 0.0123456, "nats")
     ('0.12', '0.00120')
     """
     if std is None or math.isnan(std) or not math.isfinite(value):
         return ""
     if unit in ("percent", "percentage_points"):
         return f"{std:.2f}"
-    text = number(value, unit)
+    text = format_number(value, unit)
     if "e" in text or "inf" in text or not text:
         return f"{std:.2g}"
     decimals = len(text.partition(".")[2])
@@ -152,14 +152,15 @@ def _as_255ths(value: float) -> str | None:
     return as_255ths(value, tolerance=1e-3) if abs(value) <= 1 else None
 
 
-def levels(values: Iterable[Any], names: Mapping[str, str] = NAMES) -> dict[Any, str]:
+def level_texts(values: Iterable[Any], names: Mapping[str, str] = NAMES) -> dict[Any, str]:
     """Return the text of each level of a factor, in the order given; numbers in one notation.
 
-    Radii that are multiples of 0.5/255 read so, if any of them needs it: 0.2 beside 8/255 is 51/255, alone it is 0.2.
+    Values of eps that are multiples of 0.5/255 are written as fractions if one of them has a long decimal: 0.2 beside 8/255
+    is 51/255, alone it is 0.2.
 
-    >>> levels([0.0, 8 / 255, 0.2])
+    >>> level_texts([0.0, 8 / 255, 0.2])
     {0.0: '0', 0.03137254901960784: '8/255', 0.2: '51/255'}
-    >>> levels([0.0, 0.2, "Linf", True])
+    >>> level_texts([0.0, 0.2, "Linf", True])
     {0.0: '0', 0.2: '0.2', 'Linf': 'L∞', True: 'yes'}
     """
     values = list(values)
@@ -171,7 +172,7 @@ def levels(values: Iterable[Any], names: Mapping[str, str] = NAMES) -> dict[Any,
         if isinstance(value, bool) or type(value).__name__ == "bool_":
             return "yes" if value else "no"
         if not is_number(value):
-            return name(str(value), names)
+            return display_name(str(value), names)
         if math.isnan(float(value)):
             return ""
         in_pixels = _as_255ths(float(value)) if pixels and value != 0 else None

@@ -49,7 +49,7 @@ def write_bytes(path: str | Path, data: bytes) -> None:
     Raises:
         UserError: the disk is full, the folder read-only or the path impossible.
     """
-    with publish(path) as partial:
+    with publish_file(path) as partial:
         partial.write_bytes(data)
 
 
@@ -69,7 +69,7 @@ def write_json(path: str | Path, content: Any) -> None:
 
 
 @contextlib.contextmanager
-def publish(path: str | Path) -> Iterator[Path]:
+def publish_file(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path to write to; it becomes ``path`` when the block ends, and is removed if the block raises.
 
     The temporary name ends like the final one, because writers choose formats by suffix. Folders are made as needed. A

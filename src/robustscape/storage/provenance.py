@@ -67,7 +67,7 @@ def _code_version(modules: tuple[str, ...], root: Path) -> str:
             continue
         path = _file(root, name)
         if name not in reached and path is not None:
-            reached[name], imported = _read(path, name)
+            reached[name], imported = _read_module(path, name)
             waiting += (n for n in imported if n.split(".")[0] == root.name)
         parent = name.rpartition(".")[0]
         if parent and parent not in reached:  # importing a.b runs a/__init__.py first
@@ -84,7 +84,7 @@ def _file(root: Path, module: str) -> Path | None:
 
 
 @functools.cache
-def _read(path: Path, module: str) -> tuple[str, tuple[str, ...]]:
+def _read_module(path: Path, module: str) -> tuple[str, tuple[str, ...]]:
     """Return the hash of a module's syntax tree, and the names it may import."""
     tree = ast.parse(path.read_bytes(), filename=path.name)
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]

@@ -108,7 +108,7 @@ def train(
         UserError: the loss or a weight is not finite, and the recipe does not say to record that.
         CorruptFile: the state file is damaged, or belongs to another run.
     """
-    training = _start(model, train_split, test_split, recipe, attacks, eps, seed, state, fingerprint)
+    training = _start_training(model, train_split, test_split, recipe, attacks, eps, seed, state, fingerprint)
     model, observers, diverged = training.model, epoch_observers(training, state), None
     start = len(training.log.rows)
     bar = tqdm(
@@ -135,10 +135,10 @@ def train(
         for observer in observers:
             observer(training, row)
         bar.set_postfix(loss=f"{row['train_loss']:.4f}")
-    return _result(training, diverged)
+    return _trained_result(training, diverged)
 
 
-def _start(
+def _start_training(
     model: nn.Module,
     train_split: Split,
     test_split: Split,
@@ -277,7 +277,7 @@ def _is_finite(model: nn.Module) -> bool:
     return bool(torch.stack([parameter.isfinite().all() for parameter in _trained_parameters(model)]).all())
 
 
-def _result(training: Training, diverged: int | None) -> Trained:
+def _trained_result(training: Training, diverged: int | None) -> Trained:
     recipe, log, weights = training.recipe, training.log, training.weights
     last = copy_weights(training.model)
     if diverged:
@@ -286,16 +286,16 @@ def _result(training: Training, diverged: int | None) -> Trained:
     return Trained(
         selected=selected,
         last=last,
-        history=_table(log.rows, ["epoch", "lr", "eps", "train_loss"], list(recipe.probes)),
+        history=_log_table(log.rows, ["epoch", "lr", "eps", "train_loss"], list(recipe.probes)),
         epoch=epoch,
         seconds=log.seconds,
-        updates=_table(log.updates, ["update", "epoch"], list(recipe.traces)),
+        updates=_log_table(log.updates, ["update", "epoch"], list(recipe.traces)),
         kept={name: tensors for name, tensors in weights.items() if name.endswith(".safetensors")},
         diverged=diverged,
     )
 
 
-def _table(rows: list[dict[str, Any]], first: list[str], last: list[str]) -> pd.DataFrame:
+def _log_table(rows: list[dict[str, Any]], first: list[str], last: list[str]) -> pd.DataFrame:
     """Rows as a table; the columns that methods log come between the ``first`` ones and the recipe's, the ``last`` ones."""
     logged = sorted({column for row in rows for column in row} - {*first, *last})
     return pd.DataFrame(rows, columns=[*first, *logged, *last])

@@ -66,7 +66,7 @@ def _bind_probe(
     name: str, parameters: dict[str, Any], attacks: dict[str, AttackSpec]
 ) -> Callable[[ProbeContext], float]:
     """A probe with its arguments, names of attacks replaced by their specifications."""
-    entry = catalog.find("probe", name)
+    entry = catalog.find_entry("probe", name)
     arguments = {
         key: attacks[value] if entry.references.get(key) == "AttackSpec" and value is not None else value
         for key, value in parameters.items()
@@ -121,10 +121,10 @@ def state_observer(path: Path) -> EpochObserver:
 
 
 def is_collapse_epoch(values: Sequence[float], share: float) -> bool:
-    """Return whether the start of the last of all epochs so far is the one to keep.
+    """Return whether to keep the state from the start of the newest epoch, the last one of ``values``.
 
-    That epoch is the first that has collapsed (see ``evaluation.collapse_rule``); until there is one, the epoch with the largest
-    drop from the one before it. The first epoch never is, because no state precedes it.
+    True for the first epoch that has collapsed (see ``evaluation.collapse_rule``); until there is one, for an epoch whose drop
+    from the one before is larger than every earlier drop. False for the first epoch: no state precedes it.
     """
     collapse = first_collapse(values, share)
     if collapse is not None:

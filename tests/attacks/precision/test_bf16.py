@@ -34,7 +34,7 @@ def used(model: nn.Module, x: Tensor) -> nn.Module:
 
 
 def gradient(model: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
-    """What ``model`` returns, and the gradient of a sum over it in which every entry has another weight."""
+    """Return the output of ``model``, and the gradient of a sum over it in which every entry has another weight."""
     x = x.clone().requires_grad_()
     result = model(x)
     weights = torch.linspace(-1, 1, result.numel(), dtype=result.dtype).view_as(result)

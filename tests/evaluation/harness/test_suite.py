@@ -418,7 +418,7 @@ def test_square_asks_no_question_twice_and_misses_nothing(digits: Any) -> None:
         best = square_module._stripes(images, threat, streams)
         highest = margin(model(best), labels)
         for query in range(150):
-            share = square_module._share(query, 10_000, 0.8)
+            share = square_module._window_share(query, 10_000, 0.8)
             candidate, _ = square_module._window(best, images, share, threat, streams)
             value = margin(model(candidate), labels)
             better = (value > highest) & (highest <= 0)  # a broken sample is finished
@@ -434,13 +434,13 @@ def test_square_asks_no_question_twice_and_misses_nothing(digits: Any) -> None:
 def test_bf16_asks_fp32_about_what_is_near_a_boundary(digits: Any) -> None:
     model = bf16(frozen_copy(digits.model))
     halfway = 0.5 * (digits.x[:200] + digits.x[1:201])
-    exact, rough = predict(model, halfway), predict(model.search, halfway)
+    exact, low = predict(model, halfway), predict(model.search, halfway)
     highest = exact.topk(2, dim=1)
     near = highest.values[:, 0] - highest.values[:, 1] < 2.0**-7 * exact.abs().amax(1)
     assert near.any() and not near.all()
-    assert 1e-4 < (exact - rough).abs().max() < 0.1 * exact.abs().max()
+    assert 1e-4 < (exact - low).abs().max() < 0.1 * exact.abs().max()
     y = torch.where(near, highest.indices[:, 1], highest.indices[:, 0])  # near ones are misclassified, by very little
-    assert torch.equal(model.broken(halfway, y, rough), near)
+    assert torch.equal(model.broken(halfway, y, low), near)
 
 
 def test_rows_are_tidy_and_robustbench_fields_are_theirs(digits: Any) -> None:

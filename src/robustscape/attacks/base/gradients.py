@@ -1,4 +1,4 @@
-"""Gradients with respect to inputs, and nothing else.
+"""Gradients with respect to inputs only: none are computed for parameters.
 
 An attack step needs one forward and the input half of one backward pass: 2 forward-equivalents, not 3. Freezing the
 parameters keeps autograd from building what only their gradients would need.
@@ -92,6 +92,10 @@ def misclassified(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def refuse_nan(logits: Tensor) -> None:
-    """Raise if a model answers NaN or infinity: every robust accuracy computed from it would be a lie."""
+    """Raise if a logit is NaN or infinite: robust accuracies computed from such logits would be wrong.
+
+    Raises:
+        AttackError: a logit is NaN or infinite.
+    """
     if not torch.isfinite(logits).all():
         raise AttackError("the model returns NaN or infinite logits, so it cannot be attacked or evaluated.")

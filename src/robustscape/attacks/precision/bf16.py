@@ -41,7 +41,8 @@ def bf16(model: Classifier) -> SearchModel:
 class _Bfloat16:
     """``model`` in bfloat16: a quick copy of it if that gives the same logits on the first batch, else under autocast alone.
 
-    The copy is made without knowing what the model's code does with its layers and tensors, so it is not believed unseen.
+    The copy is made without knowing what the model's code does with its layers and tensors, so its logits on the first batch are
+    compared with those of the model before it is used.
     """
 
     def __init__(self, model: Classifier) -> None:

@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 
 from robustscape.report import style
 from robustscape.report.figures import _parts
-from robustscape.report.words import name
+from robustscape.report.words import display_name
 
 #: Method -> its colour.
 Look = dict[Any, Any]
@@ -79,7 +79,7 @@ def surface_colours(
 def legend_entry(rows: pd.DataFrame, method: Any, colour: Any, *, names: Mapping[str, str]) -> Line2D:
     """Return the legend entry of a method: a dot if its first layer is of points, else a line."""
     layer = rows.loc[(rows["method"] == method), "layer"].iloc[0]
-    look: dict[str, Any] = {"color": colour, "linewidth": 2.6, "label": name(str(method), names)}
+    look: dict[str, Any] = {"color": colour, "linewidth": 2.6, "label": display_name(str(method), names)}
     if layer in ("scatter", "dots"):
         look |= {"linestyle": "none", "marker": "o", "markersize": 6}
     return Line2D([], [], **look)

@@ -17,7 +17,7 @@ from robustscape.errors import ConfigError
 from robustscape.report import notes, style
 from robustscape.report.level_matching import same_level
 from robustscape.report.style import GREY, INK
-from robustscape.report.words import is_number, levels, name, quantity
+from robustscape.report.words import axis_quantity, display_name, is_number, level_texts
 
 
 def require_columns(rows: pd.DataFrame, item: Item, *columns: str | None) -> None:
@@ -66,16 +66,16 @@ def rows_at_level(rows: pd.DataFrame, column: str | None, level: Any) -> pd.Data
 def axis_label(rows: pd.DataFrame, metric: str, *, names: Mapping[str, str]) -> str:
     """Return a metric's name with its unit, to label an axis."""
     units = rows.loc[rows["metric"] == metric, "unit"].dropna()
-    return quantity(metric, str(units.iloc[0]) if len(units) else "", names)
+    return axis_quantity(metric, str(units.iloc[0]) if len(units) else "", names)
 
 
 def panel_title(rows: pd.DataFrame, column: str | None, level: Any, *, names: Mapping[str, str]) -> str:
     """Return a panel's title: its level, and the data set that stood in for it, if one did."""
     if column is None:
         return ""
-    text = levels([level], names)[level]
+    text = level_texts([level], names)[level]
     if is_number(level) or text.endswith("/255"):
-        return f"{name(column, names)} = {text}"
+        return f"{display_name(column, names)} = {text}"
     stood_in = notes.stand_ins(rows_at_level(rows, column, level), names=names) if column == "dataset" else []
     return f"{text}\n({stood_in[0].partition(' for ')[0]} stands in)" if stood_in else text
 
@@ -103,9 +103,9 @@ def set_level_ticks(axes: Axes, values: Sequence[float], column: str, *, names: 
     known = sorted({float(value) for value in values})
     span = known[-1] - known[0]
     if 1 < len(known) <= 8 and span > 0 and min(np.diff(known)) >= 0.09 * span:
-        texts = levels(known, names)
+        texts = level_texts(known, names)
         axes.set_xticks(known, [texts[value] for value in known])
-    elif any("/255" in text for text in levels(known, names).values()):
+    elif any("/255" in text for text in level_texts(known, names).values()):
         step = next((s for s in (4, 8, 16, 32, 64) if span * 255 / s <= 6.5), 64)
         at_255 = np.arange(0, known[-1] * 255 + 0.5, step)
         axes.set_xticks(at_255 / 255, ["0" if k == 0 else f"{k:g}/255" for k in at_255])
@@ -113,7 +113,7 @@ def set_level_ticks(axes: Axes, values: Sequence[float], column: str, *, names: 
         axes.xaxis.set_major_locator(
             MaxNLocator(5, steps=[1, 2, 3, 5, 10], integer=all(value % 1 == 0 for value in known))
         )
-    axes.set_xlabel(name(column, names))
+    axes.set_xlabel(display_name(column, names))
 
 
 def error_bar_lengths(std: pd.Series) -> pd.Series | None:

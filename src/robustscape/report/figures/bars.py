@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from robustscape.config.studies import Item
 from robustscape.report import notes, style
 from robustscape.report.figures import _parts
-from robustscape.report.words import levels, name
+from robustscape.report.words import display_name, level_texts
 
 
 @style.styled
@@ -65,7 +65,7 @@ def bars(
                     error_kw={"ecolor": style.INK, "elinewidth": 1.0, "capsize": 2.0},
                 )
                 axes.plot(middle, own["paper_value"], "D", markersize=5.5, **_parts.printed_marker(style.INK))
-            texts = levels(groups, item.names)
+            texts = level_texts(groups, item.names)
             words = [texts[group] for group in groups]
             turn = 0 if max(map(len, words)) * len(words) < 9 * inches else 35
             axes.set_xticks(range(len(groups)), words, rotation=turn, ha="right" if turn else "center")
@@ -74,22 +74,22 @@ def bars(
             if row == 0:
                 axes.set_title(_parts.panel_title(rows, panel, level, names=item.names))
             if row == len(bands) - 1:
-                axes.set_xlabel(name(x, item.names))
+                axes.set_xlabel(display_name(x, item.names))
             if column == 0:
                 axes.set_ylabel(
                     _parts.axis_label(rows, together[0], names=item.names)
                     if len(together) == 1
                     else _unit(rows, names=item.names)
                 )
-    texts = {m: name(m, item.names) for m in drawn} if hue == "metric" else levels(kinds, item.names)
+    texts = {m: display_name(m, item.names) for m in drawn} if hue == "metric" else level_texts(kinds, item.names)
     handles = [Patch(color=colour[kind], label=texts[kind]) for kind in kinds] if hue else []
     if rows["paper_value"].notna().any():
         handles.append(_parts.printed_legend_entry())  # type: ignore[arg-type]
     if handles:
-        style.legend(figure, handles, name(hue, item.names) if hue and hue != "metric" else None)
+        style.legend(figure, handles, display_name(hue, item.names) if hue and hue != "metric" else None)
     style.dress(figure, item.title, notes.footer(rows, acknowledged, names=item.names))
     return figure
 
 
 def _unit(rows: pd.DataFrame, *, names: Mapping[str, str]) -> str:
-    return ", ".join(name(str(unit), names) for unit in rows["unit"].dropna().unique())
+    return ", ".join(display_name(str(unit), names) for unit in rows["unit"].dropna().unique())

@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from robustscape.config.studies import Item
 from robustscape.report import notes, style
 from robustscape.report.figures import _parts
-from robustscape.report.words import levels, name
+from robustscape.report.words import display_name, level_texts
 
 
 @style.styled
@@ -71,11 +71,11 @@ def curves(
                 axes.set_ylabel(_parts.axis_label(rows, metric, names=item.names))
     handles = []
     if hue is not None:
-        texts = levels(lines, item.names)
+        texts = level_texts(lines, item.names)
         handles = [Line2D([], [], color=colour[line], linewidth=2.6, label=texts[line]) for line in lines]
     if rows["paper_value"].notna().any():
         handles.append(_parts.printed_legend_entry())
     if handles:
-        style.legend(figure, handles, name(hue, item.names) if hue else None)
+        style.legend(figure, handles, display_name(hue, item.names) if hue else None)
     style.dress(figure, item.title, notes.footer(rows, acknowledged, names=item.names))
     return figure

@@ -13,7 +13,7 @@ from pydantic import Field
 from robustscape.config.studies import Item
 from robustscape.report import notes, style
 from robustscape.report.figures import _parts
-from robustscape.report.words import levels, name
+from robustscape.report.words import display_name, level_texts
 
 
 @style.styled
@@ -63,7 +63,7 @@ def curves_and_histogram(
             axes.plot(own[x], own["value"], color=colour[kind])
         axes.set_ylabel(_parts.axis_label(rows, metric, names=item.names))
         _parts.set_level_ticks(axes, list(lines[x]), x, names=item.names)
-        axes.set_xlabel(name(x, item.names) if number == len(curves) - 1 else "")
+        axes.set_xlabel(display_name(x, item.names) if number == len(curves) - 1 else "")
 
     axes = figure.add_subplot(places[:, 1])
     low, high = each["value"].quantile([clip, 1 - clip])
@@ -73,8 +73,8 @@ def curves_and_histogram(
         _parts.draw_histogram(axes, values, edges, colour[kind])
     axes.set_xlabel(_parts.axis_label(rows, examples, names=item.names))
     axes.set_ylabel("examples (%)")
-    texts = levels(kinds, item.names)
+    texts = level_texts(kinds, item.names)
     handles = [Line2D([], [], color=colour[kind], linewidth=2.6, label=texts[kind]) for kind in kinds]
-    style.legend(figure, handles, name(hue, item.names))
+    style.legend(figure, handles, display_name(hue, item.names))
     style.dress(figure, item.title, notes.footer(lines, acknowledged, names=item.names) + " · dashed: mean")
     return figure

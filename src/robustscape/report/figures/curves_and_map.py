@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from robustscape.config.studies import Item
 from robustscape.report import notes, style
 from robustscape.report.figures import _parts
-from robustscape.report.words import levels, name
+from robustscape.report.words import display_name, level_texts
 
 
 @style.styled
@@ -53,7 +53,7 @@ def curves_and_map(
     figure, grid = style.panels(1, 2, width=4.9, height=4.0)
     final = rows[(rows["metric"] == ends) & rows[x].isna()]
     _curves(grid[0, 0], lines, final, x, hue, colours=item.colours, names=item.names)
-    grid[0, 0].set_xlabel(name(x, item.names))
+    grid[0, 0].set_xlabel(display_name(x, item.names))
     grid[0, 0].set_ylabel(_parts.axis_label(rows, curve, names=item.names))
     _map(figure, grid[0, 1], plane, across, up, _parts.axis_label(rows, surface, names=item.names), names=item.names)
     style.dress(figure, item.title, notes.footer(pd.concat([lines, plane]), acknowledged, names=item.names))
@@ -71,7 +71,7 @@ def _curves(
     names: Mapping[str, str],
 ) -> None:
     known = _parts.distinct_levels(rows, hue)
-    texts = levels(known, names)
+    texts = level_texts(known, names)
     handles = []
     for level, colour in zip(known, style.colours(known, colours), strict=True):
         own = _parts.rows_at_level(rows, hue, level).sort_values(x)
@@ -87,7 +87,7 @@ def _curves(
     if final["paper_value"].notna().any():
         handles.append(_parts.printed_legend_entry())
     axes.margins(y=0.2)  # room for the legend, which does not see the bands
-    axes.legend(handles=handles, title=name(hue, names), loc="best", alignment="left")
+    axes.legend(handles=handles, title=display_name(hue, names), loc="best", alignment="left")
 
 
 def _map(
@@ -95,8 +95,8 @@ def _map(
 ) -> None:
     """Draw the map with labelled contours and its colour bar."""
     axes.grid(visible=False)
-    axes.set_xlabel(name(across, names))
-    axes.set_ylabel(name(up, names))
+    axes.set_xlabel(display_name(across, names))
+    axes.set_ylabel(display_name(up, names))
     if rows.empty:
         _parts.mark_not_measured(axes)
         return

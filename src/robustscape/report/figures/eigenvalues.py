@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from robustscape.config.studies import Item
 from robustscape.report import notes, style
 from robustscape.report.figures import _parts
-from robustscape.report.words import levels, name
+from robustscape.report.words import display_name, level_texts
 
 #: Line style, True for markers, and brightness of the first, second and third convention; the later ones are thin and dark,
 #: so that they can be seen on top of the first.
@@ -87,11 +87,17 @@ def eigenvalues(
         for i, r in enumerate(ranks)
     ]
     if len(conventions) > 1:
-        texts = levels(conventions, item.names)
+        texts = level_texts(conventions, item.names)
         for (dash, _, shade), kind in zip(_DASHES, conventions, strict=False):
             grey = style.darker(style.GREY, shade)
             handles.append(
-                Line2D([], [], color=grey, linestyle=dash, label=f"{name(str(convention), item.names)}: {texts[kind]}")
+                Line2D(
+                    [],
+                    [],
+                    color=grey,
+                    linestyle=dash,
+                    label=f"{display_name(str(convention), item.names)}: {texts[kind]}",
+                )
             )
     if rows["paper_value"].notna().any():
         handles.append(_parts.printed_legend_entry())

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from robustscape.config.studies import Item
 from robustscape.report import notes, style
 from robustscape.report.figures import _parts
-from robustscape.report.words import is_number, levels, name, number
+from robustscape.report.words import display_name, format_number, is_number, level_texts
 
 #: Cells carry their numbers in matrices of up to this many rows and columns.
 _READABLE = 12
@@ -68,16 +68,18 @@ def heatmap(
             axes.grid(visible=False)
             _label(axes, across, down, names=item.names)
             if readable:
-                _write(axes, ours.to_numpy(float), paper.to_numpy(float), str(values["unit"].iloc[0]), low, high)
+                _write_cell_numbers(
+                    axes, ours.to_numpy(float), paper.to_numpy(float), str(values["unit"].iloc[0]), low, high
+                )
             else:
                 axes.set_aspect(len(across) / len(down))
             if contours:
                 middle = np.arange(len(across)) + 0.5, np.arange(len(down)) + 0.5
                 axes.contour(*middle, ours.to_numpy(float), levels=10, colors="white", linewidths=0.6, alpha=0.8)
             axes.set_title(_parts.panel_title(rows, panel, level, names=item.names))
-            axes.set_xlabel(name(x, item.names))
+            axes.set_xlabel(display_name(x, item.names))
             if column == 0:
-                axes.set_ylabel(name(y, item.names))
+                axes.set_ylabel(display_name(y, item.names))
         bar = figure.colorbar(scale, ax=list(grid[row]), shrink=0.9, pad=0.02)
         bar.set_label(_parts.axis_label(rows, metric, names=item.names))
         bar.outline.set_visible(False)
@@ -90,11 +92,11 @@ def _label(axes: Axes, across: list[object], down: list[object], *, names: Mappi
     """Put the levels at the cells of both axes; at every few cells if there are many."""
     for axis, values in ((axes.xaxis, across), (axes.yaxis, down)):
         every = 1 if len(values) <= _READABLE else max(1, (len(values) - 1) // 4)
-        texts = levels(values, names)
+        texts = level_texts(values, names)
         shown = list(range(0, len(values), every))
         axis.set_ticks([i + 0.5 for i in shown], [texts[values[i]] for i in shown])
     axes.tick_params(length=0)
-    if max(len(text) for text in levels(across, names).values()) > 6 and len(across) <= _READABLE:
+    if max(len(text) for text in level_texts(across, names).values()) > 6 and len(across) <= _READABLE:
         axes.tick_params(axis="x", rotation=35)
         for tick in axes.get_xticklabels():
             tick.set_horizontalalignment("right")
@@ -104,12 +106,12 @@ def _label(axes: Axes, across: list[object], down: list[object], *, names: Mappi
     axes.spines[:].set_visible(False)
 
 
-def _write(axes: Axes, ours: np.ndarray, paper: np.ndarray, unit: str, low: float, high: float) -> None:
+def _write_cell_numbers(axes: Axes, ours: np.ndarray, paper: np.ndarray, unit: str, low: float, high: float) -> None:
     """Write our number and, in brackets, the printed one into each cell, dark on light colours and white on dark ones."""
     for i, j in np.ndindex(ours.shape):
-        text = number(float(ours[i, j]), unit)
+        text = format_number(float(ours[i, j]), unit)
         if not np.isnan(paper[i, j]):
-            text = f"{text or '-'}\n({number(float(paper[i, j]), unit)})"
+            text = f"{text or '-'}\n({format_number(float(paper[i, j]), unit)})"
         light = high > low and (ours[i, j] - low) / (high - low) > 0.6
         colour = "white" if not (light or np.isnan(ours[i, j])) else style.INK
         axes.text(j + 0.5, i + 0.5, text, ha="center", va="center", fontsize=8.5, color=colour, linespacing=1.1)

@@ -13,7 +13,7 @@ from pydantic import Field
 from robustscape.config.studies import Item
 from robustscape.report import notes, style
 from robustscape.report.figures import _parts
-from robustscape.report.words import levels, name
+from robustscape.report.words import display_name, level_texts
 
 
 @style.styled
@@ -71,13 +71,13 @@ def histograms(
             axes.set_xlabel(
                 _parts.axis_label(rows, together[0], names=item.names)
                 if len(together) == 1
-                else f"value ({name(str(unit), item.names)})"
+                else f"value ({display_name(str(unit), item.names)})"
             )
             if column == 0:
                 axes.set_ylabel("examples (%)")
-    texts = {m: name(m, item.names) for m in drawn} if hue == "metric" else levels(kinds, item.names)
+    texts = {m: display_name(m, item.names) for m in drawn} if hue == "metric" else level_texts(kinds, item.names)
     handles = [Patch(facecolor=colour[kind], alpha=0.6, label=texts[kind]) for kind in kinds]
-    style.legend(figure, handles, None if hue == "metric" else name(hue, item.names))
+    style.legend(figure, handles, None if hue == "metric" else display_name(hue, item.names))
     said = notes.footer(rows, acknowledged, names=item.names) + " · dashed: mean"
     style.dress(figure, item.title, said)
     return figure

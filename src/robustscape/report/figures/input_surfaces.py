@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 from robustscape.config.studies import Item
 from robustscape.report import notes, style
 from robustscape.report.figures import _parts
-from robustscape.report.words import levels, name
+from robustscape.report.words import display_name, level_texts
 
 #: Colours of right and wrong predictions.
 _COLOURS = (style.OKABE_ITO[0], style.OKABE_ITO[1])
@@ -60,9 +60,9 @@ def input_surfaces(
         if share_z:
             above.set_zlim(0, highest)
         title = (
-            name(str(level), item.names)
+            display_name(str(level), item.names)
             if isinstance(level, str)
-            else f"{name(panel, item.names)} {levels([level], item.names)[level]}"
+            else f"{display_name(panel, item.names)} {level_texts([level], item.names)[level]}"
         )
         above.set_title(title, pad=0)
         below = figure.add_subplot(grid[0, 1] if alone else grid[1, column])

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from robustscape.config.studies import Item
 from robustscape.report import notes, style
 from robustscape.report.figures import _parts
-from robustscape.report.words import levels, name, quantity
+from robustscape.report.words import axis_quantity, display_name, level_texts
 
 
 @style.styled
@@ -80,11 +80,11 @@ def lines_with_printed(
                 axes.set_xlabel("")
             if column == 0:
                 axes.set_ylabel(_axis(rows, together, names=item.names))
-    texts = {m: name(m, item.names) for m in drawn} if hue == "metric" else levels(lines, item.names)
+    texts = {m: display_name(m, item.names) for m in drawn} if hue == "metric" else level_texts(lines, item.names)
     handles = [Line2D([], [], color=colour[line], marker=marker[line], label=texts[line]) for line in lines]
     if rows["paper_value"].notna().any():
         handles.append(_parts.printed_legend_entry())
-    style.legend(figure, handles, None if hue == "metric" else name(hue, item.names))
+    style.legend(figure, handles, None if hue == "metric" else display_name(hue, item.names))
     style.dress(figure, item.title, notes.footer(rows, acknowledged, names=item.names))
     return figure
 
@@ -100,4 +100,4 @@ def _axis(rows: pd.DataFrame, metrics: list[str], *, names: Mapping[str, str]) -
         return _parts.axis_label(rows, metrics[0], names=names)
     last = {metric.split("_")[-1] for metric in metrics}
     unit = str(rows.loc[rows["metric"] == metrics[0], "unit"].iloc[0])
-    return quantity(last.pop() if len(last) == 1 else "value", unit, names)
+    return axis_quantity(last.pop() if len(last) == 1 else "value", unit, names)

@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from robustscape.config.studies import Item
 from robustscape.report import notes, style
 from robustscape.report.figures import _parts
-from robustscape.report.words import levels, name
+from robustscape.report.words import display_name, level_texts
 
 
 @style.styled
@@ -59,14 +59,14 @@ def marked_curves(
             if row == 0:
                 axes.set_title(_parts.panel_title(rows, panel, level, names=item.names))
             if row == len(drawn) - 1:
-                axes.set_xlabel(name(x, item.names))
+                axes.set_xlabel(display_name(x, item.names))
             if column == 0:
                 axes.set_ylabel(_parts.axis_label(rows, metric, names=item.names))
-    texts = levels(lines, item.names)
+    texts = level_texts(lines, item.names)
     handles = [Line2D([], [], color=colour[line], linewidth=2.6, label=texts[line]) for line in lines]
     handles.append(
         Line2D([], [], color=style.GREY, linestyle="none", marker="*", markersize=13, label="at its own point")
     )
-    style.legend(figure, handles, name(hue, item.names))
+    style.legend(figure, handles, display_name(hue, item.names))
     style.dress(figure, item.title, notes.footer(rows, acknowledged, names=item.names))
     return figure

@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from robustscape.config.studies import Item
 from robustscape.report import notes, style
 from robustscape.report.figures import _parts
-from robustscape.report.words import levels, name
+from robustscape.report.words import display_name, level_texts
 
 
 @style.styled
@@ -40,7 +40,7 @@ def metric_curve(
     _parts.refuse_duplicates(rows, item, along, hue)
     lines = _parts.distinct_levels(rows, hue)
     colour = dict(zip(lines, style.colours(lines, item.colours), strict=True))
-    texts = levels(_parts.distinct_levels(rows, along), item.names)
+    texts = level_texts(_parts.distinct_levels(rows, along), item.names)
     figure, grid = style.panels(1, 1, width=5.6, height=4.2)
     axes = grid[0, 0]
     for number, line in enumerate(lines):
@@ -61,12 +61,12 @@ def metric_curve(
     axes.margins(0.08)
     handles = [
         Line2D([], [], color=colour[line], marker=style.MARKERS[i], label=text)
-        for i, (line, text) in enumerate(levels(lines, item.names).items())
+        for i, (line, text) in enumerate(level_texts(lines, item.names).items())
     ]
-    style.legend(figure, handles, name(hue, item.names))
+    style.legend(figure, handles, display_name(hue, item.names))
     style.dress(
         figure,
         item.title,
-        f"{notes.footer(rows, acknowledged, names=item.names)} · numbers at the points: {name(along, item.names)}",
+        f"{notes.footer(rows, acknowledged, names=item.names)} · numbers at the points: {display_name(along, item.names)}",
     )
     return figure

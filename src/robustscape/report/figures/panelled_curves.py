@@ -15,7 +15,7 @@ from robustscape.errors import ConfigError
 from robustscape.report import notes, style
 from robustscape.report.figures import _parts
 from robustscape.report.level_matching import same_level
-from robustscape.report.words import levels, name
+from robustscape.report.words import display_name, level_texts
 
 #: Line styles by name, in the order in which the levels of ``dash`` get them.
 _DASHES: dict[str, Any] = {"solid": "-", "dashed": (0, (4, 2)), "dotted": (0, (1, 1.5)), "dashdot": (0, (6, 2, 1, 2))}
@@ -82,13 +82,13 @@ def panelled_curves(
                     "marker": mark,
                     "markersize": 4,
                 }
-                _draw(axes, own, x, steps, **look)
+                _draw_line(axes, own, x, steps, **look)
         if _parts.is_blank(part):
             _parts.mark_not_measured(axes)
         if panel.get("log_y"):
             _parts.set_log_y(axes)
         axes.set_title(panel.get("title", ""))
-        axes.set_xlabel(name(x, item.names))
+        axes.set_xlabel(display_name(x, item.names))
         axes.set_ylabel(_parts.axis_label(rows, panel["metric"], names=item.names))
         axes.locator_params(axis="x", nbins=6, integer=True) if _whole(part[x]) else axes.locator_params("x", nbins=6)
     for axes in list(grid.flat)[len(panels) :]:
@@ -116,7 +116,7 @@ def _chosen(rows: pd.DataFrame, item: Item, panel: dict[str, Any]) -> pd.DataFra
     return part
 
 
-def _draw(axes: Any, own: pd.DataFrame, x: str, steps: bool, **look: Any) -> None:
+def _draw_line(axes: Any, own: pd.DataFrame, x: str, steps: bool, **look: Any) -> None:
     """Draw a line, or a dot where there is one point, with its band of one standard deviation."""
     where = {"drawstyle": "steps-post"} if steps else {}
     axes.plot(own[x], own["value"], **{**look, "marker": look["marker"] or ("o" if len(own) < 2 else None)}, **where)
@@ -140,12 +140,12 @@ def _legend(
     """Draw the legend: the colours, then the line styles in grey."""
     handles = []
     if hue is not None:
-        texts = levels(lines, names)
+        texts = level_texts(lines, names)
         handles = [Line2D([], [], color=colour[line], linewidth=2.6, label=texts[line]) for line in lines]
     if kinds:
-        texts = levels(kinds, names)
+        texts = level_texts(kinds, names)
         handles += [
             Line2D([], [], color=style.GREY, linestyle=stroke[kind], linewidth=2, label=texts[kind]) for kind in kinds
         ]
     if handles:
-        style.legend(figure, handles, name(hue, names) if hue else None)
+        style.legend(figure, handles, display_name(hue, names) if hue else None)

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from robustscape.config.studies import Item
 from robustscape.report import notes, style
 from robustscape.report.figures import _parts
-from robustscape.report.words import name
+from robustscape.report.words import display_name
 
 
 @style.styled
@@ -79,9 +79,9 @@ def paths(
         axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         axes.set_title(str(level) if panel else "")
         if place // across == down - 1:
-            axes.set_xlabel(name(x, item.names))
+            axes.set_xlabel(display_name(x, item.names))
         if place % across == 0:
-            axes.set_ylabel(name(y, item.names))
+            axes.set_ylabel(display_name(y, item.names))
     for axes in grid.flat[len(panels) :]:
         figure.delaxes(axes)
     handles = [
@@ -93,7 +93,7 @@ def paths(
             linewidth=1.2 if shape in grey else 2.2,
             marker=style.MARKERS[number % len(style.MARKERS)] if marks[shape] else None,
             markersize=8,
-            label=name(str(shape), item.names),
+            label=display_name(str(shape), item.names),
         )
         for number, shape in enumerate(shapes)
     ]

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from robustscape.config.studies import Item
 from robustscape.report import notes, style
 from robustscape.report.figures import _parts
-from robustscape.report.words import levels, name
+from robustscape.report.words import display_name, level_texts
 
 
 @style.styled
@@ -64,18 +64,20 @@ def progress(
                 axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
             if row == len(drawn) - 1:
                 axes.set_xlabel(
-                    name(epoch, item.names) if effort == epoch else _parts.axis_label(rows, effort, names=item.names)
+                    display_name(epoch, item.names)
+                    if effort == epoch
+                    else _parts.axis_label(rows, effort, names=item.names)
                 )
             if column == 0:
                 axes.set_ylabel(_parts.axis_label(rows, metric, names=item.names))
-    texts = levels(lines, item.names)
+    texts = level_texts(lines, item.names)
     handles = [
         Line2D(
             [], [], color=colour[line], marker=style.MARKERS[n % len(style.MARKERS)], markersize=5, label=texts[line]
         )
         for n, line in enumerate(lines)
     ]
-    style.legend(figure, handles, name(hue, item.names))
+    style.legend(figure, handles, display_name(hue, item.names))
     shown = rows[rows["metric"].isin(drawn)]
     style.dress(figure, item.title, notes.footer(shown, acknowledged, names=item.names))
     return figure

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from robustscape.config.studies import Item
 from robustscape.report import notes, style
 from robustscape.report.figures import _parts
-from robustscape.report.words import name
+from robustscape.report.words import display_name
 
 #: Largest number of grid points drawn per side; finer grids are thinned, so that the vector file stays small.
 _DRAWN = 61
@@ -78,8 +78,8 @@ def surface_3d(
         axes.set_box_aspect((4, 4, 3.3), zoom=1.08)
         ticks = MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
         axes.set_zticks([tick for tick in ticks if low <= tick <= high])
-        axes.set_xlabel(name(x, item.names), labelpad=0)
-        axes.set_ylabel(name(y, item.names), labelpad=0)
+        axes.set_xlabel(display_name(x, item.names), labelpad=0)
+        axes.set_ylabel(display_name(y, item.names), labelpad=0)
         axes.set_title(_parts.panel_title(rows, panel, level, names=item.names), pad=0)
     for axes in list(grid.flat)[len(panels) :]:
         figure.delaxes(axes)

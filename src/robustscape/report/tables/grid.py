@@ -11,7 +11,7 @@ from robustscape.config.studies import Item
 from robustscape.errors import ConfigError
 from robustscape.report import notes
 from robustscape.report.table import Cell, Table
-from robustscape.report.words import is_number, levels, name, number, quantity, spread
+from robustscape.report.words import axis_quantity, display_name, format_number, format_spread, is_number, level_texts
 
 
 def grid(
@@ -52,7 +52,9 @@ def grid(
     texts = {column: _texts(rows, column, names=item.names) for column in used}
     for column in columns:
         said = {
-            level: f"{name(column, item.names)} = {text}" for level, text in texts[column].items() if is_number(level)
+            level: f"{display_name(column, item.names)} = {text}"
+            for level, text in texts[column].items()
+            if is_number(level)
         }
         texts[column] |= said
     down, across = _places(rows, index, item), _places(rows, columns, item)
@@ -62,7 +64,7 @@ def grid(
     }
     return Table(
         title=item.title,
-        index=tuple(name(column, item.names) for column in index),
+        index=tuple(display_name(column, item.names) for column in index),
         columns=tuple(_heads(place, columns, texts) for place in across),
         body=tuple(
             (_heads(place, index, texts), tuple(cells.get((place, other), Cell()) for other in across))
@@ -81,8 +83,8 @@ def _texts(rows: pd.DataFrame, column: str, *, names: Mapping[str, str]) -> dict
     """Return the heading of each level of a column; metrics carry their units."""
     if column == "metric":
         units = rows.drop_duplicates("metric").set_index("metric")["unit"].fillna("")
-        return {metric: quantity(metric, str(unit), names) for metric, unit in units.items()}
-    return levels(rows[column].dropna().unique(), names)
+        return {metric: axis_quantity(metric, str(unit), names) for metric, unit in units.items()}
+    return level_texts(rows[column].dropna().unique(), names)
 
 
 def _heads(place: tuple[Any, ...], columns: list[str], texts: dict[str, dict[Any, str]]) -> tuple[str, ...]:
@@ -102,11 +104,11 @@ def _places(rows: pd.DataFrame, columns: list[str], item: Item) -> list[tuple[An
 def _cell(record: dict[Any, Any]) -> Cell:
     """Return the cell of one row of the CSV."""
     unit = "" if record["unit"] != record["unit"] else str(record["unit"])
-    value = number(record["value"], unit) or ("nan" if record["n"] else "")
-    std = spread(record["std"], record["value"], unit)
-    paper = number(record["paper_value"], unit)
-    paper_std = spread(record.get("paper_std", float("nan")), record["paper_value"], unit) if paper else ""
-    difference = number(record["difference"], unit)
+    value = format_number(record["value"], unit) or ("nan" if record["n"] else "")
+    std = format_spread(record["std"], record["value"], unit)
+    paper = format_number(record["paper_value"], unit)
+    paper_std = format_spread(record.get("paper_std", float("nan")), record["paper_value"], unit) if paper else ""
+    difference = format_number(record["difference"], unit)
     return Cell(
         f"{value} ± {std}" if std else value,
         f"{paper} ± {paper_std}" if paper_std else paper,
