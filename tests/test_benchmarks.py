@@ -15,6 +15,8 @@ ROOT = Path(__file__).parents[1]
 @pytest.mark.parametrize("script", sorted(ROOT.glob("benchmarks/[a-z]*.py")), ids=lambda path: path.stem)
 def test_a_benchmark_explains_its_options(script: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
-    done = subprocess.run([sys.executable, script, "--help"], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, script, "--help"], env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "--output" in done.stdout
