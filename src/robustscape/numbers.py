@@ -35,17 +35,17 @@ def as_255ths(value: float, tolerance: float = 5e-7) -> str | None:
     return f"{multiple:.4g}/255" if abs(scaled - multiple) < tolerance else None
 
 
-def label(value: float) -> str:
+def number_label(value: float) -> str:
     """How a number is written in paths: ``8_255`` for multiples of 0.5/255, else the shortest decimal.
 
-    >>> label(8 / 255), label(0.1), label(0.0), label(25.5 / 255)
+    >>> number_label(8 / 255), number_label(0.1), number_label(0.0), number_label(25.5 / 255)
     ('8_255', '0.1', '0', '0.1')
     """
     return pretty(value).replace("/", "_")
 
 
 def pretty(value: float) -> str:
-    """``label`` for people: ``8/255``.
+    """``number_label`` for people: ``8/255``.
 
     >>> pretty(8 / 255)
     '8/255'

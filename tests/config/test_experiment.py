@@ -10,7 +10,7 @@ import pytest
 
 from robustscape.config.inheritance import read_definitions
 from robustscape.config.loading import load_experiment
-from robustscape.numbers import label, parse
+from robustscape.numbers import number_label, parse
 from robustscape.pipeline.jobs import list_jobs
 from robustscape.pipeline.plan import Plan
 
@@ -79,7 +79,7 @@ def test_every_table_and_figure_of_the_work_is_there(work: str) -> None:
     [(0, "0"), (8 / 255, "8_255"), (25.5 / 255, "0.1"), (0.2, "0.2"), (1.0, "1"), (76.5 / 255, "0.3")],
 )
 def test_labels_of_eps(value: float, text: str) -> None:
-    assert label(value) == text
+    assert number_label(value) == text
 
 
 def test_fractions_are_numbers() -> None:

@@ -17,7 +17,7 @@ from robustscape.config.base import check_name, read_yaml, validate
 from robustscape.config.recipes import Recipe
 from robustscape.config.studies import RunSet, Study
 from robustscape.errors import ConfigError, unknown
-from robustscape.numbers import label, parse
+from robustscape.numbers import number_label, parse
 
 #: Keys of a file that the recipes which extend it do not take over.
 _OWN = ("extends", "variants")
@@ -197,7 +197,7 @@ def _member(base: str, recipe: Recipe, changes: Mapping[str, Any], where: str) -
             raise ConfigError(f"{where}: grid: the recipe '{base}' has no key '{key}'.") from None
         if not same:
             number = parse(value)
-            text = label(number) if isinstance(number, float) else str(number)
+            text = number_label(number) if isinstance(number, float) else str(number)
             parts.append(key.rpartition(".")[2] + text)
             own[key] = value
     return check_name("-".join(parts), where), own

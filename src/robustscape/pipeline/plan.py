@@ -17,7 +17,7 @@ from robustscape.claims.expressions import check_claims
 from robustscape.config.experiment import Experiment, Planned, Run, kind_and_name
 from robustscape.config.studies import Comparison, Item, Measurement
 from robustscape.errors import ConfigError, unknown
-from robustscape.numbers import label as number_label
+from robustscape.numbers import number_label
 from robustscape.storage.run_files import run_files
 
 #: Sections of a study whose entries are targets of a command.

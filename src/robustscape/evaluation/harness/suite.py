@@ -31,10 +31,10 @@ from robustscape.evaluation.harness.craft import (
     batches,
     craft_batch,
     default_batch_size,
-    percent,
     quickest_precision,
 )
 from robustscape.evaluation.harness.outcome import Outcome
+from robustscape.evaluation.percentages import percent_true_fp32
 from robustscape.numbers import pretty
 from robustscape.storage import atomic, checkpoints
 
@@ -70,12 +70,12 @@ class SuiteResult:
     @property
     def clean_accuracy(self) -> float:
         """Percent."""
-        return percent(self.robust_after(1))
+        return percent_true_fp32(self.robust_after(1))
 
     @property
     def robust_accuracy(self) -> float:
         """Percent, of all samples."""
-        return percent(self.robust)
+        return percent_true_fp32(self.robust)
 
     def rows(self) -> list[dict[str, Any]]:
         """Tidy rows: for the clean inputs, every attack and the whole suite, accuracy and cost."""
@@ -111,7 +111,7 @@ class SuiteResult:
                 outcome.spec.norm if outcome.spec else "none",
                 order,
                 {
-                    metric: (percent(self.robust_after(order + 1)), "percent"),
+                    metric: (percent_true_fp32(self.robust_after(order + 1)), "percent"),
                     "attempted": (float(outcome.attempted.sum()), "1"),
                     "broken": (float(outcome.broken.sum()), "1"),
                     **cost(outcome),
