@@ -69,7 +69,7 @@ def printed_accuracies(eps_values: list[float] = L2) -> pd.DataFrame:
                     "noise": "PGD",
                     "norm": "L2",
                     "eps": float(f"{eps:.6g}"),
-                    "epsilon_times_255": round(eps * 255, 1),
+                    "eps_times_255": round(eps * 255, 1),
                     "metric": metric,
                     "value": round(value, 2),
                     "std": None,

@@ -51,7 +51,7 @@ def names(kind: str, last: int, first: int = 1) -> set[str]:
     return {f"{kind}_{n}" for n in range(first, last + 1)}
 
 
-#: What each work, or the part of it that is done, has by the specification.
+#: The tables and figures of each work, or of the part of it that is done.
 ITEMS = {
     "yamada2021": names("table", 6) | names("figure", 5),
     "liu2020": names("table", 4) | names("figure", 12),
@@ -69,7 +69,7 @@ ITEMS = {
 
 
 @pytest.mark.parametrize("work", ITEMS)
-def test_every_item_of_the_specification_is_there(work: str) -> None:
+def test_every_table_and_figure_of_the_work_is_there(work: str) -> None:
     items = load_experiment(ROOT / "config", "small").studies[work].items
     assert ITEMS[work] == {name for name, item in items.items() if not item.extra}
 

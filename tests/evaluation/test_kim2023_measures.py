@@ -29,7 +29,7 @@ from robustscape.evaluation.harness.distorted import distorted, percent_of
 from robustscape.evaluation.logs.collapse import collapse, rank_correlation, start_of_final_stretch
 from robustscape.evaluation.logs.training_time import training_time
 from robustscape.evaluation.loss_projections import margin_projections, term_gradients, weighted_projection
-from robustscape.evaluation.margins import error_decomposition, margin, margins, measure_examples
+from robustscape.evaluation.margins import error_decomposition, margins, measure_examples, probabilistic_margin
 from robustscape.evaluation.monitor import input_gradient_norms, overfitting_signs
 from robustscape.evaluation.nonlinearity import loss_nonlinearity, nonlinearity
 from robustscape.evaluation.smoothness import divergence, log_ratios
@@ -187,7 +187,7 @@ def test_gamma_can_be_negative_and_is_not_clipped() -> None:
 
 def test_margin_by_hand() -> None:
     p = torch.tensor([[0.7, 0.2, 0.1], [0.2, 0.5, 0.3], [0.0, 0.0, 1.0]])
-    torch.testing.assert_close(margin(p, torch.tensor([0, 2, 2])), torch.tensor([0.5, -0.2, 1.0]))
+    torch.testing.assert_close(probabilistic_margin(p, torch.tensor([0, 2, 2])), torch.tensor([0.5, -0.2, 1.0]))
 
 
 def test_smoothness_is_pytorchs_divergence_and_log_ratios_are_its_parts() -> None:
@@ -250,7 +250,7 @@ def test_projections_are_rates_of_change_of_the_margin() -> None:
 
     def mean_margin() -> float:
         with torch.no_grad():
-            return margin(model(x).softmax(1), y).mean().item()
+            return probabilistic_margin(model(x).softmax(1), y).mean().item()
 
     for term in ("natural", "adversarial", "smoothness", "bridged"):
         before, step, offset = mean_margin(), 1e-7, 0

@@ -1,4 +1,4 @@
-"""Measures of liu2020: dead layers, errors under single attacks, training curves; and the probe of the loss."""
+"""Measures of liu2020: dead layers, errors under single attacks, ensembles; and the probe of the loss."""
 
 from __future__ import annotations
 
@@ -13,11 +13,8 @@ from torch import Tensor, nn
 
 from robustscape.config.attacks import AttackSpec, Suite
 from robustscape.data import Split
-from robustscape.errors import ConfigError
 from robustscape.evaluation.errors_under_attacks import errors_under_attacks
 from robustscape.evaluation.harness.craft import craft
-from robustscape.evaluation.logs.training_curves import training_curves
-from robustscape.evaluation.logs.update_summary import update_summary
 from robustscape.evaluation.softmax_ensemble import Ensemble, softmax_ensemble
 from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.landscape.dead_layers import dead_layers, largest_preactivations
@@ -134,29 +131,7 @@ def test_every_attack_has_all_samples() -> None:
     assert rows[1]["steps"] == 5
 
 
-# -- training curves --------------------------------------------------------------------------------------------
-
-
-def test_training_curves_are_the_history(tmp_path: Path) -> None:
-    (tmp_path / "history.csv").write_text(
-        "epoch,lr,eps,train_loss,train_accuracy,test_accuracy,test_loss\n1,0.1,0,2.0,,,\n2,0.1,0,1.0,80.0,70.0,1.5\n"
-    )
-    rows = training_curves(run_of(lenet(), path=tmp_path))
-    told = {(r["metric"], r["split"], r["epoch"]): r["value"] for r in rows}
-    assert told == {
-        ("error", "train", 2): 20.0,
-        ("error", "test", 2): 30.0,
-        ("loss", "train", 1): 2.0,
-        ("loss", "train", 2): 1.0,
-        ("loss", "test", 2): 1.5,
-        ("generalization_gap", None, None): 10.0,
-    }
-
-
-def test_a_history_without_the_probes_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "history.csv").write_text("epoch,train_loss\n1,2.0\n")
-    with pytest.raises(ConfigError, match="train_accuracy"):
-        training_curves(run_of(lenet(), path=tmp_path))
+# -- the probe of the loss --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("attack", [None, PGD])
@@ -205,23 +180,3 @@ def test_ensembles_of_runs_and_of_the_ends_of_periods(tmp_path: Path) -> None:
     attacked = craft(net, x, y, PGD, 0.1, seed=0)
     wrong = 100 * (net(attacked).argmax(1) != y).float().mean().item()
     assert rows[-1]["value"] == pytest.approx(wrong)
-
-
-def test_summary_of_the_updates(tmp_path: Path) -> None:
-    lines = [f"{update},1,{float(update)},{2.0 * update}" for update in (1, 2, 3, 8, 9)]
-    (tmp_path / "updates.csv").write_text("\n".join(["update,epoch,distance,error", *lines]) + "\n")
-    traced = {"traces": {"distance": {"name": "distance"}, "error": {"name": "error"}}}
-    recipe = {"probes": {}, **traced, "traced_updates": {"first": 3, "last": 2}}
-    run = dataclasses.replace(run_of(lenet(), path=tmp_path), config={"recipe": recipe})
-    told = {(row["metric"], row["window"]): row["value"] for row in update_summary(run)}
-    assert told == {
-        ("distance_mean", "first"): 2.0,
-        ("distance_end", "first"): 3.0,
-        ("distance_mean", "last"): 8.5,
-        ("distance_end", "last"): 9.0,
-        ("error_mean", "first"): 4.0,
-        ("error_end", "first"): 6.0,
-        ("error_mean", "last"): 17.0,
-        ("error_end", "last"): 18.0,
-    }
-    assert [row["updates"] for row in update_summary(run, columns=["error"])] == [3, 3, 2, 2]

@@ -255,7 +255,7 @@ def test_a_new_optimizer_takes_over_the_momentum_if_asked() -> None:
 def test_the_epoch_of_a_collapse_can_be_trained_again(tmp_path: Path) -> None:
     """From the state kept at its start, one epoch gives the weights kept at its end, bit for bit."""
     probe = {"robust": {"name": "accuracy", "parameters": {"split": "test", "attack": "pgd"}}}
-    recipe = make_recipe(probes=probe, select="last", fall={"probe": "robust", "share": 0.9}, epochs=6)
+    recipe = make_recipe(probes=probe, select="last", keep_collapse={"probe": "robust", "share": 0.9}, epochs=6)
     state = tmp_path / "state.safetensors"
     whole = train(recipe, state=state, fingerprint="f")
     values = list(whole.history["robust"])
@@ -263,14 +263,14 @@ def test_the_epoch_of_a_collapse_can_be_trained_again(tmp_path: Path) -> None:
     assert kept, "robust accuracy drops somewhere in this run"
     seen = []
     again = train(
-        recipe.model_copy(update={"probes": {}, "fall": None}),
-        state=state.with_suffix(".fall"),
+        recipe.model_copy(update={"probes": {}, "keep_collapse": None}),
+        state=state.with_suffix(".collapse_start"),
         fingerprint="f",
         until=kept[-1],
         observe=lambda epoch, step, *_: seen.append((epoch, step)),
     )
     assert seen == [(kept[-1], step) for step in range(4)]
-    assert same(again.last, checkpoints.load_checkpoint(state.with_suffix(".fall_end"), "cpu")[0])
+    assert same(again.last, checkpoints.load_checkpoint(state.with_suffix(".collapse_end"), "cpu")[0])
 
 
 @pytest.mark.parametrize(

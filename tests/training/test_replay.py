@@ -15,7 +15,7 @@ from robustscape.data import Split
 from robustscape.errors import UserError
 from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.storage import checkpoints
-from robustscape.storage.run_files import FALL_FILES
+from robustscape.storage.run_files import COLLAPSE_FILES
 from robustscape.training import loop
 from robustscape.training.replay import collapse_batch, replay, replay_epoch
 from robustscape.training.replay_surfaces import replay_surfaces
@@ -33,7 +33,7 @@ CONTENT: dict[str, Any] = {
     "batch_size": 16,
     "augmentation": {"crop": 1},
     "probes": {"train_pgd7": {"name": "accuracy", "parameters": {"split": "train", "attack": "pgd7"}}},
-    "fall": {"probe": "train_pgd7"},
+    "keep_collapse": {"probe": "train_pgd7"},
 }
 
 
@@ -52,7 +52,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
     split = Split(x, (x.float().mean((1, 2, 3)) > 127).long(), 255.0)
     recipe, state, model = Recipe.model_validate(CONTENT), folder / "state.safetensors", make_model()
     result = loop.train(model, split, split, recipe, ATTACKS, EPS, 3, state=state, fingerprint="f", progress=False)
-    for file in FALL_FILES:
+    for file in COLLAPSE_FILES:
         kept = state.with_suffix(f".{file.removesuffix('.safetensors')}")
         (folder / file).write_bytes(kept.read_bytes())
     config = {
@@ -74,15 +74,15 @@ def test_the_replayed_epoch_is_the_trained_one_bit_for_bit(run: TrainedRun) -> N
 
     epoch, identical = replay_epoch(run, look)
     assert identical and 2 <= epoch <= 4 and seen == [0, 1, 2, 3, 4]
-    start = checkpoints.load_checkpoint(run.path / FALL_FILES[0], "cpu")[0]
-    end = checkpoints.load_checkpoint(run.path / FALL_FILES[1], "cpu")[0]
+    start = checkpoints.load_checkpoint(run.path / COLLAPSE_FILES[0], "cpu")[0]
+    end = checkpoints.load_checkpoint(run.path / COLLAPSE_FILES[1], "cpu")[0]
     assert all(torch.equal(models[0][name], start[f"model/{name}"]) for name in models[0])
     assert all(torch.equal(models[-1][name], tensor) for name, tensor in end.items())
     assert not torch.equal(models[0]["0.weight"], models[1]["0.weight"])
 
 
 def test_a_replay_that_differs_is_told(run: TrainedRun, tmp_path: Path) -> None:
-    for file in FALL_FILES:
+    for file in COLLAPSE_FILES:
         (tmp_path / file).write_bytes((run.path / file).read_bytes())
     other = TrainedRun(**{**run.__dict__, "path": tmp_path, "seed": 4})  # another batch order
     assert replay_epoch(other, lambda batch, model: None)[1] is False
@@ -117,7 +117,7 @@ def test_surfaces_of_one_image_at_three_moments(run: TrainedRun) -> None:
 
 
 def test_a_run_without_a_kept_epoch_says_so(run: TrainedRun, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="fall"):
+    with pytest.raises(UserError, match="keep_collapse"):
         replay_epoch(TrainedRun(**{**run.__dict__, "path": tmp_path}), lambda batch, model: None)
 
 
@@ -126,7 +126,7 @@ def test_what_the_checkpoint_method_logs_is_in_the_history_and_another_run_can_f
     draw = torch.Generator().manual_seed(0)
     x = torch.randint(0, 256, (48, 1, 6, 6), generator=draw, dtype=torch.uint8)
     split = Split(x, (x.float().mean((1, 2, 3)) > 127).long(), 255.0)
-    plain = {**CONTENT, "probes": {}, "fall": None}
+    plain = {**CONTENT, "probes": {}, "keep_collapse": None}
     source = Recipe.model_validate({**plain, "method": "single_step_checkpoints", "parameters": {"checkpoints": 3}})
     history = loop.train(make_model(), split, split, source, ATTACKS, EPS, 0, progress=False).history
     recorded = history["mean_perturbation"]

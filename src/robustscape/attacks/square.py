@@ -90,7 +90,8 @@ def square(
     )
     if not len(place):
         return result.view(shape)
-    state = _Search.begin(net, shaped, place, images, y, threat, generator, start(images, threat, generator))
+    best = start(images, threat, generator)
+    state = _Search.begin(net, shaped, place=place, images=images, y=y, threat=threat, generator=generator, best=best)
     for query in range(queries):
         if (not x.is_cuda or query % QUERIES_BETWEEN_LOOKS == 0) and state.broken.any():
             result[state.place[state.broken]] = state.best[state.broken]
@@ -139,6 +140,7 @@ class _Search:
         cls,
         net: SearchModel,
         shaped: Reshape,
+        *,
         place: Tensor,
         images: Tensor,
         y: Tensor,

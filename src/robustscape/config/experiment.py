@@ -21,7 +21,7 @@ from robustscape.config.recipes import Recipe
 from robustscape.config.scales import Scale
 from robustscape.config.studies import Comparison, Measurement, Study, Theory
 from robustscape.errors import unknown
-from robustscape.numbers import number_label
+from robustscape.numbers import number_label, pretty
 
 #: Keys of a recipe that change nothing in how it trains.
 _NOT_TRAINING = {"about", "extends", "variants", "factors"}
@@ -60,7 +60,7 @@ class Planned:
         pairs = (
             (self.run.dataset, self.dataset),
             (self.run.architecture, self.architecture),
-            (f"eps {number_label(self.run.eps).replace('_', '/')}", f"eps {number_label(self.eps).replace('_', '/')}"),
+            (f"eps {pretty(self.run.eps)}", f"eps {pretty(self.eps)}"),
         )
         return ", ".join(f"{own} for {theirs}" for own, theirs in pairs if own != theirs)
 

@@ -108,13 +108,13 @@ class Phase(FromCatalog):
     """True: the new optimizer takes over the state of the old one (momentum)."""
 
 
-class Fall(Strict):
+class KeepCollapse(Strict):
     """Keeps the state at the start of the epoch in which a probe collapses, so that this epoch can be trained again."""
 
     probe: str
     """Column of history.csv, measured every epoch."""
     share: float = Field(0.3, gt=0, lt=1)
-    """Collapsed: below this share of the highest value so far. If that never happens: the epoch of the largest fall."""
+    """Collapsed: below this share of the highest value so far. If that never happens: the epoch of the largest drop."""
 
 
 class Augmentation(Strict):
@@ -174,7 +174,7 @@ class Recipe(FromCatalog):
     """At which updates the traces are taken."""
     keep: list[float] = []
     """Fractions of training after which the weights are kept, beside the selected and the last ones."""
-    fall: Fall | None = None
+    keep_collapse: KeepCollapse | None = None
     """The rule by which the state before a collapse is kept; null: nothing is kept."""
     if_diverged: Literal["fail", "record"] = "fail"
     """Response to an epoch that leaves a loss or weights that are not finite. `fail`: an error; `record`: the run ends with the
@@ -190,10 +190,13 @@ class Recipe(FromCatalog):
     def _consistent(self) -> Recipe:
         if self.select != "last" and self.select not in self.probes:
             raise ValueError(f"select must be 'last' or one of the probes {sorted(self.probes)}, got '{self.select}'")
-        if self.fall and (self.fall.probe not in self.probes or self.probes[self.fall.probe].every != 1):
-            raise ValueError(f"fall needs a probe that is measured every epoch, got '{self.fall.probe}'")
-        if self.fall and self.if_diverged == "record":
-            raise ValueError("fall keeps an epoch to train it again, so if_diverged must be 'fail', got 'record'")
+        rule = self.keep_collapse
+        if rule and (rule.probe not in self.probes or self.probes[rule.probe].every != 1):
+            raise ValueError(f"keep_collapse needs a probe that is measured every epoch, got '{rule.probe}'")
+        if rule and self.if_diverged == "record":
+            raise ValueError(
+                "keep_collapse keeps an epoch to train it again, so if_diverged must be 'fail', got 'record'"
+            )
         if any(not 0 < fraction < 1 for fraction in self.keep):
             raise ValueError(f"keep takes fractions of training within (0, 1), got {self.keep}")
         starts = [phase.at for phase in self.phases]

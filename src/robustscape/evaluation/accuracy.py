@@ -16,7 +16,7 @@ from robustscape.attacks.base.gradients import Classifier
 from robustscape.config.attacks import AttackSpec
 from robustscape.evaluation._optimizer_columns import optimizer_columns
 from robustscape.evaluation.harness.craft import correctly_classified, craft
-from robustscape.evaluation.harness.craft import percent as percent_correct
+from robustscape.evaluation.percentages import percent_true_fp32
 from robustscape.evaluation.trained_run import SPLITS, TrainedRun, protocol_columns
 
 
@@ -34,7 +34,7 @@ def accuracy_under_attack(
         seed: of its random streams.
     """
     points = x if attack is None or eps == 0 else craft(model, x, y, attack, eps, seed=seed)
-    return percent_correct(correctly_classified(model, points, y))
+    return percent_true_fp32(correctly_classified(model, points, y))
 
 
 def accuracy(

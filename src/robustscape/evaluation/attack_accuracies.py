@@ -12,8 +12,9 @@ from pydantic import Field
 
 from robustscape.config.attacks import Suite
 from robustscape.evaluation._method_columns import method_columns
-from robustscape.evaluation.harness.craft import correctly_classified, craft, percent
+from robustscape.evaluation.harness.craft import correctly_classified, craft
 from robustscape.evaluation.harness.suite import run_suite
+from robustscape.evaluation.percentages import percent_true_fp32
 from robustscape.evaluation.trained_run import TrainedRun, protocol_columns
 
 #: The metric's name in the printed numbers.
@@ -48,13 +49,13 @@ def attack_accuracies(
     attack_eps, (x, y) = run.attack_eps(eps), run.subset(split, samples)
     right = correctly_classified(run.model, x, y)
     shared = {**method_columns(run), "attack_eps": attack_eps, "split": split, "samples": len(y), "model_mode": "eval"}
-    rows: list[dict[str, Any]] = [{"attack": "clean", "metric": "accuracy", "value": percent(right)}]
+    rows: list[dict[str, Any]] = [{"attack": "clean", "metric": "accuracy", "value": percent_true_fp32(right)}]
     for name, spec in attacks.attacks:
         robust = correctly_classified(run.model, craft(run.model, x, y, spec, attack_eps, seed=run.seed), y)
         protocol = protocol_columns(spec, attack_eps, split, len(y)) | {"attack": name}
-        rows.append({**protocol, "metric": "accuracy", "value": percent(robust)})
+        rows.append({**protocol, "metric": "accuracy", "value": percent_true_fp32(robust)})
         if spec.attack == "fgsm":
-            rows.append({**protocol, "metric": ATTACKED_ONLY_IF_CORRECT, "value": percent(robust & right)})
+            rows.append({**protocol, "metric": ATTACKED_ONLY_IF_CORRECT, "value": percent_true_fp32(robust & right)})
     if suite is not None:
         result = run_suite(run.model, x, y, suite, attack_eps, seed=run.seed, state_dir=run.state)
         together = {"attack": suite_name, "metric": "accuracy", "value": result.robust_accuracy, "suite": suite.name}

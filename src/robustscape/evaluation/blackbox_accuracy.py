@@ -13,7 +13,8 @@ from pydantic import Field
 from robustscape.config.attacks import AttackSpec
 from robustscape.errors import UserError
 from robustscape.evaluation._method_columns import method_columns
-from robustscape.evaluation.harness.craft import correctly_classified, craft, percent
+from robustscape.evaluation.harness.craft import correctly_classified, craft
+from robustscape.evaluation.percentages import percent_true_fp32
 from robustscape.evaluation.trained_run import TrainedRun, protocol_columns
 
 
@@ -54,7 +55,7 @@ def blackbox_accuracy(
                 **protocol_columns(attack, run.eps, "test", len(y)),
                 "attack": name,
                 "metric": "accuracy",
-                "value": percent(correctly_classified(run.model, examples[run.eps], y)),
+                "value": percent_true_fp32(correctly_classified(run.model, examples[run.eps], y)),
                 "unit": "percent",
                 "source_recipe": source,
                 "source_architecture": surrogate.config["architecture"]["name"],

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from robustscape.config.attacks import AttackSpec
 from robustscape.evaluation.harness.craft import craft
-from robustscape.evaluation.margins import margin
+from robustscape.evaluation.margins import probabilistic_margin
 from robustscape.evaluation.smoothness import divergence
 
 
@@ -65,7 +65,7 @@ def term_gradients(model: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor, bridge
         ends = [log_p, *inner, log_q]
         segments = [divergence(a, b) for a, b in itertools.pairwise(ends)]
         terms = {
-            "margin": margin(log_p.exp(), y).mean(),
+            "margin": probabilistic_margin(log_p.exp(), y).mean(),
             "natural": F.nll_loss(log_p, y),
             "adversarial": F.nll_loss(log_q, y),
             "smoothness": divergence(log_p, log_q).mean(),

@@ -93,10 +93,16 @@ def measure_examples(model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> 
         torch.cat([predict(net, part) for part in points.split(BATCH_SIZE)]).log_softmax(1) for points in (x, x_adv)
     )
     true, target = log_ratios(log_p, log_q, y)
-    return Examples(margin(log_p.exp(), y), margin(log_q.exp(), y), divergence(log_p, log_q), true, target)
+    return Examples(
+        probabilistic_margin(log_p.exp(), y),
+        probabilistic_margin(log_q.exp(), y),
+        divergence(log_p, log_q),
+        true,
+        target,
+    )
 
 
-def margin(p: Tensor, y: Tensor) -> Tensor:
+def probabilistic_margin(p: Tensor, y: Tensor) -> Tensor:
     """Return M = p_y - max_{i != y} p_i of each sample, (N,) in [-1, 1], from probabilities (N, C); differentiable."""
     others = p.scatter(1, y[:, None], -torch.inf)
     return p.gather(1, y[:, None]).squeeze(1) - others.amax(1)

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from robustscape.attacks.base.gradients import Classifier, frozen_copy, input_gradient
 from robustscape.attacks.base.losses import cross_entropy
 from robustscape.config.attacks import AttackSpec
-from robustscape.evaluation.harness.craft import correctly_classified, craft, percent
+from robustscape.evaluation.harness.craft import correctly_classified, craft
 from robustscape.evaluation.harness.distorted import FGSM, distorted, percent_of
+from robustscape.evaluation.percentages import percent_true_fp32
 
 #: Samples of a pass.
 BATCH = 512
@@ -47,9 +48,9 @@ def overfitting_signs(
     fgsm, pgd = (craft(model, x, y, spec, eps, seed=seed) for spec in (FGSM, attack))
     norms = input_gradient_norms(model, x, y)
     return {
-        "clean_accuracy": percent(correctly_classified(model, x, y)),
-        "fgsm_accuracy": percent(correctly_classified(model, fgsm, y)),
-        "pgd_accuracy": percent(correctly_classified(model, pgd, y)),
+        "clean_accuracy": percent_true_fp32(correctly_classified(model, x, y)),
+        "fgsm_accuracy": percent_true_fp32(correctly_classified(model, fgsm, y)),
+        "pgd_accuracy": percent_true_fp32(correctly_classified(model, pgd, y)),
         "distortion": percent_of(*distorted(model, x, y, eps, points)),
         "mean_abs_delta_pgd": (pgd - x).abs().mean().item(),
         "input_grad_norm_l2": norms.mean().item(),

@@ -16,7 +16,7 @@ from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import Classifier, frozen
 from robustscape.attacks.base.losses import cross_entropy
 from robustscape.attacks.base.threat import ThreatModel
-from robustscape.evaluation.harness.craft import BATCH_SIZE as BATCH
+from robustscape.evaluation.harness.craft import BATCH_SIZE
 
 #: The noise's own random stream, apart from those of an attack with the same seed.
 STREAM = 0x6E6F697365
@@ -29,7 +29,14 @@ def uniform_noise(x: Tensor, threat: ThreatModel, seed: int, draw: int) -> Tenso
 
 
 def loss_under_noise(
-    model: Classifier, x: Tensor, y: Tensor, threat: ThreatModel, *, seed: int, draws: int = 5, batch_size: int = BATCH
+    model: Classifier,
+    x: Tensor,
+    y: Tensor,
+    threat: ThreatModel,
+    *,
+    seed: int,
+    draws: int = 5,
+    batch_size: int = BATCH_SIZE,
 ) -> Tensor:
     """Return the cross-entropy at x + n for each draw, (draws, N), in nats. Cost: ``draws`` forward passes.
 

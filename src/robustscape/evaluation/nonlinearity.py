@@ -19,6 +19,7 @@ from torch import Tensor
 from robustscape.attacks.base.gradients import Classifier, frozen_copy, input_gradient, predict
 from robustscape.attacks.base.losses import Loss, cross_entropy
 from robustscape.evaluation._method_columns import method_columns
+from robustscape.evaluation.percentages import percent_true_fp32
 from robustscape.evaluation.trained_run import TrainedRun
 
 #: Samples of a pass.
@@ -50,7 +51,7 @@ def nonlinearity(
         "clip": False,
         "model_mode": "eval",
     }
-    negative = 100.0 * (values < 0).float().mean().item()
+    negative = percent_true_fp32(values < 0)
     return [
         {"metric": "gamma_mean", "value": values.mean().item(), "unit": "nats", **shared},
         {"metric": "gamma_negative", "value": negative, "unit": "percent", **shared},

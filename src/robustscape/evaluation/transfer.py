@@ -25,8 +25,7 @@ from torch import Tensor
 from robustscape.attacks.base.gradients import Classifier
 from robustscape.attacks.base.threat import ThreatModel
 from robustscape.config.attacks import AttackSpec
-from robustscape.evaluation.harness.craft import BATCH_SIZE as BATCH
-from robustscape.evaluation.harness.craft import correctly_classified, craft
+from robustscape.evaluation.harness.craft import BATCH_SIZE, correctly_classified, craft
 from robustscape.evaluation.noise_sensitivity import nullified_ratios, uniform_noise
 from robustscape.evaluation.percentages import percent_true
 from robustscape.evaluation.trained_run import attack_settings
@@ -61,7 +60,7 @@ def transfer_outcomes(
     seed: int,
     noise: Sequence[float] = (),
     draws: int = 3,
-    batch_size: int = BATCH,
+    batch_size: int = BATCH_SIZE,
 ) -> Outcomes:
     """Craft on every source, evaluate on every target; see ``transfer_matrix`` for the arguments."""
     clean = {
@@ -146,7 +145,7 @@ def transfer_matrix(
     draws: int = 3,
     denominators: Iterable[str] = DENOMINATORS[:2],
     limit: int | None = None,
-    batch_size: int = BATCH,
+    batch_size: int = BATCH_SIZE,
 ) -> list[dict[str, Any]]:
     """Return tidy rows (source, target, noise, denominator, metric, value, ...) of one attack.
 

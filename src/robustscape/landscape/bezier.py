@@ -93,7 +93,9 @@ def bezier(
     model = copy.deepcopy(runs[0].model).eval()
     straight = [torch.lerp(ends[0], ends[1], k / (inner + 1)) for k in range(inner + 2)]
     bent = [point.clone() for point in straight]
-    _train_curve(model, runs[0], bent, attack, attack_eps, draws, batch_size, lr, seed)
+    _train_curve(
+        model, runs[0], bent, attack=attack, eps=attack_eps, draws=draws, batch_size=batch_size, lr=lr, seed=seed
+    )
 
     train_x, _ = runs[0].subset("train", None)
     x, y = runs[0].subset(split, samples)
@@ -131,6 +133,7 @@ def _train_curve(
     model: nn.Module,
     run: TrainedRun,
     points: list[Tensor],
+    *,
     attack: AttackSpec,
     eps: float,
     draws: int,

@@ -23,10 +23,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from robustscape.attacks.base.gradients import Classifier, frozen_copy, refuse_nan
+from robustscape.attacks.base.gradients import Classifier, frozen_copy
 from robustscape.attacks.base.losses import cross_entropy
 from robustscape.config.attacks import AttackSpec
-from robustscape.errors import ConfigError
+from robustscape.errors import AttackError, ConfigError
 from robustscape.evaluation.harness.craft import craft
 from robustscape.landscape.directions import Direction, movable, parameters_of
 from robustscape.storage.atomic import write_json
@@ -105,7 +105,8 @@ def losses_and_correctness(model: Classifier, x: Tensor, y: Tensor, batch_size: 
     """
     with torch.no_grad():
         logits = torch.cat([model(part) for part in x.split(batch_size)])
-        refuse_nan(logits)
+        if not torch.isfinite(logits).all():
+            raise AttackError("the model returns NaN or infinite logits, so it has no loss here.")
         return cross_entropy(logits, y), logits.argmax(1) == y
 
 

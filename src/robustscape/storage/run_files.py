@@ -7,8 +7,8 @@ from robustscape.config.recipes import Recipe
 #: Weights of a run -> their file.
 WEIGHTS = {"selected": "model.safetensors", "last": "last.safetensors"}
 
-#: State before, and weights after, the epoch in which a probe collapsed (a recipe's key ``fall``).
-FALL_FILES = ("fall.safetensors", "fall_end.safetensors")
+#: State before, and weights after, the epoch in which a probe collapsed (a recipe's key ``keep_collapse``).
+COLLAPSE_FILES = ("collapse_start.safetensors", "collapse_end.safetensors")
 
 
 def run_files(recipe: Recipe) -> tuple[str, ...]:
@@ -19,5 +19,5 @@ def run_files(recipe: Recipe) -> tuple[str, ...]:
         "history.csv",
         *(["updates.csv"] if recipe.traces else []),
         *dict.fromkeys(recipe.kept_files),
-        *(FALL_FILES if recipe.fall else []),
+        *(COLLAPSE_FILES if recipe.keep_collapse else []),
     )

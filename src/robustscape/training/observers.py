@@ -16,7 +16,7 @@ from typing import Any
 
 from robustscape import catalog
 from robustscape.config.attacks import AttackSpec
-from robustscape.config.recipes import Fall
+from robustscape.config.recipes import KeepCollapse
 from robustscape.evaluation.collapse_rule import first_collapse
 from robustscape.evaluation.trained_run import ModelWithData
 from robustscape.storage import atomic, checkpoints
@@ -39,8 +39,8 @@ def epoch_observers(training: Training, state_path: Path | None) -> list[EpochOb
     """Return the observers that a run needs, in their order; without a path for its state nothing is written."""
     observers: list[EpochObserver] = [probe_observer(training), log_row, keep_best_weights, keep_wanted_weights]
     if state_path is not None:
-        if training.recipe.fall:
-            observers.append(collapse_observer(training.recipe.fall, state_path))
+        if training.recipe.keep_collapse:
+            observers.append(collapse_observer(training.recipe.keep_collapse, state_path))
         observers.append(state_observer(state_path))
     return observers
 
@@ -98,18 +98,19 @@ def keep_wanted_weights(training: Training, row: Row) -> None:
     }
 
 
-def collapse_observer(rule: Fall, path: Path) -> EpochObserver:
+def collapse_observer(rule: KeepCollapse, path: Path) -> EpochObserver:
     """The observer that keeps the start and the end of the epoch in which a probe collapsed, so that it can be trained again.
 
     It comes before the ``state_observer``: the state file, ``path``, still holds the state at the start of this epoch. Its copy
-    has the suffix ``.fall``, the weights at the end of the epoch ``.fall_end``; those of an earlier epoch are overwritten.
+    has the suffix ``.collapse_start``, the weights at the end of the epoch ``.collapse_end``; those of an earlier epoch are
+    overwritten.
     """
 
     def keep_collapse(training: Training, row: Row) -> None:
         if is_collapse_epoch([logged[rule.probe] for logged in training.log.rows], rule.share):
-            atomic.write_bytes(path.with_suffix(".fall"), path.read_bytes())
+            atomic.write_bytes(path.with_suffix(".collapse_start"), path.read_bytes())
             checkpoints.save_checkpoint(
-                path.with_suffix(".fall_end"), copy_weights(training.model), {"epoch": row["epoch"]}
+                path.with_suffix(".collapse_end"), copy_weights(training.model), {"epoch": row["epoch"]}
             )
 
     return keep_collapse

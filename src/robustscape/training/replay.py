@@ -1,8 +1,8 @@
 """The epoch in which a run collapsed, trained again from its saved start and watched after every batch (kim2023 figure 2.2).
 
-The recipe's key ``fall`` makes training keep the state at the start of that epoch and the weights at its end. Random streams
-belong to (seed, purpose, epoch), so the repeated epoch has the same weights, bit for bit, watched or not; a row says whether it
-had. Cost: the epoch, and the measurements of ``evaluation.monitor`` for every batch.
+The recipe's key ``keep_collapse`` makes training keep the state at the start of that epoch and the weights at its end. Random
+streams belong to (seed, purpose, epoch), so the repeated epoch has the same weights, bit for bit, watched or not; a row says
+whether it had. Cost: the epoch, and the measurements of ``evaluation.monitor`` for every batch.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from robustscape.evaluation.monitor import UNITS, overfitting_signs
 from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.storage import checkpoints
 from robustscape.storage.atomic import write_bytes
-from robustscape.storage.run_files import FALL_FILES
+from robustscape.storage.run_files import COLLAPSE_FILES
 from robustscape.training import loop
 
 
@@ -44,7 +44,7 @@ def replay(
     |PGD's perturbation| per pixel before and from that batch on, and replay_identical (1 or 0).
 
     Args:
-        run: the trained run; its recipe has ``fall``.
+        run: the trained run; its recipe has ``keep_collapse``.
         attack: the multi-step attack, at the run's eps.
         points: interior points of the distortion's segment.
         samples: the monitor measures on the first so many training samples.
@@ -93,7 +93,7 @@ def replay_epoch(run: TrainedRun, look: Callable[[int, nn.Module], None]) -> tup
     """Train the kept epoch again.
 
     Args:
-        run: the trained run; its recipe has ``fall``.
+        run: the trained run; its recipe has ``keep_collapse``.
         look: called with (batch, model in eval mode) before the epoch (batch 0) and after each of its batches.
 
     Returns:
@@ -102,11 +102,13 @@ def replay_epoch(run: TrainedRun, look: Callable[[int, nn.Module], None]) -> tup
     Raises:
         UserError: the run kept no such epoch.
     """
-    start, end = (run.path / file for file in FALL_FILES)
+    start, end = (run.path / file for file in COLLAPSE_FILES)
     if not start.exists() or not end.exists():
-        raise UserError(f"{run.path} has no {' and '.join(FALL_FILES)}; give the recipe the key 'fall'.")
+        raise UserError(f"{run.path} has no {' and '.join(COLLAPSE_FILES)}; give the recipe the key 'keep_collapse'.")
     wanted = {key: value for key, value in run.config["recipe"].items() if key != "name"}
-    recipe = Recipe.model_validate(wanted).model_copy(update={"probes": {}, "select": "last", "fall": None, "keep": []})
+    recipe = Recipe.model_validate(wanted).model_copy(
+        update={"probes": {}, "select": "last", "keep_collapse": None, "keep": []}
+    )
     attacks = {name: AttackSpec.model_validate(spec) for name, spec in run.config["attacks"].items()}
     tensors, metadata = checkpoints.load_checkpoint(start, run.device)
     epoch = min(

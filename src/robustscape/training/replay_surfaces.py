@@ -35,7 +35,7 @@ def replay_surfaces(
     """Return the rows of ``input_surface`` with the column ``moment``: before, at the collapse, end of the epoch.
 
     Args:
-        run: the trained run; its recipe has ``fall``.
+        run: the trained run; its recipe has ``keep_collapse``.
         attack: the multi-step attack by which the batch of the collapse is found.
         points: grid points per side.
         samples: first training samples, on which the batch of the collapse is found; the image is one of them.

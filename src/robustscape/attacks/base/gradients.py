@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from robustscape.attacks.base.losses import Loss
-from robustscape.errors import AttackError
 
 Classifier = Callable[[Tensor], Tensor]
 
@@ -89,13 +88,3 @@ def predict(model: Classifier, x: Tensor) -> Tensor:
 def misclassified(logits: Tensor, y: Tensor) -> Tensor:
     """The samples whose highest logit is not their label's, bool (B,)."""
     return logits.argmax(1) != y
-
-
-def refuse_nan(logits: Tensor) -> None:
-    """Raise if a logit is NaN or infinite: robust accuracies computed from such logits would be wrong.
-
-    Raises:
-        AttackError: a logit is NaN or infinite.
-    """
-    if not torch.isfinite(logits).all():
-        raise AttackError("the model returns NaN or infinite logits, so it cannot be attacked or evaluated.")

@@ -165,8 +165,3 @@ def batches(rows: Tensor, size: int) -> list[Tensor]:
 def default_batch_size(model: Classifier, x: Tensor) -> int:
     """Return the samples of a pass that suit the model's device."""
     return GPU_BATCH_SIZE if device_of(model, x).type == "cuda" else BATCH_SIZE
-
-
-def percent(right: Tensor) -> float:
-    """The share of true values in a mask (N,), in percent; NaN of none."""
-    return 100.0 * right.float().mean().item() if len(right) else math.nan

@@ -21,7 +21,8 @@ from robustscape.attacks.base.gradients import Classifier
 from robustscape.attacks.base.threat import ThreatModel
 from robustscape.config.attacks import AttackSpec
 from robustscape.errors import ConfigError
-from robustscape.evaluation.harness.craft import Progress, correctly_classified, craft, percent
+from robustscape.evaluation.harness.craft import Progress, correctly_classified, craft
+from robustscape.evaluation.percentages import percent_true_fp32
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class EpsCurve:
 
     def robust_accuracy(self) -> list[float]:
         """Percent, at each eps."""
-        return [percent(self.broken_at > position) for position in range(len(self.eps_values))]
+        return [percent_true_fp32(self.broken_at > position) for position in range(len(self.eps_values))]
 
 
 def eps_curve(

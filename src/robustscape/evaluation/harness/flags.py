@@ -21,6 +21,7 @@ from torch import Tensor
 
 from robustscape.attacks.base.gradients import Classifier, input_gradient, predict
 from robustscape.attacks.base.losses import cross_entropy
+from robustscape.evaluation.percentages import percent_true_fp32
 
 if TYPE_CHECKING:
     from robustscape.evaluation.harness.outcome import Outcome
@@ -43,7 +44,7 @@ def zero_gradients(model: Classifier, x: Tensor, y: Tensor) -> float:
     if not len(x):
         return float("nan")
     _, _, gradient = input_gradient(model, x, y, cross_entropy)
-    return 100.0 * (gradient.flatten(1) == 0).all(1).float().mean().item()
+    return percent_true_fp32((gradient.flatten(1) == 0).all(1))
 
 
 def softmax_outputs(model: Classifier, x: Tensor, *, tolerance: float = 1e-5) -> bool:
@@ -74,7 +75,7 @@ def black_box_wins(outcomes: Sequence[Outcome]) -> bool:
         if outcome.backwards:
             seen_white_box = True
         elif seen_white_box:
-            extra += 100.0 * outcome.broken.float().mean().item()
+            extra += percent_true_fp32(outcome.broken)
     return extra > MARGIN
 
 

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from robustscape.attacks.base.gradients import Classifier, device_of, misclassified
+from robustscape.attacks.base.search import SearchModel
 from robustscape.attacks.base.threat import ThreatModel
 from robustscape.config.attacks import AttackSpec, Suite
 from robustscape.errors import CorruptFile, UserError
@@ -31,10 +32,10 @@ from robustscape.evaluation.harness.craft import (
     batches,
     craft_batch,
     default_batch_size,
-    percent,
     quickest_precision,
 )
 from robustscape.evaluation.harness.outcome import Outcome
+from robustscape.evaluation.percentages import percent_true_fp32
 from robustscape.numbers import pretty
 from robustscape.storage import atomic, checkpoints
 
@@ -70,12 +71,12 @@ class SuiteResult:
     @property
     def clean_accuracy(self) -> float:
         """Percent."""
-        return percent(self.robust_after(1))
+        return percent_true_fp32(self.robust_after(1))
 
     @property
     def robust_accuracy(self) -> float:
         """Percent, of all samples."""
-        return percent(self.robust)
+        return percent_true_fp32(self.robust)
 
     def rows(self) -> list[dict[str, Any]]:
         """Tidy rows: for the clean inputs, every attack and the whole suite, accuracy and cost."""
@@ -111,7 +112,7 @@ class SuiteResult:
                 outcome.spec.norm if outcome.spec else "none",
                 order,
                 {
-                    metric: (percent(self.robust_after(order + 1)), "percent"),
+                    metric: (percent_true_fp32(self.robust_after(order + 1)), "percent"),
                     "attempted": (float(outcome.attempted.sum()), "1"),
                     "broken": (float(outcome.broken.sum()), "1"),
                     **cost(outcome),
@@ -168,8 +169,7 @@ def run_suite(
         mode: attacked_form(model, x, y, precision, train=mode == "train", batch_size=batch_size)
         for mode in sorted({"eval", *(spec.model_mode for _, spec in suite.attacks)})
     }
-    judge = forms["eval"]
-    device = device_of(judge, x)
+    shared = _Evaluation(forms, x, y, eps, seed, batch_size, progress)
 
     x_adv = x.clone()
     outcomes: list[Outcome] = []
@@ -177,38 +177,62 @@ def run_suite(
     stages: list[tuple[str, AttackSpec | None]] = [(CLEAN, None), *suite.attacks]
     for order, (name, spec) in enumerate(stages):
         record = _Record(state, f"{order:02d}-{name}", x_adv)
-        pieces = batches((robust & ~record.attempted).nonzero().squeeze(1), batch_size)
-        if progress is not None and pieces:
-            progress(name, int((record.attempted & robust).sum()), int(robust.sum()))
-        for batch in pieces:
-            for form in forms.values():
-                form.reset_counts()
-            started = time.perf_counter()
-            found, labels = x[batch], y[batch]
-            if spec is not None:
-                threat = ThreatModel(spec.norm, eps, spec.bounds).select(batch)
-                found = craft_batch(forms[spec.model_mode], found, labels, spec, threat, seed, batch).to(x)
-            wrong = misclassified(judge.confirm(found.to(device)), labels.to(device)).cpu()
-            judge.refuse_nan(name)
-            record.add(
-                batch,
-                wrong,
-                found,
-                {
-                    "seconds": time.perf_counter() - started,
-                    "forwards": sum(form.forwards for form in forms.values()),
-                    "backwards": sum(form.backwards for form in forms.values()),
-                },
-            )
-            if progress is not None:
-                progress(name, int(record.attempted.sum()), int(robust.sum()))
+        _evaluate_stage(shared, name, spec, record, robust)
         outcomes.append(record.outcome(name, spec))
         robust = robust & ~outcomes[-1].broken
 
     result = SuiteResult(suite.name, eps, seed, precision, tuple(outcomes), x_adv)
-    first = slice(0, batch_size)
-    signs = flags.of_model(judge, x[first].to(device), y[first].to(device)) | flags.of_outcomes(result.outcomes)
+    device, first = device_of(forms["eval"], x), slice(0, batch_size)
+    signs = flags.of_model(forms["eval"], x[first].to(device), y[first].to(device)) | flags.of_outcomes(outcomes)
     return replace(result, flags=signs)
+
+
+@dataclass(frozen=True)
+class _Evaluation:
+    """What all stages of an evaluation have in common."""
+
+    forms: dict[str, SearchModel]
+    """Mode of the model, "eval" or "train" -> the model as attacks see it; the one in eval mode judges."""
+    x: Tensor
+    y: Tensor
+    eps: float | Tensor
+    seed: int
+    batch_size: int
+    progress: SuiteProgress | None
+
+
+def _evaluate_stage(shared: _Evaluation, name: str, spec: AttackSpec | None, record: _Record, robust: Tensor) -> None:
+    """Attack the samples ``robust``, bool (N,), that ``record`` has not seen; without ``spec`` the inputs stay clean."""
+    pieces = batches((robust & ~record.attempted).nonzero().squeeze(1), shared.batch_size)
+    if shared.progress is not None and pieces:
+        shared.progress(name, int((record.attempted & robust).sum()), int(robust.sum()))
+    for batch in pieces:
+        record.add(batch, *_attack_batch(shared, name, spec, batch))
+        if shared.progress is not None:
+            shared.progress(name, int(record.attempted.sum()), int(robust.sum()))
+
+
+def _attack_batch(
+    shared: _Evaluation, name: str, spec: AttackSpec | None, batch: Tensor
+) -> tuple[Tensor, Tensor, dict[str, float]]:
+    """Return which samples of the batch are misclassified, bool (B,), at which inputs (B, ...), and the cost."""
+    forms, judge = shared.forms.values(), shared.forms["eval"]
+    device = device_of(judge, shared.x)
+    for form in forms:
+        form.reset_counts()
+    started = time.perf_counter()
+    found, labels = shared.x[batch], shared.y[batch]
+    if spec is not None:
+        threat = ThreatModel(spec.norm, shared.eps, spec.bounds).select(batch)
+        found = craft_batch(shared.forms[spec.model_mode], found, labels, spec, threat, shared.seed, batch).to(shared.x)
+    wrong = misclassified(judge.confirm(found.to(device)), labels.to(device)).cpu()
+    judge.refuse_nan(name)
+    cost = {
+        "seconds": time.perf_counter() - started,
+        "forwards": sum(form.forwards for form in forms),
+        "backwards": sum(form.backwards for form in forms),
+    }
+    return wrong, found, cost
 
 
 class _State:

@@ -19,7 +19,7 @@ from robustscape.pipeline.plan import Plan
 from robustscape.storage import atomic, checkpoints
 from robustscape.storage.provenance import environment, file_hash
 from robustscape.storage.records import run_is_current
-from robustscape.storage.run_files import FALL_FILES
+from robustscape.storage.run_files import COLLAPSE_FILES
 from robustscape.training import loop
 
 
@@ -92,11 +92,11 @@ def _state_path(plan: Plan, run: Run) -> Path:
 def _state_files(plan: Plan, run: Run) -> list[Path]:
     """Return all files that a run may keep while it trains."""
     state = _state_path(plan, run)
-    return [state, *(_kept_state(state, file) for file in FALL_FILES)]
+    return [state, *(_kept_state(state, file) for file in COLLAPSE_FILES)]
 
 
 def _kept_state(state: Path, file: str) -> Path:
-    """Return where the loop keeps the state that becomes ``file``, one of ``FALL_FILES``."""
+    """Return where the loop keeps the state that becomes ``file``, one of ``COLLAPSE_FILES``."""
     return state.with_suffix(f".{file.removesuffix('.safetensors')}")
 
 
@@ -138,7 +138,7 @@ def _write_results(folder: Path, recipe: Recipe, result: loop.Trained, state: Pa
         weights[file] = checkpoints.save_checkpoint(folder / file, tensors, {})
     if recipe.traces:
         loop.write_history(folder / "updates.csv", result.updates)
-    if recipe.fall:
+    if recipe.keep_collapse:
         _copy_collapse(state, folder)
     loop.write_history(folder / "history.csv", result.history)
     return weights
@@ -149,7 +149,7 @@ def _copy_collapse(state: Path, folder: Path) -> None:
 
     A run of one epoch has no such epoch: its only state stands for both.
     """
-    for file in FALL_FILES:
+    for file in COLLAPSE_FILES:
         kept = _kept_state(state, file)
         atomic.write_bytes(folder / file, (kept if kept.exists() else state).read_bytes())
 

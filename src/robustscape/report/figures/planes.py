@@ -65,8 +65,7 @@ def planes(
     shown = rows[rows["layer"].notna() & (rows["n"] > 0)].sort_values("point", kind="stable")
     if shown.empty:
         raise ConfigError(f"figure '{item.title}': no row has a layer to draw.")
-    panels = sorted(shown["panel"].dropna().unique(), key=lambda p: shown.loc[shown["panel"] == p, "point"].min())
-    panels = panels or [None]
+    panels = _panels_in_order(shown)
     methods = _layers.coloured_methods(shown)
     look = dict(zip(methods, style.colours([str(m) for m in methods], item.colours), strict=True))
     across = min(columns, len(panels))
@@ -90,16 +89,8 @@ def planes(
         topped = not steep and _begins(panel, marginal) is not None
         axes.set_title("" if topped else str(panel or ""))
         if not steep:
-            if not _layers.shows_plane(part):
-                axes.locator_params(axis="x", nbins=5)
-                axes.ticklabel_format(axis="x", style="plain")
-            if _begins(panel, log_y) is not None:
-                axes.set_yscale("log")
-            if equal and _layers.shows_plane(part):
-                axes.set_aspect("equal", adjustable="box")
-            if (window := zoom.get(_begins(panel, zoom) or "")) is not None:
-                axes.set_xlim(*window[:2])
-                axes.set_ylim(*window[2:])
+            window = zoom.get(_begins(panel, zoom) or "")
+            _set_scales(axes, part, equal=equal, log_y=_begins(panel, log_y) is not None, window=window)
         if topped:
             _layers.draw_marginal(axes, part, look, str(panel))
         seen.append(axes)
@@ -108,16 +99,53 @@ def planes(
         bar = figure.colorbar(
             scale, ax=seen, shrink=min(0.85, 3.6 / down / height), pad=0.015, aspect=25, extend=beyond
         )
-        metric = str(shown.loc[shown["layer"] == "surface", "metric"].iloc[0])
-        bar.set_label(_parts.axis_label(shown, metric, names=item.names))
+        bar.set_label(_surface_label(shown, item))
         bar.outline.set_visible(False)
-    handles: list[Line2D] = [_layers.legend_entry(shown, method, look[method], names=item.names) for method in methods]
-    if shown["paper_value"].notna().any():
-        handles.append(_parts.printed_legend_entry())
+    handles = _legend_entries(shown, look, item)
     if handles:
         style.legend(figure, handles)
     style.dress(figure, item.title, notes.footer(rows, acknowledged, names=item.names))
     return figure
+
+
+def _panels_in_order(shown: pd.DataFrame) -> list[str | None]:
+    """Return the panels in the order of their first points; one without a name if no row names any."""
+    named = shown["panel"].dropna().unique()
+    return sorted(named, key=lambda panel: shown.loc[shown["panel"] == panel, "point"].min()) or [None]
+
+
+def _surface_label(shown: pd.DataFrame, item: Item) -> str:
+    """Return the name and unit of what the surfaces show."""
+    metric = str(shown.loc[shown["layer"] == "surface", "metric"].iloc[0])
+    return _parts.axis_label(shown, metric, names=item.names)
+
+
+def _set_scales(
+    axes: Axes,
+    part: pd.DataFrame,
+    *,
+    equal: bool,
+    log_y: bool,
+    window: tuple[float, float, float, float] | None,
+) -> None:
+    """Set ticks, scales and limits of a panel that is seen from above, or of curves."""
+    plane = _layers.shows_plane(part)
+    if not plane:
+        axes.locator_params(axis="x", nbins=5)
+        axes.ticklabel_format(axis="x", style="plain")
+    if log_y:
+        axes.set_yscale("log")
+    if equal and plane:
+        axes.set_aspect("equal", adjustable="box")
+    if window is not None:
+        axes.set_xlim(*window[:2])
+        axes.set_ylim(*window[2:])
+
+
+def _legend_entries(shown: pd.DataFrame, look: _layers.Look, item: Item) -> list[Line2D]:
+    """Return one entry per coloured method, and one for printed values if there are any."""
+    entries = [_layers.legend_entry(shown, method, colour, names=item.names) for method, colour in look.items()]
+    return [*entries, *([_parts.printed_legend_entry()] if shown["paper_value"].notna().any() else [])]
 
 
 def _begins(panel: str | None, names: object) -> str | None:

@@ -10,7 +10,7 @@ from pydantic import Field
 from robustscape.attacks.base.gradients import predict
 from robustscape.config.attacks import AttackSpec
 from robustscape.evaluation.harness.craft import craft
-from robustscape.evaluation.margins import margin as probabilistic_margin
+from robustscape.evaluation.margins import probabilistic_margin
 
 if TYPE_CHECKING:
     from robustscape.training.observers import ProbeContext

@@ -35,7 +35,7 @@ from robustscape.report.figures import _parts
 from robustscape.report.items import aggregate_repetitions, select_metrics
 
 FACTORS = ["dataset", "architecture", "noise", "norm", "eps"]
-CONFIG = Path(__file__).parents[2] / "config"
+CONFIG = Path(__file__).parents[3] / "config"
 
 
 def case(name: str) -> tuple[Item, pd.DataFrame]:

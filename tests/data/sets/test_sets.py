@@ -22,7 +22,7 @@ from robustscape.data import download
 from robustscape.data.sets import _idx, cifar10, cifar100, fashion_mnist, fashion_mnist5k, mnist, svhn
 from robustscape.errors import CorruptFile, MissingData
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 NOWHERE = Path("/nowhere")
 
 

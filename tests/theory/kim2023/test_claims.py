@@ -18,7 +18,7 @@ from robustscape.config.studies import Study
 from robustscape.report import items
 from robustscape.report.words import FAILS, HOLDS
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 #: Sizes that keep every verdict and save time.
 SIZES: dict[str, dict[str, Any]] = {
     "ch4_squared_activation": {"draws": 120},
