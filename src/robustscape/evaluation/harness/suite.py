@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -191,8 +191,8 @@ def run_suite(
 class _Evaluation:
     """What all stages of an evaluation have in common."""
 
-    forms: dict[str, SearchModel]
-    """Mode of the model, "eval" or "train" -> the model as attacks see it; the one in eval mode judges."""
+    forms: dict[Literal["eval", "train"], SearchModel]
+    """Mode of the model -> the model as attacks see it; the one in eval mode judges."""
     x: Tensor
     y: Tensor
     eps: float | Tensor
