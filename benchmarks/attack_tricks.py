@@ -28,7 +28,7 @@ from robustscape.attacks.base.search import SearchModel
 from robustscape.attacks.base.threat import ThreatModel
 from robustscape.attacks.precision import bf16 as bf16_module
 from robustscape.attacks.precision.bf16 import bf16
-from robustscape.devices import configure
+from robustscape.devices import configure_device
 from robustscape.models import fold_batchnorm
 
 
@@ -157,7 +157,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "attack_tricks_cpu.json")
     options = parser.parse_args()
-    configure(options.threads)
+    configure_device(options.threads)
     case = CASES["mnist"]
     rows = measure_tricks(*net_and_images(case), case.eps, options.rounds)
     write(options.output, [{"threads": options.threads, **row} for row in rows])

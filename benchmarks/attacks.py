@@ -30,7 +30,7 @@ from _nets import CASES, Case, net_and_images
 from torch import Tensor, nn
 
 from robustscape.config.attacks import AttackSpec, Suite
-from robustscape.devices import configure
+from robustscape.devices import configure_device
 from robustscape.evaluation.harness.craft import correctly_classified, craft, percent
 from robustscape.evaluation.harness.curve import eps_curve
 from robustscape.evaluation.harness.suite import SuiteResult, run_suite
@@ -160,7 +160,7 @@ def _part(
 ) -> dict[str, Any]:
     """Time and robust samples of one candidate on one chunk; of a suite, the same of its attacks."""
     if key.startswith("robustscape"):
-        configure(threads)
+        configure_device(threads)
     else:
         torch.set_num_threads(threads)
     model, x, y = net_and_images(case, images)
@@ -244,7 +244,7 @@ def main() -> None:
     parser.add_argument("--only", choices=["curve", "pgd", "autoattack"], default=None)
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "attacks_cpu.json")
     options = parser.parse_args()
-    configure(options.threads)
+    configure_device(options.threads)
     budget = {"iterations": 100, "queries": 5000, "n_target_classes": 9}
     if options.quick:
         budget = {"iterations": 10, "queries": 100, "n_target_classes": 3}

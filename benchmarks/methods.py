@@ -22,7 +22,7 @@ from robustscape import catalog
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import frozen
 from robustscape.attacks.base.threat import ThreatModel
-from robustscape.devices import configure
+from robustscape.devices import configure_device
 from robustscape.models import build_classifier
 from robustscape.training.attack import TrainingAttack
 from robustscape.training.closure import Closure
@@ -117,7 +117,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="*", default=list(MODELS))
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/methods_cpu.json"))
     options = parser.parse_args()
-    configure(options.threads)
+    configure_device(options.threads)
     device = torch.device(options.device)
     results = []
     for model_name in options.models:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from _measure import interleaved, ratio, write
 from torch import Tensor, nn
 
-from robustscape.devices import configure
+from robustscape.devices import configure_device
 from robustscape.models import build_classifier
 from robustscape.training.closure import Closure
 from robustscape.training.objective import CrossEntropy
@@ -126,7 +126,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/optimizers_cpu.json"))
     options = parser.parse_args()
-    configure(options.threads)
+    configure_device(options.threads)
     results = []
     for name in MODELS:
         row = compare(name, options.batch, options.rounds, torch.device(options.device))

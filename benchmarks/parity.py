@@ -32,7 +32,7 @@ from pyautoattack.fab_pt import FABAttack_PT
 from pyautoattack.square import SquareAttack
 from torch import Tensor, nn
 
-from robustscape.devices import configure
+from robustscape.devices import configure_device
 from robustscape.evaluation.harness.craft import correctly_classified, craft
 
 STEPS, TARGETS, QUERIES = 10, 3, 300
@@ -213,7 +213,7 @@ def main() -> None:
     parser.add_argument("--resume", action="store_true", help="keep the rows that --output already holds")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "parity_cpu.json")
     options = parser.parse_args()
-    configure(options.threads)
+    configure_device(options.threads)
     model, x, y = net_and_images(CASES["large"], options.images)
     rows: list[dict[str, Any]] = json.loads(options.output.read_text())["results"] if options.resume else []
     known = {(row["attack"], row["norm"]) for row in rows}

@@ -20,7 +20,7 @@ from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import frozen
 from robustscape.attacks.base.threat import ThreatModel
 from robustscape.attacks.pgd import pgd
-from robustscape.devices import configure
+from robustscape.devices import configure_device
 from robustscape.models import build_classifier
 from robustscape.training.attack import TrainingAttack
 from robustscape.training.closure import Closure
@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/training_cpu.json"))
     options = parser.parse_args()
-    configure(options.threads)
+    configure_device(options.threads)
     device = torch.device(options.device)
     results = []
     for name in MODELS:

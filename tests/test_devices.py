@@ -240,7 +240,7 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("settings")
 def test_configure() -> None:
     torch.backends.cudnn.allow_tf32 = True
-    devices.configure(2)
+    devices.configure_device(2)
     assert torch.get_num_threads() == 2
     assert torch.are_deterministic_algorithms_enabled()
     assert not torch.is_deterministic_algorithms_warn_only_enabled()
@@ -248,7 +248,7 @@ def test_configure() -> None:
     assert not torch.backends.cudnn.allow_tf32
     assert not torch.backends.cuda.matmul.allow_tf32
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
-    devices.configure(1, deterministic=False)
+    devices.configure_device(1, deterministic=False)
     assert torch.get_num_threads() == 1
     assert not torch.are_deterministic_algorithms_enabled()
     assert torch.backends.cudnn.benchmark
@@ -257,7 +257,7 @@ def test_configure() -> None:
 
 @pytest.mark.usefixtures("settings")
 def test_two_deterministic_trainings_are_equal() -> None:
-    devices.configure(1)
+    devices.configure_device(1)
 
     def train() -> torch.Tensor:
         torch.manual_seed(0)

@@ -231,10 +231,10 @@ def test_the_readme_says_which_works_are_in() -> None:
 def test_the_page_on_data_lists_every_data_set() -> None:
     text = (ROOT / "docs/how-to/data.md").read_text()
     table = text.split("## Available data sets")[1].split("\n## ")[0]
-    assert set(re.findall(r"^\| `(\w+)` \|", table, flags=re.MULTILINE)) == set(catalog.entries("dataset"))
+    assert set(re.findall(r"^\| `(\w+)` \|", table, flags=re.MULTILINE)) == set(catalog.catalog_entries("dataset"))
     for name, size in re.findall(r"^\| `(\w+)` \| ([\d,]+ \+ [\d,]+)", table, flags=re.MULTILINE):
         train, test = size.split(" + ")
-        described = catalog.entries("dataset")[name].summary
+        described = catalog.catalog_entries("dataset")[name].summary
         total = f"{int(train.replace(',', '')) + int(test.replace(',', '')):,}"
         assert size in described or total in described, name
     (example,) = re.findall(r"^```yaml\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)

@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from robustscape.errors import ConfigError, unknown
+from robustscape.errors import ConfigError, unknown_name
 from robustscape.numbers import Number
 
 PACKAGE = Path(__file__).parent
@@ -143,7 +143,7 @@ def _entry(kind: str, path: Path, leading: tuple[str, ...]) -> Entry | None:
 
 
 @functools.cache
-def entries(kind: str) -> dict[str, Entry]:
+def catalog_entries(kind: str) -> dict[str, Entry]:
     """Return all entries of a kind, by name."""
     folders, leading = KINDS[kind]
     found = (
@@ -161,9 +161,9 @@ def find_entry(kind: str, name: str) -> Entry:
     Raises:
         ConfigError: there is none; the message lists what there is.
     """
-    found = entries(kind)
+    found = catalog_entries(kind)
     if name not in found:
-        raise unknown(kind, name, found)
+        raise unknown_name(kind, name, found)
     return found[name]
 
 

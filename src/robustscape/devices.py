@@ -50,7 +50,7 @@ def _current(device: torch.device) -> contextlib.AbstractContextManager[Any]:
     return torch.cuda.device(device)
 
 
-def configure(threads: int, *, deterministic: bool = True) -> None:
+def configure_device(threads: int, *, deterministic: bool = True) -> None:
     """Set up the process; call this before it computes anything.
 
     The TF32 mode of newer GPUs, which is on by default in convolutions, is switched off, so that fp32 means fp32.

@@ -29,7 +29,7 @@ class AttackError(UserError):
     """An attack produced an illegal batch, or the model cannot be attacked."""
 
 
-def unknown(kind: str, got: str, allowed: Iterable[str]) -> ConfigError:
+def unknown_name(kind: str, got: str, allowed: Iterable[str]) -> ConfigError:
     """Return the error for a name that is not in a list; it names the nearest one, and all that are allowed."""
     import difflib
 

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator
 _FRACTION = re.compile(r"\s*([-+]?\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)\s*")
 
 
-def parse(value: Any) -> Any:
+def parse_number(value: Any) -> Any:
     """``"8/255"`` -> 0.03137...; everything else is left to pydantic, which refuses what is not a number."""
     if isinstance(value, str) and (match := _FRACTION.fullmatch(value)):
         numerator, denominator = (Fraction(part) for part in match.groups())
@@ -21,7 +21,7 @@ def parse(value: Any) -> Any:
     return value
 
 
-Number = Annotated[float, BeforeValidator(parse)]
+Number = Annotated[float, BeforeValidator(parse_number)]
 
 
 def as_255ths(value: float, tolerance: float = 5e-7) -> str | None:
@@ -36,18 +36,18 @@ def as_255ths(value: float, tolerance: float = 5e-7) -> str | None:
 
 
 def number_label(value: float) -> str:
-    """Return a number as paths contain it: ``pretty`` with ``_`` for ``/``.
+    """Return a number as paths contain it: ``pretty_number`` with ``_`` for ``/``.
 
     >>> number_label(8 / 255), number_label(0.1), number_label(0.0), number_label(25.5 / 255)
     ('8_255', '0.1', '0', '0.1')
     """
-    return pretty(value).replace("/", "_")
+    return pretty_number(value).replace("/", "_")
 
 
-def pretty(value: float) -> str:
+def pretty_number(value: float) -> str:
     """Return the shortest decimal, or ``8/255`` for a multiple of 0.5/255 whose decimal has more than five characters.
 
-    >>> pretty(8 / 255)
+    >>> pretty_number(8 / 255)
     '8/255'
     """
     decimal = f"{value:.6g}"

@@ -80,7 +80,7 @@ INPUTS = {"di_fgsm": "images", "ti_fgsm": "images", "dim_1d": "waveforms", "tim_
 #: Attacks whose random numbers decide nothing for most samples.
 SEED_RARELY_MATTERS = {"fab", "fab_untargeted"}
 
-NAMES = [*catalog.entries("attack"), *VARIANTS]
+NAMES = [*catalog.catalog_entries("attack"), *VARIANTS]
 
 
 def attack_name(name: str) -> str:
@@ -149,7 +149,7 @@ class Layered(nn.Module):
 # What a new attack needs here -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", catalog.entries("attack"))
+@pytest.mark.parametrize("name", catalog.catalog_entries("attack"))
 def test_required_parameters_are_known_here(name: str) -> None:
     fields = catalog.find_entry("attack", name).parameters.model_fields
     missing = [key for key, field in fields.items() if field.is_required() and key not in parameters(name)]
@@ -173,7 +173,7 @@ def test_inputs_are_known_here(name: str) -> None:
 
 
 def test_tables_name_attacks_of_the_catalogue() -> None:
-    known = set(catalog.entries("attack"))
+    known = set(catalog.catalog_entries("attack"))
     assert {*PARAMETERS, *INPUTS, *(attack for attack, _ in VARIANTS.values())} <= known
     assert set(NAMES) >= SEED_RARELY_MATTERS and not known & set(VARIANTS)
 

@@ -188,7 +188,7 @@ CASES = [(name, kind) for name, (_, kinds) in ATTACKS.items() for kind in kinds]
 
 
 def test_every_attack_is_in_the_catalog_and_no_helper_is() -> None:
-    found = catalog.entries("attack")
+    found = catalog.catalog_entries("attack")
     for name in [*ATTACKS, "pgd_meta"]:
         assert catalog.load_function("attack", name).__name__ == name
         assert found[name].summary

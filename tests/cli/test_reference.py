@@ -36,7 +36,7 @@ def test_every_kind_of_the_catalogue_is_in_the_index() -> None:
 @pytest.mark.parametrize("kind", catalog.KINDS)
 def test_a_page_has_every_function_of_its_kind_with_its_parameters(kind: str) -> None:
     page = PAGES[f"reference/catalogue/{kind}.md"]
-    for name, entry in catalog.entries(kind).items():
+    for name, entry in catalog.catalog_entries(kind).items():
         section = page.split(f"\n## `{name}`\n", 1)[1].split("\n## ")[0]
         assert all(f"| `{key}` | " in section for key in entry.parameters.model_fields)
 

@@ -10,7 +10,7 @@ import pytest
 
 from robustscape.config.inheritance import read_definitions
 from robustscape.config.loading import load_experiment
-from robustscape.numbers import number_label, parse
+from robustscape.numbers import number_label, parse_number
 from robustscape.pipeline.jobs import list_jobs
 from robustscape.pipeline.plan import Plan
 
@@ -83,7 +83,7 @@ def test_labels_of_eps(value: float, text: str) -> None:
 
 
 def test_fractions_are_numbers() -> None:
-    assert parse("8/255") == 8 / 255 and parse("25.5/255") == 0.1 and parse(0.3) == 0.3
+    assert parse_number("8/255") == 8 / 255 and parse_number("25.5/255") == 0.1 and parse_number(0.3) == 0.3
 
 
 def test_reading_the_configuration_loads_no_torch() -> None:

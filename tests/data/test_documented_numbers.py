@@ -55,7 +55,7 @@ def test_docstrings_of_the_embedded_data_sets(dataset: str) -> None:
     assert f"{len(splits.classes)} classes" in summary
 
 
-@pytest.mark.parametrize("dataset", sorted(catalog.entries("dataset")))
+@pytest.mark.parametrize("dataset", sorted(catalog.catalog_entries("dataset")))
 def test_the_page_agrees_with_docstrings_and_data(dataset: str) -> None:
     row, *_ = re.findall(rf"^\| `{dataset}` \|.*$", PAGE, re.MULTILINE)  # in the first table of the page
     summary = catalog.find_entry("dataset", dataset).summary

@@ -23,7 +23,7 @@ IMAGE_NETS = {
 
 
 def test_the_catalogue_knows_them() -> None:
-    assert {*IMAGE_NETS, "logistic_regression"} <= set(catalog.entries("architecture"))
+    assert {*IMAGE_NETS, "logistic_regression"} <= set(catalog.catalog_entries("architecture"))
 
 
 @pytest.mark.parametrize("architecture", IMAGE_NETS)

@@ -26,7 +26,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.attacks.base.active import select
+from robustscape.attacks.base.active import select_rows
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import Classifier, input_gradient, misclassified, predict
 from robustscape.attacks.base.losses import LOSSES, dlr_targeted
@@ -139,7 +139,7 @@ class _Ascent:
     def select(self, keep: Tensor) -> _Ascent:
         """The rows where the mask ``keep`` (R,) is true."""
         rows, *states = vars(self).values()
-        return _Ascent(rows.select(keep), *select(keep, *states))
+        return _Ascent(rows.select(keep), *select_rows(keep, *states))
 
     def remember_best(self, before: Tensor) -> None:
         """Compare the losses with those of the point before and with the best ones, (R,)."""

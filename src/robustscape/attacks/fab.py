@@ -27,7 +27,7 @@ from pydantic import Field
 from torch import Tensor
 
 from robustscape.attacks._boundary import project_on_hyperplane
-from robustscape.attacks.base.active import select
+from robustscape.attacks.base.active import select_rows
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import Classifier, misclassified, predict
 from robustscape.attacks.base.search import SearchModel, search_model
@@ -96,7 +96,7 @@ class _Approach:
 
     def select(self, keep: Tensor) -> _Approach:
         """The rows where the mask ``keep`` (R,) is true."""
-        return _Approach(self.rows.select(keep), *select(keep, self.target, self.point))
+        return _Approach(self.rows.select(keep), *select_rows(keep, self.target, self.point))
 
 
 def _approach(

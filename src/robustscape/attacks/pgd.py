@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.attacks.base.active import select
+from robustscape.attacks.base.active import select_rows
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import Classifier, input_gradient, predict
 from robustscape.attacks.base.losses import LOSSES, Loss
@@ -127,7 +127,7 @@ def projected_ascent(
                 if done.any():
                     found.note(rows.place[done], point[done], sign * losses[done], broken=True)
                     keep = ~rows.with_samples_of(done)
-                    rows, point, gradient, pace = rows.select(keep), *select(keep, point, gradient, pace)
+                    rows, point, gradient, pace = rows.select(keep), *select_rows(keep, point, gradient, pace)
                     if not len(point):
                         return found
             if not last:

@@ -15,7 +15,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.attacks.base.active import select
+from robustscape.attacks.base.active import select_rows
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import Classifier, misclassified, predict
 from robustscape.attacks.base.losses import cross_entropy
@@ -69,7 +69,7 @@ def simba(
     for visit in range(min(coordinates or count, count)):
         if done.any():
             result[active[done]] = point[done]
-            active, point, x, y, threat, order, step, loss, done = select(
+            active, point, x, y, threat, order, step, loss, done = select_rows(
                 ~done, active, point, x, y, threat, order, step, loss, done
             )
         if not len(active):

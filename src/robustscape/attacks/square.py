@@ -31,7 +31,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from robustscape.attacks.base.active import select
+from robustscape.attacks.base.active import select_rows
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import Classifier, misclassified, predict
 from robustscape.attacks.base.losses import margin
@@ -85,7 +85,7 @@ def square(
     start, change = (_stripes, _window) if threat.norm == "Linf" else (_bumps, _moved_bump)
     result = images.clone()
     left = ~misclassified(net.confirm(x), y)
-    place, images, y, threat, generator = select(
+    place, images, y, threat, generator = select_rows(
         left, torch.arange(len(x), device=x.device), images, y, threat, generator
     )
     if not len(place):
@@ -158,7 +158,7 @@ class _Search:
 
     def select(self, keep: Tensor) -> _Search:
         """The samples where the mask ``keep`` (B,) is true."""
-        return _Search(*select(keep, *vars(self).values()))
+        return _Search(*select_rows(keep, *vars(self).values()))
 
     def attempt(self, net: SearchModel, shaped: Reshape, candidate: Tensor, new: Tensor) -> Tensor:
         """Move to the candidates that are better; the samples that the search calls misclassified there, bool (B,).

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from robustscape.claims.reading import READERS, Reader
 from robustscape.claims.series import SERIES_FUNCTIONS
 from robustscape.config.base import read_yaml
-from robustscape.errors import ConfigError, unknown
-from robustscape.numbers import parse
+from robustscape.errors import ConfigError, unknown_name
+from robustscape.numbers import parse_number
 
 if TYPE_CHECKING:
     from robustscape.config.studies import Claim, Study
@@ -107,7 +107,7 @@ def _add_given(tree: ast.Expression, given: Mapping[str, str | float]) -> ast.Ex
         return tree
     tree = ast.parse(ast.unparse(tree), mode="eval")  # a part substituted twice becomes two nodes
     for name, call in _reader_calls(tree):
-        added = {key: parse(given[key]) for key in _missing_arguments(name, call, given)}
+        added = {key: parse_number(given[key]) for key in _missing_arguments(name, call, given)}
         call.keywords = [*(ast.keyword(key, ast.Constant(value)) for key, value in added.items()), *call.keywords]
     return tree
 
@@ -218,11 +218,11 @@ def _check_given(
     taken = {key for name, call in calls for key in _missing_arguments(name, call, given)}
     for key, value in given.items():
         if factors is not None and key not in (*factors, "metric", "along"):
-            raise ConfigError(f"given: {unknown('factor', key, [*factors, 'metric', 'along'])}")
+            raise ConfigError(f"given: {unknown_name('factor', key, [*factors, 'metric', 'along'])}")
         if key == "metric" and metrics is not None and value not in metrics:
-            raise ConfigError(f"given: {unknown('metric', str(value), metrics)}")
+            raise ConfigError(f"given: {unknown_name('metric', str(value), metrics)}")
         if key == "along" and factors is not None and value not in factors:
-            raise ConfigError(f"given: along: {unknown('factor', str(value), factors)}")
+            raise ConfigError(f"given: along: {unknown_name('factor', str(value), factors)}")
         if key not in taken:
             raise ConfigError(f"given: {key} is not used.")
 
@@ -254,14 +254,14 @@ def check_expression(
         if isinstance(node, ast.Call):
             _check_call(node, metrics, factors)
         elif isinstance(node, ast.Name) and id(node) not in called and node.id not in known:
-            raise unknown("name", node.id, sorted(known))
+            raise unknown_name("name", node.id, sorted(known))
         elif isinstance(node, ast.Compare) and len(node.ops) > 1:
             raise ConfigError(f"'{expression}' chains comparisons; write 'a < b and b < c'.")
 
 
 def _check_call(node: ast.Call, metrics: Collection[str] | None, factors: Collection[str] | None) -> None:
     if not isinstance(node.func, ast.Name) or node.func.id not in FUNCTIONS:
-        raise unknown("function", ast.unparse(node.func), FUNCTIONS)
+        raise unknown_name("function", ast.unparse(node.func), FUNCTIONS)
     name = node.func.id
     if any(word.arg is None for word in node.keywords):
         raise ConfigError(f"{name}: '**' is not allowed.")
@@ -275,11 +275,11 @@ def _check_call(node: ast.Call, metrics: Collection[str] | None, factors: Collec
         return
     metric, along = bound.arguments["metric"], bound.arguments.get("along")
     if metrics is not None and isinstance(metric, ast.Constant) and metric.value not in metrics:
-        raise unknown("metric", str(metric.value), metrics)
+        raise unknown_name("metric", str(metric.value), metrics)
     named = [*bound.arguments.get("factors", {}), *([along.value] if isinstance(along, ast.Constant) else [])]
     for factor in named:
         if factors is not None and factor not in factors:
-            raise unknown("factor", str(factor), factors)
+            raise unknown_name("factor", str(factor), factors)
 
 
 @functools.cache

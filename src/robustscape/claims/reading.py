@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from robustscape.claims.series import NotTestable, Series, format_levels, format_value
-from robustscape.errors import ConfigError, unknown
+from robustscape.errors import ConfigError, unknown_name
 from robustscape.report.level_matching import same_level
 from robustscape.report.words import NAMES, is_number, level_texts
 
@@ -91,7 +91,7 @@ class Reader:
 
     def _check_factor(self, factor: str) -> None:
         if factor not in self.factors:
-            raise unknown("factor", factor, [str(f) for f in self.factors])
+            raise unknown_name("factor", factor, [str(f) for f in self.factors])
 
     def _rows_at(self, metric: str, factors: dict[str, Any]) -> pd.DataFrame:
         """The rows of a metric at the given levels; none where a level is not there."""

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robustscape.cli.options import job_device, make_plan, positive_integer, sentence_case
-from robustscape.errors import ConfigError, CorruptFile, UserError, unknown
-from robustscape.numbers import parse
+from robustscape.errors import ConfigError, CorruptFile, UserError, unknown_name
+from robustscape.numbers import parse_number
 from robustscape.pipeline.plan import Plan
 from robustscape.storage.records import read_record
 
@@ -149,7 +149,7 @@ def _make_model(
     elif options.architecture:
         architectures = plan.experiment.architectures
         if options.architecture not in architectures:
-            raise unknown("architecture of config/architectures.yaml", options.architecture, architectures)
+            raise unknown_name("architecture of config/architectures.yaml", options.architecture, architectures)
         entry = architectures[options.architecture].model_dump(mode="json")
         model = build_model({"architecture": entry}, card)
     elif run_config:
@@ -196,7 +196,7 @@ def _read_eps(options: argparse.Namespace, run_config: dict[str, Any]) -> float:
     if given is None:
         raise ConfigError("say the perturbation budget with --eps, such as 8/255; there is no run that has one.")
     try:
-        eps = float(parse(given))
+        eps = float(parse_number(given))
     except ValueError:
         raise ConfigError(f"--eps got {given!r}, allowed is a number such as 8/255 or 0.1.") from None
     if eps <= 0:

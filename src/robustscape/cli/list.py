@@ -59,7 +59,7 @@ def _named(what: str, plan: Plan) -> list[tuple[str, str]]:
     experiment = plan.experiment
     kind = LISTS[what]
     if kind is not None:
-        return [(name, entry.summary) for name, entry in catalog.entries(kind).items()]
+        return [(name, entry.summary) for name, entry in catalog.catalog_entries(kind).items()]
     if what == "works":
         return [(name, f"{study.title} ({study.reference})") for name, study in plan.studies.items()]
     if what == "items":

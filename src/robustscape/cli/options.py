@@ -71,7 +71,7 @@ def job_device(options: argparse.Namespace, plan: Plan) -> Iterator[torch.device
     from robustscape import devices
 
     with devices.choose_device(options.device or plan.experiment.scale.device) as device:
-        devices.configure(options.threads or os.cpu_count() or 1)
+        devices.configure_device(options.threads or os.cpu_count() or 1)
         yield device
 
 

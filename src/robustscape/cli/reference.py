@@ -143,7 +143,10 @@ def _catalogue_pages() -> dict[str, str]:
         "",
         "| kind | functions | named in |",
         "|---|---|---|",
-        *(f"| [{title}]({kind}.md) | {len(catalog.entries(kind))} | {use} |" for kind, (title, use) in kinds.items()),
+        *(
+            f"| [{title}]({kind}.md) | {len(catalog.catalog_entries(kind))} | {use} |"
+            for kind, (title, use) in kinds.items()
+        ),
     ]
     return {
         f"{folder}/index.md": _text(index),
@@ -154,7 +157,7 @@ def _catalogue_pages() -> dict[str, str]:
 def _catalogue_page(kind: str) -> Iterator[str]:
     title, use = KINDS[kind]
     yield from [f"# {title}", "", f"Named in {use}."]
-    for name, entry in catalog.entries(kind).items():
+    for name, entry in catalog.catalog_entries(kind).items():
         module = ".".join(entry.path.relative_to(catalog.PACKAGE.parent).with_suffix("").parts)
         yield from ["", f"## `{name}`", "", *_headlines(entry), "", f"Source: [`{module}`][{module}]", ""]
         schema = schema_documents.schema_of(entry.parameters)

@@ -81,7 +81,7 @@ class _Generator(GenerateJsonSchema):
 
     def function_before_schema(self, schema: Any) -> JsonSchemaValue:
         inner = self.generate_inner(schema["schema"])
-        if schema["function"]["function"] is numbers.parse:
+        if schema["function"]["function"] is numbers.parse_number:
             return {"anyOf": [inner, NUMBER_TEXT]}
         if schema["function"]["function"] is as_list:
             return {"anyOf": [inner["items"], inner]}
@@ -157,13 +157,13 @@ def _name_functions(definition: dict[str, Any], naming: list[tuple[str, str, str
     """Add the functions that may be named, and for each of them the arguments it takes."""
     conditions = [condition for entry in naming for condition in _conditions(*entry, partial)]
     if conditions:
-        names = sorted({name for _, kind, _ in naming for name in catalog.entries(kind)})
+        names = sorted({name for _, kind, _ in naming for name in catalog.catalog_entries(kind)})
         definition["properties"][naming[0][0]]["enum"] = names
         definition["allOf"] = conditions
 
 
 def _conditions(key: str, kind: str, arguments: str, partial: bool) -> Iterator[dict[str, Any]]:
-    for name, entry in catalog.entries(kind).items():
+    for name, entry in catalog.catalog_entries(kind).items():
         parameters = schema_of(entry.parameters)
         parameters.pop("title", None)
         required = parameters.pop("required", []) if partial else parameters.get("required", [])

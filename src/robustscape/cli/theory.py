@@ -24,5 +24,5 @@ def theory_command(options: argparse.Namespace) -> None:
     from robustscape import devices
     from robustscape.pipeline.steps.theory import check_theory
 
-    devices.configure(options.threads or os.cpu_count() or 1)
+    devices.configure_device(options.threads or os.cpu_count() or 1)
     check_theory(make_plan(options), options.targets)

@@ -9,7 +9,7 @@ from functools import partial
 from robustscape.config.experiment import Experiment, kind_and_name, recipe_attacks
 from robustscape.config.scales import StandIns
 from robustscape.config.studies import Comparison, Measurement, Study
-from robustscape.errors import ConfigError, unknown
+from robustscape.errors import ConfigError, unknown_name
 
 
 def check_experiment(experiment: Experiment) -> None:
@@ -23,7 +23,7 @@ def check_experiment(experiment: Experiment) -> None:
         if recipe.lr_schedule.recipe:
             raise ConfigError(f"{where}: lr_schedule got 'recorded', which eps_schedule alone can be.")
         if schedule.recipe and schedule.recipe not in experiment.recipes:
-            problem = unknown("recipe in eps_schedule", schedule.recipe, experiment.recipes)
+            problem = unknown_name("recipe in eps_schedule", schedule.recipe, experiment.recipes)
             raise ConfigError(f"{where}: {problem}")
         for attack in sorted(recipe_attacks(recipe)):
             _within(where, partial(experiment.attack, attack))
@@ -38,10 +38,12 @@ def _check_scale(experiment: Experiment) -> None:
     for stand_ins in (everywhere, *scale.stand_ins.values()):
         for name in stand_ins.datasets.values():
             if name not in experiment.datasets:
-                raise ConfigError(f"{folder}: {unknown('data set of config/datasets.yaml', name, experiment.datasets)}")
+                raise ConfigError(
+                    f"{folder}: {unknown_name('data set of config/datasets.yaml', name, experiment.datasets)}"
+                )
         for name in stand_ins.architectures.values():
             if name not in experiment.architectures:
-                problem = unknown("architecture of config/architectures.yaml", name, experiment.architectures)
+                problem = unknown_name("architecture of config/architectures.yaml", name, experiment.architectures)
                 raise ConfigError(f"{folder}: {problem}")
     studies = experiment.studies.items()
     lists = [f"{work}/{name}" for work, study in studies for name in study.runs]
@@ -55,7 +57,7 @@ def _check_patterns(where: str, kind: str, patterns: Iterable[str], names: Itera
     """Refuse a pattern that fits none of the names."""
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):
-            raise ConfigError(f"{where}: {unknown(kind, pattern, names)}")
+            raise ConfigError(f"{where}: {unknown_name(kind, pattern, names)}")
 
 
 def _check_study(experiment: Experiment, study: Study) -> None:
@@ -64,7 +66,7 @@ def _check_study(experiment: Experiment, study: Study) -> None:
         for run_set in run_sets:
             for recipe in run_set.recipe:
                 if recipe not in experiment.recipes:
-                    raise ConfigError(f"{where}: runs '{name}': {unknown('recipe', recipe, experiment.recipes)}")
+                    raise ConfigError(f"{where}: runs '{name}': {unknown_name('recipe', recipe, experiment.recipes)}")
                 if experiment.recipes[recipe].attack is None and any(run_set.eps):
                     raise ConfigError(
                         f"{where}: runs '{name}': recipe '{recipe}' has no attack, so eps must be 0, got {run_set.eps}."
@@ -72,7 +74,9 @@ def _check_study(experiment: Experiment, study: Study) -> None:
         for planned in experiment.runs(study.work, name):
             run = planned.run
             if run.dataset not in experiment.datasets:
-                raise ConfigError(f"{where}: runs '{name}': {unknown('data set', run.dataset, experiment.datasets)}")
+                raise ConfigError(
+                    f"{where}: runs '{name}': {unknown_name('data set', run.dataset, experiment.datasets)}"
+                )
             source = experiment.recorded_run(run)
             if source and source not in {p.run for other in study.runs for p in experiment.runs(study.work, other)}:
                 raise ConfigError(
@@ -80,7 +84,7 @@ def _check_study(experiment: Experiment, study: Study) -> None:
                     f"with the same data set, architecture, eps and seed, which is not among the study's runs."
                 )
             if run.architecture not in experiment.architectures:
-                problem = unknown("architecture", run.architecture, experiment.architectures)
+                problem = unknown_name("architecture", run.architecture, experiment.architectures)
                 raise ConfigError(f"{where}: runs '{name}': {problem}")
     entries: dict[str, Measurement | Comparison] = {**study.measurements, **study.comparisons}
     for name, entry in entries.items():
@@ -93,7 +97,7 @@ def _check_study(experiment: Experiment, study: Study) -> None:
     for name, item in study.items.items():
         if item.printed and not (experiment.paper / f"{item.printed}.csv").exists():
             there = [path.stem for path in experiment.paper.glob("*.csv")]
-            raise ConfigError(f"{where}: item '{name}': {unknown('file of resources/paper', item.printed, there)}")
+            raise ConfigError(f"{where}: item '{name}': {unknown_name('file of resources/paper', item.printed, there)}")
 
 
 def _within(where: str, action: Callable[[], object]) -> None:

@@ -20,8 +20,8 @@ from robustscape.config.datasets import DatasetEntry
 from robustscape.config.recipes import Recipe
 from robustscape.config.scales import Scale
 from robustscape.config.studies import Comparison, Measurement, Study, Theory
-from robustscape.errors import unknown
-from robustscape.numbers import number_label, pretty
+from robustscape.errors import unknown_name
+from robustscape.numbers import number_label, pretty_number
 
 #: Keys of a recipe that change nothing in how it trains.
 _NOT_TRAINING = {"about", "extends", "variants", "factors"}
@@ -60,7 +60,7 @@ class Planned:
         pairs = (
             (self.run.dataset, self.dataset),
             (self.run.architecture, self.architecture),
-            (f"eps {pretty(self.run.eps)}", f"eps {pretty(self.eps)}"),
+            (f"eps {pretty_number(self.run.eps)}", f"eps {pretty_number(self.eps)}"),
         )
         return ", ".join(f"{own} for {theirs}" for own, theirs in pairs if own != theirs)
 
@@ -86,13 +86,13 @@ class Experiment:
     def attack(self, name: str) -> AttackSpec:
         """An entry of config/attacks/."""
         if name not in self.attacks:
-            raise unknown("attack of config/attacks/", name, self.attacks)
+            raise unknown_name("attack of config/attacks/", name, self.attacks)
         return self.attacks[name]
 
     def suite(self, name: str) -> Suite:
         """An entry of suites.yaml, its attacks looked up."""
         if name not in self.suites:
-            raise unknown("suite", name, self.suites)
+            raise unknown_name("suite", name, self.suites)
         return Suite(name=name, attacks=tuple((n, self.attack(n)) for n in self.suites[name].attacks))
 
     def arguments(self, kind: str, name: str, parameters: dict[str, Any]) -> dict[str, Any]:

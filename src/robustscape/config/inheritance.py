@@ -16,8 +16,8 @@ from typing import Any
 from robustscape.config.base import check_name, read_yaml, validate_model
 from robustscape.config.recipes import Recipe
 from robustscape.config.studies import RunSet, Study
-from robustscape.errors import ConfigError, unknown
-from robustscape.numbers import number_label, parse
+from robustscape.errors import ConfigError, unknown_name
+from robustscape.numbers import number_label, parse_number
 
 #: Keys of a file that the recipes which extend it do not take over.
 _OWN = ("extends", "variants")
@@ -124,7 +124,7 @@ def complete_recipe(name: str, definitions: Mapping[str, Definition], chain: tup
     if parent is None:
         return apply_changes({}, definition.changes, definition.where)
     if parent not in definitions:
-        raise ConfigError(f"{definition.where}: {unknown('recipe in extends', str(parent), definitions)}")
+        raise ConfigError(f"{definition.where}: {unknown_name('recipe in extends', str(parent), definitions)}")
     if parent in chain:
         raise ConfigError(
             f"{definition.where}: recipes extend each other in a circle: {' -> '.join([*chain, parent])}."
@@ -171,7 +171,7 @@ def _expanded(
     names = []
     for base in run_set.recipe:
         if base not in recipes:
-            raise ConfigError(f"{where}: {unknown('recipe', base, recipes)}")
+            raise ConfigError(f"{where}: {unknown_name('recipe', base, recipes)}")
         for changes in _combinations(run_set.grid):
             name, own = _member(base, recipes[base], changes, where)
             if name not in recipes:
@@ -192,11 +192,11 @@ def _member(base: str, recipe: Recipe, changes: Mapping[str, Any], where: str) -
     content, parts, own = recipe.model_dump(), [base], {}
     for key, value in changes.items():
         try:
-            same = value_at(content, key) == parse(value)
+            same = value_at(content, key) == parse_number(value)
         except KeyError:
             raise ConfigError(f"{where}: grid: the recipe '{base}' has no key '{key}'.") from None
         if not same:
-            number = parse(value)
+            number = parse_number(value)
             text = number_label(number) if isinstance(number, float) else str(number)
             parts.append(key.rpartition(".")[2] + text)
             own[key] = value

@@ -14,7 +14,7 @@ from robustscape.config.experiment import Experiment
 from robustscape.config.inheritance import read_recipes
 from robustscape.config.reading import read_attacks, read_scale, read_studies, scale_names
 from robustscape.config.sizing import resize_recipe
-from robustscape.errors import ConfigError, unknown
+from robustscape.errors import ConfigError, unknown_name
 
 
 @functools.cache
@@ -33,7 +33,7 @@ def load_experiment(folder: Path, scale_name: str, paper: Path | None = None) ->
         raise ConfigError(f"there is no configuration folder '{folder}'; run from the project's root or give --config.")
     scales = scale_names(folder / "scales")
     if scale_name not in scales:
-        raise unknown("scale", scale_name, scales)
+        raise unknown_name("scale", scale_name, scales)
     full, studies = read_recipes(folder / "recipes", read_studies(folder / "studies"))
     scale = read_scale(folder / "scales" / scale_name, list(studies))
     experiment = Experiment(

@@ -8,7 +8,7 @@ from robustscape.config.attacks import AttackSpec
 from robustscape.config.base import check_name, read_mapping, read_model, read_yaml, validate_model
 from robustscape.config.scales import Scale, WorkSizes
 from robustscape.config.studies import Part, Study
-from robustscape.errors import ConfigError, unknown
+from robustscape.errors import ConfigError, unknown_name
 
 COMMON = "common"
 
@@ -61,6 +61,6 @@ def read_scale(folder: Path, works: list[str]) -> Scale:
         if path.stem == COMMON:
             continue
         if path.stem not in works:
-            raise ConfigError(f"{path}: {unknown('work', path.stem, works)}")
+            raise ConfigError(f"{path}: {unknown_name('work', path.stem, works)}")
         scale = scale.with_work(path.stem, read_model(WorkSizes, path))
     return scale

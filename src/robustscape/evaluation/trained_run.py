@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from robustscape.config.attacks import AttackSpec
 from robustscape.data import Split, load_dataset
 from robustscape.devices import memory_format
-from robustscape.errors import CorruptFile, MissingData, unknown
+from robustscape.errors import CorruptFile, MissingData, unknown_name
 from robustscape.models import build_classifier
 from robustscape.storage import checkpoints
 from robustscape.storage.run_files import WEIGHTS
@@ -75,7 +75,7 @@ class TrainedRun(ModelWithData):
         """
         recipe = self.config["recipe"]
         if fraction not in recipe["keep"]:
-            raise unknown(f"fraction kept by recipe {recipe['name']}", str(fraction), map(str, recipe["keep"]))
+            raise unknown_name(f"fraction kept by recipe {recipe['name']}", str(fraction), map(str, recipe["keep"]))
         file = f"epoch{max(1, round(fraction * recipe['epochs']))}.safetensors"
         return checkpoints.load_checkpoint(self.path / file, self.device)[0]
 

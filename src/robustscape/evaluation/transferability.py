@@ -11,7 +11,7 @@ from robustscape.config.attacks import AttackSpec
 from robustscape.errors import ConfigError
 from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.evaluation.transfer import transfer_matrix
-from robustscape.numbers import pretty
+from robustscape.numbers import pretty_number
 
 
 def transferability(
@@ -68,7 +68,7 @@ def distinguishing_names(runs: list[TrainedRun]) -> list[str]:
     facts = [
         (
             run.config["architecture"]["name"],
-            f"ε = {pretty(run.eps)}",
+            f"ε = {pretty_number(run.eps)}",
             f"seed {run.seed}",
             run.config["recipe"]["name"],
         )

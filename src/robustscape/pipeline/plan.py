@@ -16,7 +16,7 @@ from robustscape import catalog
 from robustscape.claims.expressions import check_claims
 from robustscape.config.experiment import Experiment, Planned, Run, kind_and_name
 from robustscape.config.studies import Comparison, Item, Measurement
-from robustscape.errors import ConfigError, unknown
+from robustscape.errors import ConfigError, unknown_name
 from robustscape.numbers import number_label
 from robustscape.storage.run_files import run_files
 
@@ -73,7 +73,7 @@ class Plan:
         names = list(experiment.studies) if works is None else list(works)
         for name in names:
             if name not in experiment.studies:
-                raise unknown("study", name, experiment.studies)
+                raise unknown_name("study", name, experiment.studies)
         self.studies = {name: experiment.studies[name] for name in names}
         for study in self.studies.values():
             check_claims(study, experiment.folder)
@@ -154,7 +154,7 @@ class Plan:
         known = {run.key: run for run in self.runs}
         for key in keys:
             if key not in known:
-                raise unknown("run", key, known)
+                raise unknown_name("run", key, known)
         return [known[key] for key in keys]
 
     def planned_runs(self, work: str, entry: Measurement | Comparison) -> list[Planned]:
@@ -185,9 +185,9 @@ class Plan:
         """
         work, _, name = target.partition("/")
         if work not in self.studies or not name:
-            raise unknown("target (WORK/NAME)", target, [f"{work}/..." for work in self.studies])
+            raise unknown_name("target (WORK/NAME)", target, [f"{work}/..." for work in self.studies])
         if name not in getattr(self.studies[work], section):
-            raise unknown(f"{_SINGULAR[section]} of {work}", name, getattr(self.studies[work], section))
+            raise unknown_name(f"{_SINGULAR[section]} of {work}", name, getattr(self.studies[work], section))
         return work, name
 
     def arguments(self, work: str, name: str) -> dict[str, Any]:

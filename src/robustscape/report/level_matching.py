@@ -6,7 +6,7 @@ import re
 from collections.abc import Hashable
 from typing import Any
 
-from robustscape.numbers import parse
+from robustscape.numbers import parse_number
 
 #: Two numbers are the same level within this relative distance: printed values of eps have six digits.
 TOLERANCE = 1e-4
@@ -24,7 +24,7 @@ def level_key(value: Any) -> Hashable:
         return None
     if isinstance(value, str):
         try:
-            return float(parse(value))
+            return float(parse_number(value))
         except ValueError:
             return _SEPARATORS.sub("", value.casefold())
     return str(value) if type(value).__name__ in ("bool", "bool_") else float(value)

@@ -75,7 +75,7 @@ def constant_factors(
     return ", ".join(parts)
 
 
-def footer(rows: pd.DataFrame, acknowledged: Sequence[str] = (), *, names: Mapping[str, str]) -> str:
+def figure_footer(rows: pd.DataFrame, acknowledged: Sequence[str] = (), *, names: Mapping[str, str]) -> str:
     """The line under a figure: scale, stand-ins, repetitions, protocol, flags."""
     stood_in = stand_ins(rows, names=names)
     parts = []

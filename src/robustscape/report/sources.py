@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from robustscape.config.studies import Source
-from robustscape.errors import ConfigError, unknown
+from robustscape.errors import ConfigError, unknown_name
 
 _COLUMN = re.compile(r"\{(\w+)\}")
 
@@ -43,7 +43,7 @@ def source_rows(
         rows = rows[rows["recipe"].isin(chosen)]
     for column, wanted in source.where.items():
         if column not in rows:
-            raise ConfigError(f"where: {unknown('column', column, rows.columns)}")
+            raise ConfigError(f"where: {unknown_name('column', column, rows.columns)}")
         rows = rows[rows[column].isin(wanted if isinstance(wanted, list) else [wanted])]
     labels = {column: _label(rows, value) for column, value in source.label.items()}
     added = [column for column in rows.columns if column not in known and column not in factors]
@@ -70,7 +70,7 @@ def _label(rows: pd.DataFrame, value: Any) -> Any:
         return value
     for column in columns:
         if column not in rows:
-            raise ConfigError(f"label: {unknown('column', column, rows.columns)}")
+            raise ConfigError(f"label: {unknown_name('column', column, rows.columns)}")
     records = rows[columns].to_dict("records")
     return [value.format(**{str(key): _short(level) for key, level in record.items()}) for record in records]
 

@@ -109,7 +109,9 @@ def darker(colour: Any, share: float) -> tuple[float, float, float]:
     return red * share, green * share, blue * share
 
 
-def panels(rows: int, columns: int, *, width: float = 4.3, height: float = 3.3, **subplots: Any) -> tuple[Figure, Any]:
+def panel_figure(
+    rows: int, columns: int, *, width: float = 4.3, height: float = 3.3, **subplots: Any
+) -> tuple[Figure, Any]:
     """An empty figure and its axes (rows, columns), sized by what it holds; there is room for a legend on the right."""
     figure = Figure(figsize=(max(6.4, width * columns + 1.5), height * rows + 0.9), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.08, h_pad=0.06)  # type: ignore[union-attr, call-arg]
@@ -126,7 +128,7 @@ def wrap_text(text: str, width: int) -> str:
     return "\n".join(best)
 
 
-def dress(figure: Figure, title: str, footer: str) -> None:
+def dress_figure(figure: Figure, title: str, footer: str) -> None:
     """Title and footer, both flush left and broken to the figure's width; names of vertical axes to the axes' height."""
     inches = figure.get_figwidth()
     for axes in figure.axes:

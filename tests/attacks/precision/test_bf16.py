@@ -153,7 +153,7 @@ SHIPPED = (
     *(
         entry.module
         for kind in ("attack", "method", "measurement", "comparison", "probe", "trace", "theory")
-        for entry in catalog.entries(kind).values()
+        for entry in catalog.catalog_entries(kind).values()
     ),
 )
 

@@ -469,7 +469,7 @@ def test_the_catalogue_lists_the_data_sets():
         "mnist2",
         "cifar2",
     }
-    assert names <= catalog.entries("dataset").keys()
+    assert names <= catalog.catalog_entries("dataset").keys()
     for name in names:
         summary = catalog.find_entry("dataset", name).summary
         assert summary.endswith("."), f"{name}: {summary}"

@@ -303,7 +303,7 @@ def test_auto_takes_the_quickest_precision_and_says_so(
     arguments: dict[str, Any] = {"seed": 0, "precision": "auto", "state_dir": tmp_path}
     x, y = digits.x[:40], digits.y[:40]
     result = run_suite(digits.model, x, y, small_suite("pgd", "apgd"), 0.12, **arguments)
-    assert result.precision in ("fp32", *catalog.entries("precision"))
+    assert result.precision in ("fp32", *catalog.catalog_entries("precision"))
     assert {row["precision"] for row in result.rows()} == {result.precision}
     # What goes on goes on in the same precision, whatever the machine would choose by now.
     other = "bf16" if result.precision == "fp32" else "fp32"

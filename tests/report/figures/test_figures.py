@@ -105,7 +105,7 @@ def texts(figure: Figure) -> str:
 def test_every_figure_of_the_catalogue_is_tested() -> None:
     """Each figure is tested here on made-up rows, or by name in another file of this folder."""
     others = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py") if path != Path(__file__))
-    untested = set(catalog.entries("figure")) - set(NAMES)
+    untested = set(catalog.catalog_entries("figure")) - set(NAMES)
     assert not [name for name in untested if not re.search(rf"\b{name}\b", others)]
 
 
@@ -269,13 +269,13 @@ def test_a_method_has_one_colour_whatever_stands_beside_it() -> None:
 
 
 def test_titles_fit_the_narrowest_figure() -> None:
-    figure = style.panels(1, 1)[0]
+    figure = style.panel_figure(1, 1)[0]
     titles = [
         item.title for study in load_experiment(CONFIG, "small").studies.values() for item in study.items.values()
     ]
     assert len(titles) > 90
     for title in titles:
-        style.dress(figure, title, "")
+        style.dress_figure(figure, title, "")
         box = figure._suptitle.get_window_extent(FigureCanvasAgg(figure).get_renderer())
         assert box.x1 <= figure.bbox.x1, title
         assert " ".join(figure.get_suptitle().split()) == title
@@ -300,7 +300,7 @@ def test_a_lone_column_lies_on_its_side_and_epochs_are_whole() -> None:
 
 
 def test_narrow_logarithmic_axes_have_plain_numbers() -> None:
-    figure, grid = style.panels(1, 1)
+    figure, grid = style.panel_figure(1, 1)
     grid[0, 0].plot([1, 2], [0.4, 4.5])
     _parts.set_log_y(grid[0, 0])
     figure.draw_without_rendering()

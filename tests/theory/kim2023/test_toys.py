@@ -49,7 +49,7 @@ TOYS: dict[str, dict[str, Any]] = {
 
 
 def test_the_catalogue_finds_them() -> None:
-    kim = {name for name in catalog.entries("theory") if name.startswith("kim2023")}
+    kim = {name for name in catalog.catalog_entries("theory") if name.startswith("kim2023")}
     assert set(CHECKS) | set(TOYS) <= kim
 
 

@@ -27,7 +27,7 @@ CHECKS = [
 
 
 def test_the_catalog_finds_every_check() -> None:
-    assert set(CHECKS) <= set(catalog.entries("theory"))
+    assert set(CHECKS) <= set(catalog.catalog_entries("theory"))
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robustscape.attacks.base.active import select
+from robustscape.attacks.base.active import select_rows
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.search import SearchModel
 from robustscape.attacks.base.threat import ThreatModel
@@ -37,7 +37,7 @@ class Rows:
 
     def select(self, keep: Tensor) -> Rows:
         """The rows where the mask ``keep`` (R,) is true."""
-        return Rows(*select(keep, *vars(self).values()))
+        return Rows(*select_rows(keep, *vars(self).values()))
 
     def with_samples_of(self, some: Tensor) -> Tensor:
         """All rows of the samples that have a row in the mask ``some`` (R,), bool (R,)."""
@@ -92,7 +92,7 @@ def attack_in_trials(
     result, highest = x.clone(), x.new_full((len(x),), -torch.inf)
     active = torch.arange(len(x), device=x.device)
     if among is not None:
-        active, x, y, threat, generator = select(among, active, x, y, threat, generator)
+        active, x, y, threat, generator = select_rows(among, active, x, y, threat, generator)
     begin = 0
     while begin < trials and len(active):
         # The first trial is alone: an attack that stops early mostly needs no second one.
@@ -117,6 +117,6 @@ def attack_in_trials(
             chosen = active[better]
             result[chosen], highest[chosen] = point[better], value[better]
             broken |= breaks
-        active, x, y, threat, generator = select(~broken, active, x, y, threat, generator)
+        active, x, y, threat, generator = select_rows(~broken, active, x, y, threat, generator)
         begin += count
     return result

@@ -116,7 +116,9 @@ def quickest_precision(model: Classifier, x: Tensor, y: Tensor) -> str:
         return "fp32"
     device = device_of(model, x)
     batch, labels = x[:TRIAL_SAMPLES].to(device), y[:TRIAL_SAMPLES].to(device)
-    forms = {name: attacked_form(model, batch, labels, name) for name in ("fp32", *catalog.entries("precision"))}
+    forms = {
+        name: attacked_form(model, batch, labels, name) for name in ("fp32", *catalog.catalog_entries("precision"))
+    }
     seconds = dict.fromkeys(forms, math.inf)
     for trial in range(TRIALS + 1):  # the first warms up
         for name, form in forms.items():

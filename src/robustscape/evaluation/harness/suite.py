@@ -36,7 +36,7 @@ from robustscape.evaluation.harness.craft import (
 )
 from robustscape.evaluation.harness.outcome import Outcome
 from robustscape.evaluation.percentages import percent_true_fp32
-from robustscape.numbers import pretty
+from robustscape.numbers import pretty_number
 from robustscape.storage import atomic, checkpoints
 
 SuiteProgress = Callable[[str, int, int], None]
@@ -350,7 +350,7 @@ def to_robustbench(
     ``autoattack_acc`` is given only for a suite named ``autoattack``; any other suite's number is ``<suite>_acc``,
     since it must not be taken for AutoAttack's. ``unreliable`` is true when a flag is raised.
     """
-    eps = "per sample" if isinstance(result.eps, Tensor) else pretty(result.eps)
+    eps = "per sample" if isinstance(result.eps, Tensor) else pretty_number(result.eps)
     return {
         "link": link,
         "name": name,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from robustscape.errors import unknown
+from robustscape.errors import unknown_name
 
 if TYPE_CHECKING:
     from robustscape.evaluation.trained_run import TrainedRun
@@ -38,7 +38,7 @@ def history(
     wanted = columns or [column for column in table.columns if column != "epoch"]
     for column in wanted:
         if column not in table:
-            raise unknown("column of history.csv", column, list(table.columns))
+            raise unknown_name("column of history.csv", column, list(table.columns))
     return [
         {"epoch": int(row["epoch"]), "metric": column, "value": float(row[column]), "unit": unit_of(run, column, known)}
         for _, row in table.iterrows()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from robustscape.errors import unknown
+from robustscape.errors import unknown_name
 from robustscape.evaluation.trained_run import TrainedRun
 
 #: metric, split, column of history.csv, unit
@@ -33,7 +33,7 @@ def training_curves(run: TrainedRun) -> list[dict[str, Any]]:
     last: dict[str, float] = {}
     for metric, split, column, unit in COLUMNS:
         if column not in table:
-            raise unknown("column of history.csv", column, list(table.columns))
+            raise unknown_name("column of history.csv", column, list(table.columns))
         for epoch, value in table[["epoch", column]].dropna().itertuples(index=False):
             number = 100.0 - value if metric == "error" else float(value)
             rows.append({"epoch": int(epoch), "split": split, "metric": metric, "value": number, "unit": unit})

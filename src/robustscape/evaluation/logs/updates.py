@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import pandas as pd
 from pydantic import Field
 
-from robustscape.errors import MissingData, unknown
+from robustscape.errors import MissingData, unknown_name
 from robustscape.evaluation.logs.history import unit_of
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def updates(
     rows = []
     for column in columns or [column for column in table.columns if column not in ("update", "epoch")]:
         if column not in table:
-            raise unknown("column of updates.csv", column, list(table.columns))
+            raise unknown_name("column of updates.csv", column, list(table.columns))
         unit = unit_of(run, column, {})
         for window, part in windows.items():
             values = part[column].rolling(smooth, min_periods=1).mean()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from robustscape import data
-from robustscape.errors import unknown
+from robustscape.errors import unknown_name
 from robustscape.pipeline.plan import Plan
 
 
@@ -17,5 +17,5 @@ def prepare_dataset(plan: Plan, name: str, downloads: Path) -> None:
         MissingData: its raw files are missing and cannot be downloaded.
     """
     if name not in plan.experiment.datasets:
-        raise unknown("data set", name, plan.experiment.datasets)
+        raise unknown_name("data set", name, plan.experiment.datasets)
     data.prepare_dataset(name, plan.experiment.datasets[name], plan.data_folder(name), downloads)

@@ -12,7 +12,7 @@ import torch
 from robustscape.config.experiment import Run
 from robustscape.config.recipes import Recipe
 from robustscape.data import load_dataset
-from robustscape.errors import ConfigError, MissingData, unknown
+from robustscape.errors import ConfigError, MissingData, unknown_name
 from robustscape.evaluation.trained_run import build_model
 from robustscape.pipeline import fingerprints
 from robustscape.pipeline.plan import Plan
@@ -115,7 +115,9 @@ def _recipe_of(plan: Plan, run: Run) -> Recipe:
         raise MissingData(f"{path} is not there; train that run first, because run {run.key} reads it.")
     history = pd.read_csv(path)
     if column not in history:
-        raise ConfigError(f"recipe {run.recipe}: {unknown('column of eps_schedule', column, list(history.columns))}")
+        raise ConfigError(
+            f"recipe {run.recipe}: {unknown_name('column of eps_schedule', column, list(history.columns))}"
+        )
     values = [value / run.eps for value in history[column]]
     schedule = recipe.eps_schedule.model_copy(update={"values": values})
     return recipe.model_copy(update={"eps_schedule": schedule})

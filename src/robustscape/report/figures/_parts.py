@@ -83,9 +83,9 @@ def panel_title(rows: pd.DataFrame, column: str | None, level: Any, *, names: Ma
 def panel_grid(down: int, across: int, sharey: bool | str, sharex: bool | str = True) -> tuple[Figure, Any]:
     """Return a figure and its axes (down, across); a single column of two or three panels becomes a row."""
     if across == 1 and down in (2, 3):
-        figure, grid = style.panels(1, down, sharex=sharex is True)
+        figure, grid = style.panel_figure(1, down, sharex=sharex is True)
         return figure, grid.T
-    return style.panels(down, across, sharex=sharex, sharey=sharey)
+    return style.panel_figure(down, across, sharex=sharex, sharey=sharey)
 
 
 def set_log_y(axes: Axes) -> None:

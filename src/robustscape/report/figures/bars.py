@@ -48,7 +48,7 @@ def bars(
     width = 0.8 / len(kinds)
 
     inches = max(4.3, 0.32 * len(groups) * len(kinds) + 1.0)
-    figure, grid = style.panels(len(bands), len(columns), width=inches, sharex=True, sharey="row")
+    figure, grid = style.panel_figure(len(bands), len(columns), width=inches, sharex=True, sharey="row")
     for row, together in enumerate(bands):
         for column, level in enumerate(columns):
             axes = grid[row, column]
@@ -87,7 +87,7 @@ def bars(
         handles.append(_parts.printed_legend_entry())  # type: ignore[arg-type]
     if handles:
         style.legend(figure, handles, display_name(hue, item.names) if hue and hue != "metric" else None)
-    style.dress(figure, item.title, notes.footer(rows, acknowledged, names=item.names))
+    style.dress_figure(figure, item.title, notes.figure_footer(rows, acknowledged, names=item.names))
     return figure
 
 

@@ -77,5 +77,5 @@ def curves(
         handles.append(_parts.printed_legend_entry())
     if handles:
         style.legend(figure, handles, display_name(hue, item.names) if hue else None)
-    style.dress(figure, item.title, notes.footer(rows, acknowledged, names=item.names))
+    style.dress_figure(figure, item.title, notes.figure_footer(rows, acknowledged, names=item.names))
     return figure

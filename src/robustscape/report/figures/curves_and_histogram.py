@@ -76,5 +76,7 @@ def curves_and_histogram(
     texts = level_texts(kinds, item.names)
     handles = [Line2D([], [], color=colour[kind], linewidth=2.6, label=texts[kind]) for kind in kinds]
     style.legend(figure, handles, display_name(hue, item.names))
-    style.dress(figure, item.title, notes.footer(lines, acknowledged, names=item.names) + " · dashed: mean")
+    style.dress_figure(
+        figure, item.title, notes.figure_footer(lines, acknowledged, names=item.names) + " · dashed: mean"
+    )
     return figure

@@ -50,13 +50,15 @@ def curves_and_map(
     _parts.refuse_duplicates(lines, item, x, hue)
     _parts.refuse_duplicates(plane, item, across, up)
 
-    figure, grid = style.panels(1, 2, width=4.9, height=4.0)
+    figure, grid = style.panel_figure(1, 2, width=4.9, height=4.0)
     final = rows[(rows["metric"] == ends) & rows[x].isna()]
     _curves(grid[0, 0], lines, final, x, hue, colours=item.colours, names=item.names)
     grid[0, 0].set_xlabel(display_name(x, item.names))
     grid[0, 0].set_ylabel(_parts.axis_label(rows, curve, names=item.names))
     _map(figure, grid[0, 1], plane, across, up, _parts.axis_label(rows, surface, names=item.names), names=item.names)
-    style.dress(figure, item.title, notes.footer(pd.concat([lines, plane]), acknowledged, names=item.names))
+    style.dress_figure(
+        figure, item.title, notes.figure_footer(pd.concat([lines, plane]), acknowledged, names=item.names)
+    )
     return figure
 
 

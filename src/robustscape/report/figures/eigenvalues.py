@@ -56,7 +56,7 @@ def eigenvalues(
     conventions = _parts.distinct_levels(rows, convention)
     colour = dict(zip(ranks, style.OKABE_ITO * (1 + len(ranks) // len(style.OKABE_ITO)), strict=False))
 
-    figure, grid = style.panels(1, len(columns))
+    figure, grid = style.panel_figure(1, len(columns))
     for axes, level in zip(grid[0], columns, strict=True):
         part = _parts.rows_at_level(rows, panel, level)
         for (dash, marked, shade), kind in zip(_DASHES, conventions, strict=False):
@@ -102,7 +102,7 @@ def eigenvalues(
     if rows["paper_value"].notna().any():
         handles.append(_parts.printed_legend_entry())
     style.legend(figure, handles)
-    style.dress(figure, item.title, notes.footer(rows, acknowledged, names=item.names))
+    style.dress_figure(figure, item.title, notes.figure_footer(rows, acknowledged, names=item.names))
     return figure
 
 

@@ -100,5 +100,5 @@ def example_scatter(
     bar = figure.colorbar(scale, ax=list(grid.flat), shrink=0.85, pad=0.01, extend="both")
     bar.set_label(_parts.axis_label(rows, colour, names=item.names))
     bar.outline.set_visible(False)
-    style.dress(figure, item.title, notes.footer(rows, acknowledged, names=item.names))
+    style.dress_figure(figure, item.title, notes.figure_footer(rows, acknowledged, names=item.names))
     return figure

@@ -54,7 +54,7 @@ def heatmap(
     columns, across, down = (_parts.distinct_levels(rows, column) for column in (panel, x, y))
     readable = max(len(across), len(down)) <= _READABLE
     width, height = (max(4.0, 0.75 * len(across) + 1.6), max(3.0, 0.45 * len(down) + 1.2)) if readable else (3.9, 3.6)
-    figure, grid = style.panels(len(drawn), len(columns), width=width, height=height)
+    figure, grid = style.panel_figure(len(drawn), len(columns), width=width, height=height)
     for row, metric in enumerate(drawn):
         values = rows[rows["metric"] == metric]
         low, high = values["value"].min(), values["value"].max()
@@ -84,7 +84,7 @@ def heatmap(
         bar.set_label(_parts.axis_label(rows, metric, names=item.names))
         bar.outline.set_visible(False)
     said = " · in brackets: printed in the paper" if rows["paper_value"].notna().any() else ""
-    style.dress(figure, item.title, notes.footer(rows, acknowledged, names=item.names) + said)
+    style.dress_figure(figure, item.title, notes.figure_footer(rows, acknowledged, names=item.names) + said)
     return figure
 
 

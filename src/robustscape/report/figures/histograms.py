@@ -78,6 +78,6 @@ def histograms(
     texts = {m: display_name(m, item.names) for m in drawn} if hue == "metric" else level_texts(kinds, item.names)
     handles = [Patch(facecolor=colour[kind], alpha=0.6, label=texts[kind]) for kind in kinds]
     style.legend(figure, handles, None if hue == "metric" else display_name(hue, item.names))
-    said = notes.footer(rows, acknowledged, names=item.names) + " · dashed: mean"
-    style.dress(figure, item.title, said)
+    said = notes.figure_footer(rows, acknowledged, names=item.names) + " · dashed: mean"
+    style.dress_figure(figure, item.title, said)
     return figure

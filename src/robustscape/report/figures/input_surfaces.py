@@ -73,7 +73,7 @@ def input_surfaces(
     handles = [Patch(color=colour, label=text) for colour, text in zip(_COLOURS, ("right", "wrong"), strict=True)]
     style.legend(figure, handles)
     height = f" · height and lines: {_parts.axis_label(rows, 'loss', names=item.names)}"
-    style.dress(figure, item.title, notes.footer(points, acknowledged, names=item.names) + height)
+    style.dress_figure(figure, item.title, notes.figure_footer(points, acknowledged, names=item.names) + height)
     return figure
 
 

@@ -85,7 +85,7 @@ def lines_with_printed(
     if rows["paper_value"].notna().any():
         handles.append(_parts.printed_legend_entry())
     style.legend(figure, handles, None if hue == "metric" else display_name(hue, item.names))
-    style.dress(figure, item.title, notes.footer(rows, acknowledged, names=item.names))
+    style.dress_figure(figure, item.title, notes.figure_footer(rows, acknowledged, names=item.names))
     return figure
 
 

@@ -44,7 +44,7 @@ def marked_curves(
     _parts.refuse_duplicates(rows, item, x, hue, panel)
     columns, lines = _parts.distinct_levels(rows, panel), _parts.distinct_levels(rows, hue)
     colour = dict(zip(lines, style.colours(lines, item.colours), strict=True))
-    figure, grid = style.panels(len(drawn), len(columns), sharex=True)
+    figure, grid = style.panel_figure(len(drawn), len(columns), sharex=True)
     for row, metric in enumerate(drawn):
         for column, level in enumerate(columns):
             axes, part = grid[row, column], _parts.rows_at_level(rows[rows["metric"] == metric], panel, level)
@@ -68,5 +68,5 @@ def marked_curves(
         Line2D([], [], color=style.GREY, linestyle="none", marker="*", markersize=13, label="at its own point")
     )
     style.legend(figure, handles, display_name(hue, item.names))
-    style.dress(figure, item.title, notes.footer(rows, acknowledged, names=item.names))
+    style.dress_figure(figure, item.title, notes.figure_footer(rows, acknowledged, names=item.names))
     return figure

@@ -41,7 +41,7 @@ def metric_curve(
     lines = _parts.distinct_levels(rows, hue)
     colour = dict(zip(lines, style.colours(lines, item.colours), strict=True))
     texts = level_texts(_parts.distinct_levels(rows, along), item.names)
-    figure, grid = style.panels(1, 1, width=5.6, height=4.2)
+    figure, grid = style.panel_figure(1, 1, width=5.6, height=4.2)
     axes = grid[0, 0]
     for number, line in enumerate(lines):
         own = _parts.rows_at_level(rows, hue, line).pivot(index=along, columns="metric", values="value").sort_index()
@@ -64,9 +64,9 @@ def metric_curve(
         for i, (line, text) in enumerate(level_texts(lines, item.names).items())
     ]
     style.legend(figure, handles, display_name(hue, item.names))
-    style.dress(
+    style.dress_figure(
         figure,
         item.title,
-        f"{notes.footer(rows, acknowledged, names=item.names)} · numbers at the points: {display_name(along, item.names)}",
+        f"{notes.figure_footer(rows, acknowledged, names=item.names)} · numbers at the points: {display_name(along, item.names)}",
     )
     return figure

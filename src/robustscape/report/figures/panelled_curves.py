@@ -61,7 +61,7 @@ def panelled_curves(
     _parts.require_columns(rows, item, x, hue, dash)
     rows = rows[rows[x].notna()]
     down = math.ceil(len(panels) / columns)
-    figure, grid = style.panels(down, min(columns, len(panels)), height=3.0)
+    figure, grid = style.panel_figure(down, min(columns, len(panels)), height=3.0)
     lines, kinds = _parts.distinct_levels(rows, hue), _parts.distinct_levels(rows, dash)
     colour = dict(zip(lines, style.colours(lines, item.colours), strict=True))
     stroke = {kind: _DASHES[dashes.get(str(kind), usual)] for kind, usual in zip(kinds, _DASHES, strict=False)}
@@ -94,7 +94,7 @@ def panelled_curves(
     for axes in list(grid.flat)[len(panels) :]:
         axes.set_axis_off()
     _legend(figure, lines, colour, hue, kinds if dash else [], stroke, names=item.names)
-    style.dress(figure, item.title, notes.footer(pd.concat(drawn), acknowledged, names=item.names))
+    style.dress_figure(figure, item.title, notes.figure_footer(pd.concat(drawn), acknowledged, names=item.names))
     return figure
 
 

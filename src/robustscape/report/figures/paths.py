@@ -55,7 +55,7 @@ def paths(
     marks = {shape: rows[rows[hue] == shape].groupby(panel or "metric")[along].nunique().max() == 1 for shape in shapes}
     across = min(wrap, len(panels))
     down = -(-len(panels) // across)
-    figure, grid = style.panels(down, across, width=3.9, height=3.5)
+    figure, grid = style.panel_figure(down, across, width=3.9, height=3.5)
     for place, level in enumerate(panels):
         axes = grid.flat[place]
         for number, shape in enumerate(shapes):
@@ -98,5 +98,5 @@ def paths(
         for number, shape in enumerate(shapes)
     ]
     style.legend(figure, handles)
-    style.dress(figure, item.title, notes.footer(rows, acknowledged, names=item.names))
+    style.dress_figure(figure, item.title, notes.figure_footer(rows, acknowledged, names=item.names))
     return figure

@@ -70,7 +70,7 @@ def planes(
     look = dict(zip(methods, style.colours([str(m) for m in methods], item.colours), strict=True))
     across = min(columns, len(panels))
     down = math.ceil(len(panels) / across)
-    figure = style.panels(1, 1)[0]
+    figure = style.panel_figure(1, 1)[0]
     figure.clear()
     figure.set_size_inches(max(6.4, width * across + (2.2 if look else 0.9)), height * down + 0.9)
     scale = _layers.surface_colours(shown, colour, decades, colour_limit)
@@ -104,7 +104,7 @@ def planes(
     handles = _legend_entries(shown, look, item)
     if handles:
         style.legend(figure, handles)
-    style.dress(figure, item.title, notes.footer(rows, acknowledged, names=item.names))
+    style.dress_figure(figure, item.title, notes.figure_footer(rows, acknowledged, names=item.names))
     return figure
 
 

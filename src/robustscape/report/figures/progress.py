@@ -44,7 +44,7 @@ def progress(
     drawn = [m for m in _parts.metrics_to_draw(rows, item, metrics) if m not in against]
     lines = _parts.distinct_levels(rows, hue)
     colour = dict(zip(lines, style.colours(lines, item.colours), strict=True))
-    figure, grid = style.panels(len(drawn), len(against), sharey="row")
+    figure, grid = style.panel_figure(len(drawn), len(against), sharey="row")
     for row, metric in enumerate(drawn):
         for column, effort in enumerate(against):
             axes = grid[row, column]
@@ -79,5 +79,5 @@ def progress(
     ]
     style.legend(figure, handles, display_name(hue, item.names))
     shown = rows[rows["metric"].isin(drawn)]
-    style.dress(figure, item.title, notes.footer(shown, acknowledged, names=item.names))
+    style.dress_figure(figure, item.title, notes.figure_footer(shown, acknowledged, names=item.names))
     return figure

@@ -47,7 +47,7 @@ def surface_3d(
     _parts.refuse_duplicates(rows, item, x, y, panel)
     panels = _parts.distinct_levels(rows, panel)
     across = min(wrap, len(panels))
-    figure, grid = style.panels(
+    figure, grid = style.panel_figure(
         -(-len(panels) // across), across, width=3.7, height=3.7, subplot_kw={"projection": "3d"}
     )
     for axes, level in zip(grid.flat, panels, strict=False):
@@ -84,9 +84,7 @@ def surface_3d(
     for axes in list(grid.flat)[len(panels) :]:
         figure.delaxes(axes)
     # Beside a rotated axis the name of the height does not fit.
-    style.dress(
-        figure,
-        item.title,
-        f"height: {_parts.axis_label(rows, metric, names=item.names)} · {notes.footer(rows, acknowledged, names=item.names)}",
-    )
+    height = f"height: {_parts.axis_label(rows, metric, names=item.names)}"
+    footer = notes.figure_footer(rows, acknowledged, names=item.names)
+    style.dress_figure(figure, item.title, f"{height} · {footer}")
     return figure
