@@ -2,8 +2,8 @@
 
 AutoAttack is compared on the three nets of ``_nets.py``; PGD and the curve are measured on MNIST. Images are attacked in chunks,
 and on every chunk all candidates take their turn, so that a slow minute of a shared machine hits all alike. Each does so in a
-process of its own, set up as its users have it: ours by ``devices.configure_device``, as the ``robustscape`` command does, the others
-with nothing but the number of threads. Starting a process is not counted. Both the wall clock and the process's CPU time are
+process of its own, set up as its users have it: ours as the ``robustscape`` command does (``devices.configure_device``), the
+others with nothing but the number of threads. Starting a process is not counted. Both the wall clock and the process's CPU time are
 kept; on a busy machine the ratio of CPU times is the steadier one, and only with one thread: threads that wait for each other
 burn CPU time.
 
@@ -31,9 +31,10 @@ from torch import Tensor, nn
 
 from robustscape.config.attacks import AttackSpec, Suite
 from robustscape.devices import configure_device
-from robustscape.evaluation.harness.craft import correctly_classified, craft, percent
+from robustscape.evaluation.harness.craft import correctly_classified, craft
 from robustscape.evaluation.harness.curve import eps_curve
 from robustscape.evaluation.harness.suite import SuiteResult, run_suite
+from robustscape.evaluation.percentages import percent_true_fp32
 
 THEIR_BATCH = 250  # AutoAttack's default, and every library's here
 
@@ -216,7 +217,7 @@ def measure_curve(model: nn.Module, x: Tensor, y: Tensor, eps: float, keep: Call
         for budget in epsilons:
             x_adv, _, alone = clocked(lambda attack=attack, budget=budget: craft(model, x, y, attack, budget, seed=0))
             times.append(alone)
-            accuracies.append(percent(correctly_classified(model, x_adv, y)))
+            accuracies.append(percent_true_fp32(correctly_classified(model, x_adv, y)))
         shares = found.robust_accuracy()
         keep(
             {

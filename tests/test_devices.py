@@ -294,8 +294,8 @@ def test_freed_memory_is_kept() -> None:
     """A large tensor comes from the heap, and what it leaves there is not handed back."""
     code = """
 import torch
-from robustscape.devices import configure
-configure(1)
+from robustscape.devices import configure_device
+configure_device(1)
 def resident():
     return int(open("/proc/self/statm").read().split()[1])
 before = resident()

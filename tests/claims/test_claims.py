@@ -419,3 +419,11 @@ def test_where_a_claims_text_is_printed() -> None:
 
 def test_metrics_of_landscapes_do_not_confuse_factors() -> None:
     assert sharp("value('loss', noise='PGD', eps=1, alpha=1) > value('loss', noise='PGD', eps=1, alpha=0)")[0] == HOLDS
+
+
+def test_equality_of_a_series_goes_level_by_level() -> None:
+    """``series(...) != 0`` compared the object with the number once, and was always true."""
+    assert sharp("all_true(series('sharpness', noise='PGD') == series('sharpness', noise='PGD'))")[0] == HOLDS
+    assert sharp("any_true(series('sharpness', noise='PGD') != series('sharpness', noise='PGD'))")[0] == FAILS
+    with pytest.raises(ConfigError, match="neither true nor false"):
+        sharp("series('sharpness', noise='PGD') != 0")

@@ -109,3 +109,16 @@ def test_a_wrong_variant_grid_or_factor_gets_a_sentence(
     with pytest.raises(ConfigError) as error:
         load_experiment(config, "small")
     assert words in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_member_of_a_grid_never_takes_the_name_of_another_recipe(config: Path) -> None:
+    """A variant called as a member would be called, but with another value, must not be trained in its place."""
+    edit(config, "recipes/yamada2021_mnist2.yaml", "variants:", "variants:\n  lr0.2: {optimizer.parameters.lr: 0.7}")
+    edit(
+        config,
+        "studies/yamada2021.yaml",
+        "recipe: yamada2021_mnist2, eps: [0]",
+        "recipe: yamada2021_mnist2, eps: [0], grid: {optimizer.parameters.lr: [0.2]}",
+    )
+    with pytest.raises(ConfigError, match=r"would be called 'yamada2021_mnist2-lr0\.2', which is another recipe"):
+        load_experiment(config, "small")

@@ -90,3 +90,15 @@ def test_the_code_of_a_precision_counts_only_where_one_is_asked_for(
     assert asked == []
     assert code != fingerprints.measurement_code(plan.experiment, entry, {**arguments, "precision": "bf16"}, [])
     assert asked == ["bf16"]
+
+
+def test_what_reads_the_logs_of_a_run_depends_on_them_and_what_reads_weights_does_not(plan: Plan) -> None:
+    """A probe with more samples leaves the weights as they are: its column of the history must be read again."""
+    record = {"checkpoints": {"model.safetensors": "w"}, "files": {"model.safetensors": "w", "history.csv": "before"}}
+    later = {**record, "files": {**record["files"], "history.csv": "after"}}
+    for measure, rereads in (("history", True), ("collapse", True), ("accuracy", False)):
+        work, name = a_measurement(plan, measure)
+        entry = plan.studies[work].measurements[name]
+        contents = [fingerprints.contents_of_run(entry, found, "model.safetensors") for found in (record, later)]
+        assert (contents[0] != contents[1]) is rereads, measure
+        assert contents[0][0] == "w"

@@ -222,7 +222,7 @@ def test_the_package_itself_is_quick_and_comments_do_not_count(tmp_path: Path) -
     commented = code_version(*names, root=copy)
     seconds = time.process_time() - started
     assert commented == code_version(*names)
-    assert seconds < 1.5  # 0.1 s for 5,000 lines on a quiet machine
+    assert seconds < 10  # 0.1 s for 5,000 lines on a quiet machine; a guard against what grows with the square
     started = time.process_time()
     for _ in range(100):
         code_version(*names)

@@ -22,7 +22,7 @@ class NotTestable(Exception):
     """Raised when the numbers a claim needs are missing."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Series:
     """Numbers along a factor, in the order of its levels. It has no truth value of its own: see ``all_true``."""
 
@@ -55,6 +55,14 @@ class Series:
         else:
             others = [other] * len(self)
         return Series(self.levels, tuple(operate(a, b) for a, b in zip(self.values, others, strict=True)))
+
+    def __eq__(self, other: Any) -> Series:  # type: ignore[override]
+        return self._with(other, operator.eq)
+
+    def __ne__(self, other: Any) -> Series:  # type: ignore[override]
+        return self._with(other, operator.ne)
+
+    __hash__ = None  # type: ignore[assignment]
 
     def __add__(self, other: Any) -> Series:
         return self._with(other, operator.add)

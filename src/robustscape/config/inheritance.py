@@ -174,12 +174,22 @@ def _expanded(
             raise ConfigError(f"{where}: {unknown_name('recipe', base, recipes)}")
         for changes in _combinations(run_set.grid):
             name, own = _member(base, recipes[base], changes, where)
+            definition = Definition(base, own, f"{where}: grid of '{base}'")
+            recipe = _recipe(name, {**definitions, name: definition}) if own else recipes[base]
             if name not in recipes:
-                definitions[name] = Definition(base, own, f"{where}: grid of '{base}'")
-                recipes[name] = _recipe(name, definitions)
+                definitions[name], recipes[name] = definition, recipe
+            elif recipes[name].model_dump(exclude=_NAMING) != recipe.model_dump(exclude=_NAMING):
+                raise ConfigError(
+                    f"{where}: grid: {own} of '{base}' would be called '{name}', which is another recipe; "
+                    "give that variant another name, or the value fewer digits."
+                )
             swept.setdefault(name, set()).update(changes)
             names.append(name)
     return run_set.model_copy(update={"recipe": names, "grid": {}})
+
+
+#: Keys of a recipe that change nothing it does.
+_NAMING = {"about", "extends", "factors", "variants"}
 
 
 def _combinations(grid: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:

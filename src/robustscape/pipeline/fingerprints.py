@@ -25,9 +25,26 @@ def combine_fingerprints(fingerprints: Sequence[str]) -> str:
     return config_hash(fingerprints)
 
 
-def complete_fingerprint(fingerprint: str, contents: Sequence[str | None]) -> str:
+def complete_fingerprint(fingerprint: str, contents: Sequence[Any]) -> str:
     """Return the fingerprint of a result: that of its job, and the hashes of the content that the job has read."""
     return config_hash([fingerprint, contents])
+
+
+def contents_of_run(entry: Measurement | Comparison, run_record: Mapping[str, Any], weights: str) -> list[Any]:
+    """Return the hashes of the files of a run that a measurement reads, as the run's record has them.
+
+    Those are its weights (all that are kept), and for what reads the logs of training or trains again every file; the first is
+    that of ``weights``, None where the run is not there.
+    """
+    files = run_record.get("files", {})
+    read = files if reads_logs(entry) else {name: files[name] for name in files if name.endswith(".safetensors")}
+    return [run_record.get("checkpoints", {}).get(weights), sorted(read.items())]
+
+
+def reads_logs(entry: Measurement | Comparison) -> bool:
+    """Return whether a measurement reads the logs of training, or trains again from what training has kept."""
+    module = catalog.find_entry(*kind_and_name(entry)).module
+    return module.startswith(("robustscape.evaluation.logs.", "robustscape.training."))
 
 
 # -- data sets and runs ------------------------------------------------------------------------------------------------

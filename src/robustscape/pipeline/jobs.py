@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from robustscape.config.experiment import Run
+from robustscape.config.studies import Comparison, Measurement
 from robustscape.pipeline import fingerprints
 from robustscape.pipeline.fingerprints import combine_fingerprints
 from robustscape.pipeline.plan import Plan, measurement_stage
@@ -134,10 +135,17 @@ def _measurement_job(plan: Plan, stage: Stage, work: str, name: str, pairs: list
         runs = [run for _, run in members]
         targets += [f"{work}/{measurement}", *(run.key for run in runs)]
         tables += [plan.measurement_path(work, measurement, run) for run in runs]
-        models |= {f"{plan.run_folder(run)}/{WEIGHTS[entry.weights]}": None for run in runs}
+        models |= dict.fromkeys(path for run in runs for path in _files_read(plan, entry, run))
         parts += [fingerprints.measurement_fingerprint(plan.experiment, entry, arguments, run) for run in runs]
     inputs = (*models, f"{plan.data_folder(pairs[0][1].dataset)}/card.json")
     return Job(stage, name, tuple(targets), inputs, _with_records(tables), combine_fingerprints(parts), work)
+
+
+def _files_read(plan: Plan, entry: Measurement | Comparison, run: Run) -> list[str]:
+    """Return the files of a run that a measurement reads."""
+    logs = plan.run_files(run) if fingerprints.reads_logs(entry) else ()
+    names = dict.fromkeys([WEIGHTS[entry.weights], *(name for name in logs if name != "run.json")])
+    return [f"{plan.run_folder(run)}/{name}" for name in names]
 
 
 def _compare_jobs(plan: Plan) -> list[Job]:
@@ -154,7 +162,7 @@ def _compare_job(plan: Plan, work: str, name: str) -> Job:
         name=_rule_name(work, name),
         targets=(f"{work}/{name}",),
         inputs=(
-            *(f"{plan.run_folder(run)}/{WEIGHTS[entry.weights]}" for run in runs),
+            *dict.fromkeys(path for run in runs for path in _files_read(plan, entry, run)),
             *(f"{plan.data_folder(dataset)}/card.json" for dataset in sorted({run.dataset for run in runs})),
         ),
         outputs=_with_records([plan.comparison_path(work, name, group) for group in groups]),

@@ -13,7 +13,7 @@ from robustscape.config.attacks import AttackSpec, Suite, SuiteSpec
 from robustscape.config.base import read_mapping
 from robustscape.evaluation.harness.suite import run_suite
 
-CONFIG = Path(__file__).parents[2] / "config"
+CONFIG = Path(__file__).parents[3] / "config"
 STANDARD = {"Linf": "autoattack", "L2": "autoattack_l2"}
 
 

@@ -24,7 +24,7 @@ from robustscape.theory.liu2020.sharper_minima import sharper_minima, worst_loss
 from robustscape.theory.liu2020.smoothness import smoothness
 from robustscape.training.schedules import schedule_factor
 
-CONFIG = Path(__file__).parents[2] / "config"
+CONFIG = Path(__file__).parents[3] / "config"
 
 #: eps -> shares of good, bad and (half line) bad directions of section 2.1, from 2e5 draws of numpy's default_rng(0);
 #: x = (0.1257, -0.1321, 0.6404, 0.1049).

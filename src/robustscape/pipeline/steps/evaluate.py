@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -12,7 +13,7 @@ import torch
 
 from robustscape import catalog
 from robustscape.config.experiment import Run
-from robustscape.errors import ConfigError
+from robustscape.errors import ConfigError, CorruptFile
 from robustscape.evaluation.trained_run import load_run
 from robustscape.pipeline import fingerprints
 from robustscape.pipeline.plan import Plan, check_measurement_stage
@@ -50,12 +51,13 @@ def _measure_run(plan: Plan, stage: str, work: str, name: str, run: Run, device:
     entry, arguments = plan.studies[work].measurements[name], plan.arguments(work, name)
     weights = folder / WEIGHTS[entry.weights]
     trained_as = read_record(folder / "run.json")
-    checkpoint = trained_as.get("checkpoints", {}).get(weights.name)
+    contents = fingerprints.contents_of_run(entry, trained_as, weights.name)
     fingerprint = fingerprints.complete_fingerprint(
-        fingerprints.measurement_fingerprint(plan.experiment, entry, arguments, run), [checkpoint]
+        fingerprints.measurement_fingerprint(plan.experiment, entry, arguments, run), contents
     )
-    if checkpoint and csv_is_current(csv, fingerprint):
+    if contents[0] and csv_is_current(csv, fingerprint):
         return
+    check_run_record(folder, trained_as, run)
     state = plan.root / "states" / work / name / run.key / fingerprint[:16]
     trained = load_run(folder, data, device, entry.weights, state)
     started = time.perf_counter()
@@ -83,6 +85,18 @@ def _measure_run(plan: Plan, stage: str, work: str, name: str, run: Run, device:
     frame = pd.DataFrame([{**factors, **row} for row in rows])
     write_csv_with_record(csv, frame.to_csv(index=False), record)
     shutil.rmtree(state, ignore_errors=True)
+
+
+def check_run_record(folder: Path, run_record: Mapping[str, Any], run: Run) -> None:
+    """Refuse a folder that holds another run than its name says: it was copied or renamed.
+
+    Raises:
+        CorruptFile: with the run that the record names.
+    """
+    if run_record.get("run", run.key) != run.key:
+        raise CorruptFile(
+            f"{folder}/run.json is the record of the run '{run_record['run']}'; delete the folder and train again."
+        )
 
 
 def divergence_flag(*run_records: Mapping[str, Any]) -> dict[str, bool]:
