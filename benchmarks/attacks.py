@@ -1,11 +1,11 @@
 """Attacks against the libraries they replace: the AutoAttack suite, PGD, and an eps curve.
 
-AutoAttack is compared on the three nets of ``_nets.py``; PGD and the curve are measured on MNIST. Images are attacked in chunks,
-and on every chunk all candidates take their turn, so that a slow minute of a shared machine hits all alike. Each does so in a
-process of its own, set up as its users have it: ours as the ``robustscape`` command does (``devices.configure_device``), the
-others with nothing but the number of threads. Starting a process is not counted. Both the wall clock and the CPU time of the
-process are kept; on a busy machine the ratio of CPU times is the steadier one, and only with one thread: threads that wait for each other
-burn CPU time.
+AutoAttack is compared on the three nets of ``_nets.py``; PGD and the curve are measured on MNIST. Images are attacked in
+chunks, and on every chunk all candidates take their turn, so that a slow minute of a shared machine hits all alike. Each
+does so in a process of its own, set up as its users have it: ours as the ``robustscape`` command does
+(``devices.configure_device``), the others with nothing but the number of threads. Starting a process is not counted. Both
+the wall clock and the CPU time of the process are kept; on a busy machine the ratio of CPU times is the steadier one, and
+only with one thread: threads that wait for each other burn CPU time.
 
 Every candidate's part of a chunk is written as soon as it is done; ``--resume`` goes on after the last one. The authors'
 AutoAttack takes seconds for each image that is robust to the end.
