@@ -97,7 +97,7 @@ def test_an_attacks_code_reruns_what_uses_it(finished: Project) -> None:
 
 def test_a_key_that_is_read_reruns_and_one_that_is_not_does_not(finished: Project) -> None:
     recipe = finished.root / "config/recipes/yamada2021_svhn.yaml"
-    with edited(recipe, "about: ", "about: words. "):
+    with edited(recipe, "yamada2021 section", "as yamada2021 says in section"):  # in its text, 'about'
         assert finished.planned() == []
     attacks = finished.root / "config/attacks/yamada2021.yaml"
     with edited(attacks, "parameters: {steps: 10, step_size: 1/255}", "parameters: {steps: 11, step_size: 1/255}"):
