@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.config.attacks import AttackSpec
 from robustscape.data import Split
 from robustscape.errors import ConfigError
@@ -77,6 +78,27 @@ def test_training_lowers_the_loss_between_the_ends(normalised: bool) -> None:
     assert (bent[0], bent[-1]) == pytest.approx((straight[0], straight[-1]))
     assert sum(bent[2:7]) < sum(straight[2:7])
     assert values(rows, "barrier", "straight")[0] == pytest.approx(max(straight) - max(straight[0], straight[-1]))
+
+
+def test_an_update_of_the_curve_by_hand() -> None:
+    """Two updates of one inner point: B_1(t) times the gradient at theta(t), weight decay on the point, momentum; the ends stay."""
+    runs, eps, decay, momentum, lr = [trained(0), trained(1)], 0.05, 0.01, 0.9, 0.2
+    rows = bezier(
+        runs, attack=FGSM, inner=1, draws=2, batch_size=48, lr=lr, momentum=momentum, weight_decay=decay, points=3
+    )
+    ends = [flatten(parameters_of(run.model)).clone() for run in runs]
+    x, y, model = runs[0].train.inputs(), runs[0].train.y, net(0)
+    point, velocity = torch.lerp(*ends, 0.5), torch.zeros_like(ends[0])
+    places = SampleGenerator.seeded(0, torch.arange(2)).uniform(()).tolist()
+    for t, rate in zip(places, (lr, lr * 0.1), strict=True):  # the first drop is after half of the updates
+        move_to_curve(model, [ends[0], point, ends[1]], t)
+        loss = nn.functional.cross_entropy(model(craft(model, x, y, FGSM, eps, seed=0)), y)
+        gradient = torch.cat([piece.reshape(-1) for piece in torch.autograd.grad(loss, list(model.parameters()))])
+        velocity = momentum * velocity + 2 * t * (1 - t) * gradient + decay * point
+        point = point - rate * velocity
+    move_to_curve(model, [ends[0], point, ends[1]], 0.5)
+    loss = losses_and_correctness(model, craft(model, x, y, FGSM, eps, seed=0), y)[0].mean()
+    assert values(rows, "adversarial_loss", "bezier")[1] == pytest.approx(loss.item(), rel=1e-4)
 
 
 def test_without_updates_both_curves_are_the_straight_line() -> None:

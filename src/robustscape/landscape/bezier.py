@@ -2,8 +2,8 @@
 
     theta(t) = sum_k B_k(t) P_k,    B_k(t) = binom(n, k) t^k (1 - t)^(n - k),    P_0 and P_n the two trained nets
 
-The inner points are trained adversarially: at each update t ~ U[0, 1], and the gradient of P_k is B_k(t) times the gradient at
-theta(t). BatchNorm uses the batch while training; wherever the curve is evaluated, its statistics are estimated anew over the
+The inner points are trained adversarially by SGD with momentum and weight decay, as in the authors' code: at each update
+t ~ U[0, 1], and the gradient of P_k is B_k(t) times the gradient at theta(t). BatchNorm uses the batch while training; wherever the curve is evaluated, its statistics are estimated anew over the
 training inputs. Cost of an update: that of an update of adversarial training.
 """
 
@@ -58,6 +58,8 @@ def bezier(
     draws: Annotated[int, Field(ge=1)] = 93_800,
     batch_size: Annotated[int, Field(ge=1)] = 128,
     lr: Annotated[float, Field(gt=0)] = 0.1,
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9,
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-6,
     points: Annotated[int, Field(ge=3)] = 21,
     eps: float | Literal["run"] = "run",
     samples: Annotated[int, Field(ge=1)] | None = None,
@@ -74,7 +76,9 @@ def bezier(
         inner: control points between the ends.
         draws: number of updates, each at its own t; the work's 200 epochs of 60,000 images are 93,800.
         batch_size: samples of an update.
-        lr: of plain SGD; a tenth after half and again after three quarters of the updates.
+        lr: of SGD; a tenth after half and again after three quarters of the updates.
+        momentum: of SGD, for each inner point.
+        weight_decay: of SGD, on each inner point.
         points: number of values of t that are evaluated.
         eps: perturbation budget; "run" for the first run's own.
         samples: first samples of the evaluated split; None for all.
@@ -93,9 +97,19 @@ def bezier(
     model = copy.deepcopy(runs[0].model).eval()
     straight = [torch.lerp(ends[0], ends[1], k / (inner + 1)) for k in range(inner + 2)]
     bent = [point.clone() for point in straight]
-    _train_curve(
-        model, runs[0], bent, attack=attack, eps=attack_eps, draws=draws, batch_size=batch_size, lr=lr, seed=seed
-    )
+    if inner:
+        optimizer = torch.optim.SGD(bent[1:-1], lr=lr, momentum=momentum, weight_decay=weight_decay)
+        _train_curve(
+            model,
+            runs[0],
+            bent,
+            optimizer,
+            attack=attack,
+            eps=attack_eps,
+            draws=draws,
+            batch_size=batch_size,
+            seed=seed,
+        )
 
     train_x, _ = runs[0].subset("train", None)
     x, y = runs[0].subset(split, samples)
@@ -133,19 +147,20 @@ def _train_curve(
     model: nn.Module,
     run: TrainedRun,
     points: list[Tensor],
+    optimizer: torch.optim.SGD,
     *,
     attack: AttackSpec,
     eps: float,
     draws: int,
     batch_size: int,
-    lr: float,
     seed: int,
 ) -> None:
-    """Train the inner control points ``points[1:-1]``, each flat (P,), in place."""
+    """Train the inner control points ``points[1:-1]``, each flat (P,), in place; ``optimizer`` is theirs."""
+    lr = optimizer.param_groups[0]["lr"]
     places = SampleGenerator.seeded(seed, torch.arange(draws)).uniform(())
     steps = math.ceil(len(run.train.y) / batch_size)
     order = torch.empty(0)
-    for update in range(draws if len(points) > 2 else 0):
+    for update in range(draws):
         epoch, step = divmod(update, steps)
         if step == 0:
             order = epoch_order(len(run.train.y), seed, epoch, run.train.y.device)
@@ -158,7 +173,8 @@ def _train_curve(
         parameters = list(model.parameters())
         gradient = torch.autograd.grad(F.cross_entropy(model(found), y), parameters)
         model.eval()
-        rate = lr * 0.1 ** sum(update >= drop * draws for drop in DROPS)
         flat = torch.cat([piece.reshape(-1) for piece in gradient])
         for weight, point in list(zip(bernstein(len(points) - 1, t), points, strict=True))[1:-1]:
-            point.sub_(flat, alpha=rate * weight)
+            point.grad = weight * flat
+        optimizer.param_groups[0]["lr"] = lr * 0.1 ** sum(update >= drop * draws for drop in DROPS)
+        optimizer.step()
