@@ -81,7 +81,7 @@ def test_training_lowers_the_loss_between_the_ends(normalised: bool) -> None:
 
 
 def test_an_update_of_the_curve_by_hand() -> None:
-    """Two updates of one inner point: B_1(t) times the gradient at theta(t), weight decay on the point, momentum; the ends stay."""
+    """Two updates of one inner point: B_1(t) times the gradient at theta(t), weight decay on the point, momentum."""
     runs, eps, decay, momentum, lr = [trained(0), trained(1)], 0.05, 0.01, 0.9, 0.2
     rows = bezier(
         runs, attack=FGSM, inner=1, draws=2, batch_size=48, lr=lr, momentum=momentum, weight_decay=decay, points=3

@@ -3,8 +3,9 @@
     theta(t) = sum_k B_k(t) P_k,    B_k(t) = binom(n, k) t^k (1 - t)^(n - k),    P_0 and P_n the two trained nets
 
 The inner points are trained adversarially by SGD with momentum and weight decay, as in the authors' code: at each update
-t ~ U[0, 1], and the gradient of P_k is B_k(t) times the gradient at theta(t). BatchNorm uses the batch while training; wherever the curve is evaluated, its statistics are estimated anew over the
-training inputs. Cost of an update: that of an update of adversarial training.
+t ~ U[0, 1], and the gradient of P_k is B_k(t) times the gradient at theta(t). BatchNorm uses the batch while training; wherever
+the curve is evaluated, its statistics are estimated anew over the training inputs. Cost of an update: that of an update of
+adversarial training.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Every check and every claim about a theorem or a toy of liu2020 falls when the thing under test is replaced by something wrong."""
+"""Every check of liu2020, and every claim about a theorem or a toy, falls when the thing under test is replaced."""
 
 from __future__ import annotations
 
