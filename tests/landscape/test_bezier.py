@@ -97,7 +97,7 @@ def test_statistics_are_those_of_the_inputs() -> None:
     model, x = net(0, normalised=True), torch.rand(30, 1, 4, 4)
     layer = model[1]
     assert isinstance(layer, nn.BatchNorm2d)
-    recalibrate_batchnorm(model, x.split(32))
+    recalibrate_batchnorm(model, [lambda: model(x)])
     activations = model[0](x)
     torch.testing.assert_close(layer.running_mean, activations.mean((0, 2, 3)))
     assert layer.momentum == 0.1

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import math
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import torch
@@ -105,7 +106,7 @@ def bezier(
         losses, errors = [], []
         for t in ticks:
             move_to_curve(model, control, t)
-            recalibrate_batchnorm(model, train_x.split(BATCH))
+            recalibrate_batchnorm(model, [partial(model, part) for part in train_x.split(BATCH)])
             loss, correct = losses_and_correctness(model, craft(model, x, y, attack, attack_eps, seed=seed), y)
             losses.append(loss.double().mean().item())
             errors.append(percent_true(~correct))
