@@ -3,14 +3,15 @@
 ``mutants.yaml`` lists the changes, each with the tests that should notice it. Every change is made in a scratch copy of the
 project, never here. A change that no named test notices is *missed*: a blind spot of the tests, to be closed for its whole kind.
 
-Run: ``python benchmarks/mutants.py`` (``make mutants``), a quarter of an hour on two cores; with words, only the changes whose
-kind, file or description has one of them.
+Run: ``make mutants``, half an hour on one core; ``python benchmarks/mutants.py WORD``: only the changes whose kind, file or
+description has one of them. At the end the score as a table, for docs/explanation/tests.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -48,10 +49,10 @@ class Mutant:
 
 
 def read_mutants(path: Path = LIST) -> list[Mutant]:
-    """Return the changes of a list: kind -> its changes."""
+    """Return the changes of a list, which has kind -> its changes."""
     content = yaml.safe_load(path.read_text())
     return [
-        Mutant(kind, one["says"], one["file"], one["old"], one["new"], tuple(one["tests"].split()))
+        Mutant(kind, one["says"], one["file"], one["old"], one["new"], tuple(shlex.split(one["tests"])))
         for kind, entries in content.items()
         for one in entries
     ]
@@ -135,11 +136,10 @@ def main() -> None:
             found.setdefault(mutant.kind, []).append(caught)
             verdict = "caught" if caught else "MISSED"
             print(f"{verdict}  {time.perf_counter() - started:5.1f} s  {mutant.file}: {mutant.says}", flush=True)
-    print()
+    print("\n| kind | changes | caught |\n|---|---|---|")
+    found["all"] = [caught for verdicts in found.values() for caught in verdicts]
     for kind, verdicts in found.items():
-        print(f"{kind}: {sum(verdicts)} of {len(verdicts)}")
-    every = [caught for verdicts in found.values() for caught in verdicts]
-    print(f"all: {sum(every)} of {len(every)} ({100 * sum(every) / len(every):.0f} %)")
+        print(f"| {kind} | {len(verdicts)} | {sum(verdicts)} |")
 
 
 if __name__ == "__main__":
