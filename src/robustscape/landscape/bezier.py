@@ -2,16 +2,16 @@
 
     theta(t) = sum_k B_k(t) P_k,    B_k(t) = binom(n, k) t^k (1 - t)^(n - k),    P_0 and P_n the two trained nets
 
-The inner points are trained adversarially by SGD with momentum and weight decay, as in the authors' code: at each update
-t ~ U[0, 1], and the gradient of P_k is B_k(t) times the gradient at theta(t). BatchNorm uses the batch while training; wherever
-the curve is evaluated, its statistics are estimated anew over the training inputs. Cost of an update: that of an update of
-adversarial training.
+The inner points are trained adversarially: at each update t ~ U[0, 1], and the gradient of P_k is B_k(t) times the gradient at
+theta(t). BatchNorm uses the batch while training; wherever the curve is evaluated, its statistics are estimated anew over the
+training inputs. Cost of an update: that of an update of adversarial training.
 """
 
 from __future__ import annotations
 
 import copy
 import math
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import torch
@@ -77,9 +77,9 @@ def bezier(
         inner: control points between the ends.
         draws: number of updates, each at its own t; the work's 200 epochs of 60,000 images are 93,800.
         batch_size: samples of an update.
-        lr: of SGD; a tenth after half and again after three quarters of the updates.
-        momentum: of SGD, for each inner point.
-        weight_decay: of SGD, on each inner point.
+        lr: of SGD on the inner points; a tenth after half and again after three quarters of the updates.
+        momentum: of SGD, as in the authors' code.
+        weight_decay: of every inner point, as in the authors' code.
         points: number of values of t that are evaluated.
         eps: perturbation budget; "run" for the first run's own.
         samples: first samples of the evaluated split; None for all.
@@ -100,17 +100,7 @@ def bezier(
     bent = [point.clone() for point in straight]
     if inner:
         optimizer = torch.optim.SGD(bent[1:-1], lr=lr, momentum=momentum, weight_decay=weight_decay)
-        _train_curve(
-            model,
-            runs[0],
-            bent,
-            optimizer,
-            attack=attack,
-            eps=attack_eps,
-            draws=draws,
-            batch_size=batch_size,
-            seed=seed,
-        )
+        _train_curve(model, runs[0], bent, optimizer, attack, eps=attack_eps, draws=draws, size=batch_size, seed=seed)
 
     train_x, _ = runs[0].subset("train", None)
     x, y = runs[0].subset(split, samples)
@@ -120,7 +110,7 @@ def bezier(
         losses, errors = [], []
         for t in ticks:
             move_to_curve(model, control, t)
-            recalibrate_batchnorm(model, train_x.split(BATCH))
+            recalibrate_batchnorm(model, [partial(model, part) for part in train_x.split(BATCH)])
             loss, correct = losses_and_correctness(model, craft(model, x, y, attack, attack_eps, seed=seed), y)
             losses.append(loss.double().mean().item())
             errors.append(percent_true(~correct))
@@ -148,24 +138,24 @@ def _train_curve(
     model: nn.Module,
     run: TrainedRun,
     points: list[Tensor],
-    optimizer: torch.optim.SGD,
-    *,
+    optimizer: torch.optim.Optimizer,
     attack: AttackSpec,
+    *,
     eps: float,
     draws: int,
-    batch_size: int,
+    size: int,
     seed: int,
 ) -> None:
-    """Train the inner control points ``points[1:-1]``, each flat (P,), in place; ``optimizer`` is theirs."""
+    """Train the control points that ``optimizer`` holds, the inner ones ``points[1:-1]``, each flat (P,), in place."""
     lr = optimizer.param_groups[0]["lr"]
     places = SampleGenerator.seeded(seed, torch.arange(draws)).uniform(())
-    steps = math.ceil(len(run.train.y) / batch_size)
+    steps = math.ceil(len(run.train.y) / size)
     order = torch.empty(0)
     for update in range(draws):
         epoch, step = divmod(update, steps)
         if step == 0:
             order = epoch_order(len(run.train.y), seed, epoch, run.train.y.device)
-        index = order[step * batch_size :][:batch_size]
+        index = order[step * size :][:size]
         x, y = run.train.inputs(index), run.train.y[index]
         t = places[update].item()
         move_to_curve(model, points, t)
@@ -174,8 +164,8 @@ def _train_curve(
         parameters = list(model.parameters())
         gradient = torch.autograd.grad(F.cross_entropy(model(found), y), parameters)
         model.eval()
+        optimizer.param_groups[0]["lr"] = lr * 0.1 ** sum(update >= drop * draws for drop in DROPS)
         flat = torch.cat([piece.reshape(-1) for piece in gradient])
         for weight, point in list(zip(bernstein(len(points) - 1, t), points, strict=True))[1:-1]:
             point.grad = weight * flat
-        optimizer.param_groups[0]["lr"] = lr * 0.1 ** sum(update >= drop * draws for drop in DROPS)
         optimizer.step()
