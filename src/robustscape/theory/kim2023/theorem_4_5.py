@@ -58,19 +58,19 @@ def theorem_4_5(
     rows = []
     for eigenvalue in (-1.0, 1.0):
         own = {**protocol, "eigenvalue": eigenvalue}
-        rows += _monotone(eigenvalue, grid, batches, own)
+        for printed in (False, True):
+            rows += _monotone(eigenvalue, grid, batches, own, printed)
         rows += _simulated(eigenvalue, batches, gammas, draws, own)
     return rows + _derivative(grid, protocol) + _limits(protocol) + _readings_of_c2(gammas, protocol)
 
 
-def _monotone(eigenvalue: float, grid: Any, batches: tuple[int, ...], own: dict[str, Any]) -> list[dict[str, Any]]:
-    """Check (a) and (b) on the formula."""
-    values = np.stack(
-        [
-            mean_squared_displacement(grid, eigenvalue, own["t"], rho=own["rho"], eta=own["eta"], batch=b)
-            for b in batches
-        ]
-    )
+def _monotone(
+    eigenvalue: float, grid: Any, batches: tuple[int, ...], own: dict[str, Any], printed: bool
+) -> list[dict[str, Any]]:
+    """Check (a) and (b) on the formula, with C2 as printed or as its proof has it."""
+    common = {"rho": own["rho"], "eta": own["eta"], "printed": printed}
+    values = np.stack([mean_squared_displacement(grid, eigenvalue, own["t"], batch=b, **common) for b in batches])
+    own = {**own, "c2": "eta / t" if printed else "t / eta"}
     scaled = values * np.array(batches)[:, None]
     spread = float((np.ptp(scaled, axis=0) / scaled[0]).max())
     return [
