@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from theory_checks import replace_in_check
@@ -138,6 +139,12 @@ WRONG: list[tuple[str, str, Callable[..., Any], set[str]]] = [
         "mean_squared_displacement",
         changed(mean_squared_displacement, printed=False),
         {"K4-8-T4.5-C2"},
+    ),
+    (
+        "diffusion",
+        "simulate_momentum_displacement",
+        lambda eigenvalue, gammas, **_: np.ones(len(gammas)),
+        {"K4-8-T4.5-momentum", "K4-8-T4.5-batch", "K4-8-T4.5-C2"},
     ),
 ]
 
