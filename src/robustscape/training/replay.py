@@ -7,7 +7,6 @@ whether it had. Cost: the epoch, and the measurements of ``evaluation.monitor`` 
 
 from __future__ import annotations
 
-import copy
 import statistics
 import tempfile
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from robustscape.errors import UserError
 from robustscape.evaluation.collapse_rule import first_collapse
 from robustscape.evaluation.monitor import UNITS, overfitting_signs
 from robustscape.evaluation.trained_run import TrainedRun
+from robustscape.models import copy_model
 from robustscape.storage import checkpoints
 from robustscape.storage.atomic import write_bytes
 from robustscape.storage.run_files import COLLAPSE_FILES
@@ -114,7 +114,7 @@ def replay_epoch(run: TrainedRun, look: Callable[[int, nn.Module], None]) -> tup
     epoch = min(
         len(metadata["rows"]) + 1, recipe.epochs
     )  # a run of one epoch kept only its end: nothing is left to train
-    model = copy.deepcopy(run.model).requires_grad_(True)
+    model = copy_model(run.model).requires_grad_(True)
     model.load_state_dict({name.partition("/")[2]: t for name, t in tensors.items() if name.startswith("model/")})
     model.eval()
     look(0, model)

@@ -8,7 +8,6 @@ classifies correctly.
 
 from __future__ import annotations
 
-import copy
 from typing import Annotated, Any
 
 import torch
@@ -21,6 +20,7 @@ from robustscape.evaluation.harness.craft import correctly_classified
 from robustscape.evaluation.harness.distorted import FGSM, distorted
 from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.landscape.input_surface import input_directions, surface_rows
+from robustscape.models import copy_model
 from robustscape.training.replay import collapse_batch, replay_epoch
 
 
@@ -54,7 +54,7 @@ def replay_surfaces(
 
     def keep(batch: int, model: nn.Module) -> None:
         if batch in moments:
-            kept[moments[batch]] = copy.deepcopy(model)
+            kept[moments[batch]] = copy_model(model)
 
     replay_epoch(run, keep)
     before, last = kept["before"], kept[moments[len(robust) - 1]]
