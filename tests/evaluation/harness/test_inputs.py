@@ -190,7 +190,7 @@ def test_targets_are_never_the_label(attack: str) -> None:
         x_adv = craft(model, X, Y, spec, 0.05, seed=0)
         rows = torch.arange(6)
         before, after = (model(z).log_softmax(1)[rows, Y] for z in (X, x_adv))
-        assert (after < before).all(), rule
+        assert (after - before).mean() < -1e-3, rule
 
 
 @pytest.mark.parametrize("attack", ["pgd", "fgsm", "bim", "apgd"])
@@ -209,7 +209,7 @@ def test_dlr_is_refused_for_two_classes_before_any_pass(attack: str) -> None:
         AttackError, match=r"'dlr' needs at least 3 classes, the model has 2.*'cross_entropy', 'margin'"
     ):
         run_suite(model, x, y, suite, 0.1, seed=0)
-    assert sum(calls) <= 2  # the test pass
+    assert sum(calls) <= 3  # the test passes of two samples and of one
     with pytest.raises(AttackError, match="'dlr' needs at least 3"):
         craft(model, x, y, suite.attacks[1][1], 0.1, seed=0)
     assert run_suite(model, x, y, one_attack(parameters={"loss": "margin"}), 0.1, seed=0).robust_accuracy < 20
@@ -285,21 +285,27 @@ class CentredByBatch(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.norm, self.net = nn.BatchNorm1d(8, track_running_stats=False), classifier()
+        self.norm, self.net = nn.BatchNorm1d(2, track_running_stats=False), classifier()
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.net(self.norm(x))
+        logits: Tensor = self.net(self.norm(x.view(-1, 2, 4)))
         return logits
 
 
 @pytest.mark.parametrize("count", [1, 2, 6])
 def test_a_model_that_depends_on_the_batch_is_flagged(count: int) -> None:
     x, y = samples(count)
-    flagged = run_suite(CentredByBatch(), x, y, one_attack(), 0.05, seed=0) if count > 1 else None
-    if flagged is not None:
-        assert flagged.flags["flag_batch_dependent"] is True
+    flagged = run_suite(CentredByBatch(), x, y, one_attack(), 0.05, seed=0)
+    assert flagged.flags["flag_batch_dependent"] is True
     healthy = run_suite(classifier(), x, y, one_attack(), 0.05, seed=0)
     assert healthy.flags["flag_batch_dependent"] is False
+
+
+def test_a_model_that_cannot_take_one_sample_is_refused() -> None:
+    """A batch shrinks as samples break, so it would fail in the middle."""
+    model = nn.Sequential(nn.BatchNorm1d(8, track_running_stats=False), classifier())
+    with pytest.raises(AttackError, match=r"model fails on inputs of shape \(1, 8\).*more than 1 value per channel"):
+        run_suite(model, X, Y, one_attack(), 0.05, seed=0)
 
 
 def test_a_net_that_computes_its_weight_can_be_copied() -> None:

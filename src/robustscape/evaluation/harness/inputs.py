@@ -181,14 +181,8 @@ def count_classes(judge: SearchModel, x: Tensor, y: Tensor, specs: Iterable[Atta
     """
     sample = x[:TEST_SAMPLES].to(device_of(judge, x), copy=True)
     given = sample.clone()
-    try:
-        with torch.no_grad():
-            answer: Any = judge.model(sample)
-    except Exception as error:  # whatever the model's code raises
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise AttackError(
-            f"the model fails on inputs of shape {tuple(sample.shape)}, {_dtype(sample)}: {type(error).__name__}: {reason}"
-        ) from error
+    answer = _tried(judge.model, sample)
+    _tried(judge.model, sample[:1].clone())  # a batch may end with a single sample
     if fault := fault_of_logits(answer, len(sample)):
         raise AttackError(f"the model must return logits, a floating tensor (B, C); {fault}.")
     if not torch.equal(sample, given):
@@ -220,6 +214,18 @@ def expect_labels(judge: SearchModel, y: Tensor) -> None:
     if len(y):
         highest = int(y.max())
         judge.expect_classes(highest + 1, f"the labels reach {highest}")
+
+
+def _tried(model: Classifier, sample: Tensor) -> Any:
+    """The model's answer, whatever it is."""
+    try:
+        with torch.no_grad():
+            return model(sample)
+    except Exception as error:  # whatever the model's code raises
+        reason = " ".join(str(error).split()) or "no reason given"
+        raise AttackError(
+            f"the model fails on inputs of shape {tuple(sample.shape)}, {_dtype(sample)}: {type(error).__name__}: {reason}"
+        ) from error
 
 
 def _check_range(low: float, high: float, bounds: tuple[float, float]) -> None:
