@@ -151,6 +151,15 @@ def test_eps_zero_is_exact_with_a_step_in_input_units(eps: Any, start: str) -> N
     assert torch.equal(result.robust[still], correctly_classified(classifier(), X, Y)[still])
 
 
+@pytest.mark.parametrize("seed", [np.int64(3), np.uint8(3)])
+def test_numpys_integers_are_seeds(seed: Any, tmp_path: Any) -> None:
+    random = one_attack(parameters={"steps": 1})
+    found = run_suite(classifier(), X, Y, random, 0.1, seed=seed, state_dir=tmp_path).x_adv
+    assert torch.equal(found, run_suite(classifier(), X, Y, random, 0.1, seed=3).x_adv)
+    with pytest.raises(ConfigError, match=r"seed got 0\.5"):
+        craft(classifier(), X, Y, PGD, 0.1, seed=0.5)  # type: ignore[arg-type]
+
+
 # Wrong numbers that were returned in silence --------------------------------------------------------------------------
 
 

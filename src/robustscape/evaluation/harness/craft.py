@@ -78,6 +78,7 @@ def craft(
         AttackError: inputs or labels are not as described, the attack returned an illegal batch, or the model NaN.
         ConfigError: a budget or a batch size that is none.
     """
+    seed = inputs.check_seed(seed)
     x, y, eps = checked_arrays(x, y, [spec], eps, unlimited=spec.parameters.get("variance") is not None)
     threat = ThreatModel(spec.norm, eps, spec.bounds)
     numbers = torch.arange(len(x)) if index is None else index.cpu()

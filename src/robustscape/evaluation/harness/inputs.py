@@ -6,6 +6,7 @@ Each fault has a sentence that names its party: the samples, the labels, the bud
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterable
 from typing import Any
 
@@ -149,6 +150,18 @@ def check_count(value: Any, name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise ConfigError(f"{name} got {value!r}, allowed is an integer of at least 1.")
     return int(value)
+
+
+def check_seed(seed: Any) -> int:
+    """Return a seed as Python's integer; NumPy's are accepted.
+
+    Raises:
+        ConfigError: it is not an integer.
+    """
+    try:
+        return operator.index(seed)
+    except TypeError:
+        raise ConfigError(f"seed got {seed!r}, allowed is an integer.") from None
 
 
 def check_model(model: Any) -> Classifier:

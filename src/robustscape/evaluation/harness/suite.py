@@ -174,7 +174,7 @@ def run_suite(
         ConfigError: a budget, a batch size or a number of samples that is none.
         UserError: ``state_dir`` holds another evaluation.
     """
-    specs = [spec for _, spec in suite.attacks]
+    specs, seed = [spec for _, spec in suite.attacks], inputs.check_seed(seed)
     x, y, eps = checked_arrays(x, y, specs, eps)
     inputs.check_count(len(x), "the number of samples")
     inputs.check_budget_fits(eps, specs, x[0].numel())
