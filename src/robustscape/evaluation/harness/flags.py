@@ -30,6 +30,18 @@ if TYPE_CHECKING:
 
 Flags = dict[str, float | bool]
 
+#: Flag -> what it means that it is raised.
+REASONS: dict[str, str] = {
+    "flag_randomised": "the logits of the same inputs differ between two passes, so gradients and verdicts are noise; average "
+    "over passes inside the model",
+    "flag_batch_dependent": "the logits of a sample depend on the others of its batch (batch normalisation by the batch's "
+    "statistics?), so accuracies depend on the batch size",
+    "flag_zero_gradients": "input gradients are exactly zero, so attacks that follow them see nothing (saturated losses, "
+    "quantisation or thresholds inside the model)",
+    "flag_softmax_outputs": "the model returns probabilities; give its logits, or losses and their scales are off",
+    "flag_black_box_wins": "attacks without gradients broke samples that attacks with gradients could not: the gradients mislead",
+}
+
 #: Accuracy, in percentage points, that chance and query budgets may explain.
 MARGIN = 0.2
 
