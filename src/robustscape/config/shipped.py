@@ -1,6 +1,7 @@
 """The suites and attacks that are part of the package, for evaluations outside of a project's folder.
 
-``files/`` holds links to ``config/suites.yaml`` and ``config/attacks/``, of which a wheel has copies: there is one source.
+``files/`` holds links to ``suites.yaml``, ``datasets.yaml`` and ``attacks/`` of ``config/``, of which a wheel has copies: there is
+one source.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Literal
 
 from robustscape.config.attacks import AttackSpec, Suite, SuiteSpec
 from robustscape.config.base import read_mapping
+from robustscape.config.datasets import DatasetEntry
 from robustscape.config.reading import read_attacks
 from robustscape.errors import ConfigError, unknown_name
 
@@ -28,6 +30,12 @@ def shipped_attacks() -> dict[str, AttackSpec]:
 def shipped_suites() -> dict[str, SuiteSpec]:
     """Return the suites, by name."""
     return read_mapping(SuiteSpec, FILES / "suites.yaml")
+
+
+@functools.cache
+def shipped_datasets() -> dict[str, DatasetEntry]:
+    """Return the data sets, by name."""
+    return read_mapping(DatasetEntry, FILES / "datasets.yaml")
 
 
 def find_attack(name: str) -> AttackSpec:

@@ -153,7 +153,7 @@ def test_what_is_shipped_is_what_is_configured() -> None:
     """Links, so that there is one source, and no file is forgotten."""
     config = ROOT / "config"
     assert {p.name for p in (FILES / "attacks").iterdir()} == {p.name for p in (config / "attacks").glob("*.yaml")}
-    for path in (FILES / "suites.yaml", *(FILES / "attacks").iterdir()):
+    for path in (FILES / "suites.yaml", FILES / "datasets.yaml", *(FILES / "attacks").iterdir()):
         assert path.resolve() == (config / path.relative_to(FILES)).resolve()
     known = shipped_attacks()
     for name, suite in shipped_suites().items():
