@@ -49,7 +49,7 @@ def _check_scale(experiment: Experiment) -> None:
                 raise ConfigError(f"{folder}: {problem}")
     studies = experiment.studies.items()
     lists = [f"{work}/{name}" for work, study in studies for name in study.runs]
-    measured = [f"{w}/{name}" for w, s in studies for name in [*s.measurements, *s.comparisons, *s.theory]]
+    measured = [f"{work}/{name}" for work, study in studies for name in study.sources]
     _check_patterns(f"{folder}: stand_ins", "run list pattern", scale.stand_ins, lists)
     _check_patterns(f"{folder}: recipes", "recipe pattern", scale.recipes, experiment.recipes)
     _check_patterns(f"{folder}: measurements", "measurement pattern", scale.measurements, measured)
@@ -69,7 +69,7 @@ def _check_sizes_are_taken(experiment: Experiment, folder: str) -> None:
         entries = [
             catalog.find_entry(*kind_and_name(entry))
             for work, study in experiment.studies.items()
-            for name, entry in {**study.measurements, **study.comparisons, **study.theory}.items()
+            for name, entry in study.sources.items()
             if fnmatchcase(f"{work}/{name}", pattern)
         ]
         accepted = {key for entry in entries for key in entry.parameters.model_fields}

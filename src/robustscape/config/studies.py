@@ -230,6 +230,11 @@ class Study(Part):
                         raise ValueError(f"item '{name}' names runs '{runs}'; there are: {', '.join(self.runs)}")
         return self
 
+    @property
+    def sources(self) -> dict[str, Measurement | Comparison | Theory]:
+        """Everything that makes rows: measurements, comparisons and theory checks, by name."""
+        return {**self.measurements, **self.comparisons, **self.theory}
+
     def with_display(self) -> Study:
         """The study with its names and colours in every item."""
         items = {
