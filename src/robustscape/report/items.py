@@ -18,6 +18,7 @@ from robustscape.errors import ConfigError
 from robustscape.report.level_matching import level_key, same_level
 from robustscape.report.words import CENTRED
 from robustscape.storage.atomic import write_bytes, write_text
+from robustscape.storage.records import check_recorded
 
 #: Columns that number the repetitions of one measurement: means are over these, and nothing else.
 REPLICATES = ("seed", "direction", "draw")
@@ -46,6 +47,15 @@ def read_rows(csv: Path) -> pd.DataFrame:
     if "stand_in" in rows:
         rows["stand_in"] = rows["stand_in"].fillna("").astype(str)
     return rows
+
+
+def read_recorded_rows(csv: Path) -> pd.DataFrame:
+    """The rows of a result that its record vouches for.
+
+    Raises:
+        CorruptFile: the file was edited or damaged since, or has no record.
+    """
+    return read_rows(check_recorded(csv))
 
 
 def select_metrics(rows: pd.DataFrame, factors: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:

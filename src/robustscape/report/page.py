@@ -1,7 +1,7 @@
 """The report: one self-contained HTML page with every item of a scale, its claims, and the record of how it was made.
 
 Style, script and pictures are in the file and nothing is fetched, so the page can be sent by mail. It is made from the
-items' CSVs, their records (``<item>.json``) and ``claims.csv``; any of them may be missing.
+items' CSVs and pictures and from ``claims.csv``, which their records must vouch for; any of them may be missing.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ def _claims_by_item(csv: Path) -> dict[tuple[str, str], list[dict[str, str]]]:
     """Return the rows of ``claims.csv`` by (work, item), each with ``chip``, the CSS class of its verdict."""
     found: dict[tuple[str, str], list[dict[str, str]]] = {}
     if csv.exists():
-        for row in pd.read_csv(csv, dtype=str, keep_default_na=False).to_dict("records"):
+        for row in pd.read_csv(records.check_recorded(csv), dtype=str, keep_default_na=False).to_dict("records"):
             claim = {str(key): str(value) for key, value in row.items()}
             claim["chip"] = _CHIPS.get(claim["verdict"], "untestable")
             found.setdefault((claim["work"], claim["item"]), []).append(claim)
@@ -192,6 +192,8 @@ def _shown_item(
     shown = ShownItem(work, name, item, claims=claims.get((work, name), []))
     if not csv.exists():
         return shown
+    for path in _files_of_item(csv, item):
+        records.check_recorded(path)
     rows = read_rows(csv)
     shown.made = True
     shown.stand_ins = notes.stand_ins(rows, names=item.names)
@@ -202,12 +204,15 @@ def _shown_item(
         shown.table = draw_item(item, csv)
     else:
         shown.picture, shown.width = _embedded_picture(csv)
-    suffixes = (".csv", ".md", ".tex") if item.kind == "table" else (".csv", ".svg", ".png")
-    shown.downloads = [
-        (suffix[1:], _download_url(csv.with_suffix(suffix))) for suffix in suffixes if csv.with_suffix(suffix).exists()
-    ]
+    shown.downloads = [(path.suffix[1:], _download_url(path)) for path in _files_of_item(csv, item)]
     shown.record = records.read_record(csv.with_suffix(".json"))
     return shown
+
+
+def _files_of_item(csv: Path, item: Item) -> list[Path]:
+    """Return the files of an item that the page shows or links: those that are there."""
+    suffixes = (".csv", ".md", ".tex") if item.kind == "table" else (".csv", ".svg", ".png")
+    return [path for suffix in suffixes if (path := csv.with_suffix(suffix)).exists()]
 
 
 def _data_url(path: Path) -> str:
