@@ -19,7 +19,7 @@ import pandas as pd
 
 from robustscape.config.studies import Item, Study
 from robustscape.report import notes
-from robustscape.report.items import draw_item, read_rows
+from robustscape.report.items import count_printed, draw_item, read_rows
 from robustscape.report.table import Table
 from robustscape.report.verdict_counts import KINDS, count_verdicts, counts_in_words
 from robustscape.report.words import FAILS, HOLDS
@@ -62,6 +62,7 @@ class ShownItem:
         stand_ins: what ran in place of the work's data sets and architectures, such as "digits_01 for MNIST 0/1".
         own: True if data, architecture and protocol are the work's own in every row.
         compared: number of rows whose difference from a printed number means something.
+        within: number of these that are as close to it as the item's ``within`` asks.
         flags: raised flags that the item does not acknowledge.
         claims: rows of ``claims.csv``, each with ``chip``, the CSS class of its verdict.
         downloads: pairs of file type and URL.
@@ -78,6 +79,7 @@ class ShownItem:
     stand_ins: list[str] = field(default_factory=list)
     own: bool = False
     compared: int = 0
+    within: int = 0
     flags: list[str] = field(default_factory=list)
     claims: list[dict[str, str]] = field(default_factory=list)
     downloads: list[tuple[str, str]] = field(default_factory=list)
@@ -149,6 +151,8 @@ def page_html(studies: Mapping[str, Study], root: Path, scale: str, *, command: 
             "untestable": sum(n for verdict, n in judged["empirical"].items() if verdict not in _CHIPS),
         },
         kinds=[(kind, about, counts_in_words(judged[kind])) for kind, about in KINDS.items() if judged[kind]],
+        compared=sum(item.compared for item in everything),
+        within=sum(item.within for item in everything),
         stood_in=sum(bool(item.stand_ins) for item in everything),
         seconds=records.total_seconds([root / item.work / f"{item.name}.json" for item in everything]),
         versions=_recorded_versions(everything),
@@ -198,7 +202,8 @@ def _shown_item(
     shown.made = True
     shown.stand_ins = notes.stand_ins(rows, names=item.names)
     shown.own = bool(notes.measured_rows(rows)["paper_protocol"].all()) and not shown.stand_ins
-    shown.compared = int(rows["difference"].notna().sum())
+    counts = count_printed(rows)
+    shown.compared, shown.within = counts["compared"], counts["within"]
     shown.flags = notes.raised_flags(rows, item.options.get("acknowledged", ()), names=item.names)
     if item.kind == "table":
         shown.table = draw_item(item, csv)

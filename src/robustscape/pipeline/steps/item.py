@@ -59,6 +59,7 @@ def _make_item(plan: Plan, work: str, name: str) -> None:
         "fingerprint": fingerprint,
         "inputs": inputs,
         "outputs": hash_files(files),
+        "printed": items.count_printed(items.read_rows(csv)),
         "seconds": round(time.perf_counter() - started, 3),
         "seconds_of_measurements": round(sum(seconds_of_sources), 3),
         "environment": environment(),
