@@ -6,7 +6,7 @@ import re
 from fractions import Fraction
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 _FRACTION = re.compile(r"\s*([-+]?\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)\s*")
 
@@ -22,6 +22,16 @@ def parse_number(value: Any) -> Any:
 
 
 Number = Annotated[float, BeforeValidator(parse_number)]
+
+
+def _parse_budget(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("a perturbation budget is a number such as 0.1 or 8/255")
+    return parse_number(value)
+
+
+#: A perturbation budget of training: a finite number, not negative; YAML's true is none.
+Budget = Annotated[float, BeforeValidator(_parse_budget), Field(ge=0, allow_inf_nan=False)]
 
 
 def require_odd(value: int) -> int:
