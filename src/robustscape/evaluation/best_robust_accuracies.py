@@ -27,6 +27,7 @@ def best_robust_accuracies(
     suite: Suite | None = None,
     suite_name: str = "autoattack",
     samples: Annotated[int, Field(ge=1)] | None = None,
+    attacked_samples: Annotated[int, Field(ge=1)] | None = None,
 ) -> list[dict[str, Any]]:
     """Return the rows of ``attack_accuracies`` of the runs of each method's best recipe, and its beta as chosen_beta.
 
@@ -39,6 +40,7 @@ def best_robust_accuracies(
         suite: evaluated together on the best, worst case per sample; None: none.
         suite_name: the suite's name in the column ``attack``.
         samples: first test samples; None for all.
+        attacked_samples: the first of them that attacks see; None for all.
 
     Raises:
         ConfigError: ``by`` is none of the attacks.
@@ -52,7 +54,7 @@ def best_robust_accuracies(
         columns = run.names
         place = (columns["dataset"], columns["architecture"], method_columns(run)["method"], run.eps)
         recipes[place][columns["recipe"]].append(run)
-        alone[id(run)] = accuracies_alone(run, attacks, run.eps, samples, "test")
+        alone[id(run)] = accuracies_alone(run, attacks, run.eps, samples, attacked_samples, "test")
 
     def robust_accuracy(members: list[TrainedRun]) -> float:
         found = (row for run in members for row in alone[id(run)])
@@ -63,7 +65,7 @@ def best_robust_accuracies(
         for run in max(settings.values(), key=robust_accuracy):
             found = alone[id(run)]
             if suite is not None:
-                found = [*found, accuracy_together(run, suite, suite_name, run.eps, samples, "test")]
+                found = [*found, accuracy_together(run, suite, suite_name, run.eps, samples, attacked_samples, "test")]
             beta = method_columns(run)["beta"]
             if beta is not None:
                 chosen = {"metric": "chosen_beta", "attack": "none", "value": float(beta), "unit": "1"}
