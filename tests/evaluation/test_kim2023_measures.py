@@ -434,6 +434,26 @@ def test_accuracies_of_a_table_row() -> None:
     assert {r["metric"] for r in without} == {"accuracy"}, "no single step, no row of what it leaves right"
 
 
+def test_attacks_may_see_fewer_samples_than_clean_accuracy_is_of() -> None:
+    """Each row says of how many samples it is; the worst case is of the attacked ones."""
+    run = make_run(bent())
+    attacks = Suite(name="lite", attacks=(("fgsm", FGSM), ("pgd", PGD)))
+    everything, few = robust_suite(run, suite=attacks), robust_suite(run, suite=attacks, attacked_samples=6)
+    first = robust_suite(run, suite=attacks, samples=6)
+    clean = {"metric": "robust_accuracy", "attack": "clean"}
+    assert value(few, **clean) == value(everything, **clean) == pytest.approx(80.0) != value(first, **clean)
+    for name in ("fgsm", "pgd", "worst case"):
+        assert value(few, "robust_accuracy", attack=name) == value(first, "robust_accuracy", attack=name)
+    samples = {row["attack"]: row["samples"] for row in few if row["metric"] == "robust_accuracy"}
+    assert samples == {"clean": 60, "fgsm": 6, "pgd": 6, "worst case": 6}
+    rows = attack_accuracies(run, attacks=attacks, suite=attacks, attacked_samples=6)
+    alone = attack_accuracies(run, attacks=attacks, suite=attacks, samples=6)
+    assert value(rows, "accuracy", attack="clean") == pytest.approx(80.0)
+    for row, other in zip(rows[1:], alone[1:], strict=True):
+        assert (row["attack"], row["value"], row["samples"]) == (other["attack"], other["value"], 6)
+    assert rows[0]["samples"] == 60
+
+
 def test_the_best_of_a_grid_is_chosen_by_one_attack() -> None:
     """kim2023 table 3.9: the beta with the highest accuracy under PGD-50, over seeds; the suite runs on it alone."""
     runs = []
@@ -463,26 +483,6 @@ def test_the_best_of_a_grid_is_chosen_by_one_attack() -> None:
     assert not [row for row in rows if row["method"] == "standard" and row["metric"] == "chosen_beta"]
     with pytest.raises(ConfigError, match="pgd7"):
         best_robust_accuracies(runs, attacks=attacks, by="pgd7")
-
-
-def test_attacks_may_see_fewer_samples_than_clean_accuracy_is_of() -> None:
-    """Each row says of how many samples it is; the worst case is of the attacked ones."""
-    run = make_run(bent())
-    attacks = Suite(name="lite", attacks=(("fgsm", FGSM), ("pgd", PGD)))
-    everything, few = robust_suite(run, suite=attacks), robust_suite(run, suite=attacks, attacked_samples=6)
-    first = robust_suite(run, suite=attacks, samples=6)
-    clean = {"metric": "robust_accuracy", "attack": "clean"}
-    assert value(few, **clean) == value(everything, **clean) == pytest.approx(80.0) != value(first, **clean)
-    for name in ("fgsm", "pgd", "worst case"):
-        assert value(few, "robust_accuracy", attack=name) == value(first, "robust_accuracy", attack=name)
-    samples = {row["attack"]: row["samples"] for row in few if row["metric"] == "robust_accuracy"}
-    assert samples == {"clean": 60, "fgsm": 6, "pgd": 6, "worst case": 6}
-    rows = attack_accuracies(run, attacks=attacks, suite=attacks, attacked_samples=6)
-    alone = attack_accuracies(run, attacks=attacks, suite=attacks, samples=6)
-    assert value(rows, "accuracy", attack="clean") == pytest.approx(80.0)
-    for row, other in zip(rows[1:], alone[1:], strict=True):
-        assert (row["attack"], row["value"], row["samples"]) == (other["attack"], other["value"], 6)
-    assert rows[0]["samples"] == 60
 
 
 def test_blackbox_examples_are_made_on_the_source(tmp_path: Path) -> None:

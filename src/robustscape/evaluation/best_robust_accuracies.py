@@ -40,7 +40,7 @@ def best_robust_accuracies(
         suite: evaluated together on the best, worst case per sample; None: none.
         suite_name: the suite's name in the column ``attack``.
         samples: first test samples; None for all.
-        attacked_samples: the first of them that attacks see; None for all.
+        attacked_samples: the first of them that attacks see; None for all. Clean accuracy is of all.
 
     Raises:
         ConfigError: ``by`` is none of the attacks.
@@ -48,6 +48,7 @@ def best_robust_accuracies(
     names = [name for name, _ in attacks.attacks]
     if by not in names:
         raise unknown_name(f"attack of suite {attacks.name}", by, names)
+    seen = samples if attacked_samples is None else min(attacked_samples, samples or attacked_samples)
     recipes: dict[tuple[Any, ...], dict[str, list[TrainedRun]]] = defaultdict(lambda: defaultdict(list))
     alone: dict[int, list[dict[str, Any]]] = {}
     for run in runs:
@@ -65,7 +66,7 @@ def best_robust_accuracies(
         for run in max(settings.values(), key=robust_accuracy):
             found = alone[id(run)]
             if suite is not None:
-                found = [*found, accuracy_together(run, suite, suite_name, run.eps, samples, attacked_samples, "test")]
+                found = [*found, accuracy_together(run, suite, suite_name, run.eps, seen, "test")]
             beta = method_columns(run)["beta"]
             if beta is not None:
                 chosen = {"metric": "chosen_beta", "attack": "none", "value": float(beta), "unit": "1"}
