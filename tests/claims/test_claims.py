@@ -25,7 +25,7 @@ from robustscape.claims.expressions import (
     expand_claim,
     signature_text,
 )
-from robustscape.claims.series import NotTestable, Series
+from robustscape.claims.series import NotTestable, Series, all_true, share_above
 from robustscape.claims.verdicts import CLAIM_COLUMNS, claim_rows, claim_verdict, evaluate_expression
 from robustscape.config.base import validate_model
 from robustscape.config.studies import Claim, Theory
@@ -522,3 +522,36 @@ def test_equality_of_a_series_goes_level_by_level() -> None:
     assert sharp("any_true(series('sharpness', noise='PGD') != series('sharpness', noise='PGD'))")[0] == FAILS
     with pytest.raises(ConfigError, match="neither true nor false"):
         sharp("series('sharpness', noise='PGD') != 0")
+
+
+@pytest.mark.parametrize(
+    ("heights", "share"),
+    [
+        ([0.0, 0.0], 1.0),
+        ([2.0, 2.0], 0.0),
+        ([1.0, 1.0], 0.0),  # equal is not above
+        ([0.0, 4.0], 0.75 / 2),  # they cross at x = 1.75
+        ([4.0, 0.0], 0.0),  # they cross at x = 3.25, where the first has ended
+        ([4.0, -5.0], 1.0 / 2),  # at x = 2
+    ],
+)
+def test_share_above_compares_two_curves_where_both_are(heights: list[float], share: float) -> None:
+    """The first has height 1 on [0, 3], its points in any order; the second goes from x = 1 to x = 4."""
+    levels = (1, 2, 3)
+    first = Series(levels, (3.0, 0.0, 1.5)), Series(levels, (1.0, 1.0, 1.0))
+    second = Series((1, 2), (1.0, 4.0)), Series((1, 2), tuple(heights))
+    assert share_above(*first, *second) == pytest.approx(share)
+
+
+def test_share_above_needs_a_common_range() -> None:
+    near, far = Series((1, 2), (0.0, 1.0)), Series((1, 2), (2.0, 3.0))
+    with pytest.raises(NotTestable, match="range"):
+        share_above(near, near, far, near)
+
+
+def test_equal_levels_and_equal_places_are_different_comparisons() -> None:
+    """kim2023 figure 3.15: with the larger margin at every level, a curve may be the lower one where both are."""
+    levels = (1, 2)
+    lower = Series(levels, (1.0, 2.0)), Series(levels, (0.9, 0.7))
+    higher = Series(levels, (1.5, 3.0)), Series(levels, (0.85, 0.6))
+    assert all_true(lower[1] > higher[1]) and share_above(*lower, *higher) == 0.0
