@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from robustscape.errors import ConfigError, unknown_name
-from robustscape.numbers import Number
+from robustscape.numbers import Number, OddCount
 
 PACKAGE = Path(__file__).parent
 
@@ -47,6 +47,7 @@ KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 _TYPES: dict[str, Any] = {
     "float": Number,
     "int": int,
+    "OddCount": OddCount,
     "bool": bool,
     "str": str,
     "list": list,
@@ -124,7 +125,7 @@ def _references(function: ast.FunctionDef) -> dict[str, str]:
 def _entry(kind: str, path: Path, leading: tuple[str, ...]) -> Entry | None:
     name = path.stem
     try:
-        tree = ast.parse(path.read_text(), filename=str(path))
+        tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
     except SyntaxError as error:
         raise ConfigError(f"{path}: line {error.lineno}: this is not Python: {error.msg}.") from None
     for node in tree.body:
