@@ -76,9 +76,9 @@ BAD = {
     ),
     "unknown architecture": (
         "studies/yamada2021.yaml",
-        "architecture: resnet18,",
-        "architecture: resnet81,",
-        ["'resnet81'", "Allowed:"],
+        "architecture: resnet18_svhn,",
+        "architecture: resnet81_svhn,",
+        ["'resnet81_svhn'", "Did you mean"],
     ),
     "unknown recipe": (
         "studies/yamada2021.yaml",

@@ -78,7 +78,7 @@ def test_at_paper_all_of_it_is_the_works_own(config: Path, everything: set[str])
     [
         {"datasets": {"svhn": "digits"}},
         {"stand_ins": {f"{STUDY}/svhn": {"datasets": {"svhn": "digits"}}}},
-        {"stand_ins": {f"{STUDY}/svhn": {"architectures": {"resnet18": "resnet18_w8"}}}},
+        {"stand_ins": {f"{STUDY}/svhn": {"architectures": {"resnet18_svhn": "resnet18_w8_half"}}}},
         {"stand_ins": {f"{STUDY}/svhn": {"eps": {"8/255": "7/255"}}}},
         {"recipes": {f"{STUDY}_svhn*": {"epochs": 199}}},
     ],

@@ -165,7 +165,8 @@ class Recipe(FromCatalog):
     """Random changes of training images."""
     recalibrate: int = Field(0, ge=0)
     """Batches from which BatchNorm's running statistics are estimated anew after every epoch, for weights that no pass has seen
-    (Entropy-SGD); 0: they are what training left."""
+    (Entropy-SGD): the epoch's first ones, attacked at the weights it ends with. 0: they are what training left. It changes
+    accuracies, so recipes that are compared all have it, or none."""
     probes: dict[str, Probe] = {}
     """Column of history.csv -> what is measured."""
     traces: dict[str, Trace] = {}
