@@ -129,7 +129,7 @@ def _run_tests(root: Path, tests: Sequence[str]) -> None:
 
 
 def chosen_mutants(words: Sequence[str]) -> list[Mutant]:
-    """Return the changes of the kinds in ``words``, and those with another word in their file or description; all without words."""
+    """Return the changes of the kinds in ``words``, and those with another word in file or description; without words, all."""
     mutants = read_mutants()
     kinds = {mutant.kind for mutant in mutants}
     return [
