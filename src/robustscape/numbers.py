@@ -6,7 +6,7 @@ import re
 from fractions import Fraction
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 
 _FRACTION = re.compile(r"\s*([-+]?\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)\s*")
 
@@ -22,6 +22,17 @@ def parse_number(value: Any) -> Any:
 
 
 Number = Annotated[float, BeforeValidator(parse_number)]
+
+
+def require_odd(value: int) -> int:
+    """Return ``value``; raise ValueError if it is even."""
+    if value % 2 == 0:
+        raise ValueError(f"must be odd, got {value}")
+    return value
+
+
+#: Number of grid points with one in the middle.
+OddCount = Annotated[int, AfterValidator(require_odd)]
 
 
 def as_255ths(value: float, tolerance: float = 5e-7) -> str | None:

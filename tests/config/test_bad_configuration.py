@@ -131,6 +131,66 @@ BAD = {
         "mnist3*:",
         ["yamada2021_mnist3*"],
     ),
+    "a size that no optimizer takes": (
+        "scales/small/yamada2021.yaml",
+        "{epochs: 60}",
+        "{epochs: 60, inner_steps: 5}",
+        ["'yamada2021_mnist2*'", "an optimizer with 'inner_steps'"],
+    ),
+    "a size that no probe takes": (
+        "scales/small/yamada2021.yaml",
+        "{epochs: 60}",
+        "{epochs: 60, probe_points: 5}",
+        ["'yamada2021_mnist2*'", "a probe of points"],
+    ),
+    "traced updates without traces": (
+        "scales/small/yamada2021.yaml",
+        "{epochs: 60}",
+        "{epochs: 60, traced_updates: 5}",
+        ["has traces to take 'traced_updates'"],
+    ),
+    "a size that no measurement takes": (
+        "scales/small/yamada2021.yaml",
+        "accuracy_*: {samples: 1000}",
+        "accuracy_*: {samples: 1000, attacked_samples: 10}",
+        ["'yamada2021/accuracy_*'", "'attacked_samples'", "accuracy"],
+    ),
+    "a stand-in for what nothing has": (
+        "scales/small/common.yaml",
+        "  svhn: digits",
+        "  svhn: digits\n  imagenet: digits",
+        ["datasets", "'imagenet'", "delete it"],
+    ),
+    "a stand-in for an eps that no run has": (
+        "scales/small/liu2020.yaml",
+        "eps: {0.1: 0.05,",
+        "eps: {0.15: 0.07, 0.1: 0.05,",
+        ["'liu2020/mnist_*'", "eps", "0.15"],
+    ),
+    "a stand-in behind a later one": (
+        "scales/small/kim2023.yaml",
+        "  ch2_tiny*: {eps: {8/255: 0.45}}",
+        "  ch2_tiny*: {eps: {8/255: 0.45}}\n  ch2_tin*: {eps: {8/255: 0.4}}",
+        ["'kim2023/ch2_tiny*'", "a later stand-in comes first"],
+    ),
+    "a factor on the learning rate of zero": (
+        "scales/small/yamada2021.yaml",
+        "{epochs: 60}",
+        "{epochs: 60, lr_factor: 0}",
+        ["lr_factor", "greater than 0"],
+    ),
+    "a health threshold above one": (
+        "scales/small/common.yaml",
+        "clean: 0.4",
+        "clean: 40",
+        ["'health.clean'", "40", "less than 1"],
+    ),
+    "an empirical claim about a theory check": (
+        "studies/yamada2021.yaml",
+        "kind: theory",
+        "kind: empirical",
+        ["claim", "kind", "'theory', 'toy' and 'software'"],
+    ),
     "a claim that is no expression": ("studies/yamada2021.yaml", "holds: ", "holds: import os; ", ["claim"]),
 }
 

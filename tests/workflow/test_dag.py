@@ -40,9 +40,8 @@ def test_every_item_is_made_with_paper_values_beside_it(finished: Project) -> No
         assert (work / f"figure_{number}.png").read_bytes()[:4] == b"\x89PNG"
         assert "<svg" in (work / f"figure_{number}.svg").read_text()[:2000]
     claims = pd.read_csv(finished.results / "claims.csv")
-    assert (
-        set(claims["verdict"]) <= {"holds", "fails", "not testable at this scale"} and claims["evidence"].notna().all()
-    )
+    assert set(claims["verdict"]) <= {"holds", "fails", "not testable at this scale"}
+    assert claims["evidence"].notna().all() and set(claims["kind"]) == {"empirical", "theory"}
     assert "<html" in (finished.results / "report" / "index.html").read_text()[:500]
 
 

@@ -236,12 +236,19 @@ class InForce(NamedTuple):
 
 
 class RecipeSizes(Strict):
-    """The sizes of a recipe that a scale may change: how long it trains and on what sizes it is probed."""
+    """The sizes of a recipe that a scale may change: how it gets trained in less time, and on what sizes it is probed.
+
+    They are chosen by the health of the nets alone, never by looking at verdicts.
+    """
 
     epochs: int | None = Field(None, ge=1)
     """Passes over the training set."""
     batch_size: int | None = Field(None, ge=1)
     """Samples of a step, where the stand-in data set is too small for the work's batch size."""
+    lr_factor: float | None = Field(None, gt=0, allow_inf_nan=False)
+    """Factor on the optimizer's `lr`, in phases too: fewer and smaller batches need another rate."""
+    inner_steps: int | None = Field(None, ge=1)
+    """Batches of an outer update, of every optimizer that takes `inner_steps` (Entropy-SGD's L)."""
     augmentation: Augmentation | None = None
     """In the pixels of the stand-in; the works' are for images of 32 x 32."""
     traced_updates: int | None = Field(None, ge=1)
