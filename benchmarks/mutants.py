@@ -3,14 +3,16 @@
 ``mutants.yaml`` lists the changes, each with the tests that should notice it. Every change is made in a scratch copy of the
 project, never here. A change that no named test notices is *missed*: a blind spot of the tests, to be closed for its whole kind.
 
-Run: ``make mutants``, half an hour on one core; ``python benchmarks/mutants.py WORD``: only the changes of that kind,
-or with the word in their file or description. At the end the score as a table, for docs/explanation/tests.md.
+Run: ``make mutants``, half an hour on one core; ``python benchmarks/mutants.py WORD``: only the changes of that kind, or with the
+word in their file or description; ``--new``: only those without a verdict. Verdicts are kept in ``results/mutants.json``, and the
+score is printed as a table, for docs/explanation/tests.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import multiprocessing
 import os
 import shlex
@@ -18,7 +20,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +30,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 LIST = Path(__file__).with_name("mutants.yaml")
+VERDICTS = Path(__file__).with_name("results") / "mutants.json"
 #: What tests read, copied once.
 COPIED = ("src", "tests", "config", "resources", "workflow", "pyproject.toml", "requirements")
 #: What most tests import, loaded once: it takes longer than many of them.
@@ -83,6 +86,21 @@ def misfit(mutant: Mutant, root: Path = ROOT) -> str:
         return f"{mutant.file}: nothing changes"
     missing = [test for test in mutant.tests if test.startswith("tests/") and not (root / test.split("::")[0]).exists()]
     return f"there is no {', '.join(missing)}" if missing else ""
+
+
+def read_verdicts() -> dict[str, bool]:
+    """Return whether each change was caught when it was last made, by what it says."""
+    return json.loads(VERDICTS.read_text()) if VERDICTS.exists() else {}
+
+
+def score_table(mutants: Sequence[Mutant], verdicts: Mapping[str, bool]) -> str:
+    """Return the number of changes, and of those that were caught, by kind, as Markdown."""
+    rows = ["| kind | changes | caught |", "|---|---|---|"]
+    kinds = dict.fromkeys(mutant.kind for mutant in mutants)
+    for kind in [*kinds, "all"]:
+        found = [verdicts.get(mutant.says, False) for mutant in mutants if kind in (mutant.kind, "all")]
+        rows.append(f"| {kind} | {len(found)} | {sum(found)} |")
+    return "\n".join(rows)
 
 
 @contextmanager
@@ -147,10 +165,10 @@ def main() -> None:
         "words", nargs="*", help="only changes of these kinds, or with these in their file or description"
     )
     parser.add_argument("--seconds", type=float, default=300, help="limit of a change's tests (default: %(default)s)")
-    parser.add_argument("--clean", action="store_true", help="run the named tests first on the code as it is")
+    parser.add_argument("--new", action="store_true", help="only changes without a verdict")
     options = parser.parse_args()
-    mutants = chosen_mutants(options.words)
-    found: dict[str, list[bool]] = {}
+    verdicts = read_verdicts()
+    mutants = [one for one in chosen_mutants(options.words) if not (options.new and one.says in verdicts)]
     for name in HEAVY:
         importlib.import_module(name)
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
@@ -158,23 +176,18 @@ def main() -> None:
         for name in COPIED:
             copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
             copy(ROOT / name, root / name)
-        if options.clean:
-            for tests in dict.fromkeys(mutant.tests for mutant in mutants):
-                if tests_fail(root, tests, options.seconds):
-                    sys.exit(f"{' '.join(tests)} fails on the code as it is.")
         for mutant in mutants:
             if reason := misfit(mutant, root):
                 sys.exit(reason)
             started = time.perf_counter()
             with applied(mutant, root):
                 caught = tests_fail(root, mutant.tests, options.seconds)
-            found.setdefault(mutant.kind, []).append(caught)
             verdict = "caught" if caught else "MISSED"
             print(f"{verdict}  {time.perf_counter() - started:5.1f} s  {mutant.file}: {mutant.says}", flush=True)
-    print("\n| kind | changes | caught |\n|---|---|---|")
-    found["all"] = [caught for verdicts in found.values() for caught in verdicts]
-    for kind, verdicts in found.items():
-        print(f"| {kind} | {len(verdicts)} | {sum(verdicts)} |")
+            kept = {one.says for one in read_mutants()}
+            verdicts = {says: was for says, was in {**read_verdicts(), mutant.says: caught}.items() if says in kept}
+            VERDICTS.write_text(json.dumps(verdicts, indent=1, sort_keys=True) + "\n")
+    print(f"\n{score_table(read_mutants(), verdicts)}")
 
 
 if __name__ == "__main__":
