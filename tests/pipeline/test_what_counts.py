@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from robustscape import catalog
+from robustscape.config.attacks import AttackSpec, Suite
 from robustscape.config.experiment import Experiment, Run, recipe_attacks
 from robustscape.config.loading import load_experiment
 from robustscape.config.recipes import Recipe
@@ -150,6 +152,16 @@ def test_training_follows_the_code_of_every_function_its_recipe_names(
         assert "robustscape.training.loop" in followed and wanted <= followed, (run.recipe, wanted - followed)
 
 
+def attacks_among(values: Iterable[Any]) -> Iterator[AttackSpec]:
+    for value in values:
+        if isinstance(value, AttackSpec):
+            yield value
+        elif isinstance(value, Suite):
+            yield from (spec for _, spec in value.attacks)
+        elif isinstance(value, list):
+            yield from attacks_among(value)
+
+
 def test_a_measurement_follows_the_code_of_its_function_attacks_and_nets(
     plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,12 +177,7 @@ def test_a_measurement_follows_the_code_of_its_function_attacks_and_nets(
             followed.clear()
             arguments, run = plan.arguments(work, name), plan.planned_runs(work, entry)[0].run
             first = fingerprints.measurement_fingerprint(plan.experiment, entry, arguments, run)
-            specs = (
-                [arguments.get("attack"), *arguments.get("attacks", [])] if "attacks" not in entry.parameters else []
-            )
-            suite = arguments.get("suite")
-            specs += [spec for _, spec in suite.attacks] if suite is not None and hasattr(suite, "attacks") else []
-            wanted = {catalog.find_entry("attack", spec.attack).module for spec in specs if spec is not None}
+            wanted = {catalog.find_entry("attack", spec.attack).module for spec in attacks_among(arguments.values())}
             wanted.add(catalog.find_entry("measurement", entry.measure).module)
             net = plan.experiment.architectures[run.architecture].architecture
             wanted.add(catalog.find_entry("architecture", net).module)
