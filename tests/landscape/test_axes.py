@@ -15,6 +15,7 @@ from robustscape.config.attacks import AttackSpec
 from robustscape.data import Split
 from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.landscape import ascent_plane as ascent_plane_module
+from robustscape.landscape import eigenvector_surface as module
 from robustscape.landscape import loss_surface_1d, loss_surface_2d
 from robustscape.landscape.ascent_plane import ascent_plane
 from robustscape.landscape.directions import flatten
@@ -153,3 +154,27 @@ def test_an_ascents_plane_has_the_first_step_along_a(monkeypatch: pytest.MonkeyP
     for share, value in arc.items():
         length = ((1 - share) ** 2 + share**2) ** 0.5
         assert value == pytest.approx(1 + 0.5 * (10 * (1 - share) + 100 * share) / length, rel=1e-4)
+
+
+def test_a_curvature_is_fitted_to_the_middle_of_the_grid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Heights 3 a^2 + a b + b^2 in the middle third, and anything beyond it."""
+    ticks = torch.linspace(-1, 1, 13, dtype=torch.float64).tolist()
+
+    def grid(*_: Any, **__: Any) -> list[dict[str, Any]]:
+        return [
+            {
+                "alpha": a,
+                "beta": b,
+                "metric": "adversarial_loss",
+                "unit": "nats",
+                "value": 3 * a**2 + a * b + b**2 if max(abs(a), abs(b)) < 0.35 else 50 * abs(a) + b,
+            }
+            for a in ticks
+            for b in ticks
+        ]
+
+    monkeypatch.setattr(module, "loss_surface_2d", grid)
+    rows = module.eigenvector_surface(linear_run(), attack=FGSM, points=13)
+    found = {row["metric"]: row["value"] for row in rows}
+    expected = torch.linalg.eigvalsh(torch.tensor([[6.0, 1.0], [1.0, 2.0]]))[-1].item()
+    assert found["loss_curvature"] == pytest.approx(expected, rel=1e-6)
