@@ -100,6 +100,13 @@ def _theory_rows(table: Table) -> pd.DataFrame:
     return frame.assign(stand_in="", paper_protocol=frame.get("paper_protocol", False))
 
 
+def _own_protocol(frame: pd.DataFrame, table: Table) -> Any:
+    """Return whether each row reproduces a number: the table's runs do, and the row does not say that it is none of theirs."""
+    if "paper_protocol" not in frame:
+        return table.paper_protocol
+    return frame["paper_protocol"].isna() & table.paper_protocol
+
+
 def _rows_in_the_works_names(plan: Plan, table: Table) -> pd.DataFrame:
     """Return a table's rows under the names that the work uses, what stood in for what, and the runs' health."""
     frame = with_health_flag(plan, table, items.read_rows(table.path))
@@ -115,5 +122,5 @@ def _rows_in_the_works_names(plan: Plan, table: Table) -> pd.DataFrame:
     return frame.assign(
         **{column: value for column, value in shared.items() if value is not None},
         stand_in="; ".join(dict.fromkeys(planned.stand_in for planned in table.runs if planned.stand_in)),
-        paper_protocol=table.paper_protocol,
+        paper_protocol=_own_protocol(frame, table),
     )
