@@ -66,7 +66,7 @@ class Mutant:
 
 def read_mutants(path: Path = LIST) -> list[Mutant]:
     """Return the changes of a list, which has kind -> its changes."""
-    content = yaml.safe_load(path.read_text())
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
     return [
         Mutant(kind, one["says"], one["file"], one["old"], one["new"], tuple(shlex.split(one["tests"])))
         for kind, entries in content.items()
@@ -79,7 +79,7 @@ def misfit(mutant: Mutant, root: Path = ROOT) -> str:
     path = root / mutant.file
     if not path.is_file():
         return f"{mutant.file} is not there"
-    count = path.read_text().count(mutant.old)
+    count = path.read_text(encoding="utf-8").count(mutant.old)
     if count != 1:
         return f"{mutant.file} has {mutant.old!r} {count} times"
     if mutant.old == mutant.new:
@@ -90,7 +90,7 @@ def misfit(mutant: Mutant, root: Path = ROOT) -> str:
 
 def read_verdicts() -> dict[str, bool]:
     """Return whether each change was caught when it was last made, by what it says."""
-    return json.loads(VERDICTS.read_text()) if VERDICTS.exists() else {}
+    return json.loads(VERDICTS.read_text(encoding="utf-8")) if VERDICTS.exists() else {}
 
 
 def score_table(mutants: Sequence[Mutant], verdicts: Mapping[str, bool]) -> str:
@@ -107,12 +107,12 @@ def score_table(mutants: Sequence[Mutant], verdicts: Mapping[str, bool]) -> str:
 def applied(mutant: Mutant, root: Path) -> Iterator[None]:
     """Within the block the project at ``root`` has the change."""
     path = root / mutant.file
-    text = path.read_text()
-    path.write_text(text.replace(mutant.old, mutant.new))
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
     try:
         yield
     finally:
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
 
 
 def tests_fail(root: Path, tests: Sequence[str], seconds: float) -> bool:
@@ -140,7 +140,7 @@ def _run_tests(root: Path, tests: Sequence[str]) -> None:
     os.environ |= {"PYTHONPATH": str(root / "src"), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
     sys.path.insert(0, str(root / "src"))
     sys.dont_write_bytecode = True
-    with open(os.devnull, "w") as nowhere:
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
         os.dup2(nowhere.fileno(), 1)
         os.dup2(nowhere.fileno(), 2)
     sys.exit(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--rootdir", str(root), *tests]))
@@ -186,7 +186,7 @@ def main() -> None:
             print(f"{verdict}  {time.perf_counter() - started:5.1f} s  {mutant.file}: {mutant.says}", flush=True)
             kept = {one.says for one in read_mutants()}
             verdicts = {says: was for says, was in {**read_verdicts(), mutant.says: caught}.items() if says in kept}
-            VERDICTS.write_text(json.dumps(verdicts, indent=1, sort_keys=True) + "\n")
+            VERDICTS.write_text(json.dumps(verdicts, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     print(f"\n{score_table(read_mutants(), verdicts)}")
 
 
