@@ -94,12 +94,13 @@ def read_verdicts() -> dict[str, bool]:
 
 
 def score_table(mutants: Sequence[Mutant], verdicts: Mapping[str, bool]) -> str:
-    """Return the number of changes, and of those that were caught, by kind, as Markdown."""
-    rows = ["| kind | changes | caught |", "|---|---|---|"]
+    """Return, by kind and as Markdown, the number of changes, of those that were made, and of those that were caught."""
+    rows = ["| kind | changes | made | caught |", "|---|--:|--:|--:|"]
     kinds = dict.fromkeys(mutant.kind for mutant in mutants)
     for kind in [*kinds, "all"]:
-        found = [verdicts.get(mutant.says, False) for mutant in mutants if kind in (mutant.kind, "all")]
-        rows.append(f"| {kind} | {len(found)} | {sum(found)} |")
+        of_kind = [mutant for mutant in mutants if kind in (mutant.kind, "all")]
+        made = [verdicts[mutant.says] for mutant in of_kind if mutant.says in verdicts]
+        rows.append(f"| {kind} | {len(of_kind)} | {len(made)} | {sum(made)} |")
     return "\n".join(rows)
 
 
