@@ -57,8 +57,8 @@ def frozen_copy(model: Classifier, *, train: bool = False) -> Classifier:
         return model
     try:
         model = copy_model(model).train(train)
-        for parameter in model.parameters():  # modules of TorchScript refuse requires_grad_ as a whole
-            parameter.requires_grad_(False)
+        for parameter in model.parameters():  # modules of TorchScript refuse requires_grad_ as a whole, copies are no leaves
+            parameter.detach_().requires_grad_(False)
     except Exception as error:  # whatever the parts of the model do when they are copied
         raise AttackError(
             f"the model cannot be copied ({type(error).__name__}: {error}); given as a function, lambda x: model(x), it is "
