@@ -30,6 +30,21 @@ def check_experiment(experiment: Experiment) -> None:
     _check_scale(experiment)
     for study in experiment.studies.values():
         _check_study(experiment, study)
+    _check_folders(experiment)
+
+
+def _check_folders(experiment: Experiment) -> None:
+    """Refuse two runs that would share a folder, whose name has six digits of eps."""
+    by_folder: dict[str, float] = {}
+    for work, study in experiment.studies.items():
+        for name in study.runs:
+            for planned in experiment.runs(work, name):
+                first = by_folder.setdefault(planned.run.key, planned.run.eps)
+                if first != planned.run.eps:
+                    raise ConfigError(
+                        f"{experiment.folder}/studies/{work}.yaml: runs '{name}': eps {planned.run.eps!r} and {first!r} share "
+                        f"the folder {planned.run.key}; write them alike."
+                    )
 
 
 def _check_scale(experiment: Experiment) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from robustscape.config.base import FromCatalog, Strict, catalog_parameters
-from robustscape.numbers import Number
+from robustscape.numbers import Number, number_label
 
 ScaleName = str
 
@@ -44,8 +44,11 @@ class RunSet(Strict):
     @field_validator("eps")
     @classmethod
     def _not_negative(cls, value: list[float]) -> list[float]:
-        if any(eps < 0 for eps in value):
-            raise ValueError(f"eps must not be negative, got {value}")
+        if not all(0 <= eps < float("inf") for eps in value):
+            raise ValueError(f"eps must not be negative or infinite, got {value}")
+        folders = [number_label(eps) for eps in value]
+        if twice := sorted({folder for folder in folders if folders.count(folder) > 1}):
+            raise ValueError(f"eps has values that share the folder eps{twice[0]}, got {value}")
         return value
 
 

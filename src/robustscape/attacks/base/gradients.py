@@ -57,7 +57,9 @@ def frozen_copy(model: Classifier, *, train: bool = False) -> Classifier:
         return model
     try:
         model = copy_model(model).train(train)
-        for parameter in model.parameters():  # modules of TorchScript refuse requires_grad_ as a whole, copies are no leaves
+        for (
+            parameter
+        ) in model.parameters():  # modules of TorchScript refuse requires_grad_ as a whole, copies are no leaves
             parameter.detach_().requires_grad_(False)
     except Exception as error:  # whatever the parts of the model do when they are copied
         raise AttackError(
