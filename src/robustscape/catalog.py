@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
 from robustscape.errors import ConfigError, unknown_name
-from robustscape.numbers import Number, refuse_truth_values
+from robustscape.numbers import Number, OddCount, refuse_truth_values
 
 PACKAGE = Path(__file__).parent
 
@@ -47,6 +47,7 @@ KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 _TYPES: dict[str, Any] = {
     "float": Number,
     "int": int,
+    "OddCount": OddCount,
     "bool": bool,
     "str": str,
     "list": list,

@@ -67,6 +67,17 @@ def _values(value: Any) -> Iterator[Any]:
         yield value
 
 
+def require_odd(value: int) -> int:
+    """Return ``value``; raise ValueError if it is even."""
+    if value % 2 == 0:
+        raise ValueError(f"must be odd, got {value}")
+    return value
+
+
+#: Number of grid points with one in the middle.
+OddCount = Annotated[int, AfterValidator(require_odd)]
+
+
 def as_255ths(value: float, tolerance: float = 5e-7) -> str | None:
     """``8/255`` for a multiple of 0.5/255, within ``tolerance`` in units of 1/255; else None.
 

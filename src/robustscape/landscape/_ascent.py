@@ -98,6 +98,15 @@ def ascent_rho(run: TrainedRun, rho: float | Literal["run"]) -> float:
     return float(trained_with)
 
 
+def ascent_batch(run: TrainedRun, batch: int | Literal["run"] | None) -> int | None:
+    """Return ``batch`` itself, or the run's batch size if it is "run"; None: all samples together.
+
+    The gradient of SAM's ascent is that of a training batch, so a smaller or larger one ascends differently (m-sharpness).
+    """
+    size: int | None = run.config["recipe"]["batch_size"] if batch == "run" else batch
+    return size
+
+
 def ascent_columns(run: TrainedRun, rho: float, batch: int | None, split: str, samples: int) -> dict[str, Any]:
     """Return the protocol columns of a row: ascent steps of the run's training, and how its ascents are measured."""
     return {

@@ -27,11 +27,12 @@ def logged_run(path: Path, recipe: dict[str, Any]) -> TrainedRun:
 
 def test_training_curves_are_the_history(tmp_path: Path) -> None:
     (tmp_path / "history.csv").write_text(
-        "epoch,lr,eps,train_loss,train_accuracy,test_accuracy,test_loss\n1,0.1,0,2.0,,,\n2,0.1,0,1.0,80.0,70.0,1.5\n"
+        "epoch,lr,eps,train_loss,train_error,test_accuracy,test_loss\n1,0.1,0,2.0,60.0,,\n2,0.1,0,1.0,20.0,70.0,1.5\n"
     )
     rows = training_curves(logged_run(tmp_path, {}))
     told = {(r["metric"], r["split"], r["epoch"]): r["value"] for r in rows}
     assert told == {
+        ("error", "train", 1): 60.0,
         ("error", "train", 2): 20.0,
         ("error", "test", 2): 30.0,
         ("loss", "train", 1): 2.0,
@@ -43,7 +44,7 @@ def test_training_curves_are_the_history(tmp_path: Path) -> None:
 
 def test_a_history_without_the_probes_is_refused(tmp_path: Path) -> None:
     (tmp_path / "history.csv").write_text("epoch,train_loss\n1,2.0\n")
-    with pytest.raises(ConfigError, match="train_accuracy"):
+    with pytest.raises(ConfigError, match="train_error"):
         training_curves(logged_run(tmp_path, {}))
 
 

@@ -19,8 +19,9 @@ from robustscape.pipeline.plan import Plan
 from robustscape.storage import atomic, checkpoints
 from robustscape.storage.provenance import environment, file_hash
 from robustscape.storage.records import run_is_current
-from robustscape.storage.run_files import COLLAPSE_FILES
+from robustscape.storage.run_files import COLLAPSE_FILES, HEALTH, collapse_files
 from robustscape.training import loop
+from robustscape.training.health import measure_health
 
 
 def train_runs(plan: Plan, keys: Sequence[str], device: torch.device) -> None:
@@ -47,13 +48,14 @@ def _train_run(plan: Plan, run: Run, device: torch.device) -> None:
     state, recipe = _state_path(plan, run), _recipe_of(plan, run)
     if state.exists() and checkpoints.load_checkpoint(state, "cpu")[1]["fingerprint"] != fingerprint:
         state.unlink()
+    attacks = {name: plan.experiment.attack(name) for name in config["attacks"]}
     started = time.perf_counter()
     result = loop.train(
         model,
         train_split,
         test_split,
         recipe,
-        {name: plan.experiment.attack(name) for name in config["attacks"]},
+        attacks,
         run.eps,
         run.seed,
         state=state,
@@ -61,6 +63,13 @@ def _train_run(plan: Plan, run: Run, device: torch.device) -> None:
         label=run.key,
     )
     weights = _write_results(plan.run_folder(run), recipe, result, state)
+    model.load_state_dict(result.selected)
+    health = measure_health(
+        model, train_split, test_split, recipe, attacks, run.eps, run.seed, result.history, card["num_classes"]
+    )
+    atomic.write_json(
+        plan.run_folder(run) / HEALTH, {"run": run.key, **health, "diverged": result.diverged is not None}
+    )
     record = {
         "command": plan.command("train", run.key),
         "run": run.key,
@@ -92,11 +101,11 @@ def _state_path(plan: Plan, run: Run) -> Path:
 def _state_files(plan: Plan, run: Run) -> list[Path]:
     """Return all files that a run may keep while it trains."""
     state = _state_path(plan, run)
-    return [state, *(_kept_state(state, file) for file in COLLAPSE_FILES)]
+    return [state, *(_kept_state(state, file) for file in collapse_files(plan.experiment.recipes[run.recipe]))]
 
 
 def _kept_state(state: Path, file: str) -> Path:
-    """Return where the loop keeps the state that becomes ``file``, one of ``COLLAPSE_FILES``."""
+    """Return where the loop keeps the state that becomes ``file``, one of ``collapse_files``."""
     return state.with_suffix(f".{file.removesuffix('.safetensors')}")
 
 
@@ -140,20 +149,20 @@ def _write_results(folder: Path, recipe: Recipe, result: loop.Trained, state: Pa
         weights[file] = checkpoints.save_checkpoint(folder / file, tensors, {})
     if recipe.traces:
         loop.write_history(folder / "updates.csv", result.updates)
-    if recipe.keep_collapse:
-        _copy_collapse(state, folder)
+    _copy_collapse(state, folder, recipe)
     loop.write_history(folder / "history.csv", result.history)
     return weights
 
 
-def _copy_collapse(state: Path, folder: Path) -> None:
-    """Copy the start and the end of the epoch of a collapse beside the weights.
+def _copy_collapse(state: Path, folder: Path, recipe: Recipe) -> None:
+    """Copy what ``keep_collapse`` kept beside the weights.
 
-    A run of one epoch has no such epoch: its only state stands for both.
+    A run of one epoch has no epoch of a collapse: its only state stands for the start of it. The last weights stand for those
+    at its end, and for those without distortion where it has not vanished.
     """
-    for file in COLLAPSE_FILES:
-        kept = _kept_state(state, file)
-        atomic.write_bytes(folder / file, (kept if kept.exists() else state).read_bytes())
+    for file in collapse_files(recipe):
+        kept, instead = _kept_state(state, file), state if file == COLLAPSE_FILES[0] else folder / "last.safetensors"
+        atomic.write_bytes(folder / file, (kept if kept.exists() else instead).read_bytes())
 
 
 def _hash_results(plan: Plan, run: Run) -> dict[str, str]:
