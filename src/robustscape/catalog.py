@@ -125,7 +125,7 @@ def _references(function: ast.FunctionDef) -> dict[str, str]:
 def _entry(kind: str, path: Path, leading: tuple[str, ...]) -> Entry | None:
     name = path.stem
     try:
-        tree = ast.parse(path.read_text(), filename=str(path))
+        tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
     except SyntaxError as error:
         raise ConfigError(f"{path}: line {error.lineno}: this is not Python: {error.msg}.") from None
     for node in tree.body:

@@ -62,7 +62,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "pgd_restarts": ("pgd", {"steps": 2, "restarts": 2, "early_stopping": True, "keep_best": True}),
     "pgd_targeted": ("pgd", {"targeted": True}),
     "apgd_targeted": ("apgd", {"loss": "dlr_targeted"}),
-    "fab_untargeted": ("fab", {"iterations": 3, "targeted": False}),
+    "fab_untargeted": ("fab", {"iterations": 3, "each_class": False}),
     "kl_pgd_uniform": ("kl_pgd", {"start": "uniform"}),
     "hierarchical_pgd_average": ("hierarchical_pgd", {"targets": "average"}),
     "band_limited_noise_variance": ("band_limited_noise", {"variance": 0.1}),
@@ -97,7 +97,8 @@ def parameters(name: str, **changes: Any) -> dict[str, Any]:
 
 
 def spec(name: str, norm: Any = "Linf", **changes: Any) -> AttackSpec:
-    fields = {"attack": attack_name(name), "norm": norm, "parameters": parameters(name)} | changes
+    aim = {"targets": "second"} if parameters(name).get("targeted") else {}
+    fields = {"attack": attack_name(name), "norm": norm, "parameters": parameters(name)} | aim | changes
     return AttackSpec.model_validate(fields)
 
 

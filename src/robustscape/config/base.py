@@ -96,7 +96,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: no such file, not YAML, a key written twice, or not a mapping.
     """
     try:
-        content = yaml.load(path.read_text(), Loader=_Loader)  # noqa: S506  (a CSafeLoader)
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  (a CSafeLoader)
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such configuration file.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -157,7 +157,7 @@ def load_dataset(folder: str | Path, device: torch.device | str = "cpu") -> tupl
 def _read_card(folder: Path) -> dict[str, Any]:
     path = folder / CARD
     try:
-        card = json.loads(path.read_text())
+        card = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise MissingData(
             f"there is no prepared data set in '{folder}'; prepare it first (robustscape prepare)."

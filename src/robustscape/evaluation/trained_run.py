@@ -117,7 +117,7 @@ def load_run(
         CorruptFile: a file is damaged, or the weights are not those that run.json describes.
     """
     try:
-        record = json.loads((folder / "run.json").read_text())
+        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise MissingData(f"there is no finished run in {folder}; train it first (robustscape train).") from None
     except ValueError:

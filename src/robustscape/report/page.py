@@ -159,8 +159,8 @@ def page_html(studies: Mapping[str, Study], root: Path, scale: str, *, command: 
         scale=scale,
         command=command,
         when=when or datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        css=(TEMPLATES / "page.css").read_text(),
-        js=(TEMPLATES / "page.js").read_text(),
+        css=(TEMPLATES / "page.css").read_text(encoding="utf-8"),
+        js=(TEMPLATES / "page.js").read_text(encoding="utf-8"),
     )
 
 

@@ -38,7 +38,7 @@ class Input:
 def read_record(path: Path) -> dict[str, Any]:
     """Return the content of a record; empty if the file is missing or is not a JSON object, so that it is made again."""
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -33,7 +33,7 @@ def history(
         ConfigError: the run has no such column.
     """
     table = pd.read_csv(check_recorded(run.path / "history.csv"))
-    seconds = json.loads((run.path / "run.json").read_text())["epoch_seconds"]
+    seconds = json.loads((run.path / "run.json").read_text(encoding="utf-8"))["epoch_seconds"]
     table["seconds"] = list(itertools.accumulate(seconds))
     known = {"lr": "1", "eps": "1", "train_loss": "nats", "seconds": "seconds", **(units or {})}
     wanted = columns or [column for column in table.columns if column != "epoch"]
