@@ -15,7 +15,7 @@ from robustscape.config.attacks import AttackSpec
 from robustscape.config.recipes import Recipe
 from robustscape.data import Split
 from robustscape.data.batches import augment
-from robustscape.errors import CorruptFile, UserError
+from robustscape.errors import ConfigError, CorruptFile, UserError
 from robustscape.storage import checkpoints
 from robustscape.training import loop
 from robustscape.training import state as state_module
@@ -347,3 +347,22 @@ def test_cutout_covers_a_square_of_each_image() -> None:
     area = covered.sum((1, 2))
     assert area.max() == 16 and area.min() >= 4 and len(area.unique()) > 1
     assert (covered.any(1).sum(1) * covered.any(2).sum(1) == area).all(), "a rectangle"
+
+
+def test_a_last_batch_of_one_that_batchnorm_refuses_is_said_before_training() -> None:
+    train_split, test_split = make_splits()
+    model = nn.Sequential(nn.Flatten(), nn.Linear(36, 8), nn.BatchNorm1d(8), nn.Linear(8, 4))
+    before = [p.clone() for p in model.parameters()]
+    recipe = make_recipe(batch_size=21, probes={}, select="last")
+    with pytest.raises(ConfigError, match=r"last batch of an epoch has 1 sample \(64 samples in batches of 21\)"):
+        loop.train(model, train_split, test_split, recipe, ATTACKS, 0.1, 0, progress=False)
+    assert all(torch.equal(p, q) for p, q in zip(model.parameters(), before, strict=True))
+    # Where each channel has more than one value it is no problem.
+    one_epoch = make_recipe(batch_size=21, probes={}, select="last", epochs=1, attack="fgsm")
+    loop.train(make_model(), train_split, test_split, one_epoch, ATTACKS, 0.1, 0, progress=False)
+
+
+def test_training_against_a_targeted_attack_is_refused() -> None:
+    attacks = {"pgd": AttackSpec(attack="pgd", targets="second")}
+    with pytest.raises(ConfigError, match="must be untargeted"):
+        loop.train(make_model(), *make_splits(), make_recipe(), attacks, 0.1, 0, progress=False)

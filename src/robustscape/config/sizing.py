@@ -15,7 +15,8 @@ def resize_recipe(name: str, recipe: Recipe, sizes: Mapping[str, RecipeSizes]) -
     for pattern, size in sizes.items():
         if fnmatchcase(name, pattern):
             found |= {key: value for key in RecipeSizes.model_fields if (value := getattr(size, key)) is not None}
-    changes = {key: found[key] for key in ("epochs", "batch_size", "augmentation", "recalibrate") if key in found}
+    scalars = ("epochs", "batch_size", "augmentation", "recalibrate")
+    changes: dict[str, Any] = {key: found[key] for key in scalars if key in found}
     if "traced_updates" in found:
         changes["traced_updates"] = _fewer_updates(recipe.traced_updates, found["traced_updates"])
     fewer = {key: found[f"probe_{key}"] for key in ("samples", "points") if f"probe_{key}" in found}

@@ -7,7 +7,6 @@ so that a slow minute (a lower clock rate, a full cache) affects all of them ali
 
 from __future__ import annotations
 
-import copy
 import statistics
 import time
 from collections.abc import Callable
@@ -21,13 +20,14 @@ from torch import Tensor, nn
 from robustscape import catalog
 from robustscape.evaluation._optimizer_columns import optimizer_columns
 from robustscape.evaluation.trained_run import TrainedRun
+from robustscape.models import copy_model
 
 
 class _Batch:
     """A closure over one batch; ``counted``, as a forward hook, counts the passes in units of the whole batch."""
 
     def __init__(self, run: TrainedRun, size: int) -> None:
-        self.model = copy.deepcopy(run.model).train()
+        self.model = copy_model(run.model).train()
         for parameter in self.model.parameters():
             parameter.requires_grad_(True)
         self.x, self.y = run.subset("train", size)

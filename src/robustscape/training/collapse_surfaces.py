@@ -8,7 +8,6 @@ the single-step perturbation of each model, v2 the same random direction; see ``
 
 from __future__ import annotations
 
-import copy
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -18,6 +17,7 @@ from robustscape.errors import UserError
 from robustscape.evaluation.harness.distorted import FGSM, distorted
 from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.landscape.input_surface import input_directions, surface_rows
+from robustscape.models import copy_model
 from robustscape.storage import checkpoints
 from robustscape.storage.run_files import COLLAPSE_FILES, VANISHED_FILE
 
@@ -53,7 +53,7 @@ def collapse_surfaces(
     index: Tensor | None = None
     for file, moment in MOMENTS.items():
         tensors, metadata = checkpoints.load_checkpoint(run.path / file, run.device)
-        model: nn.Module = copy.deepcopy(run.model)
+        model: nn.Module = copy_model(run.model)
         model.load_state_dict(tensors)
         if index is None:
             index = distorted(model, x, y, run.eps, max(1, points - 2))[0].int().argmax().view(1).cpu()

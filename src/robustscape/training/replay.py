@@ -8,7 +8,6 @@ before its update. Cost: the epoch, and the measurements of ``evaluation.monitor
 
 from __future__ import annotations
 
-import copy
 import statistics
 import tempfile
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from robustscape.errors import UserError
 from robustscape.evaluation.collapse_rule import collapse_onsets, collapsed
 from robustscape.evaluation.monitor import UNITS, overfitting_signs
 from robustscape.evaluation.trained_run import TrainedRun
+from robustscape.models import copy_model
 from robustscape.storage import checkpoints
 from robustscape.storage.atomic import write_bytes
 from robustscape.storage.run_files import COLLAPSE_FILES
@@ -133,9 +133,9 @@ def replay_epoch(run: TrainedRun, look: Look) -> tuple[int, bool]:
     attacks = {name: AttackSpec.model_validate(spec) for name, spec in run.config["attacks"].items()}
     tensors, metadata = checkpoints.load_checkpoint(start, run.device)
     epoch = len(metadata["rows"]) + 1
-    model = copy.deepcopy(run.model).requires_grad_(True)
+    model = copy_model(run.model).requires_grad_(True)
     model.load_state_dict({name.partition("/")[2]: t for name, t in tensors.items() if name.startswith("model/")})
-    before = copy.deepcopy(model).eval()
+    before = copy_model(model).eval()
 
     def observe(_: int, step: int, trained: nn.Module, x: Tensor, y: Tensor) -> None:
         look(step + 1, before, x, y)
@@ -165,6 +165,6 @@ def replay_epoch(run: TrainedRun, look: Look) -> tuple[int, bool]:
 def end_of_epoch(run: TrainedRun) -> nn.Module:
     """Return the model, in eval mode, with the weights that the run had at the end of the kept epoch."""
     tensors, _ = checkpoints.load_checkpoint(run.path / COLLAPSE_FILES[1], run.device)
-    model = copy.deepcopy(run.model)
+    model = copy_model(run.model)
     model.load_state_dict(tensors)
     return model.eval()

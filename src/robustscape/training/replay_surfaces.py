@@ -9,7 +9,6 @@ the epoch; without one, the first that the model before classifies correctly.
 
 from __future__ import annotations
 
-import copy
 from typing import Annotated, Any
 
 import torch
@@ -22,6 +21,7 @@ from robustscape.evaluation.harness.craft import correctly_classified
 from robustscape.evaluation.harness.distorted import FGSM, distorted_towards
 from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.landscape.input_surface import input_directions, surface_rows
+from robustscape.models import copy_model
 from robustscape.training.replay import collapse_batch, end_of_epoch, replay_epoch, running_means
 
 #: The moments of the three pictures, in their order.
@@ -61,12 +61,13 @@ def replay_surfaces(
         if batch == turn:
             trained.extend((x, y))
         if batch in (turn, turn + 1):
-            kept[batch] = copy.deepcopy(model)
+            kept[batch] = copy_model(model)
 
     replay_epoch(run, keep)
     models = [kept[batch] for batch in (turn, turn + 1, len(robust) + 1)]
-    index = _choose_image(models, *trained, run.eps)
-    image, label = trained[0][index], trained[1][index]
+    x, y = trained
+    index = _choose_image(models, x, y, run.eps)
+    image, label = x[index], y[index]
     v1, v2 = input_directions(models[0], image, label, index, FGSM, run.eps, seed)
     rows: list[dict[str, Any]] = []
     for moment, model in zip(MOMENTS, models, strict=True):

@@ -386,6 +386,18 @@ def test_esam_moves_the_drawn_tensors_by_rho_over_beta(beta: float) -> None:
     assert len(sizes) > 1
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_esam_trains_a_net_with_weights_that_are_not_used(seed: int) -> None:
+    """The tensors drawn for the ascent may all be among them."""
+    model = make_model()
+    model.register_parameter("unused", nn.Parameter(torch.ones(3)))
+    model.register_parameter("also_unused", nn.Parameter(torch.ones(3)))
+    optimizer = ESAM(model.parameters(), lr=0.1, rho=0.1, beta=0.2, seed=seed)
+    for _ in range(4):
+        assert torch.isfinite(optimizer.step(Batch(model)))
+    assert torch.equal(model.unused, torch.ones(3))
+
+
 def test_esam_needs_a_closure_with_samples() -> None:
     model = make_model()
     with pytest.raises(TypeError, match="per_sample"):
