@@ -13,11 +13,22 @@ if TYPE_CHECKING:
     from robustscape.evaluation.own_model.call import evaluate as evaluate
     from robustscape.evaluation.own_model.result import Evaluation as Evaluation
     from robustscape.evaluation.own_model.result import EvaluationSeries as EvaluationSeries
+    from robustscape.evaluation.own_model.samples import read_samples as read_samples
+    from robustscape.evaluation.own_model.weights import load_weights as load_weights
     from robustscape.models import Normalize as Normalize
 
 __version__ = "0.2.0"
 
-__all__ = ["Evaluation", "EvaluationSeries", "Normalize", "__version__", "attack", "evaluate"]
+__all__ = [
+    "Evaluation",
+    "EvaluationSeries",
+    "Normalize",
+    "__version__",
+    "attack",
+    "evaluate",
+    "load_weights",
+    "read_samples",
+]
 
 #: Name -> the module that defines it.
 _LAZY = {
@@ -26,6 +37,8 @@ _LAZY = {
     "Evaluation": "robustscape.evaluation.own_model.result",
     "EvaluationSeries": "robustscape.evaluation.own_model.result",
     "Normalize": "robustscape.models",
+    "load_weights": "robustscape.evaluation.own_model.weights",
+    "read_samples": "robustscape.evaluation.own_model.samples",
 }
 
 

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
 from robustscape.errors import ConfigError, unknown_name
-from robustscape.numbers import Number, OddCount
+from robustscape.numbers import Number, OddCount, refuse_truth_values
 
 PACKAGE = Path(__file__).parent
 
@@ -88,6 +88,11 @@ class Parameters(BaseModel):
     """The base of the generated models of parameters; unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers_are_no_truth_values(cls, data: Any) -> Any:
+        return refuse_truth_values({name: field.annotation for name, field in cls.model_fields.items()}, data)
 
 
 def _evaluate(node: ast.expr | None) -> Any:

@@ -39,7 +39,7 @@ examples:
   robustscape list items
   robustscape run yamada2021
   robustscape explain yamada2021/table_1
-  robustscape attack --model mypackage:mymodel --dataset digits --suite white-box --eps 0.1
+  robustscape attack --model net.py:make_net --weights net.pt --data images/ --eps 8/255
 
 `robustscape COMMAND --help` describes a command. Options of the list above stand before COMMAND.
 A message and exit code 2 mean that something is wrong with what was asked or found."""

@@ -56,7 +56,11 @@ def frozen_copy(model: Classifier, *, train: bool = False) -> Classifier:
     if not isinstance(model, nn.Module):
         return model
     try:
-        model = copy_model(model).train(train).requires_grad_(False)
+        model = copy_model(model).train(train)
+        for (
+            parameter
+        ) in model.parameters():  # modules of TorchScript refuse requires_grad_ as a whole, copies are no leaves
+            parameter.detach_().requires_grad_(False)
     except Exception as error:  # whatever the parts of the model do when they are copied
         raise AttackError(
             f"the model cannot be copied ({type(error).__name__}: {error}); given as a function, lambda x: model(x), it is "

@@ -148,8 +148,8 @@ def craft_batch(
     x, y = x.to(device), y.to(device)
     generator = SampleGenerator.seeded(seed, numbers, device)
     if isinstance(threat.eps, Tensor):
-        threat = replace(threat, eps=threat.eps.to(device))
-        moved = threat.eps > 0
+        eps = threat.eps.to(device)
+        threat, moved = replace(threat, eps=eps), eps > 0
         if not moved.all():
             x_adv, index = x.clone(), moved.nonzero().squeeze(1)
             if len(index):
