@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from made_up import vouch_for
 from torch import nn
 
 from robustscape.data import Split
@@ -17,7 +18,12 @@ def logged_run(path: Path, first: int | None, last: int, count: int = 9) -> Trai
     """A run of ``count`` updates, all of which were recorded; the distance after update u is u squared."""
     lines = [f"{update},1,{float(update**2)}" for update in range(1, count + 1)]
     (path / "updates.csv").write_text("\n".join(["update,epoch,distance", *lines]) + "\n")
-    recipe = {"probes": {}, "traces": {"distance": {"name": "distance"}}, "traced_updates": {"first": first, "last": last}}
+    vouch_for(path / "updates.csv")
+    recipe = {
+        "probes": {},
+        "traces": {"distance": {"name": "distance"}},
+        "traced_updates": {"first": first, "last": last},
+    }
     split = Split(torch.zeros(1, 2), torch.zeros(1, dtype=torch.long), 1.0)
     return TrainedRun(
         nn.Linear(2, 2).eval(), split, split, 0.1, 0, torch.device("cpu"), 4, path=path, config={"recipe": recipe}, checkpoint=""
