@@ -63,7 +63,7 @@ KEYS: dict[str, Any] = {
     "traces": {"norm": {"name": "gradient_norm"}},
     "traced_updates": {"last": 3},
     "keep": [0.3],
-    "keep_collapse": {"probe": "robust_test_accuracy", "share": 0.2},
+    "keep_collapse": {"probe": "robust_test_accuracy", "single": "robust_test_accuracy", "share": 0.2},
     "if_diverged": "record",
     "select": "last",
     "precision": "bf16",
@@ -149,7 +149,7 @@ def test_training_follows_the_code_of_every_function_its_recipe_names(
             *(("attack", experiment.attacks[name].attack) for name in recipe_attacks(recipe)),
         ]
         wanted = {catalog.find_entry(kind, name).module for kind, name in named}
-        assert "robustscape.training.loop" in followed and wanted <= followed, (run.recipe, wanted - followed)
+        assert "robustscape.pipeline.steps.train" in followed and wanted <= followed, (run.recipe, wanted - followed)
 
 
 def attacks_among(values: Iterable[Any]) -> Iterator[AttackSpec]:
