@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated
 
+import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
@@ -25,6 +26,17 @@ class LogisticRegression(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.pad(self.linear(x.flatten(1)), (1, 0))
+
+    @torch.no_grad()
+    def input_gradient(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return logits (B, 2), cross-entropy losses (B,) and their gradients (B, ...) with respect to the inputs ``x``.
+
+        The gradient is (softmax(logits)_1 - y) w: what autograd computes, bit for bit.
+        """
+        logits = self(x)
+        log_p = F.log_softmax(logits, dim=1)
+        slope = log_p[:, 1:].exp() - y[:, None]
+        return logits, F.nll_loss(log_p, y, reduction="none"), (slope * self.linear.weight).view_as(x)
 
 
 def logistic_regression(

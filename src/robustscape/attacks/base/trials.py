@@ -117,6 +117,7 @@ def attack_in_trials(
             chosen = active[better]
             result[chosen], highest[chosen] = point[better], value[better]
             broken |= breaks
-        active, x, y, threat, generator = select_rows(~broken, active, x, y, threat, generator)
         begin += count
+        if begin < trials:
+            active, x, y, threat, generator = select_rows(~broken, active, x, y, threat, generator)
     return result
