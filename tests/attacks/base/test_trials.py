@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from robustscape import catalog
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import misclassified, predict
+from robustscape.attacks.base.losses import Loss
 from robustscape.attacks.base.search import SearchModel
 from robustscape.attacks.base.threat import ThreatModel
 from robustscape.attacks.pgd import pgd
@@ -36,9 +37,13 @@ class Recorded(SearchModel):
     def most_rows(self, x: Tensor) -> int:
         return self.rows
 
-    def _note_pass(self, logits: Tensor) -> None:
-        self.sizes.append(len(logits))
-        super()._note_pass(logits)
+    def search(self, x: Tensor) -> Tensor:
+        self.sizes.append(len(x))
+        return super().search(x)
+
+    def gradient(self, x: Tensor, y: Tensor, loss: Loss) -> tuple[Tensor, Tensor, Tensor]:
+        self.sizes.append(len(x))
+        return super().gradient(x, y, loss)
 
 
 @pytest.mark.parametrize("norm", ["Linf", "L2"])
