@@ -28,10 +28,10 @@ from robustscape.claims.expressions import (
 from robustscape.claims.series import NotTestable, Series
 from robustscape.claims.verdicts import CLAIM_COLUMNS, claim_rows, claim_verdict, evaluate_expression
 from robustscape.config.base import validate_model
-from robustscape.config.studies import Claim
+from robustscape.config.studies import Claim, Theory
 from robustscape.errors import ConfigError
 from robustscape.report.items import aggregate_repetitions, write_item
-from robustscape.report.words import FAILS, HOLDS, UNTESTABLE
+from robustscape.report.words import FAILS, HOLDS, NOT_MADE, UNDER_TRAINED, UNTESTABLE
 
 ROOT = Path(__file__).parents[2]
 FACTORS = ["dataset", "architecture", "noise", "norm", "eps"]
@@ -253,11 +253,68 @@ def test_one_row_a_claim_over_a_works_items(tmp_path: Path) -> None:
         ("table_1", "A", HOLDS),
         ("table_1", "B", FAILS),
         ("table_1", "C", UNTESTABLE),
-        ("table_2", "A", UNTESTABLE),
+        ("table_2", "A", NOT_MADE),
     ]
     assert rows[2]["evidence"] == "It can be tested at: paper."
     assert rows[3]["evidence"] == "The item was not made."
     assert claim_rows({"w": make_study("w", table_1=made)}, tmp_path, "paper")[2]["verdict"] in (HOLDS, FAILS)
+
+
+def under_trained_at(eps: float) -> pd.DataFrame:
+    """The accuracies, of nets that at one eps are not trained."""
+    weak = ACCURACY["eps"] == eps
+    health = weak.map({True: "d/a/r/eps1/seed0: weak", False: None})
+    return ACCURACY.assign(flag_under_trained=weak.astype(int), health=health)
+
+
+@pytest.mark.parametrize("holds", ["value(eps=1) > 1", "value(eps=1) < 1", "first(series()) > 1", "std(eps=1) > 0"])
+def test_nets_that_are_not_trained_decide_nothing(holds: str) -> None:
+    claim = make_claim(holds, given={"metric": "robust_test_accuracy"})
+    verdict, evidence = claim_verdict(claim, under_trained_at(1.0), FACTORS, "small")
+    assert verdict == UNDER_TRAINED
+    assert evidence.startswith("Under-trained: d/a/r/eps1/seed0: weak. ") and "robust test accuracy" in evidence
+
+
+def test_a_claim_reads_trained_nets_beside_others_or_says_that_it_is_about_dead_ones() -> None:
+    rows = under_trained_at(1.0)
+    elsewhere = make_claim("value('robust_test_accuracy', eps=0.8) > 99.5")
+    assert claim_verdict(elsewhere, rows, FACTORS, "small")[0] == FAILS
+    about_dead = make_claim("value('robust_test_accuracy', eps=1) > 1", dead_nets=True)
+    assert claim_verdict(about_dead, rows, FACTORS, "small")[0] == HOLDS
+    of_our_code = make_claim("value('robust_test_accuracy', eps=1) > 1", kind="software")
+    assert claim_verdict(of_our_code, rows, FACTORS, "small")[0] == HOLDS
+    missing = make_claim("value('robust_test_accuracy', eps=1) > printed('robust_test_accuracy', eps=9)")
+    assert claim_verdict(missing, rows, FACTORS, "small")[0] == UNTESTABLE
+
+
+def test_differences_can_be_judged_by_their_standard_deviation() -> None:
+    verdict, evidence = accurate("absolute(std('robust_test_accuracy', eps=1) - 0.05) < 0.001")
+    assert verdict == HOLDS
+    assert evidence.startswith("std of robust test accuracy (ε = 1) = 0.05, n = 3")
+    assert accurate("largest(std_series('robust_test_accuracy')) < 0.051")[0] == HOLDS
+    verdict, evidence = accurate("all_true(series('robust_test_accuracy') > 2 * std_series('robust_test_accuracy'))")
+    assert verdict == HOLDS
+    assert "std of robust test accuracy at ε 0, 0.2, 0.4, 0.6, 0.8, 1: 0.05, 0.05" in evidence
+    once = evaluate_expression("std('robust_test_accuracy', eps=1) < 1", ACCURACY.assign(n=1), FACTORS)
+    assert once[0] == UNTESTABLE
+    assert "it was measured 1 times" in once[1]
+
+
+def test_a_claim_says_what_it_is_about() -> None:
+    claims, sources = [make_claim("value('a') > 1")], [{"of": "theorem"}, {"of": "toy"}]
+    item = make_item(rows=sources, factors=["eps"], options={"index": ["eps"]}, claims=claims)
+    checks = {name: Theory(check="yamada2021/lemma_1") for name in ("theorem", "toy")}
+
+    def check(**changes: Any) -> None:
+        study = make_study("w", table_1=item.model_copy(update=changes))
+        check_claims(study.model_copy(update={"theory": checks}), ROOT / "config")
+
+    with pytest.raises(ConfigError, match="claim 'A': kind: got 'empirical', but all rows of the item are of theory"):
+        check()
+    check(rows=[*item.rows, item.rows[0].model_copy(update={"of": "accuracy"})])
+    check(claims=[make_claim("value('a') > 1", kind="theory")])
+    with pytest.raises(ConfigError, match="dead_nets: got true"):
+        check(claims=[make_claim("value('a') > 1", kind="toy", dead_nets=True)])
 
 
 def test_a_wrong_claim_is_named(tmp_path: Path) -> None:

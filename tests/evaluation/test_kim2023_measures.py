@@ -32,6 +32,7 @@ from robustscape.evaluation.loss_projections import margin_projections, term_gra
 from robustscape.evaluation.margins import error_decomposition, margins, measure_examples, probabilistic_margin
 from robustscape.evaluation.monitor import input_gradient_norms, overfitting_signs
 from robustscape.evaluation.nonlinearity import loss_nonlinearity, nonlinearity
+from robustscape.evaluation.robust_suite import robust_suite
 from robustscape.evaluation.smoothness import divergence, log_ratios
 from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.landscape.input_surface import input_surface
@@ -389,6 +390,26 @@ def test_accuracies_of_a_table_row() -> None:
     assert next(r for r in rows if r["attack"] == "autoattack")["suite"] == "lite"
     without = attack_accuracies(run, attacks=Suite(name="s", attacks=(("pgd50", PGD),)))
     assert {r["metric"] for r in without} == {"accuracy"}, "no single step, no row of what it leaves right"
+
+
+def test_attacks_may_see_fewer_samples_than_clean_accuracy_is_of() -> None:
+    """Each row says of how many samples it is; the worst case is of the attacked ones."""
+    run = make_run(bent())
+    attacks = Suite(name="lite", attacks=(("fgsm", FGSM), ("pgd", PGD)))
+    everything, few = robust_suite(run, suite=attacks), robust_suite(run, suite=attacks, attacked_samples=6)
+    first = robust_suite(run, suite=attacks, samples=6)
+    clean = {"metric": "robust_accuracy", "attack": "clean"}
+    assert value(few, **clean) == value(everything, **clean) == pytest.approx(80.0) != value(first, **clean)
+    for name in ("fgsm", "pgd", "worst case"):
+        assert value(few, "robust_accuracy", attack=name) == value(first, "robust_accuracy", attack=name)
+    samples = {row["attack"]: row["samples"] for row in few if row["metric"] == "robust_accuracy"}
+    assert samples == {"clean": 60, "fgsm": 6, "pgd": 6, "worst case": 6}
+    rows = attack_accuracies(run, attacks=attacks, suite=attacks, attacked_samples=6)
+    alone = attack_accuracies(run, attacks=attacks, suite=attacks, samples=6)
+    assert value(rows, "accuracy", attack="clean") == pytest.approx(80.0)
+    for row, other in zip(rows[1:], alone[1:], strict=True):
+        assert (row["attack"], row["value"], row["samples"]) == (other["attack"], other["value"], 6)
+    assert rows[0]["samples"] == 60
 
 
 def test_blackbox_examples_are_made_on_the_source(tmp_path: Path) -> None:

@@ -129,6 +129,10 @@ def test_every_attack_has_all_samples() -> None:
         assert row["value"] == pytest.approx(100 * (run.model(points).argmax(1) != y).float().mean().item())
         assert row["samples"] == 30
     assert rows[1]["steps"] == 5
+    fewer = errors_under_attacks(run, suite=suite, samples=30, attacked_samples=10)
+    alone = errors_under_attacks(run, suite=suite, samples=10)
+    assert (fewer[0]["value"], fewer[0]["samples"]) == (rows[0]["value"], 30)
+    assert [(r["value"], r["samples"]) for r in fewer[1:]] == [(r["value"], 10) for r in alone[1:]]
 
 
 # -- the probe of the loss --------------------------------------------------------------------------------------------

@@ -9,8 +9,11 @@ import pytest
 import torch
 from torch import nn
 
+from robustscape import catalog
+from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.config.attacks import AttackSpec
 from robustscape.data import Split
+from robustscape.data.batches import epoch_order
 from robustscape.errors import ConfigError
 from robustscape.evaluation.harness.craft import craft
 from robustscape.evaluation.trained_run import TrainedRun
@@ -79,6 +82,33 @@ def test_training_lowers_the_loss_between_the_ends(normalised: bool) -> None:
     assert values(rows, "barrier", "straight")[0] == pytest.approx(max(straight) - max(straight[0], straight[-1]))
 
 
+def test_the_inner_points_take_the_steps_of_the_release() -> None:
+    """SGD with momentum 0.9 and weight decay 1e-6 on P_1 alone, by hand: B_1(t) = 2 t (1 - t) times the gradient."""
+    runs, draws, size = [trained(0), trained(1)], 3, 48
+    first, last = (flatten(parameters_of(run.model)) for run in runs)
+    rate, decay, momentum = 0.05, 0.01, 0.9
+    model, point = net(0), (first + last) / 2
+    buffer = torch.zeros_like(point)
+    places = SampleGenerator.seeded(7, torch.arange(draws)).uniform(())
+    for update, t in enumerate(places.tolist()):
+        move_to_curve(model, [first, point, last], t)
+        index = epoch_order(48, 7, update, torch.device("cpu"))
+        x, y = runs[0].train.inputs(index), runs[0].train.y[index]
+        found = craft(model, x, y, FGSM, 0.05, seed=8 + update, index=index)
+        gradients = torch.autograd.grad(nn.functional.cross_entropy(model(found), y), list(model.parameters()))
+        g = 2 * t * (1 - t) * torch.cat([piece.reshape(-1) for piece in gradients]) + decay * point
+        buffer = momentum * buffer + g
+        point = point - rate * 0.1 ** ((update >= 1.5) + (update >= 2.25)) * buffer
+    settings = {"lr": rate, "momentum": momentum, "weight_decay": decay}
+    rows = bezier(runs, attack=FGSM, inner=1, draws=draws, batch_size=size, points=3, seed=7, **settings)
+    move_to_curve(model, [first, point, last], 0.5)
+    x, y = runs[0].test.inputs(), runs[0].test.y
+    loss = losses_and_correctness(model, craft(model, x, y, FGSM, 0.05, seed=7), y)[0].double().mean().item()
+    assert values(rows, "adversarial_loss", "bezier")[1] == pytest.approx(loss, rel=1e-5)
+    defaults = catalog.find_entry("comparison", "bezier").parameters.model_fields
+    assert (defaults["momentum"].default, defaults["weight_decay"].default) == (0.9, 1e-6)
+
+
 def test_without_updates_both_curves_are_the_straight_line() -> None:
     rows = bezier([trained(0), trained(1)], attack=FGSM, inner=0, draws=5, points=5)
     assert values(rows, "adversarial_loss", "straight") == values(rows, "adversarial_loss", "bezier")
@@ -97,7 +127,7 @@ def test_statistics_are_those_of_the_inputs() -> None:
     model, x = net(0, normalised=True), torch.rand(30, 1, 4, 4)
     layer = model[1]
     assert isinstance(layer, nn.BatchNorm2d)
-    recalibrate_batchnorm(model, x.split(32))
+    recalibrate_batchnorm(model, [lambda: model(x)])
     activations = model[0](x)
     torch.testing.assert_close(layer.running_mean, activations.mean((0, 2, 3)))
     assert layer.momentum == 0.1

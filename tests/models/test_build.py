@@ -11,10 +11,13 @@ from torch import Tensor, nn
 
 from robustscape.config.architectures import ArchitectureEntry
 from robustscape.config.base import read_mapping, validate_model
+from robustscape.config.loading import load_experiment
 from robustscape.errors import ConfigError, UserError
-from robustscape.models import Normalize, build_classifier, fold_batchnorm
+from robustscape.evaluation.trained_run import build_model
+from robustscape.models import Normalize, NormalizeEachImage, build_classifier, fold_batchnorm
 
 ENTRIES = Path(__file__).parents[2] / "config" / "architectures.yaml"
+CARD = {"shape": [1, 28, 28], "num_classes": 2, "mean": [0.3], "std": [0.2]}
 
 
 # -- normalisation -----------------------------------------------------------------------------------------------------
@@ -41,6 +44,73 @@ def test_other_inputs_than_images() -> None:
     torch.testing.assert_close(out[:, 1], (x[:, 1] - 0.2) / 0.2)
 
 
+def test_one_mean_is_every_channels() -> None:
+    x = torch.rand(4, 3, 8, 8)
+    model = build_classifier("small_cnn", {"width": 2}, (3, 8, 8), 4, (0.5,), (0.25,))
+    torch.testing.assert_close(model(x), model.net((x - 0.5) / 0.25))
+
+
+def test_each_image_is_standardised_as_tensorflow_does() -> None:
+    pixels = torch.arange(1.0, 13).reshape(2, 2, 3).permute(2, 0, 1)
+    # The example of tf.image.per_image_standardization's documentation: first row of the image, channel by channel.
+    theirs = torch.tensor([[-1.593255, -0.7242068], [-1.3035723, -0.4345241], [-1.0138896, -0.14484136]])
+    batch = torch.stack([pixels / 255, torch.rand(3, 2, 2)])
+    ours = NormalizeEachImage(12)(batch)
+    torch.testing.assert_close(ours[0, :, 0], theirs)
+    torch.testing.assert_close(ours[1], (batch[1] - batch[1].mean()) / batch[1].std(correction=0))
+    flat = torch.full((1, 3, 2, 2), 0.5)
+    flat[0, 0, 0, 0] += 1e-4  # its standard deviation is below 1 / (255 sqrt(12)), the least that TensorFlow divides by
+    torch.testing.assert_close(NormalizeEachImage(12)(flat), (flat - flat.mean()) * 255 * 12**0.5)
+
+
+def test_a_gradient_flows_through_an_images_own_mean_and_std() -> None:
+    normalize = NormalizeEachImage(9)
+    x = torch.rand(2, 1, 3, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(normalize, x)
+    shifted = x.detach() * 0.5 + 0.2
+    torch.testing.assert_close(normalize(shifted), normalize(x.detach()))
+
+
+@pytest.mark.parametrize(
+    ("normalisation", "standardised"),
+    [
+        ("dataset", lambda x: (x - 0.3) / 0.2),
+        ("none", lambda x: x),
+        ("per_image", NormalizeEachImage(28 * 28)),
+        ({"mean": [0.5], "std": [0.25]}, lambda x: (x - 0.5) / 0.25),
+    ],
+)
+def test_a_models_first_layer_is_what_its_entry_says(normalisation: Any, standardised: Any) -> None:
+    entry = ArchitectureEntry.model_validate(
+        {"architecture": "small_cnn", "parameters": {"width": 2}, "normalisation": normalisation}
+    )
+    model = build_model({"architecture": entry.model_dump(mode="json")}, CARD)
+    x = torch.rand(3, 1, 28, 28)
+    torch.testing.assert_close(model(x), model.get_submodule("net")(standardised(x)))
+
+
+#: Work, data set, what its text says the inputs are standardised by: kanai2022 section E, yamada2021 appendix C.
+STANDARDISED = [
+    ("kanai2022", "svhn", {"mean": [0.5], "std": [0.5]}),
+    ("kanai2022", "cifar10", "dataset"),
+    ("kanai2022", "cifar100", "dataset"),
+    ("kanai2022", "trades", "none"),
+    ("yamada2021", "svhn", {"mean": [0.5], "std": [0.5]}),
+    ("yamada2021", "cifar10_clean", "per_image"),
+    ("yamada2021", "cifar10_adversarial", "per_image"),
+]
+
+
+@pytest.mark.parametrize(("work", "runs", "normalisation"), STANDARDISED)
+@pytest.mark.parametrize("scale", ["small", "paper"])
+def test_the_nets_of_a_work_are_standardised_as_it_says(work: str, runs: str, normalisation: Any, scale: str) -> None:
+    experiment = load_experiment(ENTRIES.parent, scale)
+    found = [
+        experiment.run_config(planned.run)["architecture"]["normalisation"] for planned in experiment.runs(work, runs)
+    ]
+    assert found and all(each == normalisation for each in found)
+
+
 def test_mean_and_std_are_in_the_checkpoint_and_names_are_stable() -> None:
     names = set(build_classifier("small_cnn", {}, (1, 8, 8), 4, (0.3,), (0.2,)).state_dict())
     layers = {f"net.{layer}.{part}" for layer in ("conv1", "conv2", "conv3", "linear") for part in ("weight", "bias")}
@@ -65,6 +135,11 @@ def test_mean_and_std_are_in_the_checkpoint_and_names_are_stable() -> None:
 def test_impossible_normalisations_are_refused(mean: Any, std: Any, says: str) -> None:
     with pytest.raises(UserError, match=says):
         build_classifier("small_cnn", {}, (1, 8, 8), 4, mean, std)
+
+
+def test_one_normalisation_is_enough() -> None:
+    with pytest.raises(ConfigError, match="got both"):
+        build_classifier("small_cnn", {}, (1, 8, 8), 4, (0.1,), (0.1,), per_image=True)
 
 
 def test_an_unknown_architecture_is_named() -> None:
@@ -153,9 +228,9 @@ def test_every_configured_architecture_can_be_built() -> None:
     entries = read_mapping(ArchitectureEntry, ENTRIES)
     assert {"logistic_regression", "lenet", "resnet18", "preactresnet18"} <= set(entries)
     for name, entry in entries.items():
-        normalisation = ((0.5,), (0.5,)) if entry.normalisation == "dataset" else ()
+        config = {"architecture": entry.model_dump(mode="json")}
         with torch.device("meta"):
-            model = build_classifier(entry.architecture, entry.parameters, (1, 28, 28), 2, *normalisation)
+            model = build_model(config, CARD)
         assert entry.about, name
         assert any(parameter.numel() for parameter in model.parameters())
 
@@ -174,7 +249,10 @@ def test_defaults_are_filled_in() -> None:
         ({"architecture": "resnet18", "parameters": {"with": 3}}, "unknown key 'with'. Did you mean 'width'"),
         ({"architecture": "resnet18", "parameters": {"width": 0}}, "width"),
         ({"architecture": "resnet18", "normalization": "none"}, "Did you mean 'normalisation'"),
-        ({"architecture": "resnet18", "normalisation": "imagenet"}, "dataset"),
+        ({"architecture": "resnet18", "normalisation": "imagenet"}, "'dataset', 'per_image' or 'none'"),
+        ({"architecture": "resnet18", "normalisation": {"mean": [0.5]}}, "std' is missing"),
+        ({"architecture": "resnet18", "normalisation": {"mean": [0.5], "std": [0.0]}}, "greater than 0"),
+        ({"architecture": "resnet18", "normalisation": {"mean": [0.5], "std": [0.5, 0.5]}}, "as many"),
         ({}, "'architecture' is missing"),
     ],
 )

@@ -25,8 +25,8 @@ work: other2099
 title: Another study
 reference: nobody, 2099
 runs:
-  shared: [{dataset: svhn, architecture: resnet18, recipe: yamada2021_svhn, eps: [0]}]
-  own: [{dataset: svhn, architecture: resnet18, recipe: yamada2021_svhn, eps: [0], seeds: [7]}]
+  shared: [{dataset: svhn, architecture: resnet18_svhn, recipe: yamada2021_svhn, eps: [0]}]
+  own: [{dataset: svhn, architecture: resnet18_svhn, recipe: yamada2021_svhn, eps: [0], seeds: [7]}]
 measurements:
   accuracy: {measure: accuracy, runs: [shared, own], parameters: {attack: yamada2021_svhn_test}}
 items:
@@ -94,7 +94,7 @@ def owner_of(path: str, owners: dict[str, str]) -> str:
 def test_shared_runs_have_a_stage_of_their_own_and_no_study_waits_for_another(two_studies: Plan) -> None:
     stages = dvc.dvc_stages(two_studies)
     shared = stages["other2099-yamada2021"]
-    folder = "results/paper/models/svhn/resnet18/yamada2021_svhn"
+    folder = "results/paper/models/svhn/resnet18_svhn/yamada2021_svhn"
     assert [list(out) for out in shared["outs"]] == [[f"{folder}/eps0/seed0"]]
     assert shared["cmd"].endswith(f"-- {folder}/eps0/seed0/model.safetensors")
     for work, other in (("other2099", "yamada2021"), ("yamada2021", "other2099")):
@@ -147,7 +147,7 @@ def test_reproduce_push_clone_and_pull(tmp_path: Path) -> None:
     shutil.rmtree(project / "config/scales/smoke")
     (project / "config/scales/smoke").mkdir()
     (project / "config/scales/smoke/common.yaml").write_text(
-        "about: tiny\ndatasets: {svhn: digits_tiny}\narchitectures: {resnet18: resnet18_tiny}\n"
+        "about: tiny\ndatasets: {svhn: digits_tiny}\narchitectures: {resnet18_svhn: resnet18_tiny}\n"
         'recipes: {"*": {epochs: 1, probe_samples: 8}}\nmeasurements: {"*": {samples: 16}}\n'
         "runs_per_job: 2\ndevice: cpu\n"
     )

@@ -143,8 +143,11 @@ def test_it_is_one_well_formed_file_that_fetches_nothing(results) -> None:
 def test_summary_counts_items_and_verdicts(results) -> None:
     words = Outline(written(results, when="2026-01-02 03:04 UTC")).words
     assert "4 / 5 items made" in words
-    assert "1 / 2 of the tested claims hold" in words
-    assert "1 hold 1 fail 2 not testable at this scale" in words
+    assert "1 / 2 of the tested empirical claims hold" in words
+    assert "1 hold 1 fail 2 not testable" in words
+    assert (
+        "empirical (trained nets): 1 of 2 tested hold, 1 not testable: not made, 1 not testable at this scale" in words
+    )
     assert "Results at scale small , written 2026-01-02 03:04 UTC." in words and "make reproduce SCALE=small" in words
     assert "3 items were made with stand-ins" in words
     assert "python 3.11.7" in words and "gpu" not in words
@@ -174,7 +177,7 @@ def test_every_item_is_there_with_its_numbers_verdicts_and_origin(results) -> No
     assert (
         "✓ holds Y-8 does not rise" in words
         and "✗ fails Y-9 constant" in words
-        and "– not testable Y-5 linear" in words
+        and "– not testable at this scale Y-5 linear" in words
     )
     assert (
         "robust test accuracy at ε 0, 0.2, 0.4, 0.6, 0.8, 1: 99.9, 99.84, 99.68, 99.4, 99, 98.5; spread = 1.4." in words
@@ -216,7 +219,7 @@ def test_it_works_with_no_items_and_with_none_made(tmp_path: Path) -> None:
     empty = Outline(page.page_html({}, tmp_path, "smoke", command="make"))
     assert (
         "0 / 0 items made" in empty.words
-        and "no claim was tested" in empty.words
+        and "no empirical claim was tested" in empty.words
         and "no study has an item" in empty.words
     )
     none = Outline(page.page_html({"w": make_study("w", table_1=table_item())}, tmp_path, "smoke", command="make"))

@@ -40,9 +40,8 @@ def test_every_item_is_made_with_paper_values_beside_it(finished: Project) -> No
         assert (work / f"figure_{number}.png").read_bytes()[:4] == b"\x89PNG"
         assert "<svg" in (work / f"figure_{number}.svg").read_text()[:2000]
     claims = pd.read_csv(finished.results / "claims.csv")
-    assert (
-        set(claims["verdict"]) <= {"holds", "fails", "not testable at this scale"} and claims["evidence"].notna().all()
-    )
+    assert set(claims["verdict"]) <= {"holds", "fails", "not testable at this scale"}
+    assert claims["evidence"].notna().all() and set(claims["kind"]) == {"empirical", "theory"}
     assert "<html" in (finished.results / "report" / "index.html").read_text()[:500]
 
 
@@ -114,18 +113,18 @@ def test_a_claim_reruns_the_claims_only(finished: Project) -> None:
 
 def test_a_new_eps_trains_one_run_more(finished: Project) -> None:
     """A job of several runs keeps those that are already right."""
-    folder = finished.results / "models/digits_tiny/resnet18_tiny/yamada2021_svhn-pgd"
+    folder = finished.results / "models/digits_tiny/resnet18_tiny_half/yamada2021_svhn-pgd"
     before = {path: path.stat().st_mtime_ns for path in folder.glob("*/seed0/history.csv")}
     contents = {path: path.read_bytes() for path in before}
     done = finished.command(
-        "train", *(f"digits_tiny/resnet18_tiny/yamada2021_svhn-pgd/{p.parent.parent.name}/seed0" for p in before)
+        "train", *(f"digits_tiny/resnet18_tiny_half/yamada2021_svhn-pgd/{p.parent.parent.name}/seed0" for p in before)
     )
     assert done.returncode == 0, done.stderr
     assert {path: path.stat().st_mtime_ns for path in before} == before
     victim = min(before).parent
     (victim / "model.safetensors").unlink()
     done = finished.command(
-        "train", *(f"digits_tiny/resnet18_tiny/yamada2021_svhn-pgd/{p.parent.parent.name}/seed0" for p in before)
+        "train", *(f"digits_tiny/resnet18_tiny_half/yamada2021_svhn-pgd/{p.parent.parent.name}/seed0" for p in before)
     )
     assert done.returncode == 0, done.stderr
     changed = {path.parent for path in before if path.stat().st_mtime_ns != before[path]}

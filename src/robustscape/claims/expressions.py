@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 FUNCTIONS: dict[str, Callable[..., Any]] = {**{name: getattr(Reader, name) for name in READERS}, **SERIES_FUNCTIONS}
 
 #: The readers that take ``along``.
-_SERIES_READERS = ("series", "printed_series")
+_SERIES_READERS = ("series", "std_series", "printed_series")
 
 _ALLOWED = (
     ast.Expression, ast.Constant, ast.Name, ast.Load, ast.Store, ast.Call, ast.keyword, ast.Compare, ast.BoolOp,
@@ -142,10 +142,21 @@ def check_claims(study: Study, folder: Path) -> None:
     for name, item in study.items.items():
         for claim in item.claims:
             try:
+                _check_kind(claim, all(source.of in study.theory for source in item.rows))
                 check_claim(claim, item.metrics or None, item.factors)
             except ConfigError as error:
                 path = _file_of_item(folder / "studies", study.work, name)
                 raise ConfigError(f"{path}: item '{name}': claim '{claim.id}': {error}") from None
+
+
+def _check_kind(claim: Claim, theory_alone: bool) -> None:
+    """Refuse a claim about nets on an item that has none, and one about dead nets that is about no nets."""
+    if claim.kind == "empirical" and theory_alone:
+        raise ConfigError(
+            "kind: got 'empirical', but all rows of the item are of theory checks; allowed are 'theory', 'toy' and 'software'."
+        )
+    if claim.dead_nets and claim.kind != "empirical":
+        raise ConfigError(f"dead_nets: got true, which only an empirical claim can be; this one is '{claim.kind}'.")
 
 
 def _file_of_item(studies: Path, work: str, item: str) -> Path:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 #: The methods of ``Reader`` that a claim may call.
-READERS = ("value", "printed", "series", "printed_series")
+READERS = ("value", "std", "printed", "series", "std_series", "printed_series")
 
 
 @dataclass
@@ -33,6 +33,8 @@ class Reader:
     """One text per number or series read, in the order of reading, each once."""
     stand_ins: set[str] = field(default_factory=set)
     """Stand-ins among the numbers read."""
+    under_trained: dict[str, None] = field(default_factory=dict)
+    """Nets among the numbers read that are not trained, each with what it lacks (column ``health``), in the order of reading."""
     finite: bool = True
     """False once a number read is NaN or infinite."""
 
@@ -41,6 +43,13 @@ class Reader:
         row = self._only_row(self._rows_at(metric, factors), metric, factors)
         number = self._our_value(row)
         self.add_evidence(f"{self._describe(metric, factors)} = {format_value(number)}")
+        return number
+
+    def std(self, metric: str, **factors: Any) -> float:
+        """The standard deviation of our ``metric`` over repetitions (seeds, directions) at the given levels of the factors."""
+        row = self._only_row(self._rows_at(metric, factors), metric, factors)
+        number = self._our_std(row)
+        self.add_evidence(f"std of {self._describe(metric, factors)} = {format_value(number)}, n = {int(row['n'])}")
         return number
 
     def printed(self, metric: str, **factors: Any) -> float:
@@ -55,6 +64,12 @@ class Reader:
         self._check_factor(along)
         found = self._rows_at(metric, factors)
         return self._series_of(found[found["n"] > 0], metric, along, factors, self._our_value, "")
+
+    def std_series(self, metric: str, along: str = "eps", **factors: Any) -> Series:
+        """Our standard deviations of ``metric`` over repetitions, along a factor."""
+        self._check_factor(along)
+        found = self._rows_at(metric, factors)
+        return self._series_of(found[found["n"] > 0], metric, along, factors, self._our_std, "std of ")
 
     def printed_series(self, metric: str, along: str = "eps", **factors: Any) -> Series:
         """The paper's numbers of ``metric`` along a factor."""
@@ -115,11 +130,25 @@ class Reader:
     def _our_value(self, row: Any) -> float:
         if not row["n"] > 0:
             raise NotTestable(f"the paper has {row['metric']} here, but nothing was measured")
-        if row["stand_in"]:
-            self.stand_ins.add(str(row["stand_in"]))
+        self._note_origin(row)
         number = float(row["value"])
         self.finite &= math.isfinite(number)
         return number
+
+    def _our_std(self, row: Any) -> float:
+        if not row["n"] > 1:
+            raise NotTestable(f"{row['metric']} has no standard deviation: it was measured {int(row['n'])} times")
+        self._note_origin(row)
+        number = float(row["std"])
+        self.finite &= math.isfinite(number)
+        return number
+
+    def _note_origin(self, row: Any) -> None:
+        """Note what stood in for the work's data and nets in a number of ours, and which nets are not trained."""
+        if row["stand_in"]:
+            self.stand_ins.add(str(row["stand_in"]))
+        if row.get("flag_under_trained", 0) > 0:
+            self.under_trained |= dict.fromkeys(str(row["health"]).split(";"))
 
     def _word(self, identifier: Any) -> str:
         """A column, metric or level in words."""

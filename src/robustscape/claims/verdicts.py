@@ -16,15 +16,18 @@ from robustscape.claims.expressions import check_expression, expand_claim
 from robustscape.claims.reading import READERS, Reader
 from robustscape.claims.series import SERIES_FUNCTIONS, NotTestable, Series, format_value
 from robustscape.errors import ConfigError
-from robustscape.report.words import FAILS, HOLDS, NAMES, UNTESTABLE
+from robustscape.report.words import FAILS, HOLDS, NAMES, NOT_MADE, UNDER_TRAINED, UNTESTABLE
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from robustscape.config.studies import Claim, Study
 
+#: Nets that are not trained which the evidence of a claim names.
+SHOWN_NETS = 4
+
 #: Columns of claims.csv.
-CLAIM_COLUMNS = ("work", "item", "claim", "says", "verdict", "evidence")
+CLAIM_COLUMNS = ("work", "item", "claim", "kind", "says", "verdict", "evidence")
 
 
 def claim_rows(studies: Mapping[str, Study], root: Path, scale: str) -> list[dict[str, str]]:
@@ -45,7 +48,7 @@ def claim_rows(studies: Mapping[str, Study], root: Path, scale: str) -> list[dic
                     verdict, evidence = claim_verdict(claim, rows, item.factors, scale, item.names)
                 except ConfigError as error:
                     raise ConfigError(f"{work}/{name}: claim '{claim.id}': {error}") from None
-                values = (work, name, claim.id, claim.says, verdict, evidence)
+                values = (work, name, claim.id, claim.kind, claim.says, verdict, evidence)
                 found.append(dict(zip(CLAIM_COLUMNS, values, strict=True)))
     return found
 
@@ -66,20 +69,27 @@ def claim_verdict(
         scale: name of the scale that the rows are of.
         names: the words in which the evidence speaks of metrics and levels (``Item.names``).
     """
-    if rows is None:
-        return UNTESTABLE, "The item was not made."
     if scale not in claim.scales:
         return UNTESTABLE, f"It can be tested at: {', '.join(claim.scales)}."
-    return evaluate_expression(expand_claim(claim), rows, factors, names)
+    if rows is None:
+        return NOT_MADE, "The item was not made."
+    needs_trained_nets = claim.kind == "empirical" and not claim.dead_nets
+    return evaluate_expression(expand_claim(claim), rows, factors, names, needs_trained_nets=needs_trained_nets)
 
 
 def evaluate_expression(
-    expression: str, rows: pd.DataFrame, factors: Sequence[str], names: Mapping[str, str] = NAMES
+    expression: str,
+    rows: pd.DataFrame,
+    factors: Sequence[str],
+    names: Mapping[str, str] = NAMES,
+    *,
+    needs_trained_nets: bool = True,
 ) -> tuple[str, str]:
     """Verdict and evidence of an expression, ``given`` and ``let`` written out, over an item's rows.
 
     It is evaluated by simpleeval: no attributes, no assignments, no names but the functions of the language. A value that
-    is NaN or infinite makes the claim fail: the run it comes from diverged.
+    is NaN or infinite makes the claim fail: the run it comes from diverged. Where trained nets are needed, numbers of nets that
+    are not (``flag_under_trained``) make it untestable, whatever it says.
 
     Raises:
         ConfigError: the expression is wrong, whatever the numbers.
@@ -105,9 +115,17 @@ def evaluate_expression(
     evidence = "; ".join(reader.evidence) + "."
     if reader.stand_ins:
         evidence += f" Stand-in: {', '.join(sorted(reader.stand_ins))}."
+    if needs_trained_nets and reader.under_trained:
+        return UNDER_TRAINED, f"{_list_nets(list(reader.under_trained))}. {evidence}"
     if not reader.finite:
         return FAILS, f"a value is not finite (diverged run): {evidence}"
     return (HOLDS if result else FAILS), evidence
+
+
+def _list_nets(nets: Sequence[str]) -> str:
+    """The first few nets that are not trained, each with what it lacks."""
+    more = f"; and {len(nets) - SHOWN_NETS} more" if len(nets) > SHOWN_NETS else ""
+    return f"Under-trained: {'; '.join(net.strip() for net in nets[:SHOWN_NETS])}{more}"
 
 
 def _recorded_functions(reader: Reader) -> dict[str, Callable[..., Any]]:

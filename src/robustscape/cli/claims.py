@@ -12,7 +12,9 @@ def add_claims_command(commands: Any) -> None:
     """Add the command to the parser."""
     text = "judge the claims of works"
     command = commands.add_parser(
-        "claims", help=text, description=f"{sentence_case(text)} by their items; writes claims.csv, one row per claim."
+        "claims",
+        help=text,
+        description=f"{sentence_case(text)} by their items; writes claims.csv, one row per claim, and prints counts.",
     )
     command.add_argument("targets", nargs="*", metavar="WORK", help="a work (default: those of config.yaml, or all)")
     command.set_defaults(execute=claims_command)
@@ -21,5 +23,8 @@ def add_claims_command(commands: Any) -> None:
 def claims_command(options: argparse.Namespace) -> None:
     """Judge the claims of the works in ``options.targets``."""
     from robustscape.pipeline.steps.claims import judge_claims
+    from robustscape.report.verdict_counts import KINDS, count_verdicts, counts_in_words
 
-    judge_claims(make_plan(options, options.targets))
+    counts = count_verdicts(judge_claims(make_plan(options, options.targets)))
+    for kind, about in KINDS.items():
+        print(f"{kind} ({about}): {counts_in_words(counts[kind])}")

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from functools import partial
 
+from robustscape import catalog
 from robustscape.config.experiment import Experiment, kind_and_name, recipe_attacks
 from robustscape.config.scales import StandIns
+from robustscape.config.sizing import RECIPE_TAKES
 from robustscape.config.studies import Comparison, Measurement, Study
 from robustscape.errors import ConfigError, unknown_name
 
@@ -51,6 +53,56 @@ def _check_scale(experiment: Experiment) -> None:
     _check_patterns(f"{folder}: stand_ins", "run list pattern", scale.stand_ins, lists)
     _check_patterns(f"{folder}: recipes", "recipe pattern", scale.recipes, experiment.recipes)
     _check_patterns(f"{folder}: measurements", "measurement pattern", scale.measurements, measured)
+    _check_sizes_are_taken(experiment, folder)
+    _check_stand_ins_are_used(experiment, folder)
+
+
+def _check_sizes_are_taken(experiment: Experiment, folder: str) -> None:
+    """Refuse a size that no recipe or measurement of its pattern takes."""
+    for pattern, sizes in experiment.scale.recipes.items():
+        recipes = [recipe for name, recipe in experiment.full_recipes.items() if fnmatchcase(name, pattern)]
+        for key in sizes.model_dump(exclude_none=True):
+            takes, what = RECIPE_TAKES.get(key, (lambda _: True, ""))
+            if not any(map(takes, recipes)):
+                raise ConfigError(f"{folder}: recipes: '{pattern}': no recipe of that name has {what} to take '{key}'.")
+    for pattern, measurement_sizes in experiment.scale.measurements.items():
+        entries = [
+            catalog.find_entry(*kind_and_name(entry))
+            for work, study in experiment.studies.items()
+            for name, entry in {**study.measurements, **study.comparisons, **study.theory}.items()
+            if fnmatchcase(f"{work}/{name}", pattern)
+        ]
+        accepted = {key for entry in entries for key in entry.parameters.model_fields}
+        for key in measurement_sizes.model_dump(exclude_none=True):
+            if key not in accepted:
+                functions = ", ".join(sorted({entry.name for entry in entries}))
+                raise ConfigError(f"{folder}: measurements: '{pattern}': '{key}' is taken by none of: {functions}.")
+
+
+def _check_stand_ins_are_used(experiment: Experiment, folder: str) -> None:
+    """Refuse a stand-in that stands in nowhere: nothing has what it replaces, or another one always comes first."""
+    scale = experiment.scale
+    given = {"": StandIns(datasets=scale.datasets, architectures=scale.architectures), **scale.stand_ins}
+    unused = {
+        (pattern, field, theirs)
+        for pattern, stand_ins in given.items()
+        for field in ("datasets", "architectures", "eps")
+        for theirs in getattr(stand_ins, field)
+    }
+    for work, study in experiment.studies.items():
+        for name, run_sets in study.runs.items():
+            fitting = [p for p in given if not p or fnmatchcase(f"{work}/{name}", p)]
+            for run_set in run_sets:
+                places = [("datasets", run_set.dataset), ("architectures", run_set.architecture)]
+                for field, theirs in [*places, *(("eps", eps) for eps in run_set.eps)]:
+                    deciding = [p for p in fitting if theirs in getattr(given[p], field)]
+                    unused -= {(p, field, theirs) for p in deciding[-1:]}
+    if unused:
+        pattern, field, theirs = min(unused, key=str)
+        where = f"{folder}: stand_ins: '{pattern}'" if pattern else folder
+        raise ConfigError(
+            f"{where}: {field}: nothing is there for '{theirs}' to stand in for, or a later stand-in comes first; delete it."
+        )
 
 
 def _check_patterns(where: str, kind: str, patterns: Iterable[str], names: Iterable[str]) -> None:

@@ -165,7 +165,8 @@ class Recipe(FromCatalog):
     """Random changes of training images."""
     recalibrate: int = Field(0, ge=0)
     """Batches from which BatchNorm's running statistics are estimated anew after every epoch, for weights that no pass has seen
-    (Entropy-SGD); 0: they are what training left."""
+    (Entropy-SGD): the epoch's first ones, attacked at the weights it ends with. 0: they are what training left. It changes
+    accuracies, so recipes that are compared all have it, or none."""
     probes: dict[str, Probe] = {}
     """Column of history.csv -> what is measured."""
     traces: dict[str, Trace] = {}
@@ -235,12 +236,19 @@ class InForce(NamedTuple):
 
 
 class RecipeSizes(Strict):
-    """The sizes of a recipe that a scale may change: how long it trains and on what sizes it is probed."""
+    """The sizes of a recipe that a scale may change: how it gets trained in less time, and on what sizes it is probed.
+
+    They are chosen by the health of the nets alone, never by looking at verdicts.
+    """
 
     epochs: int | None = Field(None, ge=1)
     """Passes over the training set."""
     batch_size: int | None = Field(None, ge=1)
     """Samples of a step, where the stand-in data set is too small for the work's batch size."""
+    lr_factor: float | None = Field(None, gt=0, allow_inf_nan=False)
+    """Factor on the optimizer's `lr`, in phases too: fewer and smaller batches need another rate."""
+    inner_steps: int | None = Field(None, ge=1)
+    """Batches of an outer update, of every optimizer that takes `inner_steps` (Entropy-SGD's L)."""
     augmentation: Augmentation | None = None
     """In the pixels of the stand-in; the works' are for images of 32 x 32."""
     traced_updates: int | None = Field(None, ge=1)

@@ -19,6 +19,8 @@ class MeasurementSizes(Strict):
 
     samples: int | None = Field(None, ge=1)
     """Data points measured on."""
+    attacked_samples: int | None = Field(None, ge=1)
+    """The first of them that attacks see, where a measurement has both: clean accuracy stays on all `samples`."""
     points: int | None = Field(None, ge=2)
     """Grid points of a curve or of a side of a surface."""
     directions: int | None = Field(None, ge=1)
@@ -55,6 +57,21 @@ class Resources(Strict):
     """GPUs of a training or measuring job."""
 
 
+class HealthThresholds(Strict):
+    """Thresholds below which a run counts as under-trained; null: no gate.
+
+    They are shares of the way from chance to perfection. Chance is an accuracy of 100 / C percent and a loss of ln C, for C
+    classes.
+    """
+
+    clean: float | None = Field(None, ge=0, lt=1)
+    """Least clean test accuracy: 0.4 is 46 % for 10 classes and 70 % for 2."""
+    robust: float | None = Field(None, ge=0, lt=1)
+    """Least test accuracy under the recipe's own training attack, where there is one: 0.1 is 19 % for 10 classes."""
+    loss: float | None = Field(None, gt=0, le=1)
+    """Largest training loss (cross-entropy, under the training attack) over ln C: 0.9 is a tenth of the way."""
+
+
 class WorkSizes(Strict):
     """The stand-ins and sizes of one work at a scale; its patterns need no name of the work."""
 
@@ -86,6 +103,8 @@ class Scale(Strict):
     """Measurements, comparisons or theory checks -> their sizes."""
     seeds: int | None = Field(None, ge=1)
     """Maximum number of seeds of every run set; null: all seeds of the work."""
+    health: HealthThresholds = HealthThresholds()
+    """When a run is under-trained: rows made from it are flagged, and no claim about trained nets is judged by them."""
     runs_per_job: int = Field(1, ge=1)
     """Runs of one data set, architecture and recipe that share a process: starting one costs seconds."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

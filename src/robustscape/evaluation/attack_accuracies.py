@@ -1,7 +1,7 @@
 """Clean accuracy, accuracy under each of several attacks alone, and under a suite together: a line of kim2023's tables.
 
 Each column of the work's tables 2.1, 2.2 and 3.5 to 3.9 is the accuracy under one attack on all samples; in ``robust_suite`` an
-attack sees only the samples that earlier ones left robust. All are measured on the same samples. Cost: that of the attacks.
+attack sees only the samples that earlier ones left robust. All attacks see the same samples. Cost: that of the attacks.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ def attack_accuracies(
     suite_name: str = "autoattack",
     eps: Literal["run"] | float = "run",
     samples: Annotated[int, Field(ge=1)] | None = None,
+    attacked_samples: Annotated[int, Field(ge=1)] | None = None,
     split: Literal["train", "test"] = "test",
 ) -> list[dict[str, Any]]:
     """Return rows accuracy (percent) with the attack's name as ``attack``: clean, each of ``attacks`` alone, ``suite`` together.
@@ -44,12 +45,14 @@ def attack_accuracies(
         suite_name: the suite's name in the column ``attack``, the same at every scale; the column ``suite`` has its actual name.
         eps: perturbation budget; "run" for the run's own.
         samples: first samples of the split; None for all.
+        attacked_samples: the first of them that attacks see; None for all. Clean accuracy is of all.
         split: which split.
     """
     attack_eps, (x, y) = run.attack_eps(eps), run.subset(split, samples)
     right = correctly_classified(run.model, x, y)
     shared = {**method_columns(run), "attack_eps": attack_eps, "split": split, "samples": len(y), "model_mode": "eval"}
     rows: list[dict[str, Any]] = [{"attack": "clean", "metric": "accuracy", "value": percent_true_fp32(right)}]
+    x, y, right = x[:attacked_samples], y[:attacked_samples], right[:attacked_samples]
     for name, spec in attacks.attacks:
         robust = correctly_classified(run.model, craft(run.model, x, y, spec, attack_eps, seed=run.seed), y)
         protocol = protocol_columns(spec, attack_eps, split, len(y)) | {"attack": name}
@@ -58,6 +61,6 @@ def attack_accuracies(
             rows.append({**protocol, "metric": ATTACKED_ONLY_IF_CORRECT, "value": percent_true_fp32(robust & right)})
     if suite is not None:
         result = run_suite(run.model, x, y, suite, attack_eps, seed=run.seed, state_dir=run.state)
-        together = {"attack": suite_name, "metric": "accuracy", "value": result.robust_accuracy, "suite": suite.name}
-        rows.append(together | result.flags)
+        together = {"attack": suite_name, "metric": "accuracy", "value": result.robust_accuracy}
+        rows.append(together | {"suite": suite.name, "samples": len(y)} | result.flags)
     return [{**shared, **row, "unit": "percent"} for row in rows]

@@ -22,6 +22,7 @@ def errors_under_attacks(
     names: dict[str, str] = {},  # noqa: B006  (read from the syntax tree as a schema; never changed)
     eps: Literal["run"] | float = "run",
     samples: Annotated[int, Field(ge=1)] | None = None,
+    attacked_samples: Annotated[int, Field(ge=1)] | None = None,
     split: Literal["train", "test"] = "test",
 ) -> list[dict[str, Any]]:
     """Return rows clean_test_error (attack ``none``) and robust_test_error, one per attack, in percent; for ``train`` likewise.
@@ -32,9 +33,12 @@ def errors_under_attacks(
         names: an attack's name in the configuration -> its name in the rows; without an entry, the former.
         eps: perturbation budget; "run" for the run's own.
         samples: first samples of the split; None for all.
+        attacked_samples: the first of them that attacks see; None for all. Clean accuracy is of all.
         split: which split.
     """
-    accuracies = attack_accuracies(run, attacks=suite, eps=eps, samples=samples, split=split)
+    accuracies = attack_accuracies(
+        run, attacks=suite, eps=eps, samples=samples, attacked_samples=attacked_samples, split=split
+    )
     rows = []
     for row in accuracies:
         if row["metric"] == "accuracy":

@@ -7,7 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from robustscape.config.attacks import Suite
+from robustscape.evaluation.harness.craft import correctly_classified
 from robustscape.evaluation.harness.suite import run_suite
+from robustscape.evaluation.percentages import percent_true_fp32
 from robustscape.evaluation.trained_run import TrainedRun
 
 
@@ -17,25 +19,29 @@ def robust_suite(
     suite: Suite,
     eps: Literal["run"] | float = "run",
     samples: Annotated[int, Field(ge=1)] | None = None,
+    attacked_samples: Annotated[int, Field(ge=1)] | None = None,
     split: Literal["train", "test"] = "test",
     precision: Literal["fp32", "bf16"] = "fp32",
 ) -> list[dict[str, Any]]:
     """Return rows robust_accuracy (percent): "clean", after each attack of the suite in its order, and the "worst case" of all.
 
-    Further rows have the passes per sample that each attack cost; columns ``flag_...`` are signs of gradient masking. Times are
-    left out: a measurement gives the same bits on every repetition.
+    The column ``samples`` says of how many samples a row is. Further rows have the passes per sample that each attack cost;
+    columns ``flag_...`` are signs of gradient masking. Times are left out: a measurement gives the same bits on every repetition.
 
     Args:
         run: the trained model and its data.
         suite: attacks in their order.
         eps: perturbation budget; "run" for the run's own.
         samples: first samples of the split; None for all.
+        attacked_samples: the first of them that attacks see; None for all. Clean accuracy is of all.
         split: which split.
         precision: of the search; whether a sample is broken is always decided in fp32.
     """
+    x, y = run.subset(split, samples)
     result = run_suite(
         run.model,
-        *run.subset(split, samples),
+        x[:attacked_samples],
+        y[:attacked_samples],
         suite,
         run.attack_eps(eps),
         seed=run.seed,
@@ -43,11 +49,10 @@ def robust_suite(
         state_dir=run.state,
     )
     rows = [row for row in result.rows() if row["metric"] not in ("seconds", "attempted", "broken")]
-    return [row | RENAMED.get(row["metric"], {}) | _worst_case_name(row, suite) for row in rows]
-
-
-#: Clean accuracy is the accuracy under the attack "clean", so that a table can have a column for it.
-RENAMED = {"clean_accuracy": {"metric": "robust_accuracy"}}
+    clean = percent_true_fp32(correctly_classified(run.model, x, y))
+    # Clean accuracy is the accuracy under the attack "clean", so that a table can have a column for it.
+    changes = {"clean_accuracy": {"metric": "robust_accuracy", "value": clean, "samples": len(y)}}
+    return [row | changes.get(row["metric"], {}) | _worst_case_name(row, suite) for row in rows]
 
 
 def _worst_case_name(row: dict[str, Any], suite: Suite) -> dict[str, str]:

@@ -155,5 +155,14 @@ def build_model(config: dict[str, Any], card: dict[str, Any]) -> nn.Module:
         card: of the data set: shape, num_classes, mean and std.
     """
     entry = config["architecture"]
-    mean, std = (card["mean"], card["std"]) if entry["normalisation"] == "dataset" else (None, None)
-    return build_classifier(entry["architecture"], entry["parameters"], card["shape"], card["num_classes"], mean, std)
+    normalisation = entry["normalisation"]
+    values = card if normalisation == "dataset" else normalisation if isinstance(normalisation, dict) else {}
+    return build_classifier(
+        entry["architecture"],
+        entry["parameters"],
+        card["shape"],
+        card["num_classes"],
+        values.get("mean"),
+        values.get("std"),
+        per_image=normalisation == "per_image",
+    )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import math
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import torch
@@ -58,6 +59,8 @@ def bezier(
     draws: Annotated[int, Field(ge=1)] = 93_800,
     batch_size: Annotated[int, Field(ge=1)] = 128,
     lr: Annotated[float, Field(gt=0)] = 0.1,
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9,
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-6,
     points: Annotated[int, Field(ge=3)] = 21,
     eps: float | Literal["run"] = "run",
     samples: Annotated[int, Field(ge=1)] | None = None,
@@ -74,7 +77,9 @@ def bezier(
         inner: control points between the ends.
         draws: number of updates, each at its own t; the work's 200 epochs of 60,000 images are 93,800.
         batch_size: samples of an update.
-        lr: of plain SGD; a tenth after half and again after three quarters of the updates.
+        lr: of SGD on the inner points; a tenth after half and again after three quarters of the updates.
+        momentum: of SGD, as in the authors' code.
+        weight_decay: of every inner point, as in the authors' code.
         points: number of values of t that are evaluated.
         eps: perturbation budget; "run" for the first run's own.
         samples: first samples of the evaluated split; None for all.
@@ -93,9 +98,9 @@ def bezier(
     model = copy.deepcopy(runs[0].model).eval()
     straight = [torch.lerp(ends[0], ends[1], k / (inner + 1)) for k in range(inner + 2)]
     bent = [point.clone() for point in straight]
-    _train_curve(
-        model, runs[0], bent, attack=attack, eps=attack_eps, draws=draws, batch_size=batch_size, lr=lr, seed=seed
-    )
+    if inner:
+        optimizer = torch.optim.SGD(bent[1:-1], lr=lr, momentum=momentum, weight_decay=weight_decay)
+        _train_curve(model, runs[0], bent, optimizer, attack, eps=attack_eps, draws=draws, size=batch_size, seed=seed)
 
     train_x, _ = runs[0].subset("train", None)
     x, y = runs[0].subset(split, samples)
@@ -105,7 +110,7 @@ def bezier(
         losses, errors = [], []
         for t in ticks:
             move_to_curve(model, control, t)
-            recalibrate_batchnorm(model, train_x.split(BATCH))
+            recalibrate_batchnorm(model, [partial(model, part) for part in train_x.split(BATCH)])
             loss, correct = losses_and_correctness(model, craft(model, x, y, attack, attack_eps, seed=seed), y)
             losses.append(loss.double().mean().item())
             errors.append(percent_true(~correct))
@@ -133,23 +138,24 @@ def _train_curve(
     model: nn.Module,
     run: TrainedRun,
     points: list[Tensor],
-    *,
+    optimizer: torch.optim.Optimizer,
     attack: AttackSpec,
+    *,
     eps: float,
     draws: int,
-    batch_size: int,
-    lr: float,
+    size: int,
     seed: int,
 ) -> None:
-    """Train the inner control points ``points[1:-1]``, each flat (P,), in place."""
+    """Train the control points that ``optimizer`` holds, the inner ones ``points[1:-1]``, each flat (P,), in place."""
+    lr = optimizer.param_groups[0]["lr"]
     places = SampleGenerator.seeded(seed, torch.arange(draws)).uniform(())
-    steps = math.ceil(len(run.train.y) / batch_size)
+    steps = math.ceil(len(run.train.y) / size)
     order = torch.empty(0)
-    for update in range(draws if len(points) > 2 else 0):
+    for update in range(draws):
         epoch, step = divmod(update, steps)
         if step == 0:
             order = epoch_order(len(run.train.y), seed, epoch, run.train.y.device)
-        index = order[step * batch_size :][:batch_size]
+        index = order[step * size :][:size]
         x, y = run.train.inputs(index), run.train.y[index]
         t = places[update].item()
         move_to_curve(model, points, t)
@@ -158,7 +164,8 @@ def _train_curve(
         parameters = list(model.parameters())
         gradient = torch.autograd.grad(F.cross_entropy(model(found), y), parameters)
         model.eval()
-        rate = lr * 0.1 ** sum(update >= drop * draws for drop in DROPS)
+        optimizer.param_groups[0]["lr"] = lr * 0.1 ** sum(update >= drop * draws for drop in DROPS)
         flat = torch.cat([piece.reshape(-1) for piece in gradient])
         for weight, point in list(zip(bernstein(len(points) - 1, t), points, strict=True))[1:-1]:
-            point.sub_(flat, alpha=rate * weight)
+            point.grad = weight * flat
+        optimizer.step()

@@ -7,6 +7,7 @@ clipping of an attack are in pixel units, and its gradients flow through the nor
 from __future__ import annotations
 
 import copy
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,7 +19,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from robustscape import catalog
 from robustscape.errors import ConfigError
 
-__all__ = ["Classifier", "Normalize", "build_classifier", "fold_batchnorm"]
+__all__ = ["Classifier", "Normalize", "NormalizeEachImage", "build_classifier", "fold_batchnorm"]
 
 
 class Normalize(nn.Module):
@@ -50,6 +51,27 @@ class Normalize(nn.Module):
         return (x - self.mean) / self.std
 
 
+class NormalizeEachImage(nn.Module):
+    """``(x - m) / max(s, 1 / (255 sqrt(n)))``: m and s are mean and std of the n values of each input of a batch (B, ...).
+
+    What ``tf.image.per_image_standardization`` computes on pixels in [0, 255], here on inputs in [0, 1]: the standardisation of
+    the code of Madry et al. (2018) for CIFAR-10. A gradient flows through m and s; where s is below the floor, through m only.
+
+    Args:
+        size: n, the number of values of one input.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.smallest_variance = 1 / (255**2 * size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        flat = x.flatten(1)
+        centred = flat - flat.mean(1, keepdim=True)
+        variance = (centred * centred).mean(1, keepdim=True).clamp(min=self.smallest_variance)
+        return (centred / variance.sqrt()).reshape(x.shape)
+
+
 class Classifier(nn.Sequential):
     """``net(normalize(x))``; the state dict's names begin with ``normalize.`` and ``net.``."""
 
@@ -69,6 +91,8 @@ def build_classifier(
     num_classes: int,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    *,
+    per_image: bool = False,
 ) -> Classifier:
     """Return a newly initialised classifier of inputs in [0, 1]. Initial weights come from torch's global generator.
 
@@ -81,11 +105,14 @@ def build_classifier(
         parameters: keyword arguments of the architecture.
         shape: shape of one input, e.g. (1, 28, 28).
         num_classes: number of logits.
-        mean: mean of each channel, in [0, 1]; None: no normalisation (for works that train and attack on raw pixels).
-        std: standard deviation of each channel; None if and only if ``mean`` is None.
+        mean: mean of each channel, or one for all, in [0, 1]; None: no normalisation by constants (for works that train and
+            attack on raw pixels).
+        std: standard deviation of each channel, or one for all; None if and only if ``mean`` is None.
+        per_image: standardise each input by its own mean and standard deviation instead; ``mean`` and ``std`` must be None.
 
     Raises:
-        ConfigError: unknown architecture, or one that cannot take this shape or number of classes.
+        ConfigError: unknown architecture, or one that cannot take this shape or number of classes; a normalisation that does
+            not fit the inputs, or two of them.
     """
     net = catalog.load_function("architecture", architecture)(tuple(shape), num_classes, **parameters)
     if mean is None or std is None:
@@ -93,8 +120,10 @@ def build_classifier(
             raise ConfigError(
                 f"normalisation needs both a mean and a standard deviation, or neither; got mean {mean} and std {std}."
             )
-        return Classifier(nn.Identity(), net)
-    if len(mean) != shape[0]:
+        return Classifier(NormalizeEachImage(math.prod(shape)) if per_image else nn.Identity(), net)
+    if per_image:
+        raise ConfigError("inputs are normalised by constants or each by its own values; got both.")
+    if len(mean) not in (1, shape[0]):
         raise ConfigError(
             f"normalisation has {len(mean)} channels, but inputs of shape {tuple(shape)} have {shape[0]}."
         )

@@ -1,25 +1,45 @@
-"""Running statistics of BatchNorm estimated anew, for weights that no training pass has seen.
+"""Running statistics of BatchNorm: frozen during passes that must not count, and estimated anew for weights no pass has seen.
 
 Entropy-SGD ends at theta, but its passes were at the weights around it (kanai2022 section 2.2), so the statistics that training
-left belong to other weights; the same holds for averages of weights. Cost: a forward pass per batch.
+left belong to other weights; the same holds for averages of weights. Cost of an estimate: the passes that make it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
-@torch.no_grad()
-def recalibrate_batchnorm(model: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Replace running means and variances by their plain averages over ``batches`` of inputs (B, ...).
+def tracking_norms(model: nn.Module) -> list[_BatchNorm]:
+    """Return the BatchNorm layers of ``model`` that have running statistics."""
+    return [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+
+
+@contextmanager
+def frozen_statistics(norms: Sequence[_BatchNorm]) -> Iterator[None]:
+    """Within the block, passes in training mode use the batch's statistics and leave the running ones as they are."""
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
+
+
+def recalibrate_batchnorm(model: nn.Module, passes: Iterable[Callable[[], object]]) -> None:
+    """Replace running means and variances by their plain averages over forward passes.
 
     Only BatchNorm layers are in training mode meanwhile; every module's mode is the same afterwards as before.
+
+    Args:
+        model: the net.
+        passes: functions that send a batch through ``model``; what they return is dropped.
     """
-    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    norms = tracking_norms(model)
     modes = [(module, module.training) for module in model.modules()]
     momenta = [norm.momentum for norm in norms]
     model.eval()
@@ -28,8 +48,8 @@ def recalibrate_batchnorm(model: nn.Module, batches: Iterable[Tensor]) -> None:
         norm.momentum = None  # cumulative average
         norm.train()
     try:
-        for x in batches:
-            model(x)
+        for forward in passes:
+            forward()
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum

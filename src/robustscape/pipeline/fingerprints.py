@@ -18,6 +18,7 @@ from robustscape.config.experiment import Experiment, Run, kind_and_name, recipe
 from robustscape.config.studies import Comparison, Item, Measurement, Study, Theory
 from robustscape.pipeline.plan import Group, Plan
 from robustscape.storage.provenance import code_version, config_hash, file_hash
+from robustscape.storage.run_files import HEALTH
 
 
 def combine_fingerprints(fingerprints: Sequence[str]) -> str:
@@ -33,10 +34,10 @@ def complete_fingerprint(fingerprint: str, contents: Sequence[Any]) -> str:
 def contents_of_run(entry: Measurement | Comparison, run_record: Mapping[str, Any], weights: str) -> list[Any]:
     """Return the hashes of the files of a run that a measurement reads, as the run's record has them.
 
-    Those are its weights (all that are kept), and for what reads the logs of training or trains again every file; the first is
-    that of ``weights``, None where the run is not there.
+    Those are its weights (all that are kept), and for what reads the logs of training or trains again every file but its
+    health; the first is that of ``weights``, None where the run is not there.
     """
-    files = run_record.get("files", {})
+    files = {name: sha256 for name, sha256 in run_record.get("files", {}).items() if name != HEALTH}
     read = files if reads_logs(entry) else {name: files[name] for name in files if name.endswith(".safetensors")}
     return [run_record.get("checkpoints", {}).get(weights), sorted(read.items())]
 
@@ -57,7 +58,7 @@ def dataset_fingerprint(entry: DatasetEntry) -> str:
 
 
 def training_code(experiment: Experiment, run: Run) -> str:
-    """Return the version of the code that trains a run: the loop, and the functions its recipe names."""
+    """Return the version of the code that trains a run and measures its health, and of the functions its recipe names."""
     recipe = experiment.recipes[run.recipe]
     entries = [
         catalog.find_entry("method", recipe.method),
@@ -69,7 +70,8 @@ def training_code(experiment: Experiment, run: Run) -> str:
         *(catalog.find_entry("trace", trace.name) for trace in recipe.traces.values()),
         *(catalog.find_entry("attack", experiment.attacks[name].attack) for name in recipe_attacks(recipe)),
     ]
-    version = code_version("robustscape.training.loop", *{entry.module for entry in entries})
+    modules = {"robustscape.training.loop", "robustscape.training.health", *(entry.module for entry in entries)}
+    version = code_version(*modules)
     source = experiment.recorded_run(run)
     return config_hash([version, training_code(experiment, source)]) if source else version
 
@@ -165,7 +167,8 @@ def theory_fingerprint(entry: Theory, parameters: Mapping[str, Any]) -> str:
 def item_code(item: Item) -> str:
     """Return the version of the code that makes a table or figure."""
     drawing = catalog.find_entry(item.kind, item.draw).module
-    return code_version("robustscape.report.items", "robustscape.report.sources", drawing)
+    step = ("robustscape.report.items", "robustscape.report.sources", "robustscape.pipeline.health")
+    return code_version(*step, drawing)
 
 
 def item_fingerprint(plan: Plan, work: str, name: str) -> str:
@@ -177,7 +180,8 @@ def item_fingerprint(plan: Plan, work: str, name: str) -> str:
         for source in item.rows
         for table in plan.tables(work, source.of)
     ]
-    return config_hash([item.model_dump(mode="json", exclude={"claims"}), labels, item_code(item)])
+    health = experiment.scale.health if any(table.runs for table in plan.item_tables(work, item)) else None
+    return config_hash([item.model_dump(mode="json", exclude={"claims"}), labels, health, item_code(item)])
 
 
 def claims_fingerprint(studies: Mapping[str, Study]) -> str:

@@ -18,7 +18,7 @@ from robustscape.config.studies import Comparison, Measurement
 from robustscape.pipeline import fingerprints
 from robustscape.pipeline.fingerprints import combine_fingerprints
 from robustscape.pipeline.plan import Plan, measurement_stage
-from robustscape.storage.run_files import WEIGHTS
+from robustscape.storage.run_files import HEALTH, WEIGHTS
 
 T = TypeVar("T")
 
@@ -144,7 +144,7 @@ def _measurement_job(plan: Plan, stage: Stage, work: str, name: str, pairs: list
 def _files_read(plan: Plan, entry: Measurement | Comparison, run: Run) -> list[str]:
     """Return the files of a run that a measurement reads."""
     logs = plan.run_files(run) if fingerprints.reads_logs(entry) else ()
-    names = dict.fromkeys([WEIGHTS[entry.weights], *(name for name in logs if name != "run.json")])
+    names = dict.fromkeys([WEIGHTS[entry.weights], *(name for name in logs if name not in ("run.json", HEALTH))])
     return [f"{plan.run_folder(run)}/{name}" for name in names]
 
 

@@ -18,7 +18,7 @@ from robustscape.config.experiment import Experiment, Planned, Run, kind_and_nam
 from robustscape.config.studies import Comparison, Item, Measurement
 from robustscape.errors import ConfigError, unknown_name
 from robustscape.numbers import number_label
-from robustscape.storage.run_files import run_files
+from robustscape.storage.run_files import HEALTH, run_files
 
 #: Sections of a study whose entries are targets of a command.
 Section = Literal["measurements", "comparisons", "theory", "items"]
@@ -221,9 +221,11 @@ class Plan:
         return [table for source in item.rows for table in self.tables(work, source.of)]
 
     def item_sources(self, work: str, item: Item) -> list[Path]:
-        """Return the files an item is made from, each once: its tables, and the printed numbers."""
+        """Return the files an item is made from, each once: its tables, the health of their runs, and the printed numbers."""
+        tables = self.item_tables(work, item)
         printed = [self.experiment.paper / f"{item.printed}.csv"] if item.printed else []
-        return list(dict.fromkeys([*(table.path for table in self.item_tables(work, item)), *printed]))
+        health = [self.run_folder(planned.run) / HEALTH for table in tables for planned in table.runs]
+        return list(dict.fromkeys([*(table.path for table in tables), *health, *printed]))
 
 
 def measurement_stage(entry: Measurement) -> Literal["evaluate", "landscape"]:

@@ -10,7 +10,18 @@ from robustscape.report.items import MEASURED, REPLICATES
 from robustscape.report.words import axis_quantity, display_name, is_number, level_texts
 
 #: Columns that trace where a row comes from and are no part of its protocol.
-_TRACES = {*REPLICATES, "scale", "dataset", "architecture", "recipe", "eps", "checkpoint", "seconds", "device"}
+_TRACES = {
+    *REPLICATES,
+    "scale",
+    "dataset",
+    "architecture",
+    "recipe",
+    "eps",
+    "checkpoint",
+    "seconds",
+    "device",
+    "health",
+}
 
 
 def measured_rows(rows: pd.DataFrame) -> pd.DataFrame:

@@ -21,7 +21,8 @@ from robustscape.config.studies import Item, Study
 from robustscape.report import notes
 from robustscape.report.items import draw_item, read_rows
 from robustscape.report.table import Table
-from robustscape.report.words import FAILS, HOLDS, UNTESTABLE
+from robustscape.report.verdict_counts import KINDS, count_verdicts, counts_in_words
+from robustscape.report.words import FAILS, HOLDS
 from robustscape.storage import records
 from robustscape.storage.atomic import write_text
 
@@ -42,7 +43,8 @@ _TYPES = {
     ".svg": "image/svg+xml",
     ".png": "image/png",
 }
-_CHIPS = {HOLDS: "holds", FAILS: "fails", UNTESTABLE: "untestable"}
+#: Verdict -> CSS class; all others, which say why a claim is not testable, are "untestable".
+_CHIPS = {HOLDS: "holds", FAILS: "fails"}
 
 
 @dataclass
@@ -126,6 +128,7 @@ def page_html(studies: Mapping[str, Study], root: Path, scale: str, *, command: 
         for work, study in studies.items()
     }
     everything = [item for items in shown.values() for item in items]
+    judged = count_verdicts(claim for item in everything for claim in item.claims)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -140,7 +143,12 @@ def page_html(studies: Mapping[str, Study], root: Path, scale: str, *, command: 
         shown=shown,
         made=sum(item.made for item in everything),
         total=len(everything),
-        counts={chip: sum(c["chip"] == chip for item in everything for c in item.claims) for chip in _CHIPS.values()},
+        counts={
+            "holds": judged["empirical"].get(HOLDS, 0),
+            "fails": judged["empirical"].get(FAILS, 0),
+            "untestable": sum(n for verdict, n in judged["empirical"].items() if verdict not in _CHIPS),
+        },
+        kinds=[(kind, about, counts_in_words(judged[kind])) for kind, about in KINDS.items() if judged[kind]],
         stood_in=sum(bool(item.stand_ins) for item in everything),
         seconds=records.total_seconds([root / item.work / f"{item.name}.json" for item in everything]),
         versions=_recorded_versions(everything),

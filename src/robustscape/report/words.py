@@ -67,6 +67,8 @@ NAMES: Mapping[str, str] = MappingProxyType(
 HOLDS = "holds"
 FAILS = "fails"
 UNTESTABLE = "not testable at this scale"
+UNDER_TRAINED = "not testable: under-trained"
+NOT_MADE = "not testable: not made"
 
 #: Unit -> what follows a number, and what stands in brackets after a quantity.
 UNITS = {

@@ -87,13 +87,13 @@ def run_is_current(folder: Path, fingerprint: str) -> bool:
 def find_record(file: Path) -> Path | None:
     """Return the path of a result's record, None if it has none.
 
-    It is ``run.json`` for ``model.safetensors``, ``m.json`` for ``m.csv``, and a record's own path for a record.
+    It is ``run.json`` for every file of a run, ``m.json`` for ``m.csv``, and a record's own path for a record.
     """
-    if file.suffix == ".json":
-        return file
     for name in _OWN_NAMES:
         if file.with_name(name).exists():
             return file.with_name(name)
+    if file.suffix == ".json":
+        return file
     beside = file.with_suffix(".json")
     return beside if beside.exists() else None
 

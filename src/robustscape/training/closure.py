@@ -8,10 +8,10 @@ from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from robustscape.errors import UserError
+from robustscape.models.batchnorm import frozen_statistics, tracking_norms
 
 
 class Objective(Protocol):
@@ -49,7 +49,7 @@ class Closure:
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
-        self._norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+        self._norms = tracking_norms(model)
         self._has_dropout = any(isinstance(m, _DropoutNd) for m in model.modules())
         self._optimizer: torch.optim.Optimizer
         self._objective: Objective
@@ -92,18 +92,8 @@ class Closure:
             if len(self._generator_states) > 1:
                 torch.cuda.set_rng_state_all(self._generator_states[1:])
         self._calls += 1
-        with nullcontext() if updates_statistics else self._frozen_statistics():
+        with nullcontext() if updates_statistics else frozen_statistics(self._norms):
             yield
-
-    @contextmanager
-    def _frozen_statistics(self) -> Iterator[None]:
-        for norm in self._norms:
-            norm.track_running_stats = False
-        try:
-            yield
-        finally:
-            for norm in self._norms:
-                norm.track_running_stats = True
 
 
 def _generator_states() -> list[Tensor]:

@@ -8,12 +8,11 @@ the inner loop waits for the device.
 from __future__ import annotations
 
 import io
-import itertools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +29,13 @@ from robustscape.config.recipes import Augmentation, Recipe
 from robustscape.data import Split
 from robustscape.data.batches import augment, epoch_order
 from robustscape.errors import UserError
-from robustscape.models.batchnorm import recalibrate_batchnorm
+from robustscape.models.batchnorm import frozen_statistics, recalibrate_batchnorm, tracking_norms
 from robustscape.storage import atomic, checkpoints
 from robustscape.storage.provenance import config_hash
 from robustscape.training.attack import TrainingAttack
-from robustscape.training.closure import Closure, LoggedObjective
+from robustscape.training.closure import Closure, LoggedObjective, Objective
 from robustscape.training.observers import Row, epoch_observers
+from robustscape.training.optimizers import EpochFinisher
 from robustscape.training.phases import Phases
 from robustscape.training.recorder import Recorder
 from robustscape.training.schedules import schedule_factor
@@ -219,11 +219,10 @@ def train_epoch(training: Training, epoch: int, observe: UpdateObserver | None =
             model.eval()
             observe(epoch + 1, step, model, x, y)
             model.train()
-    if hasattr(phases.optimizer, "finish_epoch"):
-        phases.optimizer.finish_epoch()
+    finished = phases.optimizer.finish_epoch() if isinstance(phases.optimizer, EpochFinisher) else {}
     if recipe.recalibrate:
-        parts = itertools.islice(order.split(training.batch_size), recipe.recalibrate)
-        recalibrate_batchnorm(model, (split.inputs(index) for index in parts))
+        batches = order.split(training.batch_size)[: recipe.recalibrate]
+        recalibrate_batchnorm(model, _attacked_passes(training, epoch, batches))
     progress = epoch * training.steps / (recipe.epochs * training.steps)
     row: Row = {
         "epoch": epoch + 1,
@@ -231,6 +230,7 @@ def train_epoch(training: Training, epoch: int, observe: UpdateObserver | None =
         "eps": training.eps * schedule_factor(recipe.eps_schedule, progress, recipe.epochs),
         # the one point where an epoch waits for the device
         **{column: value.item() / len(split.y) for column, value in sums.items()},
+        **finished,
     }
     training.log.updates += training.recorder.rows(epoch + 1)
     training.log.seconds.append(time.perf_counter() - began)
@@ -266,6 +266,23 @@ def _update_weights(
     if is_recorded:
         recorder.record(update, x, y, loss)
     return {"train_loss": loss, **(objective.logged if isinstance(objective, LoggedObjective) else {})}
+
+
+def _attacked_passes(training: Training, epoch: int, batches: Sequence[Tensor]) -> Iterator[Objective]:
+    """The passes of a training update on each of ``batches`` (sample numbers), attacked at the weights as they are.
+
+    Attacks see the batch's statistics, whatever the recipe says: the running ones are those that are being replaced. They change
+    none, so that the statistics are those of attacked inputs alone, and of clean ones where the method's loss sees these too.
+    """
+    norms = tracking_norms(training.model)
+    last_update = (epoch + 1) * training.steps - 1
+    progress = last_update / (training.recipe.epochs * training.steps)
+    for index in batches:
+        x, y = _batch_inputs(training, epoch, index)
+        attack = replace(training.make_attack(epoch, index, progress), train_mode=True)
+        with frozen_statistics(norms):
+            objective = training.phases.method(training.model, x, y, attack)
+        yield objective
 
 
 def _trained_parameters(model: nn.Module) -> list[nn.Parameter]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from scipy.special import logsumexp
 from theory_checks import Rows, failing_checks, replace_in_check, run_check
 
@@ -201,6 +202,26 @@ def test_the_kink_has_a_closed_form() -> None:
     value, _, variance = theorem_3.entropy_1d(lambda t: 1.5 * abs(t), 2.0, 0.4)
     assert value == pytest.approx(theorem_3.kink_entropy(1.5, 2.0, 0.4), abs=1e-8)
     assert 0 < variance < 1 / 2.0  # exp(-L) <= 1 narrows the Gaussian
+
+
+def test_the_lipschitz_constants_have_no_room() -> None:
+    """C_tt is reached: at theta = 0 the Hessian of the loss is x x^T / 4, here at the farthest input of the ball.
+
+    By hand for x = (3, 4), eps = 0.5 and weights of norm up to 2; the farthest input is 5.5 from the origin under L2.
+    """
+    x = torch.tensor([3.0, 4.0], dtype=torch.float64)
+    c_tt, c_tx = _lipschitz.lipschitz_bounds(x, 0.5, "L2", 2.0)
+    assert (c_tt, c_tx) == pytest.approx((5.5**2 / 4, 1 + 5.5 * 2 / 4))
+    farthest = 1.1 * x
+
+    def loss(theta: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.softplus(-theta @ farthest)
+
+    hessian = torch.func.hessian(loss)(torch.zeros(2, dtype=torch.float64))
+    assert torch.linalg.matrix_norm(hessian, 2).item() == pytest.approx(c_tt)
+    assert _lipschitz.lipschitz_bounds(x, 0.5, "Linf", 2.0) == pytest.approx(
+        ((5 + 0.5 * 2**0.5) ** 2 / 4, 1 + (5 + 0.5 * 2**0.5) * 2 / 4)
+    )
 
 
 def test_a_wrong_formula_is_noticed_in_lemma_2(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,6 +64,31 @@ def test_theorem_3_3_needs_both_of_its_terms(monkeypatch: pytest.MonkeyPatch, ch
     assert "theorem 3.3" in failing_checks(run_check("kim2023/theorem_3_3", draws=60))
 
 
+@pytest.mark.parametrize("beta", [0.5, 2.0])
+def test_theorem_3_3_in_numbers(beta: float) -> None:
+    """Its right side on a line of three points, worked out by hand for the hinge loss; beta is in every product.
+
+    f = (1, 1, -0.5) with labels of the signs of f, weights 1/3: all three points are in a ball with the other sign but the
+    first. R_rob = 2/3, R*_nat = 0, R_phi - R*_phi = (0 + 0 + 0.5) / 3 for the hinge loss.
+    """
+    f = torch.tensor([1.0, 1.0, -0.5], dtype=torch.float64)
+    star = theorem_3_3._opposite_sign_points(f, 1)
+    assert star.tolist() == [0, 2, 1]
+    path = torch.stack([theorem_3_3._path_points(k, 1, star) for k in range(2)])
+    terms = theorem_3_3._surrogate_loss("hinge", beta * f[path[:-1]] * f[path[1:]]).sum(0)
+    by_hand = [max(0.0, 1 - beta), 1 + 0.5 * beta, 1 + 0.5 * beta]
+    assert terms.tolist() == pytest.approx(by_hand)
+
+
+def test_the_slack_of_theorem_3_3_depends_on_beta() -> None:
+    """A small beta makes every product small, and the sum over the bridges large."""
+    slacks = []
+    for beta in (0.1, 0.5, 5.0):
+        rows = run_check("kim2023/theorem_3_3", draws=60, betas=[beta], bridges=[2])
+        slacks.append(sum(row["value"] for row in rows if row["check"] == "theorem 3.3"))
+    assert slacks[0] > slacks[1] > slacks[2]
+
+
 def test_psi_inverse_inverts_psi() -> None:
     for t in (0.1, 0.5, 0.9):
         psi = 1 - theorem_3_3._binary_entropy(torch.tensor((1 + t) / 2, dtype=torch.float64)).item()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from robustscape import catalog
 from robustscape.config.attacks import AttackSpec
 from robustscape.config.recipes import Recipe
 from robustscape.data import Split
+from robustscape.data.batches import epoch_order
 from robustscape.errors import ConfigError
 from robustscape.models.batchnorm import recalibrate_batchnorm
 from robustscape.storage import checkpoints
@@ -85,15 +88,38 @@ def test_between_outer_updates_the_weights_are_the_inner_ones() -> None:
     optimizer = make("entropy_sgd", [weights], protocol="algorithm", **PLAIN)
     closure = closure_of(optimizer, lambda: quadratic(weights))
     optimizer.step(closure)
-    torch.testing.assert_close(
-        weights.detach(), torch.tensor([0.9, 0.6], dtype=torch.float64)
-    )  # no pull yet: t = theta
-    optimizer.finish_epoch()
-    expected = torch.tensor([1.0, 1.0]).double() - 0.5 * 0.25 * torch.tensor([0.1, 0.4]).double()
-    torch.testing.assert_close(weights.detach(), expected)
-    before = weights.detach().clone()
-    optimizer.finish_epoch()
-    assert torch.equal(weights, before)
+    torch.testing.assert_close(weights.detach(), torch.tensor([0.9, 0.6]).double())  # no pull yet: t = theta
+
+
+@pytest.mark.parametrize("order", ["first", "second"])
+@pytest.mark.parametrize("steps", [1, 2, 5, 7, 9])
+def test_an_epochs_end_interrupts_no_inner_loop(steps: int, order: str) -> None:
+    """theta is in the parameters between epochs, and the path is the one without epochs, bit for bit."""
+    settings = {**PLAIN, "noise": 0.1, "momentum": 0.9, "order": order}
+
+    def start() -> tuple[nn.Parameter, Any, Closure]:
+        torch.manual_seed(2)
+        weights = nn.Parameter(torch.tensor([1.0, -2.0], dtype=torch.float64))
+        optimizer = make("entropy_sgd", [weights], **settings)
+        return weights, optimizer, closure_of(optimizer, lambda: quadratic(weights))
+
+    theta, whole, closure = start()
+    after, outer = [theta.detach().clone()], []
+    weights, parted, again = start()
+    for update in range(1, 22):
+        whole.step(closure)
+        if update % 7 == 0:
+            after.append(theta.detach().clone())
+        parted.step(again)
+        if update % 7:
+            assert torch.equal(weights, theta)
+        if update % steps == 0:
+            outer.append(parted.finish_epoch()["outer_updates"])
+            assert torch.equal(weights, after[-1])
+            assert parted.finish_epoch() == {"outer_updates": 0}
+            assert torch.equal(weights, after[-1])
+    outer.append(parted.finish_epoch()["outer_updates"])
+    assert torch.equal(weights, theta) and sum(outer) == 3
 
 
 @pytest.mark.parametrize("protocol", ["algorithm", "release"])
@@ -372,7 +398,7 @@ def recipe(**changes: Any) -> Recipe:
         "attack": "pgd",
         "optimizer": {"name": "entropy_sgd", "parameters": {"lr": 0.5, "inner_steps": 3, "momentum": 0.9}},
         "epochs": 4,
-        "batch_size": 20,  # four batches an epoch: every epoch ends with a loop of one step
+        "batch_size": 20,  # four batches an epoch: every epoch ends within an inner loop, but the third
     }
     return Recipe.model_validate(content | changes)
 
@@ -412,10 +438,51 @@ def test_a_killed_training_goes_on_bit_for_bit(changes: dict[str, Any], stop: in
 def test_recalibration_changes_statistics_and_nothing_else() -> None:
     """The weights of training never see the running statistics, when the attack is in training mode."""
     plain, again = train(recipe()).last, train(recipe(recalibrate=3)).last
+    assert set(plain) == set(again)
     statistics = {name for name in plain if "running" in name}
     assert statistics and all(
         torch.equal(plain[name], again[name]) != (name in statistics) for name in plain if "num" not in name
     )
+
+
+@pytest.mark.parametrize("content", [{}, {"method": "trades", "attack": "kl"}], ids=["adversarial", "trades"])
+def test_recalibrated_statistics_are_those_of_the_losses_own_inputs(content: dict[str, Any]) -> None:
+    """Of inputs attacked at the last weights, with batch statistics; of clean ones too if the loss sees them."""
+    epsilon, images = 0.2, make_splits()[0]
+    result = train(recipe(recalibrate=4, **content), eps=epsilon)
+    model = make_net()
+    model.load_state_dict(result.last)
+    means: list[Tensor] = []
+    order = epoch_order(64, loop.derive_seed(3, "order"), 3, torch.device("cpu"))
+    make_attack = loop.attack_maker(recipe(**content), ATTACKS, epsilon, 3)
+    for index in order.split(20):
+        x, y = images.inputs(index), images.y[index]
+        attacked = replace(make_attack(3, index, 0.99), train_mode=True)(copy.deepcopy(model), x, y)
+        assert 0.1 < (attacked - x).abs().max() <= epsilon + 1e-6
+        seen = [attacked, x] if content else [attacked]
+        means += [model[0](part).mean((0, 2, 3)) for part in seen]
+    norm = model[1]
+    assert isinstance(norm, nn.BatchNorm2d)
+    torch.testing.assert_close(norm.running_mean, torch.stack(means).mean(0), rtol=1e-4, atol=1e-5)
+
+
+def test_the_history_counts_outer_updates() -> None:
+    """Four steps an epoch and L = 3: a loop that an epoch's end interrupts makes its update in the next."""
+    assert train(recipe()).history["outer_updates"].tolist() == [1, 1, 2, 1]
+    switched = train(recipe(**SWITCH)).history["outer_updates"].tolist()
+    assert math.isnan(switched[0]) and switched[1:3] == [1, 1] and math.isnan(switched[3])
+    plain = recipe(optimizer={"name": "sgd", "parameters": {"lr": 0.1}})
+    assert "outer_updates" not in train(plain).history
+
+
+def test_the_weights_of_an_epoch_are_theta() -> None:
+    """Epochs shorter than the inner loop leave theta where it began until the loop is done."""
+    slow = recipe(optimizer={"name": "entropy_sgd", "parameters": {"lr": 0.5, "inner_steps": 9}}, epochs=3)
+    start, weights = make_net().state_dict(), []
+    for stop in (1, 2, 3):
+        weights.append(train(slow, until=stop).last["0.weight"])
+    assert torch.equal(weights[0], start["0.weight"]) and torch.equal(weights[1], start["0.weight"])
+    assert not torch.equal(weights[2], start["0.weight"])
 
 
 def test_entropy_sgd_learns() -> None:
@@ -494,7 +561,7 @@ def test_recalibrated_statistics_are_the_means_over_the_batches() -> None:
     assert isinstance(norm, nn.BatchNorm1d) and norm.running_mean is not None and norm.running_var is not None
     norm.running_mean.fill_(7.0)
     batches = [torch.randn(20, 3) + i for i in range(4)]
-    recalibrate_batchnorm(model, batches)
+    recalibrate_batchnorm(model, [partial(model, batch) for batch in batches])
     torch.testing.assert_close(norm.running_mean, torch.stack([b.mean(0) for b in batches]).mean(0))
     torch.testing.assert_close(norm.running_var, torch.stack([b.var(0) for b in batches]).mean(0))
     assert model.training and norm.training and not model[1].training and norm.momentum == 0.1

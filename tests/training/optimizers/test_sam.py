@@ -293,6 +293,39 @@ def test_esam_selects_the_samples_whose_loss_rises_most_and_spares_weight_gradie
     assert abs(sum(first_passes) / len(first_passes) / 200 - 0.3) < 0.04 and len(set(first_passes)) > 3
 
 
+@pytest.mark.parametrize("beta", [0.3, 0.5, 0.8])
+def test_esam_moves_the_drawn_tensors_by_rho_over_beta(beta: float) -> None:
+    """Three tensors of a quadratic loss: the drawn ones move along their own gradient, normalised over them alone."""
+
+    class Three:
+        def __init__(self) -> None:
+            self.parts = [nn.Parameter(torch.tensor(v, dtype=torch.float64)) for v in ([1.0, -2.0], [3.0], [0.5, 1.5])]
+            self.first: list[bool] = []
+
+        def per_sample(self, index: Tensor | None = None) -> Tensor:
+            self.first = self.first or [part.requires_grad for part in self.parts]
+            losses = torch.stack([(k + 1) * sum((part**4).sum() for part in self.parts) for k in range(4)])
+            return losses if index is None else losses[index]
+
+    sizes = set()
+    for seed in range(12):
+        batch = Three()
+        start = [part.detach().clone() for part in batch.parts]
+        ESAM(batch.parts, lr=0.01, rho=0.2, beta=beta, gamma=0.5, seed=seed).step(batch)
+        drawn, scale = batch.first, 2.5  # the mean of 1, 2, 3, 4
+        slopes = [scale * 4 * w**3 for w in start]
+        norm = sum((slope**2).sum() for slope, taken in zip(slopes, drawn, strict=True) if taken) ** 0.5
+        worst = [
+            w + 0.2 / beta * slope / norm if taken else w for w, slope, taken in zip(start, slopes, drawn, strict=True)
+        ]
+        chosen = 3.5 if any(drawn) else None  # the two samples whose loss rises most are the last, 3 and 4
+        if chosen is not None:
+            for part, w, far in zip(batch.parts, start, worst, strict=True):
+                torch.testing.assert_close(part.detach(), w - 0.01 * chosen * 4 * far**3, rtol=1e-10, atol=0)
+        sizes.add(sum(drawn))
+    assert len(sizes) > 1
+
+
 def test_esam_needs_a_closure_with_samples() -> None:
     model = make_model()
     with pytest.raises(TypeError, match="per_sample"):

@@ -12,6 +12,7 @@ from robustscape.claims.checks import tally
 from robustscape.config.studies import Source
 from robustscape.errors import ConfigError, MissingData
 from robustscape.pipeline import fingerprints
+from robustscape.pipeline.health import with_health_flag
 from robustscape.pipeline.plan import Plan, Table
 from robustscape.report import items
 from robustscape.report.sources import source_rows
@@ -78,8 +79,11 @@ def item_rows(plan: Plan, work: str, name: str) -> pd.DataFrame:
 
 def _source_rows(plan: Plan, work: str, name: str, source: Source) -> pd.DataFrame:
     """Return the rows of one source of an item that its ``where`` selects, labelled."""
-    read = _theory_rows if source.of in plan.studies[work].theory else _rows_in_the_works_names
-    rows = pd.concat([read(table) for table in plan.tables(work, source.of)], ignore_index=True)
+    tables = plan.tables(work, source.of)
+    if source.of in plan.studies[work].theory:
+        rows = pd.concat([_theory_rows(table) for table in tables], ignore_index=True)
+    else:
+        rows = pd.concat([_rows_in_the_works_names(plan, table) for table in tables], ignore_index=True)
     experiment, factors = plan.experiment, plan.studies[work].items[name].factors
     chosen = experiment.recipe_names(work, source.runs) if source.runs else None
     try:
@@ -96,16 +100,16 @@ def _theory_rows(table: Table) -> pd.DataFrame:
     return frame.assign(stand_in="", paper_protocol=frame.get("paper_protocol", False))
 
 
-def _rows_in_the_works_names(table: Table) -> pd.DataFrame:
-    """Return a table's rows under the names that the work uses, and what stood in for what."""
-    frame = items.read_rows(table.path)
+def _rows_in_the_works_names(plan: Plan, table: Table) -> pd.DataFrame:
+    """Return a table's rows under the names that the work uses, what stood in for what, and the runs' health."""
+    frame = with_health_flag(plan, table, items.read_rows(table.path))
     if "eps" in frame:
         printed_eps = {planned.run.eps: planned.eps for planned in table.runs}
         frame = frame.assign(eps=[printed_eps.get(value, value) for value in frame["eps"]])
     # A comparison names the runs that its rows are about in columns of its own.
     stand_ins = {planned.run.architecture: planned.architecture for planned in table.runs}
     stand_ins |= {planned.run.dataset: planned.dataset for planned in table.runs}
-    texts = frame.select_dtypes(include=["object", "string"]).columns.difference(["metric", "unit"])
+    texts = frame.select_dtypes(include=["object", "string"]).columns.difference(["metric", "unit", "health"])
     frame = frame.assign(**{column: frame[column].replace(stand_ins) for column in texts})
     shared = {"dataset": table.common("dataset"), "architecture": table.common("architecture")}
     return frame.assign(

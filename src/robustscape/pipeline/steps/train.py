@@ -19,8 +19,9 @@ from robustscape.pipeline.plan import Plan
 from robustscape.storage import atomic, checkpoints
 from robustscape.storage.provenance import environment, file_hash
 from robustscape.storage.records import run_is_current
-from robustscape.storage.run_files import COLLAPSE_FILES
+from robustscape.storage.run_files import COLLAPSE_FILES, HEALTH
 from robustscape.training import loop
+from robustscape.training.health import measure_health
 
 
 def train_runs(plan: Plan, keys: Sequence[str], device: torch.device) -> None:
@@ -47,13 +48,14 @@ def _train_run(plan: Plan, run: Run, device: torch.device) -> None:
     state, recipe = _state_path(plan, run), _recipe_of(plan, run)
     if state.exists() and checkpoints.load_checkpoint(state, "cpu")[1]["fingerprint"] != fingerprint:
         state.unlink()
+    attacks = {name: plan.experiment.attack(name) for name in config["attacks"]}
     started = time.perf_counter()
     result = loop.train(
         model,
         train_split,
         test_split,
         recipe,
-        {name: plan.experiment.attack(name) for name in config["attacks"]},
+        attacks,
         run.eps,
         run.seed,
         state=state,
@@ -61,6 +63,13 @@ def _train_run(plan: Plan, run: Run, device: torch.device) -> None:
         label=run.key,
     )
     weights = _write_results(plan.run_folder(run), recipe, result, state)
+    model.load_state_dict(result.selected)
+    health = measure_health(
+        model, train_split, test_split, recipe, attacks, run.eps, run.seed, result.history, card["num_classes"]
+    )
+    atomic.write_json(
+        plan.run_folder(run) / HEALTH, {"run": run.key, **health, "diverged": result.diverged is not None}
+    )
     record = {
         "command": plan.command("train", run.key),
         "run": run.key,

@@ -38,8 +38,8 @@ def theorem_2(
 
     (a) Gradient and Hessian agree with automatic differentiation; eq 13 prints x for x + eta and a wrong sign (erratum).
     (b) E eta eta^T = eps^2/3 I for the noise that the package draws.
-    (c) On separable data all eigenvalues vanish as w grows: at weights c w they are at most exp(-c m) max ||x + eta||^2,
-        where m is the smallest margin.
+    (c) On separable data all eigenvalues vanish as w grows: at weights c w the largest lies between kappa/(1 + kappa)^2
+        times that of E (x + eta)(x + eta)^T for kappa = exp(-c m), m the largest and the smallest margin.
     (d) Where kappa = exp(-margin) is constant, H = kappa/(1 + kappa)^2 (E x x^T + eps^2/3 I).
     (e) The same holds with sigma^2 instead of eps^2/3 for Gaussian noise of variance sigma^2.
 
@@ -64,11 +64,10 @@ def theorem_2(
 def _derivatives(dimension: int, samples: int, eps: float, seed: int, protocol: dict[str, Any]) -> list[dict[str, Any]]:
     """Check (a) on random data."""
     x, y, w = random_problem(dimension, samples, seed)
-    points = x + _noise(x, eps, seed)
+    noise = _noise(x, eps, seed)
+    points = x + noise
     gradient = torch.func.grad(lambda v: logistic_losses(v, points, y).mean())(w)
-    g = 1 + torch.exp(-y * (points @ w))
-    share = (y * (g - 1) / g)[:, None]
-    corrected, printed = -(share * points).mean(0), (share * x).mean(0)
+    corrected, printed = _equation_13(w, x, noise, y)
     autodiff = weight_hessian(lambda v: logistic_losses(v, points, y).mean(), w)
     equation_14 = fixed_hessian(w, points, class_labels(y))
     quantity = "largest |formula - autodiff|"
@@ -79,6 +78,13 @@ def _derivatives(dimension: int, samples: int, eps: float, seed: int, protocol: 
         ),
         agreement_row("eq 14", quantity, equation_14, autodiff, tolerance=1e-12, **protocol),
     ]
+
+
+def _equation_13(w: Tensor, x: Tensor, noise: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the gradient of eq 13, (d,), corrected and as printed."""
+    g = 1 + torch.exp(-y * ((x + noise) @ w))
+    share = (y * (g - 1) / g)[:, None]
+    return -(share * (x + noise)).mean(0), (share * x).mean(0)
 
 
 def _second_moment(dimension: int, eps: float, draws: int, seed: int, protocol: dict[str, Any]) -> list[dict[str, Any]]:
@@ -104,23 +110,18 @@ def _vanishing(
     noise = _noise(x, eps, seed)
     lacking = (eps - (y * ((x + noise) @ w)).min()).clamp_min(0) / w.norm()
     points = x + noise + lacking * y[:, None] * unit_vector(w)
-    margin = (y * (points @ w)).min().item()
+    margins = y * (points @ w)
     tops = [torch.linalg.eigvalsh(fixed_hessian(scale * w, points, class_labels(y)))[-1].item() for scale in scales]
-    longest = points.norm(dim=1).max().item() ** 2
-    bounds = [torch.tensor(-scale * margin).exp().item() * longest for scale in scales]
-    rows = [
-        check_row(
-            "theorem 2",
-            "largest eigenvalue at c w",
-            top,
-            "<=",
-            bound,
-            tolerance=1e-12 * longest,
-            scale=scale,
-            **protocol,
-        )
-        for top, bound, scale in zip(tops, bounds, scales, strict=True)
-    ]
+    moment = torch.linalg.eigvalsh(points.T @ points / samples)[-1].item()
+    rows = []
+    for top, scale in zip(tops, scales, strict=True):
+        kappa = (-scale * torch.stack([margins.max(), margins.min()])).exp()
+        least, most = (moment * kappa / (1 + kappa) ** 2).tolist()
+        tolerance, quantity = 1e-12 * moment, "largest eigenvalue at c w"
+        rows += [
+            check_row("theorem 2", quantity, top, "<=", most, tolerance=tolerance, scale=scale, **protocol),
+            check_row("theorem 2", quantity, top, ">=", least, tolerance=tolerance, scale=scale, **protocol),
+        ]
     falls = [before - after for before, after in pairwise(tops)]
     return rows + [
         check_row("theorem 2", "fall of the largest eigenvalue with c", fall, ">", 0.0, **protocol) for fall in falls

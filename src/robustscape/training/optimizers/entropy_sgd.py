@@ -11,9 +11,10 @@ and the last of them makes the outer update theta <- theta - lr (theta - mu), in
 
     theta <- theta - lr (1 - gamma s)^-1 (theta - mu),      s = variance of t, elementwise      (second order, eq 77)
 
-During the inner steps the parameters hold t. ``finish_epoch`` makes the outer update early, from the inner steps done so far,
-so that theta is what is evaluated and saved after an epoch. Memory: 2 copies of the weights and 2 momentum buffers (3 and
-2 for second order). Cost of a step: one closure call, as SGD's.
+During the inner steps the parameters hold t. ``finish_epoch`` puts theta there, so that theta is what is evaluated and saved
+after an epoch, and keeps t: the inner loop goes on with the next epoch's first step, from the same t and with the same averages.
+A loop that training never finishes, or another optimizer cuts off, makes no outer update. Memory: 2 copies of the weights and
+2 momentum buffers (3 and 2 for second order), between epochs one copy more. Cost of a step: one closure call, as SGD's.
 
 With adversarial weight perturbation (appendix D) g is the gradient at t + v, where v is found at t as ``awp`` finds it, the
 inputs being attacked at t. The pull, noise, weight decay and averages see t, not t + v. Cost of a step: two closure calls, of
@@ -103,7 +104,9 @@ class EntropySGD(torch.optim.Optimizer):
                 "use the protocol 'release'."
             )
         # "done" counts the inner steps since the last outer update, "draws" all inner steps; the first one sets "seed".
-        super().__init__(parameters, {**settings, "done": 0, "draws": 0, "seed": None})
+        # "updates" counts the outer updates of the epoch, "paused" is True while the parameters hold theta within a loop.
+        counts = {"done": 0, "draws": 0, "seed": None, "updates": 0, "paused": False}
+        super().__init__(parameters, {**settings, **counts})
 
     @property
     def statistics_pass(self) -> int:
@@ -113,6 +116,8 @@ class EntropySGD(torch.optim.Optimizer):
     def step(self, closure: Closure) -> Tensor:  # type: ignore[override]
         """Make one inner step, and the outer update if it is the last; return the loss at t before the step."""
         for group in self.param_groups:
+            if group["paused"]:
+                self._resume_inner_loop(group)
             if group["done"] == 0:
                 self._start_inner_loop(group)
         if gamma := self.param_groups[0]["awp_gamma"]:
@@ -128,11 +133,28 @@ class EntropySGD(torch.optim.Optimizer):
         return loss
 
     @torch.no_grad()
-    def finish_epoch(self) -> None:
-        """Make the outer update with the inner steps done so far, if there are any: the parameters are theta again."""
+    def finish_epoch(self) -> dict[str, float]:
+        """Put theta into the parameters until the next step, which goes on with the inner loop; return ``outer_updates``.
+
+        That is the number of outer updates since the last call: the epoch's.
+        """
         for group in self.param_groups:
-            if group["done"]:
-                self._outer_update(group)
+            if group["done"] and not group["paused"]:
+                group["paused"] = True
+                for p in group["params"]:
+                    self.state[p]["inner"] = p.clone()
+                    p.copy_(self.state[p]["theta"])
+        updates = self.param_groups[0]["updates"]
+        for group in self.param_groups:
+            group["updates"] = 0
+        return {"outer_updates": updates}
+
+    @torch.no_grad()
+    def _resume_inner_loop(self, group: dict[str, Any]) -> None:
+        """Put t into the parameters again."""
+        group["paused"] = False
+        for p in group["params"]:
+            p.copy_(self.state[p].pop("inner"))
 
     @torch.no_grad()
     def _start_inner_loop(self, group: dict[str, Any]) -> None:
@@ -191,6 +213,7 @@ class EntropySGD(torch.optim.Optimizer):
                 move = move + group["momentum"] * buffer
             p.copy_(theta).sub_(move, alpha=group["lr"])
         group["done"] = 0
+        group["updates"] += 1
 
 
 def _noise_generator(device: torch.device, seed: int, draws: int) -> torch.Generator:
