@@ -31,7 +31,7 @@ class LogisticRegression(nn.Module):
     def input_gradient(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return logits (B, 2), cross-entropy losses (B,) and their gradients (B, ...) with respect to the inputs ``x``.
 
-        The gradient is (softmax(logits)_1 - y) w: what autograd computes, bit for bit.
+        The gradient is (softmax(logits)_1 - y) w: what autograd computes, to the last bits.
         """
         logits = self(x)
         log_p = F.log_softmax(logits, dim=1)

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from robustscape import catalog
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import misclassified, predict
-from robustscape.attacks.base.losses import Loss
 from robustscape.attacks.base.search import SearchModel
 from robustscape.attacks.base.threat import ThreatModel
 from robustscape.attacks.pgd import pgd
@@ -40,10 +39,6 @@ class Recorded(SearchModel):
     def search(self, x: Tensor) -> Tensor:
         self.sizes.append(len(x))
         return super().search(x)
-
-    def gradient(self, x: Tensor, y: Tensor, loss: Loss) -> tuple[Tensor, Tensor, Tensor]:
-        self.sizes.append(len(x))
-        return super().gradient(x, y, loss)
 
 
 @pytest.mark.parametrize("norm", ["Linf", "L2"])

@@ -113,7 +113,9 @@ class SampleGenerator:
 
         ``erfinv`` gives the same 2^24 numbers as ``ndtri``, several times as quickly on a CPU.
         """
-        u = _shift(self._bits(shape), 40).double().mul_(2.0**-23).add_(2.0**-24 - 1.0)  # 2 (k + 1/2) / 2^24 - 1, exactly
+        u = (
+            _shift(self._bits(shape), 40).double().mul_(2.0**-23).add_(2.0**-24 - 1.0)
+        )  # 2 (k + 1/2) / 2^24 - 1, exactly
         return u.erfinv_().mul_(math.sqrt(2.0)).float()
 
     def integers(self, high: int, shape: Sequence[int] = ()) -> Tensor:

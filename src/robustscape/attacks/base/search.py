@@ -6,12 +6,15 @@ needs no thought; a lower precision is an entry of ``attacks/precision/`` and gi
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from robustscape.attacks.base.gradients import Classifier, input_gradient, misclassified, predict
-from robustscape.attacks.base.losses import Loss
+from robustscape.attacks.base.losses import Loss, cross_entropy
 from robustscape.errors import AttackError
+from robustscape.models.logistic_regression import LogisticRegression
 
 #: Bytes kept for a backward pass when several trials of an attack share it: about what the caches of a CPU hold, and a share of
 #: the memory of a GPU.
@@ -55,17 +58,15 @@ class SearchModel(nn.Module):
 
     def search(self, x: Tensor) -> Tensor:
         """Logits (B, C), differentiable, in the precision of the search."""
-        return self._pass(self._form, x)
-
-    @property
-    def _form(self) -> Classifier:
-        return self.model if self.low is None else self.low
+        return self._pass(self.model if self.low is None else self.low, x)
 
     def gradient(self, x: Tensor, y: Tensor, loss: Loss) -> tuple[Tensor, Tensor, Tensor]:
-        """``input_gradient`` in the precision of the search: logits (B, C), losses (B,), d loss / d x (B, ...), detached."""
-        logits, losses, gradient = input_gradient(self._form, x, y, loss)
+        """``input_gradient`` of ``search``: logits (B, C), losses (B,), d loss / d x (B, ...), all detached."""
+        if not (self.low is None and loss is cross_entropy and isinstance(self.model, LogisticRegression)):
+            return input_gradient(self.search, x, y, loss)
+        logits, losses, gradient = self.model.input_gradient(x, y)  # starting autograd would take most of the time
         self._note_pass(logits)
-        self.backwards += len(logits)
+        self._count_backward(gradient)
         return logits, losses, gradient
 
     def confirm(self, x: Tensor) -> Tensor:
@@ -127,13 +128,17 @@ class SearchModel(nn.Module):
         return logits
 
     def _note_pass(self, logits: Tensor) -> None:
-        self.forwards += len(logits)
+        self._set("forwards", self.forwards + len(logits))
         # Finite numbers in fp32 cannot sum to anything else in fp64: one pass, where isfinite(...).all() takes five.
         total = logits.detach().sum(dtype=torch.float64)
-        self._total = total if self._total is None else self._total + total
+        self._set("_total", total if self._total is None else self._total + total)
 
     def _count_backward(self, gradient: Tensor) -> None:
-        self.backwards += gradient.shape[0]
+        self._set("backwards", self.backwards + len(gradient))
+
+    def _set(self, name: str, value: Any) -> None:
+        """Set an attribute that is neither parameter nor module, without what ``nn.Module`` does to find out."""
+        object.__setattr__(self, name, value)
 
     def _bytes_for_backward(self, x: Tensor) -> int:
         kept: list[int] = []
