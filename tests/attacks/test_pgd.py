@@ -41,7 +41,7 @@ def test_an_ascent_at_rest_ends_where_all_its_steps_would(
 
     def attack() -> tuple[Tensor, int]:
         net = SearchModel(linear)
-        found = pgd(net, x, y, ThreatModel(norm, 0.1), SampleGenerator.seeded(0, 9), steps=40, **parameters)
+        found = pgd(net, x, y, ThreatModel(norm, 0.02), SampleGenerator.seeded(0, 9), steps=40, **parameters)
         return found, net.forwards
 
     quick, few = attack()
@@ -68,7 +68,7 @@ class _Restless(nn.Module):
 def test_a_model_with_a_randomness_of_its_own_never_rests(samples: tuple[Tensor, Tensor]) -> None:
     """It stands at a corner for many steps, until the model changes its mind."""
     x, y = samples[0], torch.zeros(9, dtype=torch.int64)
-    model = _Restless()
+    model = _Restless().eval()
     pgd(model, x, y, ThreatModel("Linf", 0.1), SampleGenerator.seeded(0, 9), steps=40)
     assert model.calls == 40
 
