@@ -9,12 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from robustscape.attacks import pgd as module
+from robustscape.attacks.base import search
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import input_gradient
-from robustscape.attacks.base.losses import cross_entropy
+from robustscape.attacks.base.losses import cross_entropy, margin
 from robustscape.attacks.base.search import SearchModel
 from robustscape.attacks.base.threat import ThreatModel
 from robustscape.attacks.pgd import pgd
+from robustscape.models import Classifier, Normalize
 from robustscape.models.logistic_regression import LogisticRegression
 
 
@@ -81,21 +83,33 @@ def test_a_model_in_training_mode_never_rests(samples: tuple[Tensor, Tensor]) ->
 
 
 def test_logistic_regression_has_the_gradients_of_autograd(
-    linear: LogisticRegression, samples: tuple[Tensor, Tensor]
+    linear: LogisticRegression, samples: tuple[Tensor, Tensor], monkeypatch: Any
 ) -> None:
     x, y = samples
     x[0] = 40.0 * (
         linear.linear.weight.detach().view(1, 3, 4) > 0
     )  # far from the boundary: probabilities round to 0 and 1
-    for inputs, labels in ((x, y), (x, 1 - y), (10 * x, y)):
-        net = SearchModel(linear)
+    biased = LogisticRegression(12, 1.0, bias=True).eval()
+    biased.linear.bias.data.fill_(-0.5)
+    whole = Classifier(nn.Identity(), biased).eval()
+    monkeypatch.setattr(search, "input_gradient", None)  # not by autograd
+    for model, inputs, labels in ((linear, x, y), (biased, x, 1 - y), (whole, 10 * x, y)):
+        net = SearchModel(model)
         for found, expected in zip(
             net.gradient(inputs, labels, cross_entropy),
-            input_gradient(linear, inputs, labels, cross_entropy),
+            input_gradient(model, inputs, labels, cross_entropy),
             strict=True,
         ):
             torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-9)
             assert not found.requires_grad
         assert (net.forwards, net.backwards) == (9, 9)
-    margin = input_gradient(linear, x, y, lambda logits, labels: logits[:, 1])[2]
-    torch.testing.assert_close(SearchModel(linear).gradient(x, y, lambda logits, labels: logits[:, 1])[2], margin)
+
+
+def test_other_losses_and_normalised_inputs_are_left_to_autograd(
+    linear: LogisticRegression, samples: tuple[Tensor, Tensor]
+) -> None:
+    x, y = samples
+    scaled = Classifier(Normalize([0.5], [0.2]), linear).eval()
+    for model, loss in ((linear, margin), (scaled, cross_entropy)):
+        found = SearchModel(model).gradient(x, y, loss)[2]
+        torch.testing.assert_close(found, input_gradient(model, x, y, loss)[2])

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from robustscape.attacks.base.gradients import Classifier, input_gradient, misclassified, predict
 from robustscape.attacks.base.losses import Loss, cross_entropy
 from robustscape.errors import AttackError
+from robustscape.models import Classifier as NormalizedClassifier
 from robustscape.models.logistic_regression import LogisticRegression
 
 #: Bytes kept for a backward pass when several trials of an attack share it: about what the caches of a CPU hold, and a share of
@@ -44,6 +45,7 @@ class SearchModel(nn.Module):
         self.model, self.low, self.closeness, self.batch_size = model, low, closeness, batch_size
         self.training = isinstance(model, nn.Module) and model.training
         self.exact = low is None
+        self._set("_linear", _logistic_regression(model) if low is None else None)  # not a second submodule
         self._total: Tensor | None = None
         self._most_rows = 0
         self.reset_counts()
@@ -62,9 +64,9 @@ class SearchModel(nn.Module):
 
     def gradient(self, x: Tensor, y: Tensor, loss: Loss) -> tuple[Tensor, Tensor, Tensor]:
         """``input_gradient`` of ``search``: logits (B, C), losses (B,), d loss / d x (B, ...), all detached."""
-        if not (self.low is None and loss is cross_entropy and isinstance(self.model, LogisticRegression)):
+        if self._linear is None or loss is not cross_entropy:
             return input_gradient(self.search, x, y, loss)
-        logits, losses, gradient = self.model.input_gradient(x, y)  # starting autograd would take most of the time
+        logits, losses, gradient = self._linear.input_gradient(x, y)  # starting autograd would take most of the time
         self._note_pass(logits)
         self._count_backward(gradient)
         return logits, losses, gradient
@@ -156,3 +158,9 @@ class SearchModel(nn.Module):
 def search_model(model: Classifier) -> SearchModel:
     """``model`` itself if it is a ``SearchModel``, else in fp32."""
     return model if isinstance(model, SearchModel) else SearchModel(model)
+
+
+def _logistic_regression(model: Classifier) -> LogisticRegression | None:
+    """Return the model itself, or its net, if it is a logistic regression of inputs that are not normalised; else None."""
+    net = model.net if isinstance(model, NormalizedClassifier) and isinstance(model.normalize, nn.Identity) else model
+    return net if isinstance(net, LogisticRegression) else None
