@@ -75,4 +75,7 @@ def write(path: Path, results: list[dict[str, Any]]) -> None:
     # Folders of this machine mean nothing elsewhere.
     arguments = [word if not Path(word).is_absolute() else Path(word).name for word in sys.argv[1:]]
     command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *arguments])
-    path.write_text(json.dumps({"command": command, "environment": environment(), "results": results}, indent=1) + "\n")
+    path.write_text(
+        json.dumps({"command": command, "environment": environment(), "results": results}, indent=1) + "\n",
+        encoding="utf-8",
+    )

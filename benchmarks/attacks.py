@@ -249,7 +249,7 @@ def main() -> None:
     budget = {"iterations": 100, "queries": 5000, "n_target_classes": 9}
     if options.quick:
         budget = {"iterations": 10, "queries": 100, "n_target_classes": 3}
-    rows = json.loads(options.output.read_text())["results"] if options.output.exists() else []
+    rows = json.loads(options.output.read_text(encoding="utf-8"))["results"] if options.output.exists() else []
 
     keys = ("threads", "eps", "comparison", "net", "candidate", "first", "curve")
 

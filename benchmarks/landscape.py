@@ -204,7 +204,7 @@ def main() -> None:
         ("folded_forward", PREACT, 128, folded, {"gradient": False}),
         ("folded_gradient", PREACT, 128, folded, {"gradient": True}),
     ]
-    kept = json.loads(RESULTS.read_text())["results"] if options.only else []
+    kept = json.loads(RESULTS.read_text(encoding="utf-8"))["results"] if options.only else []
     rows: list[dict[str, Any]] = [row for row in kept if row["what"] not in options.only]
     for what, case, samples, measure, settings in table:
         whole = what == "surface_41x41"

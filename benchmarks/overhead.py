@@ -19,7 +19,7 @@ def job_seconds(root: Path) -> dict[str, float]:
     """Wall seconds of the jobs of each stage."""
     stages: dict[str, float] = {}
     for path in sorted((root / "benchmarks").rglob("*.tsv")):
-        with path.open() as lines:
+        with path.open(encoding="utf-8") as lines:
             seconds = float(next(csv.DictReader(lines, delimiter="\t"))["s"])
         stage = path.parent.name if path.parent.name != "benchmarks" else path.stem
         stages[stage] = stages.get(stage, 0.0) + seconds
@@ -30,7 +30,7 @@ def work_seconds(root: Path) -> float:
     """Seconds of training, measuring, checking and drawing, by the sidecars."""
     total = 0.0
     for path in root.rglob("*.json"):
-        record = json.loads(path.read_text())
+        record = json.loads(path.read_text(encoding="utf-8"))
         if "command" in record and "seconds" in record:
             total += record["seconds"]
     return total

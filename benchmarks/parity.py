@@ -215,7 +215,9 @@ def main() -> None:
     options = parser.parse_args()
     configure_device(options.threads)
     model, x, y = net_and_images(CASES["large"], options.images)
-    rows: list[dict[str, Any]] = json.loads(options.output.read_text())["results"] if options.resume else []
+    rows: list[dict[str, Any]] = (
+        json.loads(options.output.read_text(encoding="utf-8"))["results"] if options.resume else []
+    )
     known = {(row["attack"], row["norm"]) for row in rows}
     for pair in sorted(pairs(model), key=lambda pair: pair.attack in ("fab", "square")):  # the longest last
         if (pair.name, pair.norm) in known:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -149,7 +150,7 @@ def test_a_robustscape_command_parses_and_names_what_exists(words: list[str]) ->
         assert set(options.targets) <= {*experiment.datasets, "NAME"}
     if options.command == "attack":
         assert options.suite in experiment.suites
-        assert options.dataset is None or options.dataset in experiment.datasets
+        assert options.data is None or options.data in {*experiment.datasets, "images/", "test.npz"}
         assert options.architecture is None or options.architecture in experiment.architectures
 
 
@@ -335,4 +336,27 @@ def test_the_python_example_evaluates_a_model(
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 10))
     names = {"model": model, "x": torch.rand(3, 1, 4, 4), "y": torch.tensor([0, 1, 2])}
     exec(compile(program, "docs/how-to/evaluate-a-model.md", "exec"), names)
-    assert "flag_randomised" in capsys.readouterr().out
+    assert "clean accuracy" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_script_on_ones_own_model_runs(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "docs/evaluate_own_model.py", tmp_path],
+        env={**os.environ, "PYTHONPATH": str(SOURCE.parent), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    content = json.loads((tmp_path / "result.json").read_text())
+    first, second = content["robust_accuracy"]
+    assert 100 > content["clean_accuracy"] > first > second > 5, "a net that is neither perfect nor broken"
+    assert [row["attack"] for row in content["evaluations"][0]["attacks"]][1:] == [
+        "apgd_ce",
+        "apgd_t",
+        "square5000",
+        "fab_t",
+    ]
+    assert "robust accuracy" in done.stdout and "backward_passes" in done.stdout
+    assert (tmp_path / "adversarial.safetensors").exists() and list(tmp_path.glob("adversarial_*.png"))

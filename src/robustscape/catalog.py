@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
 from robustscape.errors import ConfigError, unknown_name
-from robustscape.numbers import Number
+from robustscape.numbers import Number, OddCount, refuse_truth_values
 
 PACKAGE = Path(__file__).parent
 
@@ -47,6 +47,7 @@ KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 _TYPES: dict[str, Any] = {
     "float": Number,
     "int": int,
+    "OddCount": OddCount,
     "bool": bool,
     "str": str,
     "list": list,
@@ -88,6 +89,11 @@ class Parameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers_are_no_truth_values(cls, data: Any) -> Any:
+        return refuse_truth_values({name: field.annotation for name, field in cls.model_fields.items()}, data)
+
 
 def _evaluate(node: ast.expr | None) -> Any:
     """Return the value of an annotation, which is made of ``_TYPES`` and literals only."""
@@ -124,7 +130,7 @@ def _references(function: ast.FunctionDef) -> dict[str, str]:
 def _entry(kind: str, path: Path, leading: tuple[str, ...]) -> Entry | None:
     name = path.stem
     try:
-        tree = ast.parse(path.read_text(), filename=str(path))
+        tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
     except SyntaxError as error:
         raise ConfigError(f"{path}: line {error.lineno}: this is not Python: {error.msg}.") from None
     for node in tree.body:

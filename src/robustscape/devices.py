@@ -73,6 +73,20 @@ def configure_device(threads: int, *, deterministic: bool = True) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when the first matrix product makes a handle
 
 
+@contextlib.contextmanager
+def exact_fp32() -> Iterator[None]:
+    """Have fp32 mean fp32 for the length of the block: no TF32, whatever the caller has set; the settings are put back."""
+    switches = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    before = [switch.allow_tf32 for switch in switches]
+    try:
+        for switch in switches:
+            switch.allow_tf32 = False
+        yield
+    finally:
+        for switch, value in zip(switches, before, strict=True):
+            switch.allow_tf32 = value
+
+
 def _keep_freed_memory() -> None:
     """Have glibc keep the memory of freed tensors; do nothing with another C library.
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 _FRACTION = re.compile(r"\s*([-+]?\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)\s*")
 
@@ -21,7 +23,69 @@ def parse_number(value: Any) -> Any:
     return value
 
 
-Number = Annotated[float, BeforeValidator(parse_number)]
+def refuse_nan(value: float) -> float:
+    """Return ``value`` unless it is NaN, which compares with nothing and so passes every check."""
+    if math.isnan(value):
+        raise ValueError("it is not a number")
+    return value
+
+
+Number = Annotated[float, BeforeValidator(parse_number), AfterValidator(refuse_nan)]
+
+
+def refuse_truth_values(annotations: Mapping[str, Any], data: Any) -> Any:
+    """Return ``data``, keys and values, if no number in it is given as true or false, which Python takes for 1 and 0.
+
+    Args:
+        annotations: key -> the type of its value.
+        data: what was read.
+
+    Raises:
+        ValueError: naming the key.
+    """
+    for key, value in data.items() if isinstance(data, dict) else ():
+        kinds = set(_leaves(annotations.get(key)))
+        if kinds & {int, float} and not kinds & {bool, Any} and any(isinstance(v, bool) for v in _values(value)):
+            raise ValueError(f"key '{key}' got {str(value).lower()}, allowed is a number")
+    return data
+
+
+def _leaves(annotation: Any) -> Iterator[Any]:
+    """The types and literals that an annotation is made of."""
+    inner = get_args(annotation)
+    if not inner:
+        yield type(annotation) if isinstance(annotation, bool) else annotation
+    for part in inner:
+        yield from _leaves(part)
+
+
+def _values(value: Any) -> Iterator[Any]:
+    if isinstance(value, list | tuple):
+        for part in value:
+            yield from _values(part)
+    else:
+        yield value
+
+
+def _parse_budget(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("a perturbation budget is a number such as 0.1 or 8/255")
+    return parse_number(value)
+
+
+#: A perturbation budget of training: a finite number, not negative; YAML's true is none.
+Budget = Annotated[float, BeforeValidator(_parse_budget), Field(ge=0, allow_inf_nan=False)]
+
+
+def require_odd(value: int) -> int:
+    """Return ``value``; raise ValueError if it is even."""
+    if value % 2 == 0:
+        raise ValueError(f"must be odd, got {value}")
+    return value
+
+
+#: Number of grid points with one in the middle.
+OddCount = Annotated[int, AfterValidator(require_odd)]
 
 
 def as_255ths(value: float, tolerance: float = 5e-7) -> str | None:

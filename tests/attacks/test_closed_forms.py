@@ -91,7 +91,7 @@ def test_fab_breaks_a_linear_model_exactly_when_the_boundary_is_within_eps(
     distance = model(x)[:, 1].abs() / model.weight.norm(p=1 if norm == "Linf" else 2)
     for factor, expected in ((1.01, True), (0.99, False)):
         threat = ThreatModel(norm, distance * factor, None)
-        x_adv = fab(model, x, y, threat, streams(), targeted=targeted, iterations=30)
+        x_adv = fab(model, x, y, threat, streams(), each_class=targeted, iterations=30)
         assert (misclassified(predict(model, x_adv), y) == expected).all()
         threat.check(x_adv, x)
         if not expected:

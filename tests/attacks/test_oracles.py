@@ -158,7 +158,7 @@ def test_fab_fools_what_the_authors_fab_fools(digits: Any, norm: Any, targeted: 
         digits.model, norm=norm, n_restarts=1, n_iter=15, eps=eps, targeted=targeted, device="cpu", n_target_classes=3
     )
     theirs = misclassified(predict(digits.model, oracle.perturb(digits.x, digits.y)), digits.y)
-    x_adv = attack(fab, digits, ThreatModel(norm, eps), targeted=targeted, iterations=15, n_target_classes=3)
+    x_adv = attack(fab, digits, ThreatModel(norm, eps), each_class=targeted, iterations=15, n_target_classes=3)
     ours = misclassified(predict(digits.model, x_adv), digits.y)
     assert (ours == theirs).float().mean() > 0.98
     assert 0.2 < ours.float().mean() < 0.9

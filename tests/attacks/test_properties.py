@@ -62,7 +62,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "pgd_restarts": ("pgd", {"steps": 2, "restarts": 2, "early_stopping": True, "keep_best": True}),
     "pgd_targeted": ("pgd", {"targeted": True}),
     "apgd_targeted": ("apgd", {"loss": "dlr_targeted"}),
-    "fab_untargeted": ("fab", {"iterations": 3, "targeted": False}),
+    "fab_untargeted": ("fab", {"iterations": 3, "each_class": False}),
     "kl_pgd_uniform": ("kl_pgd", {"start": "uniform"}),
     "hierarchical_pgd_average": ("hierarchical_pgd", {"targets": "average"}),
     "band_limited_noise_variance": ("band_limited_noise", {"variance": 0.1}),
@@ -97,7 +97,8 @@ def parameters(name: str, **changes: Any) -> dict[str, Any]:
 
 
 def spec(name: str, norm: Any = "Linf", **changes: Any) -> AttackSpec:
-    fields = {"attack": attack_name(name), "norm": norm, "parameters": parameters(name)} | changes
+    aim = {"targets": "second"} if parameters(name).get("targeted") else {}
+    fields = {"attack": attack_name(name), "norm": norm, "parameters": parameters(name)} | aim | changes
     return AttackSpec.model_validate(fields)
 
 
@@ -312,6 +313,40 @@ def test_model_that_answers_nan_is_refused_by_name(name: str) -> None:
     assert bool(calls) == bool(re.search(rf"NaN.*'{attack_name(name)}'", said)), said
     with pytest.raises(AttackError, match="NaN"):
         correctly_classified(model, x, y)
+
+
+class Flat(nn.Module):
+    """Its logits are constant: every gradient is zero."""
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.weight, self.meta = nn.Parameter(torch.zeros(inputs, CLASSES)), nn.Linear(inputs, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = (
+            x.flatten(1) @ self.weight + torch.arange(CLASSES) + 0 * self.meta(x.flatten(1)).sum(1, keepdim=True)
+        )
+        return logits
+
+
+@pytest.mark.parametrize("norm", ["Linf", "L2"])
+@pytest.mark.parametrize("name", NAMES)
+def test_odd_batches_are_attacked_legally(name: str, norm: Any) -> None:
+    """One sample; a class that is absent; zero gradients; budgets of which one is 0, among rows of every shape."""
+    for shape in shapes(name):
+        stream = torch.Generator().manual_seed(3)
+        x = torch.rand(5, *shape, generator=stream)
+        y = torch.tensor([0, 1, 2, 3, 3])  # nobody is of the last class
+        eps = torch.tensor([0.0, 0.05, 0.3, 0.0, 1.0])
+        for model in (Net(x[0].numel()), Flat(x[0].numel())):
+            for rows in (slice(None), slice(1, 2), slice(0, 1)):
+                found = craft(model, x[rows], y[rows], spec(name, norm), eps[rows], seed=0)
+                ThreatModel(norm, eps[rows]).check(found, x[rows])
+                still = eps[rows] == 0
+                assert torch.equal(found[still], x[rows][still])
+                alone = craft(model, x[2:3], y[2:3], spec(name, norm), 0.3, seed=0, index=torch.tensor([2]))
+            both = craft(model, x, y, spec(name, norm), eps, seed=0)
+            torch.testing.assert_close(both[2:3], alone, rtol=0, atol=1e-4)
 
 
 # Robust accuracy ------------------------------------------------------------------------------------------------------

@@ -73,7 +73,7 @@ def test_bad_options_are_named(arguments: list[str], expected: str, capsys: pyte
         (["train", "no/such/run"], "unknown run 'no/such/run'"),
         (["prepare", "mnits"], "unknown data set 'mnits'."),
         (["theory", "yamada2021/theorem"], "unknown theory check of yamada2021 'theorem'."),
-        (["attack", "--eps", "0.1"], "say which data set to attack with --dataset"),
+        (["attack", "--eps", "0.1"], "say which data set or files to attack with --data"),
         (["explain", "yamada2021/table_1"], "make the item first (robustscape item yamada2021/table_1)"),
     ],
 )

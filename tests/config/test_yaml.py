@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from robustscape.config.base import read_yaml
+from robustscape.config.attacks import AttackSpec
+from robustscape.config.base import read_yaml, validate_model
+from robustscape.config.studies import RunSet
 from robustscape.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -64,3 +66,41 @@ def yaml_files() -> list[Path]:
 def test_no_line_is_longer_than_a_screen(path: Path) -> None:
     long = [number for number, line in enumerate(path.read_text().splitlines(), 1) if len(line) > LONGEST]
     assert long == []
+
+
+def test_merged_keys_are_merged_and_ones_own_win(tmp_path: Path) -> None:
+    path = tmp_path / "file.yaml"
+    path.write_text("base: &base {x: 1, y: 1}\nown:\n  <<: *base\n  y: 2\n")
+    assert read_yaml(path)["own"] == {"x": 1, "y": 2}
+    path.write_text("base: &base {x: 1}\nown:\n  <<: *base\n  y: 2\n  y: 3\n")
+    with pytest.raises(ConfigError, match="'y' is written twice"):
+        read_yaml(path)
+
+
+@pytest.mark.parametrize("text", ["[1, 2]: 3", "{a: 1}: 3", "? [1]\n: 2"])
+def test_a_key_that_is_no_word_is_a_sentence(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "file.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"a key must be a word or a number \(line 1\)"):
+        read_yaml(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"attack": "pgd", "parameters": {"steps": True}}, "key 'steps' got true, allowed is a number"),
+        ({"attack": "pgd", "parameters": {"steps": "1:30"}}, "key 'steps' got '1:30'"),
+        ({"attack": "pgd", "parameters": {"rel_step_size": float("nan")}}, "key 'rel_step_size' got nan"),
+        ({"attack": "pgd", "bounds": [False, True]}, r"key 'bounds' got \[false, true\], allowed is a number"),
+    ],
+)
+def test_a_number_is_a_number(content: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        validate_model(AttackSpec, content, "here")
+
+
+@pytest.mark.parametrize("eps", [[float("nan")], [float("inf")], [-0.1], [0.1, 0.1000001], [0.1, 0.1]])
+def test_budgets_of_runs_are_numbers_with_folders_of_their_own(eps: list[float]) -> None:
+    content = {"dataset": "d", "architecture": "a", "recipe": "r", "eps": eps}
+    with pytest.raises(ConfigError, match="eps"):
+        validate_model(RunSet, content, "here")

@@ -12,17 +12,19 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
+from made_up import vouch_for
 from torch import Tensor, nn
 
 from robustscape.config.attacks import AttackSpec, Suite
 from robustscape.data import Split
-from robustscape.errors import UserError
+from robustscape.errors import ConfigError, UserError
 from robustscape.evaluation import margins as margins_module
 from robustscape.evaluation._method_columns import method_columns
 from robustscape.evaluation.attack_accuracies import attack_accuracies
+from robustscape.evaluation.best_robust_accuracies import best_robust_accuracies
 from robustscape.evaluation.blackbox_accuracy import blackbox_accuracy
 from robustscape.evaluation.bridges import bridges, log_probabilities_along_path
-from robustscape.evaluation.collapse_rule import collapsed
+from robustscape.evaluation.collapse_rule import collapsed, training_state
 from robustscape.evaluation.distortion import distortion
 from robustscape.evaluation.harness.craft import craft
 from robustscape.evaluation.harness.distorted import distorted, percent_of
@@ -223,6 +225,10 @@ def test_margins_of_a_run() -> None:
     assert errors[0] + errors[1] == pytest.approx(errors[2]) and errors[1] > 0
     x, y = run.test.inputs(slice(50)), run.test.y[:50]
     assert value(rows, "natural_error") == pytest.approx(100 * (run.model(x).argmax(1) != y).float().mean().item())
+    drawn = [
+        [r["value"] for r in rows if r["metric"] == name] for name in ("log_alpha_target", "minus_log_alpha_target")
+    ]
+    assert drawn[0] == [-v for v in drawn[1]] and min(drawn[0]) < 0
     each = [r["value"] for r in rows if r["metric"] == "margin"]
     assert len(each) == 50 and sum(each) / 50 == pytest.approx(means["margin"])
     assert value(rows, "inverse_mean_kl") == pytest.approx(1 / means["kl_smoothness"])
@@ -333,10 +339,43 @@ def test_the_monitor_against_its_parts() -> None:
     assert seen["input_grad_norm_l2_squared"] == pytest.approx(norms.square().mean().item(), rel=1e-5)
 
 
-def test_an_epoch_is_collapsed_below_a_share_of_the_highest_so_far() -> None:
-    accuracy = [10.0, 40.0, 50.0, 14.0, 20.0, 3.0, 0.0]
-    assert collapsed(accuracy, 0.3) == [False, False, False, True, False, True, True]
-    assert collapsed([0.0, 0.0], 0.3) == [False, False]
+def test_an_epoch_is_collapsed_where_robustness_is_lost_and_the_single_step_gains() -> None:
+    robust = [10.0, 40.0, 50.0, 14.0, 20.0, 3.0, 0.0]
+    assert collapsed(robust, [20, 50, 55, 60, 50, 70, 80]) == [False, False, False, True, False, True, True]
+    assert collapsed(robust, [20, 50, 55, 20, 50, 20, 30]) == [False] * 7, "both are lost: a bad epoch"
+    assert collapsed([4.0, 8.0, 0.0], [10, 12, 14]) == [False] * 3, "nothing to lose"
+    assert collapsed([4.0, 8.0, 9.0], [34, 38.5, 39]) == [False, True, False], (
+        "below 10 % and 30 points below the single step"
+    )
+    assert collapsed([0.0, 0.0], [0, 0]) == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("robust", "single", "state"),
+    [
+        ([10, 40, 50, 14, 40], [20, 50, 55, 60, 50], "collapsed"),
+        ([2, 3, 0], [20, 60, 66], "collapsed"),  # it learnt the single step and nothing else
+        ([10, 40, 38, 45], [20, 50, 50, 55], "robust throughout"),
+        ([10, 40, 2], [20, 50, 20], "faded"),
+        ([1, 19, 18], [20, 30, 30], "never robust"),
+        ([0, 0, 0], [10, 10, 10], "never robust"),
+    ],
+)
+def test_what_became_of_a_training(robust: list[float], single: list[float], state: str) -> None:
+    assert training_state(robust, single) == state
+
+
+@pytest.mark.parametrize("dead", [[0.0] * 5, [5.0, 8.0, 6.0, 3.0, 1.0], [10.0] * 5])
+def test_a_net_that_never_was_robust_neither_collapses_nor_stays_robust(dead: list[float], tmp_path: Path) -> None:
+    table = {"epoch": range(1, 6), "train_pgd7": dead, "train_fgsm": [12.0] * 5, "train_distortion": [0.0] * 5}
+    pd.DataFrame(table).to_csv(tmp_path / "history.csv", index=False)
+    vouch_for(tmp_path / "history.csv")
+    rows = collapse(make_run(bent(), tmp_path))
+    states = {name: value(rows, name) for name in ("collapsed", "robust_throughout", "never_robust")}
+    assert states == {"collapsed": 0, "robust_throughout": 0, "never_robust": 1}
+
+
+def test_the_stretch_to_the_end() -> None:
     assert start_of_final_stretch([1, 2, 3, 4], [True, False, True, True]) == 3
     assert start_of_final_stretch([1, 2], [True, False]) is None
 
@@ -346,21 +385,27 @@ def test_collapse_reads_the_history(tmp_path: Path) -> None:
         {
             "epoch": range(1, 8),
             "train_pgd7": [10.0, 40.0, 50.0, 14.0, 20.0, 3.0, 0.0],
+            "train_fgsm": [20.0, 50.0, 55.0, 60.0, 50.0, 70.0, 80.0],
             "train_distortion": [0.0, 0.0, 2.0, 40.0, 0.0, 60.0, None],
         }
     )
     history.to_csv(tmp_path / "history.csv", index=False)
+    vouch_for(tmp_path / "history.csv")
     rows = collapse(make_run(bent(), tmp_path))
     expected = {
         "collapsed": 1,
+        "robust_throughout": 0,
+        "never_robust": 0,
         "catastrophic_overfitting_epoch": 4,
         "final_collapse_epoch": 6,
         "first_distortion_epoch": 3,
         "distortion_vanishes_epoch": 5,
+        "distortion_back_to_zero_epoch": 5,
         "distortion_max_over_training": 60,
+        "distortion_at_collapse": 40,
         "distortion_at_end": 0,
         "highest_robust_accuracy": 50,
-        "robust_accuracy_at_end": 0,
+        "pgd7_accuracy_train_at_end": 0,
     }
     assert {name: value(rows, name) for name in expected} == expected
     with pytest.raises(UserError, match="no column"):
@@ -410,6 +455,37 @@ def test_attacks_may_see_fewer_samples_than_clean_accuracy_is_of() -> None:
     for row, other in zip(rows[1:], alone[1:], strict=True):
         assert (row["attack"], row["value"], row["samples"]) == (other["attack"], other["value"], 6)
     assert rows[0]["samples"] == 60
+
+
+def test_the_best_of_a_grid_is_chosen_by_one_attack() -> None:
+    """kim2023 table 3.9: the beta with the highest accuracy under PGD-50, over seeds; the suite runs on it alone."""
+    runs = []
+    for beta, seeds in ((1, (0, 1)), (5, (2, 3)), (10, (4, 5))):
+        for seed in seeds:
+            run = make_run(bent(seed, frequency=0.05 * beta), method="trades", attack="kl", parameters={"beta": beta})
+            run.config["recipe"]["name"] = f"trades-beta{beta}"
+            runs.append(run)
+    plain = make_run(linear(3), method="standard", attack=None)
+    attacks = Suite(name="s", attacks=(("fgsm", FGSM), ("pgd50", PGD)))
+    worst = Suite(name="lite", attacks=(("pgd", PGD),))
+    told = {
+        beta: [
+            value(attack_accuracies(run, attacks=attacks), "accuracy", attack="pgd50")
+            for run in runs[2 * i : 2 * i + 2]
+        ]
+        for i, beta in enumerate((1, 5, 10))
+    }
+    best = max(told, key=lambda beta: sum(told[beta]))
+    assert len({sum(values) for values in told.values()}) == 3
+    rows = best_robust_accuracies([*runs, plain], attacks=attacks, by="pgd50", suite=worst)
+    chosen = [row for row in rows if row["method"] == "trades"]
+    assert {row["recipe"] for row in chosen} == {f"trades-beta{best}"} and {row["settings"] for row in chosen} == {3}
+    assert [r["value"] for r in chosen if (r["attack"], r["metric"]) == ("pgd50", "accuracy")] == told[best]
+    assert [r["value"] for r in chosen if r["metric"] == "chosen_beta"] == [best, best]
+    assert sum(row["attack"] == "autoattack" for row in rows) == 3
+    assert not [row for row in rows if row["method"] == "standard" and row["metric"] == "chosen_beta"]
+    with pytest.raises(ConfigError, match="pgd7"):
+        best_robust_accuracies(runs, attacks=attacks, by="pgd7")
 
 
 def test_blackbox_examples_are_made_on_the_source(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +109,19 @@ def test_perturbed_loss_is_the_mean_over_batches_at_the_ends_of_the_chains() -> 
     assert test[0] == pytest.approx(F.cross_entropy(run.model(run.test.inputs()), run.test.y).item(), rel=1e-5)
     assert all(torch.equal(tensor, before[name]) for name, tensor in run.model.state_dict().items())
     assert {row["n_ascent_train"] for row in found} == {2} and {row["rho"] for row in found} == {0.2}
+
+
+@pytest.mark.parametrize(
+    "measure", [perturbed_loss, ascent_cosine, ascent_profile, partial(ascent_plane, points=2), loss_decrease]
+)
+def test_an_ascent_sees_a_training_batch(measure: Callable[..., list[dict[str, Any]]]) -> None:
+    """The recipe's batch size is 16; on 8 or on all 32 samples the ascents, and so the numbers, are others."""
+    run = make_run()
+    found = {batch: measure(run, **({} if batch is None else {"batch": batch})) for batch in (None, 16, 8, 32)}
+    assert {row["batch"] for row in found[None]} == {16}
+    values = {batch: [row["value"] for row in rows] for batch, rows in found.items()}
+    assert values[None] == values[16] != values[8] and values[16] != values[32]
+    assert {row["batch"] for row in measure(run, batch="run")} == {16}
 
 
 def test_a_run_without_a_radius_needs_a_number() -> None:

@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
+from robustscape import catalog
 from robustscape.config.attacks import AttackSpec
+from robustscape.errors import ConfigError
 from robustscape.evaluation.harness.craft import craft
 from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.landscape import hessian
@@ -118,6 +121,19 @@ def test_fitted_curvature_of_a_quadratic_is_exact() -> None:
     values = 3 + alpha - 2 * beta + 2 * alpha**2 + beta**2 + alpha * beta
     expected = torch.linalg.eigvalsh(torch.tensor([[4.0, 1.0], [1.0, 2.0]], dtype=torch.float64))[-1].item()
     assert fitted_curvature(alpha, beta, values) == pytest.approx(expected)
+
+
+def test_points_that_determine_no_quadratic_are_refused() -> None:
+    """The four points of a grid around 0 without a middle fit many quadratics; five a side fit one."""
+    alpha, beta = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0], dtype=torch.float64)] * 2).T
+    with pytest.raises(ConfigError, match="4 points of a surface do not determine a quadratic"):
+        fitted_curvature(alpha, beta, alpha**2)
+
+
+@pytest.mark.parametrize(("points", "reason"), [(6, "must be odd, got 6"), (3, "greater than or equal to 5")])
+def test_the_grid_of_a_surface_is_refused_before_training(points: int, reason: str) -> None:
+    with pytest.raises(ValidationError, match=reason):
+        catalog.find_entry("measurement", "eigenvector_surface").parameters(attack="pgd", points=points)
 
 
 def test_surface_has_the_top_eigenvalue_as_its_curvature(as_run: AsRun, pgd_linf: AttackSpec) -> None:

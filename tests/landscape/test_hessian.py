@@ -223,6 +223,76 @@ def test_lanczos_dense_and_scipy_agree_on_a_net(conv_net: Case) -> None:
     assert pairs.values.tolist() == pytest.approx(scipys.tolist(), rel=1e-3)
 
 
+#: Spectra on which a single recursion gives wrong values and calls them converged -> their three largest.
+SPECTRA: dict[str, tuple[list[float], list[float]]] = {
+    "a double eigenvalue": ([10.0, 10.0, 9.0, 8.0], [10.0, 10.0, 9.0]),
+    "values far below the largest": ([1000.0, 1.0, 0.9], [1000.0, 1.0, 0.9]),
+    "two large eigenspaces": ([7.0] * 9 + [3.0] * 9, [7.0, 7.0, 7.0]),
+    "a negative one": ([-1000.0, 6.0, 5.5], [6.0, 5.5, 0.5]),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", SPECTRA)
+def test_the_top_of_the_spectrum_is_scipys(name: str, dtype: torch.dtype) -> None:
+    first, expected = SPECTRA[name]
+    bulk = torch.rand(1499, generator=torch.Generator().manual_seed(0)).double() * 0.5
+    diagonal = torch.cat([torch.tensor(first).double(), bulk, torch.tensor([0.5]).double()]).to(dtype)
+    pairs = top_eigenpairs(lambda rows: rows * diagonal, len(diagonal), 3, diagonal)
+    assert pairs.converged.all()
+    assert pairs.values.tolist() == pytest.approx(expected, rel=1e-3)
+    if name != "two large eigenspaces":  # whose multiplicity ARPACK may miss too
+        operator = scipy.sparse.linalg.LinearOperator(
+            (len(diagonal),) * 2, matvec=lambda v: diagonal.double().numpy() * v.ravel(), dtype=np.float64
+        )
+        scipys = scipy.sparse.linalg.eigsh(operator, k=3, which="LA", return_eigenvectors=False)
+        assert pairs.values.tolist() == pytest.approx(np.sort(scipys)[::-1].tolist(), rel=1e-3)
+
+
+def test_every_eigenvector_of_a_multiple_eigenvalue_is_found() -> None:
+    """Softmax regression at zero weights: each curvature is there C - 1 times."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 10)).eval()
+    for parameter in model.parameters():
+        nn.init.zeros_(parameter)
+    x, y = torch.rand(200, 1, 4, 4), torch.arange(200) % 10
+    operator, like = hessian.fixed_operator(model, x, y), flatten(parameters_of(model))
+    pairs = top_eigenpairs(operator, len(like), 12, like)
+    exact = dense_eigenpairs(operator, len(like), 12, like)
+    assert pairs.converged.all()
+    assert pairs.values.tolist() == pytest.approx(exact.values.tolist(), rel=1e-3)
+    assert exact.values[0].item() == pytest.approx(exact.values[8].item(), rel=1e-4)
+    gram = pairs.vectors @ pairs.vectors.T
+    torch.testing.assert_close(gram, torch.eye(12), rtol=0, atol=1e-4)
+
+
+class Half(nn.Module):
+    """A net with a layer that its forward pass leaves out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unused, self.used = nn.Linear(16, 3), nn.Linear(16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.used(x.flatten(1))
+        return logits
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 2**30])
+def test_unused_parameters_have_no_curvature(kept_bytes: int) -> None:
+    torch.manual_seed(0)
+    model, x, y = Half().eval(), torch.rand(20, 1, 4, 4), torch.arange(20) % 3
+    operator = hessian.fixed_operator(model, x, y, kept_bytes=kept_bytes)
+    used = hessian.fixed_operator(nn.Sequential(nn.Flatten(), model.used).eval(), x, y)
+    size = 51
+    for count in (1, 20):  # one by one, and together
+        vectors = torch.rand(count, 2 * size)
+        found = operator(vectors)
+        assert not found[:, :size].any()
+        torch.testing.assert_close(found[:, size:], used(vectors[:, size:]))
+    assert not mean_loss_gradient(model, x, y, batch_size=7)["unused.weight"].any()
+
+
 # -- spectrum and trace ------------------------------------------------------------------------------------------------
 
 

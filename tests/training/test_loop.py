@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,13 +15,13 @@ from robustscape.config.attacks import AttackSpec
 from robustscape.config.recipes import Recipe
 from robustscape.data import Split
 from robustscape.data.batches import augment
-from robustscape.errors import CorruptFile, UserError
+from robustscape.errors import ConfigError, CorruptFile, UserError
 from robustscape.storage import checkpoints
 from robustscape.training import loop
 from robustscape.training import state as state_module
 from robustscape.training.closure import Closure
 from robustscape.training.objective import CrossEntropy
-from robustscape.training.observers import is_collapse_epoch
+from robustscape.training.observers import collapse_observer, is_collapse_epoch
 
 ATTACKS = {
     "pgd": AttackSpec(attack="pgd", parameters={"steps": 3, "step_size": 0.05}),
@@ -254,12 +255,16 @@ def test_a_new_optimizer_takes_over_the_momentum_if_asked() -> None:
 
 def test_the_epoch_of_a_collapse_can_be_trained_again(tmp_path: Path) -> None:
     """From the state kept at its start, one epoch gives the weights kept at its end, bit for bit."""
-    probe = {"robust": {"name": "accuracy", "parameters": {"split": "test", "attack": "pgd"}}}
-    recipe = make_recipe(probes=probe, select="last", keep_collapse={"probe": "robust", "share": 0.9}, epochs=6)
+    probes = {
+        column: {"name": "accuracy", "parameters": {"split": "test", "attack": attack}}
+        for column, attack in (("robust", "pgd"), ("single", "fgsm"))
+    }
+    rule = {"probe": "robust", "single": "single", "share": 0.9}
+    recipe = make_recipe(probes=probes, select="last", keep_collapse=rule, epochs=6)
     state = tmp_path / "state.safetensors"
     whole = train(recipe, state=state, fingerprint="f")
-    values = list(whole.history["robust"])
-    kept = [epoch for epoch in range(1, 7) if is_collapse_epoch(values[:epoch], 0.9)]
+    robust, single = list(whole.history["robust"]), list(whole.history["single"])
+    kept = [epoch for epoch in range(1, 7) if is_collapse_epoch(robust[:epoch], single[:epoch], 0.9)]
     assert kept, "robust accuracy drops somewhere in this run"
     seen = []
     again = train(
@@ -275,11 +280,40 @@ def test_the_epoch_of_a_collapse_can_be_trained_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("values", "kept"),
-    [([50, 60, 10, 5, 55, 1], [1, 2]), ([50, 40, 45, 30], [1, 3]), ([1, 2, 3], [1]), ([5, 5], [1]), ([7], [])],
+    [([50, 60, 10, 5, 55, 1], [1, 2, 5]), ([50, 40, 45, 30], [1, 3]), ([1, 2, 3], [1]), ([5, 5], [1]), ([7], [])],
 )
 def test_which_collapse_is_kept(values: list[float], kept: list[int]) -> None:
-    """The first collapse; before there is one, each drop larger than those before it."""
-    assert [i for i in range(len(values)) if is_collapse_epoch(values[: i + 1], 0.3)] == kept
+    """Each collapse anew, so that the last one stays; before there is one, each drop larger than those before it."""
+    single = [90 - value for value in values]
+    assert [i for i in range(len(values)) if is_collapse_epoch(values[: i + 1], single[: i + 1], 0.3)] == kept
+
+
+def test_weights_are_kept_when_the_distortion_has_gone(tmp_path: Path) -> None:
+    """After the first epoch since the last collapse with less than 1 %; a new collapse discards them."""
+    names = {"robust": "accuracy", "single": "accuracy", "bent": "distortion"}
+    probes = {column: {"name": name, "parameters": {"split": "test"}} for column, name in names.items()}
+    rule = {"probe": "robust", "single": "single", "distortion": "bent"}
+    recipe = make_recipe(probes=probes, select="last", keep_collapse=rule, epochs=9)
+    told = [
+        (60, 65, 0),
+        (5, 90, 40),
+        (4, 90, 0),
+        (3, 90, 0),
+        (60, 66, 0),
+        (2, 90, 50),
+        (1, 90, 30),
+        (1, 90, 0.5),
+        (1, 90, 0),
+    ]
+    path, kept, epochs = tmp_path / "state", tmp_path / "state.distortion_vanished", []
+    path.write_bytes(b"the state before")
+    training = SimpleNamespace(recipe=recipe, model=make_model(), log=SimpleNamespace(rows=[]))
+    for epoch, numbers in enumerate(told, 1):
+        row = {"epoch": epoch, **dict(zip(names, numbers, strict=True))}
+        training.log.rows.append(row)
+        collapse_observer(recipe.keep_collapse, path)(training, row)
+        epochs.append(checkpoints.load_checkpoint(kept, "cpu")[1]["epoch"] if kept.exists() else None)
+    assert epochs == [None, None, 3, 3, 3, None, None, 8, 8]
 
 
 def test_statistics_of_batchnorm_are_those_of_one_pass() -> None:
@@ -313,3 +347,22 @@ def test_cutout_covers_a_square_of_each_image() -> None:
     area = covered.sum((1, 2))
     assert area.max() == 16 and area.min() >= 4 and len(area.unique()) > 1
     assert (covered.any(1).sum(1) * covered.any(2).sum(1) == area).all(), "a rectangle"
+
+
+def test_a_last_batch_of_one_that_batchnorm_refuses_is_said_before_training() -> None:
+    train_split, test_split = make_splits()
+    model = nn.Sequential(nn.Flatten(), nn.Linear(36, 8), nn.BatchNorm1d(8), nn.Linear(8, 4))
+    before = [p.clone() for p in model.parameters()]
+    recipe = make_recipe(batch_size=21, probes={}, select="last")
+    with pytest.raises(ConfigError, match=r"last batch of an epoch has 1 sample \(64 samples in batches of 21\)"):
+        loop.train(model, train_split, test_split, recipe, ATTACKS, 0.1, 0, progress=False)
+    assert all(torch.equal(p, q) for p, q in zip(model.parameters(), before, strict=True))
+    # Where each channel has more than one value it is no problem.
+    one_epoch = make_recipe(batch_size=21, probes={}, select="last", epochs=1, attack="fgsm")
+    loop.train(make_model(), train_split, test_split, one_epoch, ATTACKS, 0.1, 0, progress=False)
+
+
+def test_training_against_a_targeted_attack_is_refused() -> None:
+    attacks = {"pgd": AttackSpec(attack="pgd", targets="second")}
+    with pytest.raises(ConfigError, match="must be untargeted"):
+        loop.train(make_model(), *make_splits(), make_recipe(), attacks, 0.1, 0, progress=False)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +18,15 @@ from robustscape.data import Split
 from robustscape.errors import UserError
 from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.storage import checkpoints
-from robustscape.storage.run_files import COLLAPSE_FILES
+from robustscape.storage.run_files import COLLAPSE_FILES, VANISHED_FILE
 from robustscape.training import loop
-from robustscape.training.replay import collapse_batch, replay, replay_epoch
-from robustscape.training.replay_surfaces import replay_surfaces
+from robustscape.training.collapse_surfaces import collapse_surfaces
+from robustscape.training.replay import collapse_batch, end_of_epoch, replay, replay_epoch, running_means
+from robustscape.training.replay_surfaces import MOMENTS, replay_surfaces
 
 EPS = 0.3
 ATTACKS = {
+    "fgsm": AttackSpec(attack="fgsm"),
     "fast": AttackSpec(attack="fgsm", parameters={"random_start": True, "rel_step_size": 1.25}),
     "pgd7": AttackSpec(attack="pgd", parameters={"steps": 7, "rel_step_size": 0.25}),
 }
@@ -32,8 +37,12 @@ CONTENT: dict[str, Any] = {
     "epochs": 4,
     "batch_size": 16,
     "augmentation": {"crop": 1},
-    "probes": {"train_pgd7": {"name": "accuracy", "parameters": {"split": "train", "attack": "pgd7"}}},
-    "keep_collapse": {"probe": "train_pgd7"},
+    "probes": {
+        "train_pgd7": {"name": "accuracy", "parameters": {"split": "train", "attack": "pgd7"}},
+        "train_fgsm": {"name": "accuracy", "parameters": {"split": "train", "attack": "fgsm"}},
+        "train_distortion": {"name": "distortion", "parameters": {"split": "train"}},
+    },
+    "keep_collapse": {"probe": "train_pgd7", "single": "train_fgsm", "distortion": "train_distortion"},
 }
 
 
@@ -67,58 +76,102 @@ def test_the_replayed_epoch_is_the_trained_one_bit_for_bit(run: TrainedRun) -> N
     seen: list[int] = []
     models: list[dict[str, torch.Tensor]] = []
 
-    def look(batch: int, model: nn.Module) -> None:
-        assert not model.training
+    images: list[torch.Tensor] = []
+
+    def look(batch: int, model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> None:
+        assert not model.training and len(x) == len(y) == 16
         seen.append(batch)
+        images.append(x)
         models.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
 
     epoch, identical = replay_epoch(run, look)
-    assert identical and 2 <= epoch <= 4 and seen == [0, 1, 2, 3, 4]
+    assert identical and 2 <= epoch <= 4 and seen == [1, 2, 3, 4]
+    assert len({x.sum().item() for x in images}) == 4, "each batch itself"
     start = checkpoints.load_checkpoint(run.path / COLLAPSE_FILES[0], "cpu")[0]
     end = checkpoints.load_checkpoint(run.path / COLLAPSE_FILES[1], "cpu")[0]
-    assert all(torch.equal(models[0][name], start[f"model/{name}"]) for name in models[0])
-    assert all(torch.equal(models[-1][name], tensor) for name, tensor in end.items())
-    assert not torch.equal(models[0]["0.weight"], models[1]["0.weight"])
+    assert all(torch.equal(models[0][name], start[f"model/{name}"]) for name in models[0]), "before its update"
+    assert all(torch.equal(end_of_epoch(run).state_dict()[name], tensor) for name, tensor in end.items())
+    weights = [*(weights["0.weight"] for weights in models), end["0.weight"]]
+    assert not any(torch.equal(a, b) for a, b in itertools.pairwise(weights))
 
 
 def test_a_replay_that_differs_is_told(run: TrainedRun, tmp_path: Path) -> None:
     for file in COLLAPSE_FILES:
         (tmp_path / file).write_bytes((run.path / file).read_bytes())
     other = TrainedRun(**{**run.__dict__, "path": tmp_path, "seed": 4})  # another batch order
-    assert replay_epoch(other, lambda batch, model: None)[1] is False
+    assert replay_epoch(other, lambda batch, model, x, y: None)[1] is False
 
 
 def test_rows_of_a_replay(run: TrainedRun) -> None:
-    rows = replay(run, attack=ATTACKS["pgd7"], points=5, samples=32)
-    single = {row["metric"]: row["value"] for row in rows if "batch" not in row}
-    assert single["replay_identical"] == 1.0
-    assert {row["batch"] for row in rows if "batch" in row} == {0, 1, 2, 3, 4}
-    robust = [row["value"] for row in rows if row["metric"] == "pgd_accuracy"]
-    assert single["catastrophic_overfitting_batch_in_epoch"] == collapse_batch(robust)
-    norms = [row["value"] for row in rows if row["metric"] == "input_grad_norm_l2"]
-    turn = collapse_batch(robust)
-    before = torch.tensor(norms[:turn], dtype=torch.float64).quantile(0.5).item()
-    assert single["gradient_norm_peak_over_before_ratio"] == pytest.approx(max(norms) / before)
-    assert replay(run, attack=ATTACKS["pgd7"], points=5, samples=32) == rows
+    rows = replay(run, attack=ATTACKS["pgd7"], points=5, smooth=2)
+    told = {row["metric"]: row["value"] for row in rows if "batch" not in row}
+    series = {
+        name: [row["value"] for row in rows if row["metric"] == name and "batch" in row]
+        for name in ("pgd_accuracy", "fgsm_accuracy", "input_grad_norm_l2", "mean_abs_delta_pgd")
+    }
+    assert told["replay_identical"] == 1.0
+    assert {row["batch"] for row in rows if "batch" in row} == {1, 2, 3, 4}
+    turn = collapse_batch(*(running_means(series[name], 2) for name in ("pgd_accuracy", "fgsm_accuracy")))
+    assert told["catastrophic_overfitting_batch_in_epoch"] == turn
+    norms = series["input_grad_norm_l2"]
+    before = statistics.median(norms[: turn - 1])
+    assert told["gradient_norm_peak_over_before_ratio"] == pytest.approx(max(norms) / before)
+    for name in ("pgd_accuracy", "fgsm_accuracy", "mean_abs_delta_pgd"):
+        assert told[f"{name}_before"] == pytest.approx(statistics.fmean(series[name][: turn - 1]))
+        assert told[f"{name}_after"] == pytest.approx(statistics.fmean(series[name][turn - 1 :]))
+    assert replay(run, attack=ATTACKS["pgd7"], points=5, smooth=2) == rows
 
 
 def test_the_batch_of_a_collapse() -> None:
-    assert collapse_batch([50.0, 60.0, 40.0, 17.0, 30.0, 0.0]) == 3
-    assert collapse_batch([50.0, 60.0, 40.0, 45.0]) == 2
+    single = [60.0, 65.0, 70.0, 80.0, 50.0, 90.0]
+    assert collapse_batch([50.0, 60.0, 40.0, 17.0, 30.0, 0.0], single) == 6, (
+        "the last time: from then on it is collapsed"
+    )
+    assert collapse_batch([50.0, 60.0, 40.0, 17.0, 15.0, 0.0], [60.0, 65.0, 70.0, 80.0, 80.0, 90.0]) == 4
+    assert collapse_batch([50.0, 60.0, 40.0, 45.0], single[:4]) == 3, "none: the batch of the lowest accuracy"
 
 
 def test_surfaces_of_one_image_at_three_moments(run: TrainedRun) -> None:
-    rows = replay_surfaces(run, attack=ATTACKS["pgd7"], points=3, samples=32)
+    rows = replay_surfaces(run, attack=ATTACKS["pgd7"], points=3)
+    assert len({(row["image"], row["batch"]) for row in rows}) == 1
+    assert tuple(dict.fromkeys(row["moment"] for row in rows)) == MOMENTS
+    at = {m: [r["value"] for r in rows if r["moment"] == m and r["metric"] == "loss"] for m in MOMENTS}
+    assert all(len(values) == 9 for values in at.values())
+    # The model before is the one that the batch is trained with, not that at the start of the epoch.
+    seen: dict[int, tuple[nn.Module, torch.Tensor, torch.Tensor]] = {}
+    replay_epoch(run, lambda batch, model, x, y: seen.update({batch: (copy.deepcopy(model), x, y)}))
+    model, x, y = seen[rows[0]["batch"]]
+    image = rows[0]["image"]
+    loss = torch.nn.functional.cross_entropy(model(x[image : image + 1]), y[image : image + 1]).item()
+    corner = [r["value"] for r in rows if r["moment"] == MOMENTS[0] and r["metric"] == "loss" and r["a"] == r["b"] == 0]
+    assert corner == [pytest.approx(loss, rel=1e-4)]
+    last = torch.nn.functional.cross_entropy(end_of_epoch(run)(x[image : image + 1]), y[image : image + 1]).item()
+    corner = [r["value"] for r in rows if r["moment"] == MOMENTS[2] and r["metric"] == "loss" and r["a"] == r["b"] == 0]
+    assert corner == [pytest.approx(last, rel=1e-4)]
+
+
+def test_surfaces_at_the_collapse_and_without_distortion(run: TrainedRun, tmp_path: Path) -> None:
+    """One image, each model at its own epoch, which the row names."""
+    for number, file in enumerate((COLLAPSE_FILES[1], VANISHED_FILE)):
+        model = make_model()
+        with torch.no_grad():
+            model[0].weight.mul_(number + 1)
+        checkpoints.save_checkpoint(tmp_path / file, model.state_dict(), {"epoch": 3 + number})
+    rows = collapse_surfaces(TrainedRun(**{**run.__dict__, "path": tmp_path}), points=3)
+    assert {(row["moment"], row["epoch"]) for row in rows} == {("collapse", 3), ("distortion gone", 4)}
     assert len({row["image"] for row in rows}) == 1
-    moments = list(dict.fromkeys(row["moment"] for row in rows))
-    assert moments[0] == "before" and moments[-1] in ("at the collapse", "end of the epoch")
-    at = {m: [r["value"] for r in rows if r["moment"] == m and r["metric"] == "loss"] for m in moments}
-    assert all(len(values) == 9 for values in at.values()) and at[moments[0]] != at[moments[-1]]
+    losses = [
+        [row["value"] for row in rows if row["moment"] == moment and row["metric"] == "loss"]
+        for moment in ("collapse", "distortion gone")
+    ]
+    assert losses[0] != losses[1]
+    with pytest.raises(UserError, match="distortion"):
+        collapse_surfaces(TrainedRun(**{**run.__dict__, "path": tmp_path / "nothing"}), points=3)
 
 
 def test_a_run_without_a_kept_epoch_says_so(run: TrainedRun, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="keep_collapse"):
-        replay_epoch(TrainedRun(**{**run.__dict__, "path": tmp_path}), lambda batch, model: None)
+        replay_epoch(TrainedRun(**{**run.__dict__, "path": tmp_path}), lambda batch, model, x, y: None)
 
 
 def test_what_the_checkpoint_method_logs_is_in_the_history_and_another_run_can_follow_it() -> None:

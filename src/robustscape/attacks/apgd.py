@@ -29,11 +29,10 @@ from torch import Tensor
 from robustscape.attacks.base.active import select_rows
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import Classifier, misclassified, predict
-from robustscape.attacks.base.losses import LOSSES, dlr_targeted
+from robustscape.attacks.base.losses import LOSSES, dlr_targeted, require_classes
 from robustscape.attacks.base.search import SearchModel, search_model
 from robustscape.attacks.base.threat import ThreatModel, per_sample
 from robustscape.attacks.base.trials import Found, Rows, attack_in_trials
-from robustscape.errors import AttackError
 
 MOMENTUM = 0.75
 
@@ -71,7 +70,7 @@ def apgd(
     """
     net = search_model(model)
     clean = predict(net, x)
-    _check_classes(loss, clean.shape[1])
+    require_classes(loss, clean.shape[1])
     likeliest = clean.scatter(1, y[:, None], -torch.inf).argsort(dim=1, descending=True)
     targeted = loss == "dlr_targeted"
     targets = min(n_target_classes, clean.shape[1] - 1) if targeted else 1
@@ -89,14 +88,6 @@ def apgd(
 
     among = ~misclassified(clean, y) if early_stopping else None
     return attack_in_trials(ascend, net, x, y, threat, generator, trials=targets * restarts, among=among)
-
-
-def _check_classes(loss: str, classes: int) -> None:
-    least = {"cross_entropy": 2, "dlr": 3, "dlr_targeted": 4}[loss]
-    if classes < least:
-        raise AttackError(
-            f"apgd with loss '{loss}' needs at least {least} classes, the model has {classes}; use loss: cross_entropy."
-        )
 
 
 @dataclass

@@ -13,7 +13,7 @@ looks for the nearest adversarial point whatever eps; here a sample is finished 
 Its points lie along a boundary. A search in lower precision answers there as it can, and fp32 is asked about the points
 within eps that it calls misclassified or cannot tell: no others can end the search.
 
-Cost: an iteration is 2 forward and 1 input-backward passes, with ``targeted=False`` C backward passes; there is one run per
+Cost: an iteration is 2 forward and 1 input-backward passes, with ``each_class=False`` C backward passes; there is one run per
 restart and target class. After the first run, restarts and target classes share passes.
 """
 
@@ -42,7 +42,7 @@ def fab(
     threat: ThreatModel,
     generator: SampleGenerator,
     *,
-    targeted: bool = True,
+    each_class: bool = True,
     n_target_classes: Annotated[int, Field(ge=1)] = 9,
     iterations: Annotated[int, Field(ge=1)] = 100,
     restarts: Annotated[int, Field(ge=1)] = 1,
@@ -58,7 +58,7 @@ def fab(
         y: labels (B,).
         threat: norm, eps (a number, or one per sample) and range.
         generator: the samples' random streams; used from the second restart on.
-        targeted: one run for each of the likeliest wrong classes; False: one run towards the nearest class of all.
+        each_class: one run for each of the likeliest wrong classes; False: one run towards the nearest class of all.
         n_target_classes: how many wrong classes, if there are so many.
         iterations: steps of a run.
         restarts: runs; the first starts at ``x``, the others at a random point at half of eps.
@@ -69,7 +69,7 @@ def fab(
     net = search_model(model)
     clean = predict(net, x)
     likeliest = clean.scatter(1, y[:, None], -torch.inf).argsort(dim=1, descending=True)
-    targets = min(n_target_classes, clean.shape[1] - 1) if targeted else 1
+    targets = min(n_target_classes, clean.shape[1] - 1) if each_class else 1
 
     def approach(rows: Rows) -> Found:
         x, threat, fresh = rows.x, rows.threat, rows.trial % restarts > 0
@@ -77,7 +77,7 @@ def fab(
         if fresh.any():
             offset = 0.5 * threat.eps_like(x) * threat.random_direction(x, rows.generator)
             start = torch.where(per_sample(fresh, x), threat.clip(x + offset), x)
-        target = likeliest[rows.sample, rows.trial // restarts] if targeted else None
+        target = likeliest[rows.sample, rows.trial // restarts] if each_class else None
         return _approach(net, _Approach(rows, target, start), iterations, alpha_max, eta, beta)
 
     among = ~misclassified(clean, y)

@@ -68,7 +68,7 @@ def pgd(
             landscapes, where the worst loss is wanted).
     """
     eps = threat.eps_like(x)
-    share = rel_step_size if step_size is None else step_size / eps
+    share = rel_step_size if step_size is None else step_size / eps if isinstance(eps, Tensor) or eps else 1.0
     return projected_ascent(
         model,
         x,

@@ -242,6 +242,38 @@ def share_true(series: Series) -> float:
     return sum(values) / len(values)
 
 
+def share_above(x: Series, y: Series, other_x: Series, other_y: Series) -> float:
+    """The share of the range of x that two curves have in common on which the first is above the second, joined linearly."""
+    (first_x, first_y), (second_x, second_y) = _curve(x, y), _curve(other_x, other_y)
+    low, high = max(first_x[0], second_x[0]), min(first_x[-1], second_x[-1])
+    if not low < high:
+        raise NotTestable("two curves have no range in common")
+    knots = sorted({low, high, *(place for place in [*first_x, *second_x] if low < place < high)})
+    gaps = [_interpolate(first_x, first_y, place) - _interpolate(second_x, second_y, place) for place in knots]
+    above = 0.0
+    for (start, end), (a, b) in zip(itertools.pairwise(knots), itertools.pairwise(gaps), strict=True):
+        share = float(a > 0 or b > 0) if a * b >= 0 else max(a, b) / abs(a - b)
+        above += share * (end - start)
+    return above / (high - low)
+
+
+def _curve(x: Series, y: Series) -> tuple[list[float], list[float]]:
+    """The points of a curve in the order of x; of points with the same x, their mean."""
+    places: dict[float, list[float]] = {}
+    for place, value in zip(_numbers(x, 2), _numbers(y, 2), strict=True):
+        places.setdefault(place, []).append(value)
+    return sorted(places), [statistics.fmean(places[place]) for place in sorted(places)]
+
+
+def _interpolate(x: list[float], y: list[float], place: float) -> float:
+    """The height at a place within the range of a curve."""
+    right = next(i for i, value in enumerate(x) if value >= place)
+    if x[right] == place:
+        return y[right]
+    share = (place - x[right - 1]) / (x[right] - x[right - 1])
+    return y[right - 1] + share * (y[right] - y[right - 1])
+
+
 #: The functions above that a claim may call, by name.
 SERIES_FUNCTIONS: dict[str, Callable[..., Any]] = {
     function.__name__: function
@@ -265,6 +297,7 @@ SERIES_FUNCTIONS: dict[str, Callable[..., Any]] = {
         all_true,
         any_true,
         share_true,
+        share_above,
     )
 }
 

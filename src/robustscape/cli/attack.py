@@ -1,16 +1,17 @@
-"""``robustscape attack``: a suite of attacks against any checkpoint, or any model that can be imported."""
+"""``robustscape attack``: a suite of attacks against any model on any data; the command of ``robustscape.evaluate``."""
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robustscape.cli.options import job_device, make_plan, positive_integer, sentence_case
+from robustscape.config.datasets import DatasetEntry
 from robustscape.errors import ConfigError, CorruptFile, UserError, unknown_name
 from robustscape.numbers import parse_number
 from robustscape.pipeline.plan import Plan
@@ -20,101 +21,318 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from robustscape.data import Split
+    from robustscape.config.attacks import Suite
+    from robustscape.evaluation.own_model.result import Evaluation, EvaluationSeries
+    from robustscape.evaluation.own_model.samples import Samples
 
 _EPILOG = """\
 examples:
-  robustscape attack --checkpoint results/small/models/<run>/model.safetensors --eps 8/255
-  robustscape attack --model mypackage:mymodel --dataset digits --suite white-box --eps 0.1"""
+  robustscape attack --model net.py:make_net --weights net.pt --data images/ --eps 8/255 --output result.json
+  robustscape attack --model torchvision.models:resnet18 --model-args '{"num_classes": 10}' --weights net.safetensors \\
+      --mean 0.49 0.48 0.45 --std 0.25 0.24 0.26 --data test.npz --eps 8/255 1/255 --save-adversarial adversarial.safetensors
+  robustscape attack --checkpoint results/small/models/<run>/model.safetensors"""
 
 
 def add_attack_command(commands: Any) -> None:
     """Add the command to the parser."""
-    text = "attack a checkpoint, or a model of your own, with a suite of attacks"
+    text = "attack a model of your own, or a checkpoint, with a suite of attacks"
     command = commands.add_parser(
         "attack",
         help=text,
-        description=f"{sentence_case(text)}; print robust accuracy and costs as JSON.",
+        description=f"{sentence_case(text)}; print clean and robust accuracy, costs, and signs that they may mislead.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     add_model_options(command)
+    add_data_options(command)
     add_protocol_options(command)
+    add_output_options(command)
     command.set_defaults(execute=attack_command)
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that say what is attacked."""
-    parser.add_argument(
+    group = parser.add_argument_group("model")
+    group.add_argument(
+        "--model",
+        metavar="FILE.py:NAME",
+        help="your own: a function, class or object, file.py:name or package.module:name",
+    )
+    group.add_argument(
+        "--model-args",
+        metavar="JSON",
+        default="{}",
+        help="arguments of that function, a JSON object (default: %(default)s)",
+    )
+    group.add_argument(
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help="its weights: .safetensors, or a state dict of torch.save (default: none)",
+    )
+    group.add_argument(
+        "--mean",
+        nargs="+",
+        metavar="M",
+        help="subtracted from each channel of inputs in [0, 1] (default: not normalised)",
+    )
+    group.add_argument("--std", nargs="+", metavar="S", help="by which each channel is then divided (default: not)")
+    group.add_argument(
         "--checkpoint",
         type=Path,
         metavar="FILE",
-        help="weights as safetensors; a run.json beside it says what they are",
+        help="instead: weights of a run; run.json beside them says what they are",
     )
-    parser.add_argument(
-        "--model", metavar="MODULE:FACTORY", help="your own model: a function without arguments that returns it"
-    )
-    parser.add_argument(
+    group.add_argument(
         "--architecture", metavar="NAME", help="entry of config/architectures.yaml, for a checkpoint without run.json"
     )
-    parser.add_argument(
+
+
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say on what it is attacked."""
+    group = parser.add_argument_group("data")
+    group.add_argument(
+        "--data",
         "--dataset",
-        metavar="NAME",
-        help="entry of config/datasets.yaml, prepared; its test split is attacked (default: the data set of the run)",
+        dest="data",
+        metavar="WHAT",
+        help="folder of images with a folder for each class; .npz with x and y; .csv with a column y; or the test split of an "
+        "entry of config/datasets.yaml (default: the data set of the run)",
     )
-    parser.add_argument(
-        "--samples", type=positive_integer, metavar="N", help="first samples of the test split (default: all)"
+    group.add_argument(
+        "--shape",
+        type=positive_integer,
+        nargs="+",
+        metavar="N",
+        help="shape of one input, such as 3 32 32, for rows of a .csv (default: as they are)",
     )
+    group.add_argument("--samples", type=positive_integer, metavar="N", help="first samples (default: all)")
 
 
 def add_protocol_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say how it is attacked, and where the result goes."""
-    parser.add_argument(
-        "--suite", metavar="NAME", default="autoattack", help="entry of config/suites.yaml (default: %(default)s)"
+    """Add the options that say how it is attacked."""
+    group = parser.add_argument_group("protocol")
+    group.add_argument(
+        "--suite",
+        metavar="NAME",
+        default="autoattack",
+        help="name of a suite or of an attack: `robustscape list suites`, `list attacks` (default: %(default)s)",
     )
-    parser.add_argument("--eps", help="perturbation budget, such as 8/255 (default: that of the run)")
-    parser.add_argument(
+    group.add_argument(
+        "--eps",
+        nargs="+",
+        metavar="EPS",
+        help="perturbation budgets, such as 8/255 (default: that of the run, else 8/255)",
+    )
+    group.add_argument("--norm", choices=["Linf", "L2"], help="of all attacks (default: the suite's own)")
+    group.add_argument(
         "--batch-size",
         type=positive_integer,
         metavar="N",
         help="samples per pass; does not change results (default: what suits the device)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--precision",
         choices=["fp32", "bf16", "auto"],
         default="fp32",
         help="precision of the search, auto: the fastest here; fp32 decides whether a sample is broken (default: %(default)s)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--seed", type=int, metavar="N", default=0, help="seed of the attacks' random numbers (default: %(default)s)"
     )
-    parser.add_argument(
+    group.add_argument(
         "--state",
         type=Path,
         metavar="FOLDER",
         help="folder from which an interrupted evaluation goes on (default: none)",
     )
-    parser.add_argument(
-        "--output", type=Path, metavar="FILE", help="also write the JSON, with RobustBench's field names (default: no)"
+    group.add_argument(
+        "--device",
+        default=argparse.SUPPRESS,
+        help="auto, cpu, cuda or cuda:N, here or before the command (default: auto)",
+    )
+    group.add_argument(
+        "--threads",
+        type=positive_integer,
+        metavar="N",
+        default=argparse.SUPPRESS,
+        help="CPU threads, here or before the command (default: one per core)",
     )
 
 
-def _import_model(path: str) -> nn.Module:
-    """Return the model that ``package.module:factory`` makes.
+def add_output_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say where the result goes, and what is shown."""
+    group = parser.add_argument_group("output")
+    group.add_argument(
+        "--output", type=Path, metavar="FILE", help="write the result as JSON, with RobustBench's fields (default: no)"
+    )
+    group.add_argument(
+        "--save-adversarial",
+        type=Path,
+        metavar="FILE",
+        help="write the adversarial examples as safetensors (default: no)",
+    )
+    group.add_argument("--json", action="store_true", help="print the result as JSON")
+    group.add_argument(
+        "-q", "--quiet", action="store_true", help="print the result's first line only, and no bars or notes"
+    )
+    group.add_argument("-v", "--verbose", action="store_true", help="print the protocol too")
+
+
+def attack_command(options: argparse.Namespace) -> None:
+    """Run the suite, show its progress, print the result and write it where the options say."""
+    from robustscape.evaluation.own_model.call import evaluate, progress_bars
+
+    _check_outputs(options)
+    budgets = _read_eps(options, run_config := _run_config(options.checkpoint))
+    plan = _project(options)
+    suite = _find_suite(options, plan)
+    with _own_device(options, plan) as device:
+        samples, card = _load_samples(options, plan, run_config, device)
+        model, notes = _make_model(options, plan, run_config, card, samples.x)
+        notes += samples.notes
+        if not options.quiet:
+            for note in notes:
+                print(f"robustscape: {note}", file=sys.stderr)
+        with progress_bars(quiet=options.quiet) as show:
+            found = evaluate(
+                model.to(device).eval(),
+                samples.x,
+                samples.y,
+                suite=suite,
+                eps=budgets,
+                norm=options.norm,
+                seed=options.seed,
+                batch_size=options.batch_size,
+                precision=options.precision,
+                state=options.state,
+                progress=show,
+            )
+    result: Evaluation | EvaluationSeries = found if len(found) > 1 else found[0]
+    name = run_config.get("recipe", {}).get("name") or options.model or str(options.checkpoint)
+    content = result.to_dict(
+        dataset=card.get("name", samples.source),
+        architecture=options.architecture or run_config.get("architecture", {}).get("name") or options.model or "",
+        name=name,
+    ) | {"model": _described_model(options, notes), "data": _described_data(samples, card)}
+    _write_outputs(options, result, content)
+
+
+def _check_outputs(options: argparse.Namespace) -> None:
+    """Refuse, before hours of attacks, an output that cannot be written.
 
     Raises:
-        ConfigError: it cannot be imported.
+        ConfigError: two outputs exclude each other.
+        UserError: a path is a folder.
     """
-    module, _, name = path.partition(":")
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        factory = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(
-            f"--model got '{path}', allowed is an importable 'package.module:factory' ({error})."
-        ) from None
-    model: nn.Module = factory()
-    return model
+    if options.quiet and options.verbose:
+        raise ConfigError("--quiet and --verbose exclude each other.")
+    for path in (options.output, options.save_adversarial):
+        if path is not None and path.is_dir():
+            raise UserError(f"cannot write '{path}': there is a folder of that name.")
+
+
+def _write_outputs(options: argparse.Namespace, result: Evaluation | EvaluationSeries, content: dict[str, Any]) -> None:
+    """Write the files first, then print: a closed pipe loses nothing."""
+    from robustscape.evaluation.own_model.result import Evaluation
+    from robustscape.storage import atomic
+
+    several = [result] if isinstance(result, Evaluation) else list(result)
+    if options.output:
+        atomic.write_json(options.output, content)
+    if options.save_adversarial:
+        for evaluation in several:
+            evaluation.save_adversarial(_numbered(options.save_adversarial, evaluation, len(several)))
+    if options.json:
+        print(json.dumps(content, indent=2, ensure_ascii=False))
+        return
+    for evaluation in several:
+        lines = str(evaluation).split("\n")
+        print("\n".join(lines[:1] if options.quiet else lines))
+        if not options.quiet:
+            print(evaluation.table().to_string(index=False, float_format=lambda value: f"{value:.2f}"))
+        if options.verbose:
+            print(json.dumps(evaluation.protocol, indent=2, ensure_ascii=False))
+
+
+def _numbered(path: Path, evaluation: Evaluation, count: int) -> Path:
+    """The file of the examples of a budget: the one named, with several budgets ``name-eps8_255.safetensors``."""
+    from robustscape.numbers import number_label
+
+    if count == 1:
+        return path
+    return path.with_name(f"{path.stem}-eps{number_label(float(evaluation.eps))}{path.suffix}")
+
+
+def _described_model(options: argparse.Namespace, notes: Sequence[str]) -> dict[str, Any]:
+    from robustscape.storage.provenance import file_hash
+
+    weights = options.weights or options.checkpoint
+    return {
+        "model": options.model,
+        "model_args": json.loads(options.model_args),
+        "weights": str(weights) if weights else None,
+        "weights_sha256": file_hash(weights) if weights else None,
+        "mean": _floats("--mean", options.mean),
+        "std": _floats("--std", options.std),
+        "notes": list(notes),
+    }
+
+
+def _described_data(samples: Samples, card: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "source": samples.source,
+        "samples": len(samples.y),
+        "shape": list(samples.x.shape[1:]),
+        "classes": list(samples.classes),
+        "data_set_sha256": card.get("sha256"),
+    }
+
+
+# -- what is attacked, on what, how --------------------------------------------------------------------------------------
+
+
+def _project(options: argparse.Namespace) -> Plan | None:
+    """Return the plan of the project in whose folder we are; None outside of one, where the package's own suites are used.
+
+    Raises:
+        ConfigError: --config names a folder that is no project's.
+    """
+    folder = Path(options.config)
+    if (folder / "suites.yaml").is_file() or options.config != "config":
+        return make_plan(options)
+    return None
+
+
+def _own_device(options: argparse.Namespace, plan: Plan | None) -> Any:
+    """The device, for the length of a block; outside of a project "auto"."""
+    if plan is not None:
+        return job_device(options, plan)
+    import contextlib
+    import os
+
+    from robustscape import devices
+
+    @contextlib.contextmanager
+    def chosen() -> Any:
+        with devices.choose_device(options.device or "auto") as device:
+            devices.configure_device(options.threads or os.cpu_count() or 1)
+            yield device
+
+    return chosen()
+
+
+def _find_suite(options: argparse.Namespace, plan: Plan | None) -> Suite:
+    """Return the suite of the project, else of the package; the name of an attack is a suite of one."""
+    from robustscape.config.attacks import Suite
+    from robustscape.config.shipped import find_suite
+
+    if plan is not None and options.suite in plan.experiment.suites:
+        return plan.experiment.suite(options.suite)
+    if plan is not None and options.suite in plan.experiment.attacks:
+        return Suite(name=options.suite, attacks=((options.suite, plan.experiment.attack(options.suite)),))
+    return find_suite(options.suite)
 
 
 def _run_config(checkpoint: Path | None) -> dict[str, Any]:
@@ -133,116 +351,180 @@ def _run_config(checkpoint: Path | None) -> dict[str, Any]:
 
 
 def _make_model(
-    options: argparse.Namespace, plan: Plan, run_config: dict[str, Any], card: dict[str, Any], device: torch.device
-) -> nn.Module:
-    """Return the model that is attacked, in eval mode on ``device``.
+    options: argparse.Namespace, plan: Plan | None, run_config: dict[str, Any], card: dict[str, Any], x: torch.Tensor
+) -> tuple[nn.Module, list[str]]:
+    """Return the model that is attacked, and notes on how its weights were read.
 
     Raises:
         ConfigError: the options do not say which model.
-        UserError: the checkpoint belongs to another one.
+        UserError: the weights belong to another one.
     """
-    from robustscape.evaluation.trained_run import build_model
-    from robustscape.storage import checkpoints
+    from torch import nn
 
+    from robustscape.evaluation.own_model.factory import make_model
+    from robustscape.evaluation.own_model.weights import load_weights
+    from robustscape.models import Normalize
+
+    if (options.mean is None) != (options.std is None):
+        raise ConfigError("--mean and --std belong together; give both, or neither.")
     if options.model:
-        model = _import_model(options.model)
-    elif options.architecture:
-        architectures = plan.experiment.architectures
-        if options.architecture not in architectures:
-            raise unknown_name("architecture of config/architectures.yaml", options.architecture, architectures)
-        entry = architectures[options.architecture].model_dump(mode="json")
-        model = build_model({"architecture": entry}, card)
-    elif run_config:
-        model = build_model(run_config, card)
+        model = make_model(options.model, _model_arguments(options.model_args))
+        notes = load_weights(model, options.weights) if options.weights else []
+        if options.weights is None and options.checkpoint is None and any(True for _ in model.parameters()):
+            notes.append("no --weights: the model is attacked as its function returns it")
     else:
-        raise ConfigError(
-            "say what the model is: --model, --architecture, or a --checkpoint with its run.json beside it."
-        )
+        model, notes = _built_model(options, plan, run_config, card), []
     if options.checkpoint:
-        tensors, _ = checkpoints.load_checkpoint(options.checkpoint, device)
+        from robustscape.storage import checkpoints
+
+        tensors, _ = checkpoints.load_checkpoint(options.checkpoint)
         try:
             model.load_state_dict(tensors)
         except RuntimeError as error:
             raise UserError(f"{options.checkpoint} does not fit the model: {' '.join(str(error).split())}") from None
-    return model.to(device).eval()
+    if options.mean is None:
+        return model, notes
+    mean, std = (_per_channel(name, getattr(options, name[2:]), x.shape[1]) for name in ("--mean", "--std"))
+    return nn.Sequential(Normalize(mean, std, dims=x.dim() - 2), model), notes
+
+
+def _per_channel(option: str, given: list[str], channels: int) -> list[float]:
+    """Return the values of --mean or --std, one for each channel; a single one is that of all.
+
+    Raises:
+        ConfigError: there are others than channels.
+    """
+    values = [_float(option, text) for text in given]
+    if len(values) not in (1, channels):
+        raise ConfigError(f"{option} has {len(values)} values, but the inputs have {channels} channels.")
+    return values * channels if len(values) == 1 else values
+
+
+def _built_model(
+    options: argparse.Namespace, plan: Plan | None, run_config: dict[str, Any], card: dict[str, Any]
+) -> nn.Module:
+    """Return a model of an architecture of this project, untrained."""
+    from robustscape.evaluation.trained_run import build_model
+
+    if options.weights:
+        raise ConfigError("--weights are those of a --model; say which it is. A run of this project is a --checkpoint.")
+    if options.architecture:
+        if plan is None:
+            raise ConfigError(
+                "--architecture names an entry of a project's config/; there is none here. Give --config."
+            )
+        architectures = plan.experiment.architectures
+        if options.architecture not in architectures:
+            raise unknown_name("architecture of config/architectures.yaml", options.architecture, architectures)
+        return build_model({"architecture": architectures[options.architecture].model_dump(mode="json")}, card)
+    if run_config:
+        return build_model(run_config, card)
+    raise ConfigError("say what the model is: --model, --architecture, or a --checkpoint with its run.json beside it.")
+
+
+def _model_arguments(text: str) -> dict[str, Any]:
+    """Return ``--model-args`` as keyword arguments.
+
+    Raises:
+        ConfigError: it is not a JSON object.
+    """
+    try:
+        arguments = json.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"--model-args got '{text}', allowed is a JSON object ({error}).") from None
+    if not isinstance(arguments, dict):
+        raise ConfigError(f"--model-args got '{text}', allowed is a JSON object such as {{\"depth\": 18}}.")
+    return arguments
+
+
+def _load_samples(
+    options: argparse.Namespace, plan: Plan | None, run_config: dict[str, Any], device: torch.device
+) -> tuple[Samples, dict[str, Any]]:
+    """Return the samples that are attacked, and the card of a data set (empty for files).
+
+    Raises:
+        ConfigError: nothing says which data.
+    """
+    from robustscape.evaluation.own_model.samples import Samples, read_samples
+
+    what = options.data or run_config.get("dataset", {}).get("name")
+    if what is None:
+        raise ConfigError("say which data set or files to attack with --data; there is no run.json that names one.")
+    path = Path(what)
+    datasets = _datasets(plan)
+    if what not in datasets and (path.exists() or path.suffix in (".npz", ".csv") or len(path.parts) > 1):
+        return _shaped(read_samples(path, options.samples), options.shape), {}
+    if what not in datasets:
+        raise unknown_name("data set", what, datasets)
+    test, card = _load_test_split(what, datasets[what], plan, device)
+    x, y = test.first(options.samples)
+    return Samples(x, y, what, tuple(card["classes"])), card
+
+
+def _datasets(plan: Plan | None) -> dict[str, DatasetEntry]:
+    from robustscape.config.shipped import shipped_datasets
+
+    return shipped_datasets() if plan is None else plan.experiment.datasets
 
 
 def _load_test_split(
-    options: argparse.Namespace, plan: Plan, run_config: dict[str, Any], device: torch.device
-) -> tuple[Split, dict[str, Any]]:
-    """Return the test split that is attacked, and the data set's card.
+    name: str, entry: DatasetEntry, plan: Plan | None, device: torch.device
+) -> tuple[Any, dict[str, Any]]:
+    """Return the test split of a prepared data set, and its card; one whose data come with a package is prepared now."""
+    from robustscape.data import load_dataset, prepare_dataset
 
-    Raises:
-        ConfigError: nothing says which data set.
-    """
-    from robustscape.data import load_dataset
-
-    name = options.dataset or run_config.get("dataset", {}).get("name")
-    if name is None:
-        raise ConfigError(
-            "say which data set to attack with --dataset; there is no run.json beside the checkpoint that names it."
-        )
-    _, test, card = load_dataset(plan.data_folder(name), device)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / name if plan is None else plan.data_folder(name)
+        if _needs_no_files(entry.dataset) and not (folder / "card.json").exists():
+            prepare_dataset(name, entry, folder, Path(temporary))
+        elif plan is None and not (folder / "card.json").exists():
+            raise ConfigError(f"data set '{name}' needs files that a project prepares: run this in a project's folder.")
+        _, test, card = load_dataset(folder, device)
     return test, card
 
 
-def _read_eps(options: argparse.Namespace, run_config: dict[str, Any]) -> float:
-    """Return the perturbation budget.
+def _needs_no_files(dataset: str) -> bool:
+    """Whether a data set comes with a package: its function does not look into the folder of downloads."""
+    import ast
+
+    from robustscape import catalog
+
+    tree = ast.parse(catalog.find_entry("dataset", dataset).path.read_text(encoding="utf-8"))
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == dataset]
+    return not any(isinstance(n, ast.Name) and n.id == "directory" for f in functions for n in ast.walk(f))
+
+
+def _shaped(samples: Samples, shape: list[int] | None) -> Samples:
+    import dataclasses
+    import math
+
+    if shape is None:
+        return samples
+    if samples.x[0].numel() != math.prod(shape):
+        raise ConfigError(f"--shape got {shape}, but an input has {samples.x[0].numel()} numbers.")
+    return dataclasses.replace(samples, x=samples.x.view(-1, *shape))
+
+
+def _read_eps(options: argparse.Namespace, run_config: dict[str, Any]) -> list[float]:
+    """Return the perturbation budgets.
 
     Raises:
-        ConfigError: it is missing, not a number, or not above 0.
+        ConfigError: one is not a number, or not above 0.
     """
-    given = options.eps if options.eps is not None else run_config.get("eps")
-    if given is None:
-        raise ConfigError("say the perturbation budget with --eps, such as 8/255; there is no run that has one.")
+    given = options.eps if options.eps is not None else [run_config.get("eps", "8/255")]
+    budgets = [_float("--eps", text) for text in given]
+    for eps in budgets:
+        if not 0 < eps < float("inf"):
+            raise ConfigError(f"--eps got {eps:g}, allowed is a finite number above 0, such as 8/255.")
+    return budgets
+
+
+def _floats(option: str, texts: list[str] | None) -> list[float] | None:
+    return None if texts is None else [_float(option, text) for text in texts]
+
+
+def _float(option: str, text: Any) -> float:
     try:
-        eps = float(parse_number(given))
+        return float(parse_number(text))
     except ValueError:
-        raise ConfigError(f"--eps got {given!r}, allowed is a number such as 8/255 or 0.1.") from None
-    if eps <= 0:
-        raise ConfigError(f"--eps got {eps:g}, allowed is a number above 0; without --eps it is that of the run.")
-    return eps
-
-
-def _progress_bars() -> Callable[[str, int, int], None]:
-    """Return a callback (attack, samples done, samples in all) that shows a bar per attack, with the time left."""
-    from tqdm import tqdm
-
-    bars: dict[str, tqdm[Any]] = {}
-
-    def show(name: str, done: int, total: int) -> None:
-        bar = bars.setdefault(name, tqdm(total=total, desc=name, unit="sample"))
-        bar.update(done - bar.n)
-        if done >= total:
-            bar.close()
-
-    return show
-
-
-def attack_command(options: argparse.Namespace) -> None:
-    """Run the suite, show its progress, print the result and write it where ``--output`` says."""
-    from robustscape.evaluation.harness.suite import run_suite, to_robustbench
-    from robustscape.storage import atomic
-
-    plan = make_plan(options)
-    run_config = _run_config(options.checkpoint)
-    with job_device(options, plan) as device:
-        test, card = _load_test_split(options, plan, run_config, device)
-        model = _make_model(options, plan, run_config, card, device)
-        result = run_suite(
-            model,
-            *test.first(options.samples),
-            plan.experiment.suite(options.suite),
-            _read_eps(options, run_config),
-            seed=options.seed,
-            precision=options.precision,
-            batch_size=options.batch_size,
-            state_dir=options.state,
-            progress=_progress_bars(),
-        )
-    name = run_config.get("recipe", {}).get("name") or options.model or str(options.checkpoint)
-    architecture = options.architecture or run_config.get("architecture", {}).get("name") or options.model or ""
-    content = to_robustbench(result, dataset=card["name"], architecture=architecture, name=name)
-    print(json.dumps(content, indent=2))
-    if options.output:
-        atomic.write_json(options.output, content)
+        raise ConfigError(f"{option} got {text!r}, allowed is a number such as 8/255 or 0.1.") from None

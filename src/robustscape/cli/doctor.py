@@ -86,7 +86,7 @@ def check_machine(plan: Plan, downloads: Path) -> Iterator[Finding]:
 
 def read_pins(path: Path) -> dict[str, str]:
     """Return package -> version for a requirements file of lines ``name==version``."""
-    return dict(re.findall(r"^([\w.-]+)==([\w.+]+)", path.read_text(), re.MULTILINE))
+    return dict(re.findall(r"^([\w.-]+)==([\w.+]+)", path.read_text(encoding="utf-8"), re.MULTILINE))
 
 
 # -- software ----------------------------------------------------------------------------------------------------------
@@ -188,7 +188,7 @@ def _memory(plan: Plan) -> Finding:
 def _free_memory() -> int | None:
     """Return the bytes that programs could have; None where there is no /proc/meminfo."""
     try:
-        found = re.search(r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
+        found = re.search(r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(encoding="utf-8"), re.MULTILINE)
     except OSError:
         return None
     return int(found[1]) * 1024 if found else None

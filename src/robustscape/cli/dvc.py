@@ -36,7 +36,7 @@ def write_dvc_yaml(root: Path, check: bool = False) -> bool:
     from robustscape.storage import atomic
 
     path, text = root / "dvc.yaml", dvc_yaml(Plan(load_experiment(root / "config", "small"), Path("results")))
-    if path.exists() and path.read_text() == text:
+    if path.exists() and path.read_text(encoding="utf-8") == text:
         return True
     if not check:
         atomic.write_text(path, text)

@@ -39,7 +39,7 @@ examples:
   robustscape list items
   robustscape run yamada2021
   robustscape explain yamada2021/table_1
-  robustscape attack --model mypackage:mymodel --dataset digits --suite white-box --eps 0.1
+  robustscape attack --model net.py:make_net --weights net.pt --data images/ --eps 8/255
 
 `robustscape COMMAND --help` describes a command. Options of the list above stand before COMMAND.
 A message and exit code 2 mean that something is wrong with what was asked or found."""
@@ -85,7 +85,9 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code.
 
-    A ``UserError`` becomes its message and exit code 2. Every other exception is a fault of the program and keeps its traceback.
+    A ``UserError`` becomes its message and exit code 2, Ctrl-C one line and 130.
+
+    Every other exception is a fault of the program and keeps its traceback.
     """
     options = build_parser().parse_args(arguments)
     try:
@@ -93,6 +95,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"robustscape: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("\nrobustscape: interrupted.", file=sys.stderr)
+        return 130
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         return 141
     return 0

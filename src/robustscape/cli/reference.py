@@ -173,7 +173,7 @@ def _catalogue_page(kind: str) -> Iterator[str]:
 
 def _docstrings(entry: catalog.Entry) -> tuple[str, str]:
     """Docstrings of an entry's module and function."""
-    tree = ast.parse(entry.path.read_text())
+    tree = ast.parse(entry.path.read_text(encoding="utf-8"))
     function = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == entry.path.stem)
     return ast.get_docstring(tree) or "", ast.get_docstring(function) or ""
 
@@ -264,7 +264,9 @@ def _public_modules(package: Path) -> list[str]:
 
 def _first_sentence(path: Path) -> str:
     """The first line of a module's docstring; empty without one or without the file."""
-    return (ast.get_docstring(ast.parse(path.read_text())) or "").split("\n")[0] if path.exists() else ""
+    return (
+        (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split("\n")[0] if path.exists() else ""
+    )
 
 
 # -- Markdown ----------------------------------------------------------------------------------------------------------

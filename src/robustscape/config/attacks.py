@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from robustscape.config.base import FromCatalog, Strict
 
@@ -24,8 +24,36 @@ class AttackSpec(FromCatalog):
     """Keyword arguments of the attack; see its docstring."""
     model_mode: Literal["eval", "train"] = "eval"
     """Mode of the model, and so of batch normalisation, while it is attacked."""
+    targets: Literal["random", "least_likely", "second", "all"] | None = None
+    """Classes a targeted attack aims at, never the label: drawn at random, the least likely, the likeliest wrong one, or all
+    wrong ones in turn; null: the attack is untargeted."""
     about: str = ""
     """The source of the protocol."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _aim(cls, data: Any) -> Any:
+        """``targets`` makes the attack targeted; ``targeted`` alone would aim at the labels, and so break nothing."""
+        if not isinstance(data, dict):
+            return data
+        parameters = data.get("parameters") or {}
+        if data.get("targets") is None:
+            if isinstance(parameters, dict) and parameters.get("targeted"):
+                raise ValueError(
+                    "an attack with 'targeted: true' would aim at the true labels; say at which classes with 'targets': "
+                    "random, least_likely, second or all"
+                )
+            return data
+        from robustscape import catalog
+
+        aimed = [
+            name
+            for name, entry in catalog.catalog_entries("attack").items()
+            if "targeted" in entry.parameters.model_fields
+        ]
+        if isinstance(data.get("attack"), str) and data["attack"] not in aimed:
+            raise ValueError(f"attack '{data['attack']}' takes no 'targets'; those that do are {', '.join(aimed)}")
+        return {**data, "parameters": {**parameters, "targeted": True}}
 
     @field_validator("bounds")
     @classmethod

@@ -15,12 +15,18 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from robustscape.errors import ConfigError
+from robustscape.numbers import refuse_truth_values
 
 
 class Strict(BaseModel):
     """A model that refuses keys it does not know and cannot be changed after it was read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers_are_no_truth_values(cls, data: Any) -> Any:
+        return refuse_truth_values({name: field.annotation for name, field in cls.model_fields.items()}, data)
 
 
 class FromCatalog(Strict):
@@ -54,9 +60,15 @@ class _Loader(yaml.CSafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
+            line = key_node.start_mark.line + 1
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"a key must be a word or a number (line {line})", None
+                )
             key = self.construct_object(key_node, deep=True)
-            if key in seen and key != "<<":
-                line = key_node.start_mark.line + 1
+            if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"key '{key}' is written twice (line {line})", None)
             seen.add(key)
         return super().construct_mapping(node, deep)
@@ -96,7 +108,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: no such file, not YAML, a key written twice, or not a mapping.
     """
     try:
-        content = yaml.load(path.read_text(), Loader=_Loader)  # noqa: S506  (a CSafeLoader)
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  (a CSafeLoader)
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such configuration file.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -138,6 +150,9 @@ def error_sentence(error: ValidationError, model: type[BaseModel]) -> str:
         else:
             message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
             prefix = "allowed is " if message != detail["msg"] and "error" not in detail["type"] else ""
+            if not location and message.startswith("key '"):
+                lines.append(f"{message.rstrip('.')}.")
+                continue
             found = "" if isinstance(got, (dict, BaseModel)) else f" got {reprlib.repr(got)}"
             lines.append(f"key '{key}'{found}: {prefix}{message.rstrip('.')}.")
     if len(details) > SHOWN:

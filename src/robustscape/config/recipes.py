@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 from pydantic import Field, model_validator
 
 from robustscape.config.base import FromCatalog, Strict
+from robustscape.numbers import Number
 
 
 class Schedule(Strict):
@@ -15,8 +16,8 @@ class Schedule(Strict):
     kind: Literal["constant", "multistep", "linear", "cosine", "exponential", "triangle", "recorded"] = "constant"
     """constant: 1. multistep: times gamma at each milestone. linear, cosine, exponential: from `start` to `end`. triangle: up
     to 1 and down again. recorded: what another run had."""
-    milestones: list[float] = []
-    """Fractions of training at which `multistep` multiplies by `gamma`."""
+    milestones: list[Number] = []
+    """Fractions of training at which `multistep` multiplies by `gamma`, such as `100/110`."""
     gamma: float = Field(0.1, gt=0, le=1)
     """Factor of a `multistep` milestone."""
     start: float = Field(1.0, ge=0)
@@ -109,12 +110,17 @@ class Phase(FromCatalog):
 
 
 class KeepCollapse(Strict):
-    """Keeps the state at the start of the epoch in which a probe collapses, so that this epoch can be trained again."""
+    """Keeps the state at the start of the epoch of the last collapse, so that this epoch can be trained again."""
 
     probe: str
-    """Column of history.csv, measured every epoch."""
+    """Column of history.csv with the accuracy under a multi-step attack, measured every epoch."""
+    single: str
+    """Column of history.csv with the accuracy under the single step, measured every epoch."""
     share: float = Field(0.3, gt=0, lt=1)
-    """Collapsed: below this share of the highest value so far. If that never happens: the epoch of the largest drop."""
+    """Robustness is lost below this share of its highest value so far. Without a collapse: the epoch of the largest drop."""
+    distortion: str | None = None
+    """Column of history.csv with the distortion, measured every epoch: the weights after the first epoch since the collapse in
+    which it is below 1 % are kept, too; the last ones if there is none."""
 
 
 class Augmentation(Strict):
@@ -192,8 +198,9 @@ class Recipe(FromCatalog):
         if self.select != "last" and self.select not in self.probes:
             raise ValueError(f"select must be 'last' or one of the probes {sorted(self.probes)}, got '{self.select}'")
         rule = self.keep_collapse
-        if rule and (rule.probe not in self.probes or self.probes[rule.probe].every != 1):
-            raise ValueError(f"keep_collapse needs a probe that is measured every epoch, got '{rule.probe}'")
+        for column in (rule.probe, rule.single, *([rule.distortion] if rule.distortion else [])) if rule else ():
+            if column not in self.probes or self.probes[column].every != 1:
+                raise ValueError(f"keep_collapse needs probes that are measured every epoch, got '{column}'")
         if rule and self.if_diverged == "record":
             raise ValueError(
                 "keep_collapse keeps an epoch to train it again, so if_diverged must be 'fail', got 'record'"
@@ -249,6 +256,8 @@ class RecipeSizes(Strict):
     """Factor on the optimizer's `lr`, in phases too: fewer and smaller batches need another rate."""
     inner_steps: int | None = Field(None, ge=1)
     """Batches of an outer update, of every optimizer that takes `inner_steps` (Entropy-SGD's L)."""
+    recalibrate: int | None = Field(None, ge=1)
+    """Batches from which a recipe that has `recalibrate` estimates BatchNorm's statistics."""
     augmentation: Augmentation | None = None
     """In the pixels of the stand-in; the works' are for images of 32 x 32."""
     traced_updates: int | None = Field(None, ge=1)

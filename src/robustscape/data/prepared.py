@@ -18,7 +18,7 @@ import numpy as np
 from robustscape import catalog
 from robustscape.data import splits
 from robustscape.data.splits import RawSplits
-from robustscape.errors import CorruptFile, MissingData
+from robustscape.errors import ConfigError, CorruptFile, MissingData
 from robustscape.storage import atomic
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ class Split:
 
         Subsets are stored in ``splits.stratified_order``, so their first samples are a stratified sample.
         """
+        if samples is not None and samples < 1:
+            raise ConfigError(f"samples got {samples}, allowed is an integer of at least 1, or none for all.")
         return self.inputs(slice(samples)), self.y[:samples]
 
     def select(self, index: Tensor | slice) -> Split:
@@ -157,7 +159,7 @@ def load_dataset(folder: str | Path, device: torch.device | str = "cpu") -> tupl
 def _read_card(folder: Path) -> dict[str, Any]:
     path = folder / CARD
     try:
-        card = json.loads(path.read_text())
+        card = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise MissingData(
             f"there is no prepared data set in '{folder}'; prepare it first (robustscape prepare)."

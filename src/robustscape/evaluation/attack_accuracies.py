@@ -48,10 +48,27 @@ def attack_accuracies(
         attacked_samples: the first of them that attacks see; None for all. Clean accuracy is of all.
         split: which split.
     """
-    attack_eps, (x, y) = run.attack_eps(eps), run.subset(split, samples)
+    attack_eps = run.attack_eps(eps)
+    rows = accuracies_alone(run, attacks, attack_eps, samples, attacked_samples, split)
+    if suite is None:
+        return rows
+    seen = samples if attacked_samples is None else min(attacked_samples, samples or attacked_samples)
+    return [*rows, accuracy_together(run, suite, suite_name, attack_eps, seen, split)]
+
+
+def accuracies_alone(
+    run: TrainedRun,
+    attacks: Suite,
+    attack_eps: float,
+    samples: int | None,
+    attacked_samples: int | None,
+    split: Literal["train", "test"],
+) -> list[dict[str, Any]]:
+    """Return the rows of ``attack_accuracies`` but that of the suite; the arguments are the same."""
+    x, y = run.subset(split, samples)
     right = correctly_classified(run.model, x, y)
-    shared = {**method_columns(run), "attack_eps": attack_eps, "split": split, "samples": len(y), "model_mode": "eval"}
-    rows: list[dict[str, Any]] = [{"attack": "clean", "metric": "accuracy", "value": percent_true_fp32(right)}]
+    clean = {"attack": "clean", "metric": "accuracy", "value": percent_true_fp32(right), "samples": len(y)}
+    rows: list[dict[str, Any]] = [clean]
     x, y, right = x[:attacked_samples], y[:attacked_samples], right[:attacked_samples]
     for name, spec in attacks.attacks:
         robust = correctly_classified(run.model, craft(run.model, x, y, spec, attack_eps, seed=run.seed), y)
@@ -59,8 +76,24 @@ def attack_accuracies(
         rows.append({**protocol, "metric": "accuracy", "value": percent_true_fp32(robust)})
         if spec.attack == "fgsm":
             rows.append({**protocol, "metric": ATTACKED_ONLY_IF_CORRECT, "value": percent_true_fp32(robust & right)})
-    if suite is not None:
-        result = run_suite(run.model, x, y, suite, attack_eps, seed=run.seed, state_dir=run.state)
-        together = {"attack": suite_name, "metric": "accuracy", "value": result.robust_accuracy}
-        rows.append(together | {"suite": suite.name, "samples": len(y)} | result.flags)
-    return [{**shared, **row, "unit": "percent"} for row in rows]
+    return [{**_shared_columns(run, attack_eps, split, len(y)), **row} for row in rows]
+
+
+def accuracy_together(
+    run: TrainedRun,
+    suite: Suite,
+    suite_name: str,
+    attack_eps: float,
+    samples: int | None,
+    split: Literal["train", "test"],
+) -> dict[str, Any]:
+    """Return the row of the suite in ``attack_accuracies``, over the first ``samples``; the arguments are the same."""
+    x, y = run.subset(split, samples)
+    result = run_suite(run.model, x, y, suite, attack_eps, seed=run.seed, state_dir=run.state)
+    together = {"attack": suite_name, "metric": "accuracy", "value": result.robust_accuracy, "suite": suite.name}
+    return {**_shared_columns(run, attack_eps, split, len(y)), **together, **result.flags}
+
+
+def _shared_columns(run: TrainedRun, attack_eps: float, split: str, samples: int) -> dict[str, Any]:
+    protocol = {"attack_eps": attack_eps, "split": split, "samples": samples, "model_mode": "eval"}
+    return {**method_columns(run), **protocol, "unit": "percent"}

@@ -71,5 +71,8 @@ def term_gradients(model: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor, bridge
             "smoothness": divergence(log_p, log_q).mean(),
             "bridged": torch.stack(segments).sum(0).mean(),
         }
-        gradients = {name: torch.autograd.grad(term, weights, retain_graph=True) for name, term in terms.items()}
+        gradients = {
+            name: torch.autograd.grad(term, weights, retain_graph=True, materialize_grads=True)
+            for name, term in terms.items()
+        }
     return {name: torch.cat([g.double().flatten() for g in parts]) for name, parts in gradients.items()}

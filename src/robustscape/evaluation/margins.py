@@ -69,6 +69,7 @@ def margins(
         "kl_smoothness": found.kl,
         "log_alpha_true": found.log_alpha_true,
         "log_alpha_target": found.log_alpha_target,
+        "minus_log_alpha_target": -found.log_alpha_target,  # as figure 3.8 draws it
     }
     rows = [
         {"metric": f"mean_{name}", "value": v.double().mean().item(), "unit": _unit(name)}

@@ -1,11 +1,12 @@
 """The cost of a step of each optimizer: passes counted, seconds measured (kim2023 table 5.1, claims K5-4 and K5-14).
 
-All optimizers are timed in one process, in turns, so that a slow minute of a shared machine affects all of them alike.
+Seconds are those that the device spent on the step: CPU time of this process, all its threads together, or time between two
+events on the GPU. Wall time on a shared machine measures the others' jobs. All optimizers are timed in one process, in turns,
+so that a slow minute (a lower clock rate, a full cache) affects all of them alike.
 """
 
 from __future__ import annotations
 
-import copy
 import statistics
 import time
 from collections.abc import Callable
@@ -19,13 +20,14 @@ from torch import Tensor, nn
 from robustscape import catalog
 from robustscape.evaluation._optimizer_columns import optimizer_columns
 from robustscape.evaluation.trained_run import TrainedRun
+from robustscape.models import copy_model
 
 
 class _Batch:
     """A closure over one batch; ``counted``, as a forward hook, counts the passes in units of the whole batch."""
 
     def __init__(self, run: TrainedRun, size: int) -> None:
-        self.model = copy.deepcopy(run.model).train()
+        self.model = copy_model(run.model).train()
         for parameter in self.model.parameters():
             parameter.requires_grad_(True)
         self.x, self.y = run.subset("train", size)
@@ -62,9 +64,9 @@ def optimizer_cost(
 ) -> list[dict[str, Any]]:
     """Return the passes and the time of a step, for the first run of each data set and recipe.
 
-    forward_passes and backward_passes are in units of the whole batch, counted by hooks; time_per_iteration (s) is the median;
-    time_over_sgd and time_over_passes are medians of the ratios within a round, to a step of SGD and to as many plain forward
-    and backward passes of the same batch, without an update, as the step makes.
+    forward_passes and backward_passes are in units of the whole batch, counted by hooks; time_per_iteration (s) is the median of
+    the CPU or GPU time (column ``clock``); time_over_sgd and time_over_passes are medians of the ratios within a round, to a step
+    of SGD and to as many plain forward and backward passes of the same batch, without an update, as the step makes.
 
     Args:
         runs: trained runs; their recipes state optimizer and batch size.
@@ -107,12 +109,9 @@ class _Compared:
             "passes": self.plain,
         }
         for name, call in calls.items():
-            _wait(self.run.device)
-            began = time.perf_counter()
-            call()
-            _wait(self.run.device)
+            seconds = device_seconds(call, self.run.device)
             if keep:
-                self.seconds[name].append(time.perf_counter() - began)
+                self.seconds[name].append(seconds)
 
     def rows(self) -> list[dict[str, Any]]:
         """The rows of this run."""
@@ -125,7 +124,8 @@ class _Compared:
             "time_over_sgd": (_median_ratio(seconds["step"], seconds["sgd"]), "1"),
             "time_over_passes": (_median_ratio(seconds["step"], seconds["passes"]) / passes, "1"),
         }
-        shared = {**self.run.names, **optimizer_columns(self.run), "samples": len(batch.y)}
+        clock = "GPU time" if self.run.device.type == "cuda" else "CPU time"
+        shared = {**self.run.names, **optimizer_columns(self.run), "samples": len(batch.y), "clock": clock}
         return [{**shared, "metric": metric, "value": value, "unit": unit} for metric, (value, unit) in values.items()]
 
 
@@ -133,6 +133,16 @@ def _median_ratio(a: list[float], b: list[float]) -> float:
     return statistics.median(x / y for x, y in zip(a, b, strict=True))
 
 
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+def device_seconds(call: Callable[[], Any], device: torch.device) -> float:
+    """Make the call; return the seconds that the device spent on it: CPU time of the process, or time on the GPU."""
+    if device.type != "cuda":
+        began = time.process_time()
+        call()
+        return time.process_time() - began
+    before, after = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    torch.cuda.synchronize(device)
+    before.record(torch.cuda.current_stream(device))
+    call()
+    after.record(torch.cuda.current_stream(device))
+    torch.cuda.synchronize(device)
+    return float(before.elapsed_time(after)) / 1000

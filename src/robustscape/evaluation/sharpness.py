@@ -8,7 +8,6 @@ attacked anew at every step. Running statistics of BatchNorm stay those of theta
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
@@ -20,6 +19,7 @@ from torch import Tensor
 from robustscape.config.attacks import AttackSpec
 from robustscape.evaluation.harness.craft import craft
 from robustscape.evaluation.trained_run import TrainedRun
+from robustscape.models import copy_model
 
 #: Length of a step in units of r / steps: above 1, so that the ascent reaches the sphere and its last steps move on it.
 _STRIDE = 2.5
@@ -51,7 +51,7 @@ def sharpness(
         split: which split.
     """
     attack_eps, (x, y) = run.attack_eps(eps), run.subset(split, samples)
-    model = copy.deepcopy(run.model).eval()
+    model = copy_model(run.model).eval()
     parameters = list(model.parameters())
 
     def attacked() -> Tensor:

@@ -8,7 +8,6 @@ of every member.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from robustscape.config.attacks import AttackSpec
 from robustscape.evaluation.accuracy import accuracy_under_attack
 from robustscape.evaluation.trained_run import TrainedRun, protocol_columns
+from robustscape.models import copy_model
 
 
 class Ensemble(nn.Module):
@@ -75,6 +75,6 @@ def softmax_ensemble(
 
 def _kept_model(run: TrainedRun, fraction: float) -> nn.Module:
     """The run's net, in eval mode, with the weights it had after a fraction of training."""
-    model = copy.deepcopy(run.model)
+    model = copy_model(run.model)
     model.load_state_dict(run.kept(fraction))
     return model.eval()

@@ -10,7 +10,6 @@ compared, v_N has norm 1 and the distance is given separately.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -21,6 +20,7 @@ from robustscape.errors import ConfigError
 from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.landscape import mean_loss as means
 from robustscape.landscape.directions import Direction, Move, direction_norm, flatten, parameters_of
+from robustscape.models import copy_model
 
 #: Samples of a forward pass when a batch is larger.
 CHUNK = 512
@@ -28,7 +28,7 @@ CHUNK = 512
 
 def eval_copy(model: nn.Module) -> nn.Module:
     """Return a copy of ``model`` in eval mode, to be moved in its place."""
-    return copy.deepcopy(model).eval()
+    return copy_model(model).eval()
 
 
 def weighted_batches(x: Tensor, y: Tensor, size: int | None) -> Iterator[tuple[Tensor, Tensor, float]]:
@@ -96,6 +96,15 @@ def ascent_rho(run: TrainedRun, rho: float | Literal["run"]) -> float:
     if trained_with is None:
         raise ConfigError(f"the optimizer of {run.path} has no 'rho'; give the measurement a number for 'rho'.")
     return float(trained_with)
+
+
+def ascent_batch(run: TrainedRun, batch: int | Literal["run"] | None) -> int | None:
+    """Return ``batch`` itself, or the run's batch size if it is "run"; None: all samples together.
+
+    The gradient of SAM's ascent is that of a training batch, so a smaller or larger one ascends differently (m-sharpness).
+    """
+    size: int | None = run.config["recipe"]["batch_size"] if batch == "run" else batch
+    return size
 
 
 def ascent_columns(run: TrainedRun, rho: float, batch: int | None, split: str, samples: int) -> dict[str, Any]:

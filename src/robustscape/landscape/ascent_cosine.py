@@ -40,7 +40,7 @@ def ascent_cosine(
     run: TrainedRun,
     *,
     rho: float | Literal["run"] = "run",
-    batch: Annotated[int, Field(ge=1)] | None = 128,
+    batch: Annotated[int, Field(ge=1)] | Literal["run"] | None = "run",
     samples: Annotated[int, Field(ge=1)] | None = 512,
 ) -> list[dict[str, Any]]:
     """Return one row, final_cosine_grad_p1_p2: the cosine on training data after training.
@@ -48,16 +48,16 @@ def ascent_cosine(
     Args:
         run: the trained model and its data.
         rho: length of the ascents; "run" for the rho of the training.
-        batch: samples of an ascent; None: all of them together.
+        batch: samples of an ascent; "run": as many as in training; None: all of them together.
         samples: first samples of the training data; None for all.
     """
-    rho = ascent.ascent_rho(run, rho)
+    rho, size = ascent.ascent_rho(run, rho), ascent.ascent_batch(run, batch)
     x, y = run.subset("train", samples)
     return [
         {
-            **ascent.ascent_columns(run, rho, batch, "train", len(y)),
+            **ascent.ascent_columns(run, rho, size, "train", len(y)),
             "metric": "final_cosine_grad_p1_p2",
-            "value": cosine_of_ascents(run.model, x, y, rho, batch),
+            "value": cosine_of_ascents(run.model, x, y, rho, size),
             "unit": "1",
         }
     ]

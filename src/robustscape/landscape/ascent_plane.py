@@ -22,7 +22,7 @@ def ascent_plane(
     rho: float | Literal["run"] = "run",
     measure: Literal["perturbed_loss", "gradient_cosine"] = "perturbed_loss",
     points: Annotated[int, Field(ge=2)] = 21,
-    batch: Annotated[int, Field(ge=1)] | None = 128,
+    batch: Annotated[int, Field(ge=1)] | Literal["run"] | None = "run",
     samples: Annotated[int, Field(ge=1)] | None = None,
     split: Literal["train", "test"] = "train",
 ) -> list[dict[str, Any]]:
@@ -36,13 +36,13 @@ def ascent_plane(
         rho: length of the ascents; "run" for the rho of the training.
         measure: what is measured.
         points: number of values of a, and of b.
-        batch: samples of an ascent, on which its loss is measured; None: all of them together.
+        batch: samples of an ascent and of its loss; "run": as many as in training; None: all of them together.
         samples: first samples of the split; None for all.
         split: which split.
 
     Cost: per batch points^2 forward passes, with backward passes for the cosine.
     """
-    rho = ascent.ascent_rho(run, rho)
+    rho, size = ascent.ascent_rho(run, rho), ascent.ascent_batch(run, batch)
     x, y = run.subset(split, samples)
     model = ascent.eval_copy(run.model)
     axis = torch.linspace(0, 2 * rho, points, dtype=torch.float64).tolist()
@@ -50,11 +50,11 @@ def ascent_plane(
     grid = torch.zeros(points, points, dtype=torch.float64)
     arc = torch.zeros(len(shares), dtype=torch.float64)
     with movable(model) as move:
-        for part, labels, weight in ascent.weighted_batches(x, y, batch):
+        for part, labels, weight in ascent.weighted_batches(x, y, size):
             batch_grid, batch_arc = _measure_batch(model, move, part, labels, rho, axis, shares, measure)
             grid += weight * batch_grid
             arc += weight * batch_arc
-    shared = ascent.ascent_columns(run, rho, batch, split, len(y))
+    shared = ascent.ascent_columns(run, rho, size, split, len(y))
     unit = "nats" if measure == "perturbed_loss" else "1"
     entries: list[dict[str, Any]] = [
         {"a": a, "b": b, "metric": measure, "value": grid[i, j].item(), "unit": unit}

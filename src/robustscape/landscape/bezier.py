@@ -9,7 +9,6 @@ training inputs. Cost of an update: that of an update of adversarial training.
 
 from __future__ import annotations
 
-import copy
 import math
 from functools import partial
 from typing import Annotated, Any, Literal
@@ -28,6 +27,7 @@ from robustscape.evaluation.percentages import percent_true
 from robustscape.evaluation.trained_run import TrainedRun, protocol_columns
 from robustscape.landscape.directions import flatten, parameters_of, unflatten
 from robustscape.landscape.surface import BATCH, losses_and_correctness
+from robustscape.models import copy_model
 from robustscape.models.batchnorm import recalibrate_batchnorm
 
 #: When the learning rate falls to a tenth: 100 and 150 of the work's 200 epochs.
@@ -95,7 +95,7 @@ def bezier(
     if ends[0].shape != ends[1].shape:
         raise ConfigError("bezier: the two nets have different sizes; give it two runs of one architecture.")
     attack_eps = runs[0].attack_eps(eps)
-    model = copy.deepcopy(runs[0].model).eval()
+    model = copy_model(runs[0].model).eval()
     straight = [torch.lerp(ends[0], ends[1], k / (inner + 1)) for k in range(inner + 2)]
     bent = [point.clone() for point in straight]
     if inner:
@@ -162,7 +162,7 @@ def _train_curve(
         found = craft(model, x, y, attack, eps, seed=seed + 1 + epoch, index=index)
         model.train()
         parameters = list(model.parameters())
-        gradient = torch.autograd.grad(F.cross_entropy(model(found), y), parameters)
+        gradient = torch.autograd.grad(F.cross_entropy(model(found), y), parameters, materialize_grads=True)
         model.eval()
         optimizer.param_groups[0]["lr"] = lr * 0.1 ** sum(update >= drop * draws for drop in DROPS)
         flat = torch.cat([piece.reshape(-1) for piece in gradient])

@@ -13,8 +13,10 @@ from pydantic import Field
 from torch import Tensor
 
 from robustscape.config.attacks import AttackSpec
+from robustscape.errors import ConfigError
 from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.landscape.loss_surface_2d import loss_surface_2d
+from robustscape.numbers import OddCount
 
 
 def fitted_curvature(alpha: Tensor, beta: Tensor, values: Tensor) -> float:
@@ -24,8 +26,13 @@ def fitted_curvature(alpha: Tensor, beta: Tensor, values: Tensor) -> float:
         alpha: first coordinates (n,).
         beta: second coordinates (n,).
         values: heights (n,).
+
+    Raises:
+        ConfigError: the points do not determine a quadratic.
     """
     terms = torch.stack([torch.ones_like(alpha), alpha, beta, alpha**2, alpha * beta, beta**2], dim=1)
+    if torch.linalg.matrix_rank(terms) < terms.shape[1]:
+        raise ConfigError(f"{len(alpha)} points of a surface do not determine a quadratic, which has 6 coefficients.")
     _, _, _, aa, ab, bb = torch.linalg.lstsq(terms, values[:, None]).solution[:, 0]
     matrix = torch.stack([torch.stack([2 * aa, ab]), torch.stack([ab, 2 * bb])])
     return torch.linalg.eigvalsh(matrix)[-1].item()
@@ -36,7 +43,7 @@ def eigenvector_surface(
     *,
     attack: AttackSpec,
     eps: float | Literal["run"] = "run",
-    points: Annotated[int, Field(ge=3)] = 21,
+    points: Annotated[OddCount, Field(ge=5)] = 21,
     span: Annotated[float, Field(gt=0)] = 1.0,
     axes: Literal["eigenvectors", "filter", "random"] = "eigenvectors",
     samples: Annotated[int, Field(ge=1)] | None = None,
@@ -52,7 +59,7 @@ def eigenvector_surface(
         run: the trained model and its data.
         attack: the maximum inside, recomputed at every point.
         eps: its perturbation budget; "run" for the run's own.
-        points: grid points per side.
+        points: grid points per side; odd, so that the trained weights are one of them.
         span: both coordinates run from -span to span.
         axes: as in ``loss_surface_2d``.
         samples: first samples of the split; None for all of it.

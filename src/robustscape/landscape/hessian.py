@@ -55,7 +55,9 @@ def _gradient_graph(
 ) -> tuple[Tensor, ...]:
     """The contribution of a batch to the gradient, differentiable once more."""
     losses = cross_entropy(functional_call(model, leaves, (x,)), y)
-    return torch.autograd.grad(losses.sum() / samples, tuple(leaves.values()), create_graph=True)
+    return torch.autograd.grad(
+        losses.sum() / samples, tuple(leaves.values()), create_graph=True, materialize_grads=True
+    )
 
 
 def fixed_operator(
@@ -98,10 +100,16 @@ def fixed_operator(
         for number, (part, labels) in enumerate(batches):
             keep = number < len(kept)
             gradient = kept[number] if keep else _gradient_graph(model, leaves, part, labels, len(x))
+            # A parameter that the loss does not use has a gradient of zero that depends on nothing.
+            curved = [(slope, piece) for slope, piece in zip(gradient, pieces, strict=True) if slope.requires_grad]
+            if not curved:
+                continue
+            slopes, directions = zip(*curved, strict=True)
             rows = torch.autograd.grad(
-                gradient, order, pieces, retain_graph=keep, materialize_grads=True, is_grads_batched=batched
+                slopes, order, directions, retain_graph=keep, allow_unused=True, is_grads_batched=batched
             )
-            result += torch.cat([row.flatten(int(batched)) for row in rows], dim=-1)
+            filled = (torch.zeros_like(p) if row is None else row for row, p in zip(rows, pieces, strict=True))
+            result += torch.cat([row.flatten(int(batched)) for row in filled], dim=-1)
         return result
 
     # vmap cannot carry other layouts (channels-last nets) through every double backward.

@@ -10,7 +10,6 @@ forward pass per grid point and image.
 
 from __future__ import annotations
 
-import copy
 from typing import Annotated, Any, Literal
 
 import torch
@@ -24,6 +23,7 @@ from robustscape.config.attacks import AttackSpec
 from robustscape.evaluation.harness.craft import craft
 from robustscape.evaluation.harness.distorted import distorted
 from robustscape.evaluation.trained_run import TrainedRun
+from robustscape.models import copy_model
 
 #: Points of a forward pass.
 BATCH = 1024
@@ -60,7 +60,7 @@ def input_surface(
     """
     model = run.model
     if after is not None:
-        model = copy.deepcopy(run.model)
+        model = copy_model(run.model)
         model.load_state_dict(run.kept(after))
     attack_eps, (x, y) = run.attack_eps(eps), run.subset(split, samples)
     index = torch.arange(len(y))

@@ -18,7 +18,7 @@ def loss_decrease(
     rho: float | Literal["run"] = "run",
     rates: list[Annotated[float, Field(gt=0)]] = [0.01, 0.1],  # noqa: B006  (a schema; never changed)
     points: Annotated[int, Field(ge=2)] = 21,
-    batch: Annotated[int, Field(ge=1)] | None = 128,
+    batch: Annotated[int, Field(ge=1)] | Literal["run"] | None = "run",
     samples: Annotated[int, Field(ge=1)] | None = None,
     split: Literal["train", "test"] = "train",
 ) -> list[dict[str, Any]]:
@@ -31,20 +31,20 @@ def loss_decrease(
         rho: length of the ascents; "run" for the rho of the training.
         rates: learning rates lr; the last one of training is 0, so they are given here.
         points: number of values of mu, from 0 to 1.
-        batch: samples of an ascent, on which its loss is measured; None: all of them together.
+        batch: samples of an ascent and of its loss; "run": as many as in training; None: all of them together.
         samples: first samples of the split; None for all.
         split: which split.
 
     Cost: per batch 3 gradients and, for each of ``points``, 1 forward pass and 3 for each rate.
     """
-    rho = ascent.ascent_rho(run, rho)
+    rho, size = ascent.ascent_rho(run, rho), ascent.ascent_batch(run, batch)
     x, y = run.subset(split, samples)
     model = ascent.eval_copy(run.model)
     mixes = torch.linspace(0, 1, points, dtype=torch.float64).tolist()
     names = ("at w", "at one step", "at two steps")
     sums = {(name, lr): torch.zeros(points, dtype=torch.float64) for name in names for lr in rates}
     with movable(model) as move:
-        for part, labels, weight in ascent.weighted_batches(x, y, batch):
+        for part, labels, weight in ascent.weighted_batches(x, y, size):
             move([], [])
             slopes = [ascent.batch_gradient(model, part, labels)]
             offsets = []
@@ -58,7 +58,7 @@ def loss_decrease(
                     for lr in rates:
                         move([*offsets, slope], [mu, 1 - mu, -lr])
                         sums[name, lr][i] += weight * (before - ascent.batch_loss(model, part, labels)).cpu()
-    shared = ascent.ascent_columns(run, rho, batch, split, len(y))
+    shared = ascent.ascent_columns(run, rho, size, split, len(y))
     return [
         shared | {"gradient": name, "lr": lr, "mu": mu, "metric": "loss_decrease", "value": value, "unit": "nats"}
         for (name, lr), line in sums.items()

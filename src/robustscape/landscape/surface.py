@@ -152,7 +152,7 @@ class _Record:
         self.found: list[list[float]] = []
         self.saved = time.monotonic()
         if self.path is not None and self.path.exists():
-            kept = json.loads(self.path.read_text())
+            kept = json.loads(self.path.read_text(encoding="utf-8"))
             self.found = kept["found"] if kept["surface"] == json.loads(json.dumps(surface)) else []
 
     def add(self, means: list[list[float]]) -> None:

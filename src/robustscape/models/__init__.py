@@ -10,7 +10,7 @@ import copy
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from robustscape import catalog
 from robustscape.errors import ConfigError
 
-__all__ = ["Classifier", "Normalize", "NormalizeEachImage", "build_classifier", "fold_batchnorm"]
+__all__ = ["Classifier", "Normalize", "NormalizeEachImage", "build_classifier", "copy_model", "fold_batchnorm"]
+
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 class Normalize(nn.Module):
@@ -130,6 +133,21 @@ def build_classifier(
     return Classifier(Normalize(mean, std, dims=len(shape) - 1), net)
 
 
+def copy_model(model: Module) -> Module:
+    """Return a deep copy of ``model``.
+
+    Unlike ``copy.deepcopy`` it copies modules that keep a computed tensor beside their parameters, as ``weight_norm`` and
+    ``spectral_norm`` of torch.nn.utils do: it is computed anew in every pass, so its value is enough.
+    """
+    memo: dict[int, Any] = {
+        id(value): value.detach().clone()
+        for module in model.modules()
+        for value in vars(module).values()
+        if isinstance(value, Tensor) and not value.is_leaf
+    }
+    return copy.deepcopy(model, memo)
+
+
 def fold_batchnorm(model: nn.Module) -> nn.Module:
     """Return an eval-mode copy of ``model`` whose batch normalisations are folded into the convolutions before them.
 
@@ -142,7 +160,7 @@ def fold_batchnorm(model: nn.Module) -> nn.Module:
     A model that torch.fx cannot trace (control flow on values), or whose code makes tensors of its own, which tracing would
     freeze, is returned as a plain eval-mode copy.
     """
-    model = copy.deepcopy(model).eval()
+    model = copy_model(model).eval()
     try:
         traced = torch.fx.symbolic_trace(model)
     except Exception:  # tracing runs the model's code on symbols, which may fail in any way

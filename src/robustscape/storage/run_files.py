@@ -13,8 +13,17 @@ WEIGHTS = {"selected": "model.safetensors", "last": "last.safetensors"}
 #: Whether the run is trained at all (``training.health``); items read it, measurements do not.
 HEALTH = "health.json"
 
-#: State before, and weights after, the epoch in which a probe collapsed (a recipe's key ``keep_collapse``).
+#: State before, and weights after, the epoch of the last collapse (a recipe's key ``keep_collapse``).
 COLLAPSE_FILES = ("collapse_start.safetensors", "collapse_end.safetensors")
+
+#: Weights after the first epoch since then without distortion (``keep_collapse.distortion``).
+VANISHED_FILE = "distortion_vanished.safetensors"
+
+
+def collapse_files(recipe: Recipe) -> tuple[str, ...]:
+    """Return the names of the files that the recipe's ``keep_collapse`` asks for."""
+    rule = recipe.keep_collapse
+    return () if rule is None else (*COLLAPSE_FILES, *([VANISHED_FILE] if rule.distortion else []))
 
 
 def run_files(recipe: Recipe) -> tuple[str, ...]:
@@ -26,5 +35,5 @@ def run_files(recipe: Recipe) -> tuple[str, ...]:
         HEALTH,
         *(["updates.csv"] if recipe.traces else []),
         *dict.fromkeys(recipe.kept_files),
-        *(COLLAPSE_FILES if recipe.keep_collapse else []),
+        *collapse_files(recipe),
     )

@@ -28,7 +28,8 @@ from robustscape.config.attacks import AttackSpec
 from robustscape.config.recipes import Augmentation, Recipe
 from robustscape.data import Split
 from robustscape.data.batches import augment, epoch_order
-from robustscape.errors import UserError
+from robustscape.errors import ConfigError, UserError
+from robustscape.models import copy_model
 from robustscape.models.batchnorm import frozen_statistics, recalibrate_batchnorm, tracking_norms
 from robustscape.storage import atomic, checkpoints
 from robustscape.storage.provenance import config_hash
@@ -162,6 +163,8 @@ def _start_training(
     if recipe.traces and "initial" not in weights:
         weights["initial"] = {name: p.detach().clone() for name, p in model.named_parameters()}
     batch_size = recipe.batch_size or len(train_split.y)
+    if len(train_split.y) % batch_size == 1 and len(train_split.y) > 1:
+        _check_batch_of_one(model, train_split, batch_size)
     steps = math.ceil(len(train_split.y) / batch_size)
     return Training(
         model=model,
@@ -183,11 +186,36 @@ def _start_training(
     )
 
 
+def _check_batch_of_one(model: nn.Module, split: Split, batch_size: int) -> None:
+    """Refuse, before training starts, a last batch of one sample that the model cannot be trained on.
+
+    Raises:
+        ConfigError: naming the number of samples and the batch size.
+    """
+    trial = copy_model(model).train()
+    try:
+        with torch.random.fork_rng([split.y.device] if split.y.is_cuda else []), torch.no_grad():
+            trial(split.inputs(slice(1)).to(split.y.device))
+    except ValueError as error:  # batch normalisation refuses a batch with one value per channel
+        raise ConfigError(
+            f"the last batch of an epoch has 1 sample ({len(split.y)} samples in batches of {batch_size}), which this "
+            f"architecture cannot be trained on ({error}); choose another batch_size or number of samples."
+        ) from None
+
+
 def attack_maker(
     recipe: Recipe, attacks: dict[str, AttackSpec], eps: float, seed: int
 ) -> Callable[[int, Tensor, float], TrainingAttack]:
-    """Return a function (epoch, sample numbers, progress) -> the attack of a batch."""
+    """Return a function (epoch, sample numbers, progress) -> the attack of a batch.
+
+    Raises:
+        ConfigError: the recipe's attack is targeted.
+    """
     spec = attacks[recipe.attack] if recipe.attack else None
+    if spec is not None and spec.targets is not None:
+        raise ConfigError(
+            f"attack '{recipe.attack}' has 'targets', but a recipe's attack must be untargeted: its labels are the true ones."
+        )
     function = catalog.load_function("attack", spec.attack) if spec else None
 
     def make_attack(epoch: int, index: Tensor, progress: float) -> TrainingAttack:

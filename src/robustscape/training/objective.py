@@ -37,3 +37,14 @@ class LoggedCrossEntropy(CrossEntropy):
     """A cross-entropy with numbers for history.csv: ``logged`` maps a column to the batch's mean (0-dim)."""
 
     logged: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class CrossEntropyWithError(LoggedCrossEntropy):
+    """A cross-entropy that logs the column ``train_error``: the error of its own forward pass, the last one of an update."""
+
+    def __call__(self) -> Tensor:
+        """Return the mean over the batch, 0-dim, in nats; log the percentage of the batch that is misclassified."""
+        logits = self.model(self.x)
+        self.logged["train_error"] = 100.0 * (logits.detach().argmax(1) != self.y).float().mean()
+        return F.cross_entropy(logits, self.y)

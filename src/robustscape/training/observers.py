@@ -17,11 +17,14 @@ from typing import Any
 from robustscape import catalog
 from robustscape.config.attacks import AttackSpec
 from robustscape.config.recipes import KeepCollapse
-from robustscape.evaluation.collapse_rule import first_collapse
+from robustscape.evaluation.collapse_rule import collapse_onsets
 from robustscape.evaluation.trained_run import ModelWithData
 from robustscape.storage import atomic, checkpoints
 from robustscape.training import state
 from robustscape.training.state import Training, copy_weights
+
+#: Distortion in percent from which it counts.
+VISIBLE = 1.0
 
 Row = dict[str, Any]
 EpochObserver = Callable[[Training, Row], None]
@@ -99,19 +102,24 @@ def keep_wanted_weights(training: Training, row: Row) -> None:
 
 
 def collapse_observer(rule: KeepCollapse, path: Path) -> EpochObserver:
-    """The observer that keeps the start and the end of the epoch in which a probe collapsed, so that it can be trained again.
+    """The observer that keeps the start and the end of the epoch of the last collapse, so that it can be trained again.
 
     It comes before the ``state_observer``: the state file, ``path``, still holds the state at the start of this epoch. Its copy
     has the suffix ``.collapse_start``, the weights at the end of the epoch ``.collapse_end``; those of an earlier epoch are
-    overwritten.
+    overwritten. The weights of the first epoch after it without distortion have the suffix ``.distortion_vanished``.
     """
+    start, end, vanished = (
+        path.with_suffix(f".{name}") for name in ("collapse_start", "collapse_end", "distortion_vanished")
+    )
 
     def keep_collapse(training: Training, row: Row) -> None:
-        if is_collapse_epoch([logged[rule.probe] for logged in training.log.rows], rule.share):
-            atomic.write_bytes(path.with_suffix(".collapse_start"), path.read_bytes())
-            checkpoints.save_checkpoint(
-                path.with_suffix(".collapse_end"), copy_weights(training.model), {"epoch": row["epoch"]}
-            )
+        robust, single = ([logged[column] for logged in training.log.rows] for column in (rule.probe, rule.single))
+        if is_collapse_epoch(robust, single, rule.share):
+            atomic.write_bytes(start, path.read_bytes())
+            checkpoints.save_checkpoint(end, copy_weights(training.model), {"epoch": row["epoch"]})
+            vanished.unlink(missing_ok=True)
+        elif rule.distortion and end.exists() and not vanished.exists() and not row[rule.distortion] >= VISIBLE:
+            checkpoints.save_checkpoint(vanished, copy_weights(training.model), {"epoch": row["epoch"]})
 
     return keep_collapse
 
@@ -121,14 +129,15 @@ def state_observer(path: Path) -> EpochObserver:
     return lambda training, row: state.save_state(training, path)
 
 
-def is_collapse_epoch(values: Sequence[float], share: float) -> bool:
-    """Return whether to keep the state from the start of the newest epoch, the last one of ``values``.
+def is_collapse_epoch(robust: Sequence[float], single: Sequence[float], share: float) -> bool:
+    """Return whether to keep the state from the start of the newest epoch, the last one of both series.
 
-    True for the first epoch that has collapsed (see ``evaluation.collapse_rule``); until there is one, for an epoch whose drop
-    from the one before is larger than every earlier drop. False for the first epoch: no state precedes it.
+    True for every epoch in which training collapses anew (see ``evaluation.collapse_rule``), so that the last one stays; until
+    there is one, for an epoch whose drop of the robust accuracy from the one before is larger than every earlier drop. False for
+    the first epoch: no state precedes it.
     """
-    collapse = first_collapse(values, share)
-    if collapse is not None:
-        return collapse == len(values) - 1
-    drops = [before - after for before, after in itertools.pairwise(values)]
+    onsets = collapse_onsets(robust, single, share)
+    if onsets:
+        return onsets[-1] == len(robust) - 1
+    drops = [before - after for before, after in itertools.pairwise(robust)]
     return bool(drops) and drops[-1] > max(drops[:-1], default=-math.inf)

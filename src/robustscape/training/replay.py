@@ -1,13 +1,13 @@
-"""The epoch in which a run collapsed, trained again from its saved start and watched after every batch (kim2023 figure 2.2).
+"""The epoch in which a run collapsed, trained again from its saved start and watched at every batch (kim2023 figure 2.2).
 
 The recipe's key ``keep_collapse`` makes training keep the state at the start of that epoch and the weights at its end. Random
 streams belong to (seed, purpose, epoch), so the repeated epoch has the same weights, bit for bit, watched or not; a row says
-whether it had. Cost: the epoch, and the measurements of ``evaluation.monitor`` for every batch.
+whether it had. As in the work, what is watched is each training batch itself, augmented as it is trained on, at the weights
+before its update. Cost: the epoch, and the measurements of ``evaluation.monitor`` for every batch.
 """
 
 from __future__ import annotations
 
-import copy
 import statistics
 import tempfile
 from collections.abc import Callable
@@ -21,13 +21,17 @@ from torch import Tensor, nn
 from robustscape.config.attacks import AttackSpec
 from robustscape.config.recipes import Recipe
 from robustscape.errors import UserError
-from robustscape.evaluation.collapse_rule import first_collapse
+from robustscape.evaluation.collapse_rule import collapse_onsets, collapsed
 from robustscape.evaluation.monitor import UNITS, overfitting_signs
 from robustscape.evaluation.trained_run import TrainedRun
+from robustscape.models import copy_model
 from robustscape.storage import checkpoints
 from robustscape.storage.atomic import write_bytes
 from robustscape.storage.run_files import COLLAPSE_FILES
 from robustscape.training import loop
+
+#: Called with the number of a batch, from 1, the model in eval mode at the weights before its update, its inputs and labels.
+Look = Callable[[int, nn.Module, Tensor, Tensor], None]
 
 
 def replay(
@@ -35,72 +39,87 @@ def replay(
     *,
     attack: AttackSpec,
     points: Annotated[int, Field(ge=1)] = 100,
-    samples: Annotated[int, Field(ge=1)] = 128,
+    smooth: Annotated[int, Field(ge=1)] = 1,
 ) -> list[dict[str, Any]]:
-    """Return the rows of the monitor by ``batch`` (0: before the first), and a summary of the collapse.
+    """Return the rows of the monitor by ``batch``, from 1, and a summary of the collapse.
 
-    The summary: catastrophic_overfitting_epoch, catastrophic_overfitting_batch_in_epoch (see ``collapse_batch``),
-    gradient_norm_peak_over_before_ratio (the largest input-gradient norm divided by the median before that batch), the means of
-    |PGD's perturbation| per pixel before and from that batch on, and replay_identical (1 or 0).
+    The summary: catastrophic_overfitting_epoch; catastrophic_overfitting_batch_in_epoch (see ``collapse_batch``) and
+    collapsed_inside (1 if training collapsed at that batch, 0 if it is only that of the lowest accuracy);
+    gradient_norm_peak_over_before_ratio (the largest input-gradient norm divided by the median before that batch); the means
+    before, and from that batch on, of both accuracies and of |PGD's perturbation| per pixel; and replay_identical (1 or 0).
 
     Args:
         run: the trained run; its recipe has ``keep_collapse``.
         attack: the multi-step attack, at the run's eps.
         points: interior points of the distortion's segment.
-        samples: the monitor measures on the first so many training samples.
+        smooth: batches of the running means of both accuracies by which the batch of the collapse is found; 1: none.
     """
-    x, y = run.subset("train", samples)
     found: list[dict[str, float]] = []
 
-    def look(batch: int, model: nn.Module) -> None:
+    def look(batch: int, model: nn.Module, x: Tensor, y: Tensor) -> None:
         found.append(overfitting_signs(model, x, y, attack, run.eps, points, run.seed))
 
     epoch, identical = replay_epoch(run, look)
-    norms = [entry["input_grad_norm_l2"] for entry in found]
-    deltas = [entry["mean_abs_delta_pgd"] for entry in found]
-    turn = collapse_batch([entry["pgd_accuracy"] for entry in found])
-    before = statistics.median(norms[:turn])
+    series = {name: [entry[name] for entry in found] for name in UNITS}
+    robust, single = (running_means(series[name], smooth) for name in ("pgd_accuracy", "fgsm_accuracy"))
+    turn = collapse_batch(robust, single)
+    norms = series["input_grad_norm_l2"]
+    before = statistics.median(norms[: turn - 1])
     summary = {
         "catastrophic_overfitting_epoch": (epoch, "epoch"),
         "catastrophic_overfitting_batch_in_epoch": (turn, "batch"),
+        "collapsed_inside": (float(collapsed(robust, single)[turn - 1]), "1"),
         "gradient_norm_peak_over_before_ratio": (max(norms) / before if before else float("nan"), "ratio"),
-        "mean_abs_delta_pgd_before": (statistics.fmean(deltas[:turn]), "1"),
-        "mean_abs_delta_pgd_after": (statistics.fmean(deltas[turn:]), "1"),
         "replay_identical": (float(identical), "1"),
     }
-    shared = {"steps": attack.parameters.get("steps"), "points": points, "samples": len(y), "split": "train"}
+    for name in ("pgd_accuracy", "fgsm_accuracy", "mean_abs_delta_pgd"):
+        summary[f"{name}_before"] = (statistics.fmean(series[name][: turn - 1]), UNITS[name])
+        summary[f"{name}_after"] = (statistics.fmean(series[name][turn - 1 :]), UNITS[name])
+    shared = {"steps": attack.parameters.get("steps"), "points": points, "smooth": smooth, "split": "train"}
     return [
         *(
             {"batch": batch, "metric": name, "value": value, "unit": UNITS[name], **shared}
-            for batch, entry in enumerate(found)
+            for batch, entry in enumerate(found, 1)
             for name, value in entry.items()
         ),
         *({"metric": name, "value": value, "unit": unit, **shared} for name, (value, unit) in summary.items()),
     ]
 
 
-def collapse_batch(accuracy: list[float]) -> int:
-    """Return the batch, from 1, after which robust accuracy has first collapsed; without one, that of the lowest accuracy.
+def running_means(values: list[float], window: int) -> list[float]:
+    """Return the mean of each value and of the ``window`` - 1 before it, fewer at the beginning.
+
+    >>> running_means([1.0, 3.0, 5.0], 2)
+    [1.0, 2.0, 4.0]
+    """
+    return [statistics.fmean(values[max(0, i + 1 - window) : i + 1]) for i in range(len(values))]
+
+
+def collapse_batch(robust: list[float], single: list[float]) -> int:
+    """Return the batch, from 2, at which training collapses; without a collapse, that of the lowest robust accuracy.
+
+    If it collapses more than once, the last time counts: from then on it is collapsed.
 
     Args:
-        accuracy: robust accuracy before the first batch and after each; see ``evaluation.collapse_rule``.
+        robust: accuracy under the multi-step attack at each batch, at the weights before its update; at least two.
+        single: the same under the single step; see ``evaluation.collapse_rule``.
     """
-    collapse = first_collapse(accuracy)
-    return min(range(1, len(accuracy)), key=lambda batch: accuracy[batch]) if collapse is None else collapse
+    onsets = collapse_onsets(robust, single)
+    return (onsets[-1] if onsets else min(range(1, len(robust)), key=lambda place: robust[place])) + 1
 
 
-def replay_epoch(run: TrainedRun, look: Callable[[int, nn.Module], None]) -> tuple[int, bool]:
+def replay_epoch(run: TrainedRun, look: Look) -> tuple[int, bool]:
     """Train the kept epoch again.
 
     Args:
         run: the trained run; its recipe has ``keep_collapse``.
-        look: called with (batch, model in eval mode) before the epoch (batch 0) and after each of its batches.
+        look: called for each batch.
 
     Returns:
         The epoch, counted from 1, and whether the weights at its end are those of the run, bit for bit.
 
     Raises:
-        UserError: the run kept no such epoch.
+        UserError: the run kept no such epoch, or its epochs have fewer than two batches.
     """
     start, end = (run.path / file for file in COLLAPSE_FILES)
     if not start.exists() or not end.exists():
@@ -109,18 +128,18 @@ def replay_epoch(run: TrainedRun, look: Callable[[int, nn.Module], None]) -> tup
     recipe = Recipe.model_validate(wanted).model_copy(
         update={"probes": {}, "select": "last", "keep_collapse": None, "keep": []}
     )
+    if recipe.epochs < 2 or len(run.train.y) <= (recipe.batch_size or len(run.train.y)):
+        raise UserError(f"{run.path}: a collapse inside an epoch needs two epochs and two batches.")
     attacks = {name: AttackSpec.model_validate(spec) for name, spec in run.config["attacks"].items()}
     tensors, metadata = checkpoints.load_checkpoint(start, run.device)
-    epoch = min(
-        len(metadata["rows"]) + 1, recipe.epochs
-    )  # a run of one epoch kept only its end: nothing is left to train
-    model = copy.deepcopy(run.model).requires_grad_(True)
+    epoch = len(metadata["rows"]) + 1
+    model = copy_model(run.model).requires_grad_(True)
     model.load_state_dict({name.partition("/")[2]: t for name, t in tensors.items() if name.startswith("model/")})
-    model.eval()
-    look(0, model)
+    before = copy_model(model).eval()
 
     def observe(_: int, step: int, trained: nn.Module, x: Tensor, y: Tensor) -> None:
-        look(step + 1, trained)
+        look(step + 1, before, x, y)
+        before.load_state_dict(trained.state_dict())
 
     with tempfile.TemporaryDirectory() as folder:
         state = Path(folder) / "state.safetensors"
@@ -139,5 +158,13 @@ def replay_epoch(run: TrainedRun, look: Callable[[int, nn.Module], None]) -> tup
             until=epoch,
             observe=observe,
         )
-    theirs = {name.removeprefix("model/"): t for name, t in checkpoints.load_checkpoint(end, run.device)[0].items()}
+    theirs = end_of_epoch(run).state_dict()
     return epoch, all(torch.equal(tensor, theirs[name]) for name, tensor in result.last.items())
+
+
+def end_of_epoch(run: TrainedRun) -> nn.Module:
+    """Return the model, in eval mode, with the weights that the run had at the end of the kept epoch."""
+    tensors, _ = checkpoints.load_checkpoint(run.path / COLLAPSE_FILES[1], run.device)
+    model = copy_model(run.model)
+    model.load_state_dict(tensors)
+    return model.eval()

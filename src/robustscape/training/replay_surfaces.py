@@ -1,27 +1,31 @@
-"""The loss around one image before, at and after the batch of a collapse, in the same two directions (kim2023 figure 2.3).
+"""The loss around one image before and after the batch of a collapse, and at the end of the epoch (kim2023 figure 2.3).
 
-The epoch is trained again twice: once to find the batch, once to keep the models. v1 is the single-step perturbation for the
-model before the epoch, v2 is random; see ``landscape.input_surface``. The image is the first of the training split that the model
-before classifies correctly and for which the last model has a distorted interval; without one, the first that the model before
-classifies correctly.
+The epoch is trained again twice: once to find the batch, once to keep the models. The model "before" is the one that this batch
+is attacked and trained with; the one "after the batch" has learnt the attacked image. v1 is the single-step perturbation for the
+model before, v2 is random, and both are the same in the three pictures; see ``landscape.input_surface``. The image is the first
+of the batch that has no distorted interval along v1 before and has one after; without one, the first that has one at the end of
+the epoch; without one, the first that the model before classifies correctly.
 """
 
 from __future__ import annotations
 
-import copy
 from typing import Annotated, Any
 
 import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from robustscape.config.attacks import AttackSpec
 from robustscape.evaluation.accuracy import accuracy_under_attack
 from robustscape.evaluation.harness.craft import correctly_classified
-from robustscape.evaluation.harness.distorted import FGSM, distorted
+from robustscape.evaluation.harness.distorted import FGSM, distorted_towards
 from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.landscape.input_surface import input_directions, surface_rows
-from robustscape.training.replay import collapse_batch, replay_epoch
+from robustscape.models import copy_model
+from robustscape.training.replay import collapse_batch, end_of_epoch, replay_epoch, running_means
+
+#: The moments of the three pictures, in their order.
+MOMENTS = ("before the batch", "after the batch", "end of the epoch")
 
 
 def replay_surfaces(
@@ -29,43 +33,54 @@ def replay_surfaces(
     *,
     attack: AttackSpec,
     points: Annotated[int, Field(ge=2)] = 41,
-    samples: Annotated[int, Field(ge=1)] = 128,
+    smooth: Annotated[int, Field(ge=1)] = 1,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """Return the rows of ``input_surface`` with the column ``moment``: before, at the collapse, end of the epoch.
+    """Return the rows of ``input_surface`` with the columns ``moment`` (``MOMENTS``) and ``batch``, the image's batch.
 
     Args:
         run: the trained run; its recipe has ``keep_collapse``.
         attack: the multi-step attack by which the batch of the collapse is found.
         points: grid points per side.
-        samples: first training samples, on which the batch of the collapse is found; the image is one of them.
+        smooth: batches of the running means by which it is found; see ``replay``.
         seed: of v2.
     """
-    x, y = run.subset("train", samples)
     robust: list[float] = []
+    single: list[float] = []
 
-    def look(batch: int, model: nn.Module) -> None:
+    def look(batch: int, model: nn.Module, x: Tensor, y: Tensor) -> None:
         robust.append(accuracy_under_attack(model, x, y, attack, run.eps, run.seed))
+        single.append(accuracy_under_attack(model, x, y, FGSM, run.eps, run.seed))
 
     replay_epoch(run, look)
-    turn = collapse_batch(robust)
-    moments = {0: "before", turn: "at the collapse", len(robust) - 1: "end of the epoch"}
-    kept: dict[str, nn.Module] = {}
+    turn = collapse_batch(running_means(robust, smooth), running_means(single, smooth))
+    kept = {len(robust) + 1: end_of_epoch(run)}
+    trained: list[Tensor] = []
 
-    def keep(batch: int, model: nn.Module) -> None:
-        if batch in moments:
-            kept[moments[batch]] = copy.deepcopy(model)
+    def keep(batch: int, model: nn.Module, x: Tensor, y: Tensor) -> None:
+        if batch == turn:
+            trained.extend((x, y))
+        if batch in (turn, turn + 1):
+            kept[batch] = copy_model(model)
 
     replay_epoch(run, keep)
-    before, last = kept["before"], kept[moments[len(robust) - 1]]
-    inside, _ = distorted(last, x, y, run.eps, 20)
-    right = correctly_classified(before, x, y)
-    first = (inside & right).int() * 2 + right.int()
-    index = first.argmax().view(1).cpu()
+    models = [kept[batch] for batch in (turn, turn + 1, len(robust) + 1)]
+    x, y = trained
+    index = _choose_image(models, x, y, run.eps)
     image, label = x[index], y[index]
-    v1, v2 = input_directions(before, image, label, index, FGSM, run.eps, seed)
+    v1, v2 = input_directions(models[0], image, label, index, FGSM, run.eps, seed)
     rows: list[dict[str, Any]] = []
-    for batch, moment in moments.items():
-        shared = {"moment": moment, "batch": batch, "attack": "fgsm", "attack_eps": run.eps, "split": "train"}
-        rows += surface_rows(kept[moment], image, label, v1, v2, points, torch.as_tensor(index), shared)
+    for moment, model in zip(MOMENTS, models, strict=True):
+        shared = {"moment": moment, "batch": turn, "attack": "fgsm", "attack_eps": run.eps, "split": "train"}
+        rows += surface_rows(model, image, label, v1, v2, points, index, shared)
     return rows
+
+
+def _choose_image(models: list[nn.Module], x: Tensor, y: Tensor, eps: float) -> Tensor:
+    """Return the number of the image in the batch, (1,); see the module."""
+    everyone = torch.arange(len(y))
+    full = x + input_directions(models[0], x, y, everyone, FGSM, eps, 0)[0]
+    before, after, end = (distorted_towards(model, x, full, y, 20)[0] for model in models)
+    right = correctly_classified(models[0], x, y) & ~before
+    rank = (right & after).int() * 4 + (right & end).int() * 2 + right.int()
+    return rank.argmax().view(1).cpu()

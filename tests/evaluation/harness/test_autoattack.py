@@ -68,7 +68,7 @@ def test_the_configured_budgets_are_the_authors() -> None:
             )
         assert (ce["loss"], targeted["loss"]) == ("cross_entropy", "dlr_targeted")
         assert targeted["n_target_classes"] == oracle.apgd_targeted.n_target_classes
-        assert boundary["targeted"]
+        assert boundary["each_class"]
         for ours_key, theirs_key in (
             ("iterations", "n_iter"),
             ("restarts", "n_restarts"),

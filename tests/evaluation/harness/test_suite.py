@@ -144,7 +144,7 @@ def test_passes_are_what_the_docstrings_say() -> None:
 
 def test_untargeted_fab_counts_a_backward_pass_for_each_class() -> None:
     x, y = torch.rand(4, 8), torch.zeros(4, dtype=torch.int64)
-    spec = AttackSpec(attack="fab", parameters={"targeted": False, "iterations": 3})
+    spec = AttackSpec(attack="fab", parameters={"each_class": False, "iterations": 3})
     result = run_suite(Stubborn(), x, y, Suite(name="f", attacks=(("f", spec),)), 0.1, seed=0)
     assert result.outcomes[1].backwards == 4 * 3 * 6
 
@@ -248,7 +248,7 @@ def test_state_of_another_evaluation_is_refused(tmp_path: Path) -> None:
                 model, x, y, small_suite("pgd"), arguments["eps"], seed=int(arguments["seed"]), state_dir=tmp_path
             )
     with pytest.raises(UserError, match="'data'"):
-        run_suite(model, x + 0.01, y, small_suite("pgd"), 0.3, seed=5, state_dir=tmp_path)
+        run_suite(model, x * 0.99, y, small_suite("pgd"), 0.3, seed=5, state_dir=tmp_path)
     with pytest.raises(UserError, match="'attacks'"):
         run_suite(model, x, y, small_suite("fab"), 0.3, seed=5, state_dir=tmp_path)
     with torch.no_grad():
@@ -482,7 +482,12 @@ class Rounded(nn.Module):
 def test_flags_see_what_they_are_named_for() -> None:
     x, y = torch.rand(20, 8), torch.zeros(20, dtype=torch.int64)
     healthy = flags.of_model(Stubborn(), x * 10, torch.ones(20, dtype=torch.int64))
-    assert healthy == {"flag_randomised": False, "flag_zero_gradients": 0.0, "flag_softmax_outputs": False}
+    assert healthy == {
+        "flag_randomised": False,
+        "flag_batch_dependent": False,
+        "flag_zero_gradients": 0.0,
+        "flag_softmax_outputs": False,
+    }
     assert not flags.unreliable(healthy)
     assert flags.of_model(Noisy(), x, y)["flag_randomised"]
     assert flags.of_model(Softmax(), x, y)["flag_softmax_outputs"]

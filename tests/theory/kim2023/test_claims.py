@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+from theory_checks import replace_in_check
 
 from robustscape import catalog
 from robustscape.claims.checks import tally
@@ -17,6 +20,10 @@ from robustscape.config.loading import load_experiment
 from robustscape.config.studies import Study
 from robustscape.report import items
 from robustscape.report.words import FAILS, HOLDS
+from robustscape.theory.kim2023 import _toys
+from robustscape.theory.kim2023._saddle_diffusion import diffusion_variance, mean_squared_displacement
+from robustscape.theory.kim2023.double_well_paths import sam_steps
+from robustscape.theory.kim2023.squared_activation import train_squared_unit
 
 ROOT = Path(__file__).parents[3]
 #: Sizes that keep every verdict and save time.
@@ -24,6 +31,8 @@ SIZES: dict[str, dict[str, Any]] = {
     "ch4_squared_activation": {"draws": 120},
     "ch4_diffusion": {"draws": 50_000, "momentum_draws": 2000},
     "ch4_theorem_4_2": {"matrices": 3},
+    "ch5_corollary_5_2": {"datasets": 60, "draws": 50_000},
+    "ch5_theorem_5_1": {"datasets": 500, "draws": 5000},
 }
 ITEMS = [
     *(f"figure_4_{n}" for n in range(1, 8)),
@@ -31,6 +40,8 @@ ITEMS = [
 ]
 #: What the work says and our simulation does not confirm.
 FAILING = {"K4-6-constant"}
+#: Drawings of definitions; the work claims nothing of them.
+WITHOUT_CLAIMS = {"figure_5_1", "figure_5_6"}
 
 
 @functools.cache
@@ -42,8 +53,7 @@ def study() -> Study:
     return experiment().studies["kim2023"]
 
 
-@functools.cache
-def rows_of(name: str) -> pd.DataFrame:
+def compute_rows(name: str) -> pd.DataFrame:
     entry = study().theory[name]
     accepted = catalog.find_entry("theory", entry.check).parameters.model_fields
     coarse = {"points": 5} if "points" in accepted and not name.startswith("ch4_theorem") else {}
@@ -53,7 +63,10 @@ def rows_of(name: str) -> pd.DataFrame:
     return frame if "metric" in frame else tally(frame)
 
 
-def table(name: str, folder: Path) -> pd.DataFrame:
+rows_of = functools.cache(compute_rows)
+
+
+def table(name: str, folder: Path, rows_of: Callable[[str], pd.DataFrame] = rows_of) -> pd.DataFrame:
     """The item's CSV, read back."""
     item = study().items[name]
     frames = []
@@ -76,7 +89,91 @@ def test_every_item_made_of_theory_is_here() -> None:
 @pytest.mark.parametrize("name", ITEMS)
 def test_claims(name: str, tmp_path: Path) -> None:
     rows, item = table(name, tmp_path), study().items[name]
-    assert item.claims
+    assert bool(item.claims) == (name not in WITHOUT_CLAIMS)
     for claim in item.claims:
         verdict, evidence = claim_verdict(claim, rows, item.factors, "small")
         assert verdict == (FAILS if claim.id in FAILING else HOLDS), f"{claim.id}: {evidence}"
+
+
+def changed(function: Callable[..., Any], **changes: Any) -> Callable[..., Any]:
+    """The function, whatever it is asked, with some of its keywords changed."""
+    return lambda *arguments, **keywords: function(*arguments, **{**keywords, **changes})
+
+
+def steps_of_gradient_descent(points: Any, radius: float, eta: float) -> Any:
+    return sam_steps(points, 0.0, eta)
+
+
+def steps_by_way_of_the_mirror_image(points: Any, radius: float, eta: float) -> Any:
+    return points * np.array([-1, 1]), sam_steps(points, radius, eta)[1]
+
+
+WRONG: list[tuple[str, str, Callable[..., Any], set[str]]] = [
+    ("beale_paths", "sam_path", changed(_toys.sam_path, radius=0.0), {"K4-1-SAM", "K4-1-SAM-constant", "K4-3", "K4-2"}),
+    ("beale_paths", "sam_path", changed(_toys.sam_path, rule="constant", radius=0.05), {"K4-1-GD", "K4-3", "K4-2"}),
+    (
+        "beale_paths",
+        "sam_path",
+        changed(_toys.sam_path, rule="normalised", radius=0.5),
+        {"K4-3-constant", "K4-2-constant"},
+    ),
+    ("double_well_paths", "sam_steps", steps_of_gradient_descent, {"K4-2-III"}),
+    ("double_well_paths", "sam_steps", steps_by_way_of_the_mirror_image, {"K4-2-I"}),
+    (
+        "quadratic_saddle",
+        "sam_path",
+        changed(_toys.sam_path, radius=0.0),
+        {"K4-4-SAM", "K4-4-threshold", "K4-4-eigenvalues"},
+    ),
+    ("quadratic_saddle", "sam_path", changed(_toys.sam_path, radius=1.0), {"K4-4-GD", "K4-4-threshold"}),
+    ("attractor_map", "sam_path", changed(_toys.sam_path, radius=0.0), {"K4-5", "K4-5-threshold"}),
+    ("attractor_map", "beale_hessian", lambda x, y: 0.1 * _toys.beale_hessian(x, y), {"K4-5", "K4-5-near"}),
+    (
+        "squared_activation",
+        "train_squared_unit",
+        changed(train_squared_unit, steps=1),
+        {"K4-6", "K4-6-landscape", "K4-7"},
+    ),
+    ("squared_activation", "expected_loss", lambda w1, w2: 2.3 + 0 * w1, {"K4-6", "K4-6-large", "K4-6-landscape"}),
+    (
+        "diffusion",
+        "diffusion_variance",
+        lambda *arguments, **keywords: 1.2 * diffusion_variance(*arguments, **keywords),
+        {"K4-8-T4.3-escape", "K4-8-T4.3-capture", "K4-8-T4.3-valley"},
+    ),
+    (
+        "diffusion",
+        "mean_squared_displacement",
+        changed(mean_squared_displacement, printed=False),
+        {"K4-8-T4.5-C2"},
+    ),
+    (
+        "diffusion",
+        "simulate_momentum_displacement",
+        lambda eigenvalue, gammas, **_: np.ones(len(gammas)),
+        {"K4-8-T4.5-momentum", "K4-8-T4.5-batch", "K4-8-T4.5-C2"},
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("check", "part", "replacement", "fallen"), WRONG, ids=[f"{w[0]}-{i}" for i, w in enumerate(WRONG)]
+)
+def test_claims_of_toys_fall_with_a_wrong_toy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, check: str, part: str, replacement: Any, fallen: set[str]
+) -> None:
+    replace_in_check(monkeypatch, f"kim2023/{check}", part, replacement)
+    found = set()
+    for name in ITEMS:
+        item = study().items[name]
+        if {study().theory[source.of].check for source in item.rows} == {f"kim2023/{check}"}:
+            rows = table(name, tmp_path, compute_rows)
+            found |= {c.id for c in item.claims if claim_verdict(c, rows, item.factors, "small")[0] == FAILS}
+    assert fallen <= found - FAILING
+
+
+def test_every_claim_about_a_toy_falls_with_one_of_them() -> None:
+    """Claims about theorems rest on checks, which fall in test_wrong_formulas.py."""
+    toys = {name for name in ITEMS if not name.startswith("theorems")}
+    claims = {claim.id for name in toys for claim in study().items[name].claims}
+    assert claims - FAILING - {claim for *_, fallen in WRONG for claim in fallen} <= {"K4-6-constant-4"}

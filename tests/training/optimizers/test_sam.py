@@ -293,6 +293,66 @@ def test_esam_selects_the_samples_whose_loss_rises_most_and_spares_weight_gradie
     assert abs(sum(first_passes) / len(first_passes) / 200 - 0.3) < 0.04 and len(set(first_passes)) > 3
 
 
+class Observed(Batch):
+    """Notes, per pass, the weights, which tensors want a gradient, and which got one; ESAM draws among six tensors."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model)
+        self.places: list[Tensor] = []
+        self.wanted: list[list[bool]] = []
+        self.samples: list[int] = []
+
+    def per_sample(self, index: Tensor | None = None) -> Tensor:
+        self.places.append(weights(self.model))
+        self.wanted.append([p.requires_grad for p in self.model.parameters()])
+        self.samples.append(len(self.x) if index is None else len(index))
+        return super().per_sample(index)
+
+
+@pytest.mark.parametrize("beta", [0.3, 0.6, 1.0])
+@pytest.mark.parametrize("seed", range(4))
+def test_esam_takes_gradients_of_the_drawn_tensors_and_moves_them(beta: float, seed: int) -> None:
+    """w^p = w + (rho / beta) g / |g| over the drawn tensors (Du et al., algorithm 1), the others stay."""
+    model = make_model()
+    parameters = list(model.parameters())
+    before = [p.detach().clone() for p in parameters]
+    batch = Observed(model)
+    got: list[int] = []
+    for number, parameter in enumerate(parameters):
+        parameter.register_post_accumulate_grad_hook(lambda _, number=number: got.append(number))
+    ESAM(parameters, lr=0.1, rho=0.2, beta=beta, gamma=0.5, seed=seed).step(batch)
+    drawn = [number for number, wanted in enumerate(batch.wanted[0]) if wanted]
+    assert drawn
+    moved = batch.places[1] - batch.places[0]
+    parts = moved.split([p.numel() for p in parameters])
+    assert moved.norm().item() == pytest.approx(0.2 / beta, rel=1e-4)
+    assert all((part.abs().max() > 0) == (number in drawn) for number, part in enumerate(parts))
+    assert torch.equal(batch.places[0], torch.cat([b.flatten() for b in before]))
+    # Cost: gradients of the drawn tensors in the first pass, none in the second, of all on half of the batch in the third.
+    assert sorted(got[: len(drawn)]) == drawn and sorted(got[len(drawn) :]) == list(range(len(parameters)))
+    assert batch.samples == [24, 24, 12]
+
+
+@pytest.mark.parametrize(("gamma", "count"), [(0.01, 1), (0.3, 7), (0.5, 12), (0.9, 22)])
+def test_esam_descends_on_a_share_of_the_batch(gamma: float, count: int) -> None:
+    model = make_model()
+    batch = Observed(model)
+    ESAM(model.parameters(), lr=0.1, rho=0.2, beta=0.6, gamma=gamma, seed=0).step(batch)
+    assert batch.samples == [24, 24, count]
+
+
+def test_esam_draws_other_tensors_in_every_step() -> None:
+    draws = {}
+    for seed in (0, 1):
+        model = make_model()
+        batch = Observed(model)
+        optimizer = ESAM(model.parameters(), lr=0.1, rho=0.1, beta=0.5, gamma=0.5, seed=seed)
+        for _ in range(6):
+            optimizer.step(batch)
+        draws[seed] = batch.wanted[::3]
+    assert draws[0] != draws[1] and all(len({tuple(drawn) for drawn in found}) > 2 for found in draws.values())
+
+
 @pytest.mark.parametrize("beta", [0.3, 0.5, 0.8])
 def test_esam_moves_the_drawn_tensors_by_rho_over_beta(beta: float) -> None:
     """Three tensors of a quadratic loss: the drawn ones move along their own gradient, normalised over them alone."""
@@ -324,6 +384,18 @@ def test_esam_moves_the_drawn_tensors_by_rho_over_beta(beta: float) -> None:
                 torch.testing.assert_close(part.detach(), w - 0.01 * chosen * 4 * far**3, rtol=1e-10, atol=0)
         sizes.add(sum(drawn))
     assert len(sizes) > 1
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_esam_trains_a_net_with_weights_that_are_not_used(seed: int) -> None:
+    """The tensors drawn for the ascent may all be among them."""
+    model = make_model()
+    model.register_parameter("unused", nn.Parameter(torch.ones(3)))
+    model.register_parameter("also_unused", nn.Parameter(torch.ones(3)))
+    optimizer = ESAM(model.parameters(), lr=0.1, rho=0.1, beta=0.2, seed=seed)
+    for _ in range(4):
+        assert torch.isfinite(optimizer.step(Batch(model)))
+    assert torch.equal(model.unused, torch.ones(3))
 
 
 def test_esam_needs_a_closure_with_samples() -> None:

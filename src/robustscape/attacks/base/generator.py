@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 from collections.abc import Sequence
 
 import torch
@@ -75,7 +76,7 @@ class SampleGenerator:
     def seeded(cls, seed: int, samples: int | Tensor, device: torch.device | str = "cpu") -> SampleGenerator:
         """Keys for samples 0..n-1, or for the sample numbers given as an int64 tensor (B,)."""
         index = samples if isinstance(samples, Tensor) else torch.arange(samples)
-        base = _base(seed)
+        base = _base(operator.index(seed))  # NumPy's integers would overflow
         return cls(_mix(index.to(device=device, dtype=torch.int64) * _GOLDEN + base), common=base)
 
     def __len__(self) -> int:

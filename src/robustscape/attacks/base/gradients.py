@@ -6,7 +6,6 @@ parameters keeps autograd from building what only their gradients would need.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -14,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from robustscape.attacks.base.losses import Loss
+from robustscape.errors import AttackError
+from robustscape.models import copy_model
 
 Classifier = Callable[[Tensor], Tensor]
 
@@ -54,7 +55,17 @@ def frozen_copy(model: Classifier, *, train: bool = False) -> Classifier:
     """
     if not isinstance(model, nn.Module):
         return model
-    model = copy.deepcopy(model).train(train).requires_grad_(False)
+    try:
+        model = copy_model(model).train(train)
+        for (
+            parameter
+        ) in model.parameters():  # modules of TorchScript refuse requires_grad_ as a whole, copies are no leaves
+            parameter.detach_().requires_grad_(False)
+    except Exception as error:  # whatever the parts of the model do when they are copied
+        raise AttackError(
+            f"the model cannot be copied ({type(error).__name__}: {error}); given as a function, lambda x: model(x), it is "
+            "attacked as it is."
+        ) from error
     if device_of(model, torch.empty(0)).type == "cpu":
         for module in model.modules():
             if isinstance(module, nn.Conv2d):

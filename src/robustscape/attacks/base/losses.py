@@ -1,4 +1,8 @@
-"""The objectives of attacks: one number per sample, from logits (B, C) and labels (B,)."""
+"""The objectives of attacks: one number per sample, from logits (B, C) and labels (B,).
+
+Each is defined from a number of classes on (``LEAST_CLASSES``). Below it a loss may be constant, so that its gradient is zero and
+an attack that follows it finds nothing; such a call is refused.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,8 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from robustscape.errors import AttackError
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -25,19 +31,45 @@ def margin(logits: Tensor, y: Tensor) -> Tensor:
 def dlr(logits: Tensor, y: Tensor) -> Tensor:
     """Difference of logits ratio, shape (B,) (Croce & Hein 2020, eq 6): -(z_y - max_{j!=y} z_j) / (z_p1 - z_p3).
 
-    With fewer than three classes p3 does not exist; the last logit stands in, as a scale that stays positive.
+    With two classes p3 does not exist, and (z_p2 in its place) the ratio would be -1 or 1 wherever it is defined.
+
+    Raises:
+        AttackError: C < 3.
     """
-    ordered = logits.topk(min(3, logits.shape[1]), dim=1).values
+    require_classes("dlr", logits.shape[1])
+    ordered = logits.topk(3, dim=1).values
     scale = ordered[:, 0] - ordered[:, -1]
     return margin(logits, y) / (scale + 1e-12)
 
 
 def dlr_targeted(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
-    """Targeted DLR, shape (B,) (Croce & Hein 2020, eq 7): -(z_y - z_t) / (z_p1 - (z_p3 + z_p4)/2); needs 4 classes."""
+    """Targeted DLR, shape (B,) (Croce & Hein 2020, eq 7): -(z_y - z_t) / (z_p1 - (z_p3 + z_p4)/2).
+
+    Raises:
+        AttackError: C < 4.
+    """
+    require_classes("dlr_targeted", logits.shape[1])
     ordered = logits.topk(4, dim=1).values
     scale = ordered[:, 0] - 0.5 * (ordered[:, 2] + ordered[:, 3])
     label, goal = (logits.gather(1, index[:, None]).squeeze(1) for index in (y, target))
     return (goal - label) / (scale + 1e-12)
 
+
+def require_classes(loss: str, classes: int) -> None:
+    """Refuse a model with fewer classes than a loss of ``LEAST_CLASSES`` is defined for.
+
+    Raises:
+        AttackError: naming the loss and what to use.
+    """
+    least = LEAST_CLASSES[loss]
+    if classes < least:
+        others = ", ".join(f"'{name}'" for name, count in LEAST_CLASSES.items() if count <= max(classes, 2))
+        raise AttackError(
+            f"loss '{loss}' needs at least {least} classes, the model has {classes}. Defined for so few: {others}."
+        )
+
+
+#: Loss -> the fewest classes for which it is defined.
+LEAST_CLASSES: dict[str, int] = {"cross_entropy": 2, "margin": 2, "dlr": 3, "dlr_targeted": 4}
 
 LOSSES: dict[str, Loss] = {"cross_entropy": cross_entropy, "margin": margin, "dlr": dlr}

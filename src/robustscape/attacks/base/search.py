@@ -25,6 +25,9 @@ CPU_BYTES, GPU_BYTES = 2**28, 2**32
 class SearchModel(nn.Module):
     """``model``, called in fp32; ``search`` gives the logits that an attack follows, ``confirm`` those that decide verdicts.
 
+    Every answer is checked for its form, which costs no wait for a device: logits are a floating tensor (B, C), of enough classes
+    (``expect_classes``), with a gradient where one is asked for.
+
     Args:
         model: logits (B, C) from inputs (B, ...), in fp32.
         low: the same in lower precision; None: ``search`` is ``model``.
@@ -48,11 +51,17 @@ class SearchModel(nn.Module):
         self._set("_linear", _logistic_regression(model) if low is None else None)  # not a second submodule
         self._total: Tensor | None = None
         self._most_rows = 0
+        self._least_classes, self._why = 1, ""
         self.reset_counts()
 
     def reset_counts(self) -> None:
         """Count passes from zero."""
         self.forwards = self.backwards = 0
+
+    def expect_classes(self, count: int, why: str) -> None:
+        """From now on refuse logits of fewer than ``count`` classes; ``why`` begins the sentence."""
+        if count > self._least_classes:
+            self._least_classes, self._why = count, why
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (B, C) in fp32, differentiable."""
@@ -124,7 +133,17 @@ class SearchModel(nn.Module):
 
     def _pass(self, form: Classifier, x: Tensor) -> Tensor:
         logits = form(x)
-        if x.requires_grad and logits.requires_grad:
+        if fault := fault_of_logits(logits, x.shape[0]):
+            raise AttackError(f"the model must return logits, a floating tensor (B, C); {fault}.")
+        if logits.shape[1] < self._least_classes:
+            raise AttackError(f"{self._why}, but the model returns logits of {logits.shape[1]} classes.")
+        if torch.is_grad_enabled() and x.requires_grad:
+            if not logits.requires_grad:
+                raise AttackError(
+                    "the model has no gradient with respect to its input (does it run under torch.no_grad(), detach its "
+                    "input, or leave PyTorch?), so an attack that follows gradients cannot run; use one that does not, as in "
+                    "the suite 'black-box'."
+                )
             logits.register_hook(self._count_backward)
         self._note_pass(logits)
         return logits
@@ -153,6 +172,22 @@ class SearchModel(nn.Module):
         with torch.random.fork_rng([x.device] if x.is_cuda else []), torch.enable_grad(), noted:
             self.model(x.clone().requires_grad_())
         return sum(kept)
+
+
+def fault_of_logits(answer: Any, count: int) -> str:
+    """Return what is wrong with a model's answer to ``count`` inputs, a clause; empty if it has the form of logits (B, C)."""
+    if not isinstance(answer, Tensor):
+        inside = f" with the keys {', '.join(map(repr, answer))}" if isinstance(answer, dict) else ""
+        return f"it returned a {type(answer).__name__}{inside}: wrap it in a module that picks the logits"
+    shape = tuple(answer.shape)
+    if answer.dim() == 1 or shape == (count, 1):
+        return (
+            f"it returned one number per input, shape {shape}: for a binary classifier with the logit z return (0, z), "
+            "torch.stack([torch.zeros_like(z), z], 1)"
+        )
+    if answer.dim() != 2 or shape[0] != count:
+        return f"it returned shape {shape} for {count} inputs"
+    return "" if answer.is_floating_point() else f"it returned {answer.dtype}".replace("torch.", "")
 
 
 def search_model(model: Classifier) -> SearchModel:

@@ -9,7 +9,6 @@ Gain over fp32, of a forward pass and of an input gradient of 64 images on one t
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 
 from robustscape.attacks.base.gradients import Classifier, predict
 from robustscape.attacks.base.search import SearchModel
-from robustscape.models import fold_batchnorm
+from robustscape.models import copy_model, fold_batchnorm
 
 #: Where the two highest logits differ by less than this share of the largest, fp32 must decide: four units of bfloat16's last
 #: place, about twice the largest error seen on ResNets.
@@ -75,7 +74,7 @@ def _under_autocast(model: Classifier, x: Tensor) -> Tensor:
 
 def _quick_copy(model: nn.Module) -> nn.Module:
     """A copy with rounded weights, but for the first and the last layer, which autocast is kept from."""
-    low = copy.deepcopy(model) if model.training else fold_batchnorm(model)
+    low = copy_model(model) if model.training else fold_batchnorm(model)
     layers = [module for module in low.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     layers = [layer for layer in layers if layer.weight.dtype == torch.float32]
     users = Counter(id(tensor) for module in low.modules() for tensor in module.parameters(recurse=False))

@@ -42,7 +42,7 @@ def read_cifar(
     with unpacked_archive(path) as folder:
         try:
             parts = [_records(folder / member, labels) for member in (*train, test)]
-            classes = (folder / names).read_text().split()
+            classes = (folder / names).read_text(encoding="utf-8").split()
         except FileNotFoundError as error:
             raise CorruptFile(f"'{path}' has no member '{Path(error.filename).relative_to(folder)}'.") from None
     x, y = zip(*parts, strict=True)

@@ -38,7 +38,7 @@ def fashion_mnist5k(directory: Path) -> RawSplits:
 def _read_shipped_arrays(folder: Path) -> list[Array]:
     """Return the four arrays, verified by the file SHA256SUMS beside them."""
     try:
-        lines = (folder / "SHA256SUMS").read_text().splitlines()
+        lines = (folder / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
         sums = {name: sha256 for sha256, name in (line.split() for line in lines)}
         packed = {file.name: (folder / file.name).read_bytes() for file in FILES}
     except FileNotFoundError as error:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -24,6 +26,7 @@ from robustscape.attacks.base.losses import cross_entropy
 from robustscape.attacks.base.search import SearchModel
 from robustscape.attacks.base.threat import ThreatModel
 from robustscape.config.attacks import AttackSpec
+from robustscape.evaluation.harness import inputs
 
 Progress = Callable[[int, int], None]
 
@@ -62,7 +65,7 @@ def craft(
     Args:
         model: logits (B, C) from inputs (B, ...).
         x: inputs (N, ...); batches are moved to the model's device.
-        y: labels (N,), or wanted classes for a targeted specification.
+        y: labels (N,); a targeted specification says at which other classes it aims (``AttackSpec.targets``).
         spec: the attack and its protocol.
         eps: perturbation budget, or one per sample (N,); where it is 0 the input is returned; infinite: noise without a ball.
         seed: of the samples' random streams.
@@ -72,11 +75,15 @@ def craft(
         progress: called with (samples done, N) after each batch.
 
     Raises:
-        AttackError: the attack returned an illegal batch, or the model NaN.
+        AttackError: inputs or labels are not as described, the attack returned an illegal batch, or the model NaN.
+        ConfigError: a budget or a batch size that is none.
     """
+    seed = inputs.check_seed(seed)
+    x, y, eps = checked_arrays(x, y, [spec], eps, unlimited=spec.parameters.get("variance") is not None)
     threat = ThreatModel(spec.norm, eps, spec.bounds)
     numbers = torch.arange(len(x)) if index is None else index.cpu()
     attacked = attacked_form(model, x, y, precision, train=spec.model_mode == "train", batch_size=batch_size)
+    inputs.expect_labels(attacked, y)
     result = x.clone()
     rows = torch.arange(len(x))
     if isinstance(eps, Tensor):
@@ -100,7 +107,9 @@ def attacked_form(
     """
     if precision == "auto":
         precision = quickest_precision(model, x, y)
-    net = frozen_copy(model, train=train)
+    if batch_size is not None:
+        inputs.check_count(batch_size, "batch_size")
+    net = frozen_copy(inputs.check_model(model), train=train)
     form: SearchModel = SearchModel(net) if precision == "fp32" else catalog.load_function("precision", precision)(net)
     form.batch_size = batch_size or default_batch_size(model, x)
     return form
@@ -134,23 +143,91 @@ def quickest_precision(model: Classifier, x: Tensor, y: Tensor) -> str:
 def craft_batch(
     model: SearchModel, x: Tensor, y: Tensor, spec: AttackSpec, threat: ThreatModel, seed: int, numbers: Tensor
 ) -> Tensor:
-    """Return one checked batch of ``craft``, on the model's device."""
+    """Return one checked batch of ``craft``, on the model's device; the input itself where eps is 0."""
     device = device_of(model, x)
     x, y = x.to(device), y.to(device)
+    generator = SampleGenerator.seeded(seed, numbers, device)
     if isinstance(threat.eps, Tensor):
-        threat = replace(threat, eps=threat.eps.to(device))
+        eps = threat.eps.to(device)
+        threat, moved = replace(threat, eps=eps), eps > 0
+        if not moved.all():
+            x_adv, index = x.clone(), moved.nonzero().squeeze(1)
+            if len(index):
+                x_adv[index] = craft_batch(
+                    model, x[index], y[index], spec, threat.select(index), seed, numbers[index.to(numbers.device)]
+                )
+            return x_adv
+    elif threat.eps == 0:
+        return x.clone()
     attack: Callable[..., Tensor] = catalog.load_function("attack", spec.attack)
-    x_adv = attack(model, x, y, threat, SampleGenerator.seeded(seed, numbers, device), **spec.parameters).detach()
+    attack = partial(attack, **spec.parameters)
+    if spec.targets is None:
+        x_adv = attack(model, x, y, threat, generator).detach()
+    else:
+        x_adv = targeted_points(attack, model, x, y, threat, generator, spec.targets).detach()
     model.refuse_nan(spec.attack)
     threat.check(x_adv, x)
     return x_adv
+
+
+def checked_arrays(
+    x: Tensor, y: Tensor, specs: Sequence[AttackSpec], eps: float | Tensor, *, unlimited: bool = False
+) -> tuple[Tensor, Tensor, float | Tensor]:
+    """Return inputs, labels and budget as attacks of ``specs`` need them; see ``inputs``."""
+    x = inputs.check_samples(x, [spec.bounds for spec in specs])
+    return x, inputs.check_labels(y, len(x)), inputs.check_eps(eps, len(x), unlimited=unlimited)
+
+
+def targeted_points(
+    attack: Callable[..., Tensor],
+    model: SearchModel,
+    x: Tensor,
+    y: Tensor,
+    threat: ThreatModel,
+    generator: SampleGenerator,
+    rule: Literal["random", "least_likely", "second", "all"],
+) -> Tensor:
+    """Return the points (B, ...) of a targeted attack that aims at classes other than the labels.
+
+    With "all" it runs for one wrong class after the other, the likeliest first, on the samples that are not yet misclassified: a
+    sample keeps the point that broke it, else the last one. Cost: 1 forward pass more, with "all" one for each class.
+
+    Args:
+        attack: called with model, inputs, wanted classes, threat model and random streams.
+        model: logits (B, C).
+        x: inputs (B, ...).
+        y: labels (B,).
+        threat: the samples' threat model.
+        generator: their random streams.
+        rule: which classes.
+    """
+    logits = predict(model, x)
+    if rule == "random":
+        drawn = generator.fork(0).integers(logits.shape[1] - 1)
+        return attack(model, x, drawn + (drawn >= y), threat, generator)
+    order = logits.scatter(1, y[:, None], -torch.inf).argsort(dim=1, descending=True)  # the label comes last
+    if rule != "all":
+        return attack(model, x, order[:, 0 if rule == "second" else -2], threat, generator)
+    result, left = x.clone(), torch.arange(len(x), device=x.device)
+    for rank in range(logits.shape[1] - 1):
+        streams = generator.select(left).fork(rank)
+        result[left] = attack(model, x[left], order[left, rank], threat.select(left), streams).detach()
+        left = left[~misclassified(model.confirm(result[left]), y[left])]
+        if not len(left):
+            break
+    return result
 
 
 def correctly_classified(
     model: Classifier, x: Tensor, y: Tensor, *, batch_size: int | None = None, name: str = "the evaluation"
 ) -> Tensor:
     """The samples classified correctly, bool (N,) on the device of ``x``. The model decides in eval mode."""
-    judge = SearchModel(frozen_copy(model))
+    x = inputs.check_samples(x)
+    y = inputs.check_labels(y, len(x))
+    if batch_size is not None:
+        inputs.check_count(batch_size, "batch_size")
+    judge = SearchModel(frozen_copy(inputs.check_model(model)))
+    inputs.expect_labels(judge, y)
     device = device_of(judge, x)
     right = torch.zeros(len(x), dtype=torch.bool, device=x.device)
     for batch in batches(torch.arange(len(x)), batch_size or default_batch_size(model, x)):

@@ -24,7 +24,11 @@ def distorted(model: Classifier, x: Tensor, y: Tensor, eps: float, points: int) 
     delta is the single-step perturbation, k = i / (points + 1); masks, bool (N,), of a model in eval mode. Cost: 1 forward
     and input-backward pass, 2 forward passes, and one forward pass per point for the samples that are right at both ends.
     """
-    full = craft(model, x, y, FGSM, eps, seed=0)
+    return distorted_towards(model, x, craft(model, x, y, FGSM, eps, seed=0), y, points)
+
+
+def distorted_towards(model: Classifier, x: Tensor, full: Tensor, y: Tensor, points: int) -> tuple[Tensor, Tensor]:
+    """Return ``distorted`` for segments from ``x`` to given ends ``full``, both (N, ...)."""
     net = frozen_copy(model)
     counted = ~(_wrong(net, x, y) | _wrong(net, full, y))
     rows = counted.nonzero().squeeze(1)

@@ -21,15 +21,16 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from robustscape.attacks.base.gradients import Classifier, device_of, misclassified
+from robustscape.attacks.base.gradients import Classifier, device_of, misclassified, predict
 from robustscape.attacks.base.search import SearchModel
 from robustscape.attacks.base.threat import ThreatModel
 from robustscape.config.attacks import AttackSpec, Suite
 from robustscape.errors import CorruptFile, UserError
-from robustscape.evaluation.harness import flags
+from robustscape.evaluation.harness import flags, inputs
 from robustscape.evaluation.harness.craft import (
     attacked_form,
     batches,
+    checked_arrays,
     craft_batch,
     default_batch_size,
     quickest_precision,
@@ -42,6 +43,10 @@ from robustscape.storage import atomic, checkpoints
 SuiteProgress = Callable[[str, int, int], None]
 
 CLEAN = "clean"
+
+#: The file of a state folder that holds the model's logits of the first ``BOUND_SAMPLES`` samples, and how far they may differ
+#: between machines, threads and batch sizes, relative to the largest.
+LOGITS, BOUND_SAMPLES, SAME_LOGITS = "logits.safetensors", 16, 1e-3
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,11 @@ class SuiteResult:
         """Percent, of all samples."""
         return percent_true_fp32(self.robust)
 
+    @property
+    def samples(self) -> int:
+        """Their number, N."""
+        return len(self.x_adv)
+
     def rows(self) -> list[dict[str, Any]]:
         """Tidy rows: for the clean inputs, every attack and the whole suite, accuracy and cost."""
         samples = len(self.x_adv)
@@ -106,7 +116,7 @@ class SuiteResult:
             }
 
         for order, outcome in enumerate(self.outcomes):
-            metric = "robust_accuracy" if outcome.spec else "clean_accuracy"
+            metric = "robust_accuracy" if order else "clean_accuracy"
             add(
                 outcome.name,
                 outcome.spec.norm if outcome.spec else "none",
@@ -136,6 +146,7 @@ def run_suite(
     precision: str = "fp32",
     state_dir: Path | None = None,
     progress: SuiteProgress | None = None,
+    known: Known | None = None,
 ) -> SuiteResult:
     """Evaluate ``model`` under every attack of ``suite``, worst case per sample.
 
@@ -155,19 +166,30 @@ def run_suite(
             this machine, which the result names. Whether a sample is broken is always decided in fp32.
         state_dir: where finished batches are kept; None: nowhere.
         progress: called with (attack, samples done, samples to do) at an attack's start and after each batch.
+        known: what is known of a smaller budget; its points are checked, and break their samples, before any attack runs.
 
     Raises:
-        AttackError: an attack returned an illegal batch, or the model NaN.
+        AttackError: inputs, labels or the model are not as described, a loss is not defined for so few classes, an attack
+            returned an illegal batch, or the model NaN.
+        ConfigError: a budget, a batch size or a number of samples that is none.
         UserError: ``state_dir`` holds another evaluation.
     """
+    specs, seed = [spec for _, spec in suite.attacks], inputs.check_seed(seed)
+    x, y, eps = checked_arrays(x, y, specs, eps)
+    inputs.check_count(len(x), "the number of samples")
+    inputs.check_budget_fits(eps, specs, x[0].numel())
     state = _State(state_dir)
+    judge = attacked_form(model, x, y, "fp32", batch_size=batch_size)
+    inputs.count_classes(judge, x, y, specs)
     if precision == "auto":
         precision = state.precision() or quickest_precision(model, x, y)
-    state.claim(lambda: _fingerprint(model, x, y, suite, eps, seed, precision))
+    state.claim(lambda: _fingerprint(model, x, y, suite, eps, seed, precision, known), judge, x)
     batch_size = batch_size or default_batch_size(model, x)
-    forms = {
-        mode: attacked_form(model, x, y, precision, train=mode == "train", batch_size=batch_size)
-        for mode in sorted({"eval", *(spec.model_mode for _, spec in suite.attacks)})
+    forms: dict[Literal["eval", "train"], SearchModel] = {
+        mode: judge
+        if mode == "eval" and precision == "fp32"
+        else attacked_form(model, x, y, precision, train=mode == "train", batch_size=batch_size)
+        for mode in sorted({"eval", *(spec.model_mode for spec in specs)})
     }
     shared = _Evaluation(forms, x, y, eps, seed, batch_size, progress)
 
@@ -175,16 +197,34 @@ def run_suite(
     outcomes: list[Outcome] = []
     robust = torch.ones(len(x), dtype=torch.bool)
     stages: list[tuple[str, AttackSpec | None]] = [(CLEAN, None), *suite.attacks]
+    if known is not None:
+        stages.insert(1, (known.name, None))
     for order, (name, spec) in enumerate(stages):
         record = _Record(state, f"{order:02d}-{name}", x_adv)
-        _evaluate_stage(shared, name, spec, record, robust)
+        carried = known if known is not None and order == 1 else None
+        _evaluate_stage(shared, name, spec, record, robust & carried.broken if carried else robust, carried)
         outcomes.append(record.outcome(name, spec))
         robust = robust & ~outcomes[-1].broken
 
     result = SuiteResult(suite.name, eps, seed, precision, tuple(outcomes), x_adv)
     device, first = device_of(forms["eval"], x), slice(0, batch_size)
-    signs = flags.of_model(forms["eval"], x[first].to(device), y[first].to(device)) | flags.of_outcomes(outcomes)
+    losses = flags.losses_followed(outcomes)
+    signs = flags.of_model(forms["eval"], x[first].to(device), y[first].to(device), losses) | flags.of_outcomes(
+        outcomes
+    )
     return replace(result, flags=signs)
+
+
+@dataclass(frozen=True)
+class Known:
+    """Samples that are broken within a smaller budget, and so within every larger one."""
+
+    name: str
+    """Of the stage, such as "smaller eps"."""
+    broken: Tensor
+    """Bool (N,)."""
+    x_adv: Tensor
+    """The points that broke them, (N, ...)."""
 
 
 @dataclass(frozen=True)
@@ -201,19 +241,21 @@ class _Evaluation:
     progress: SuiteProgress | None
 
 
-def _evaluate_stage(shared: _Evaluation, name: str, spec: AttackSpec | None, record: _Record, robust: Tensor) -> None:
-    """Attack the samples ``robust``, bool (N,), that ``record`` has not seen; without ``spec`` the inputs stay clean."""
+def _evaluate_stage(
+    shared: _Evaluation, name: str, spec: AttackSpec | None, record: _Record, robust: Tensor, known: Known | None = None
+) -> None:
+    """Attack the samples ``robust``, bool (N,), that ``record`` has not seen; without ``spec`` inputs are clean, or ``known``."""
     pieces = batches((robust & ~record.attempted).nonzero().squeeze(1), shared.batch_size)
     if shared.progress is not None and pieces:
         shared.progress(name, int((record.attempted & robust).sum()), int(robust.sum()))
     for batch in pieces:
-        record.add(batch, *_attack_batch(shared, name, spec, batch))
+        record.add(batch, *_attack_batch(shared, name, spec, batch, known))
         if shared.progress is not None:
             shared.progress(name, int(record.attempted.sum()), int(robust.sum()))
 
 
 def _attack_batch(
-    shared: _Evaluation, name: str, spec: AttackSpec | None, batch: Tensor
+    shared: _Evaluation, name: str, spec: AttackSpec | None, batch: Tensor, known: Known | None
 ) -> tuple[Tensor, Tensor, dict[str, float]]:
     """Return which samples of the batch are misclassified, bool (B,), at which inputs (B, ...), and the cost."""
     forms, judge = shared.forms.values(), shared.forms["eval"]
@@ -221,7 +263,7 @@ def _attack_batch(
     for form in forms:
         form.reset_counts()
     started = time.perf_counter()
-    found, labels = shared.x[batch], shared.y[batch]
+    found, labels = (shared.x if known is None else known.x_adv)[batch], shared.y[batch]
     if spec is not None:
         threat = ThreatModel(spec.norm, shared.eps, spec.bounds).select(batch)
         found = craft_batch(shared.forms[spec.model_mode], found, labels, spec, threat, shared.seed, batch).to(shared.x)
@@ -244,12 +286,17 @@ class _State:
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
 
-    def claim(self, describe_evaluation: Callable[[], dict[str, Any]]) -> None:
-        """Describe this evaluation in the folder; refuse a folder that describes another one."""
+    def claim(self, describe_evaluation: Callable[[], dict[str, Any]], judge: SearchModel, x: Tensor) -> None:
+        """Describe this evaluation in the folder; refuse a folder that describes another one, or another model.
+
+        Weights do not tell models apart (a function has none, and equal weights may be used in another way), so the logits of the
+        first samples are part of the description, compared up to rounding and the model's own randomness.
+        """
         if self.folder is None:
             return
         path, wanted = self.folder / "evaluation.json", describe_evaluation()
         if not path.exists():
+            _remember_logits(self.folder, judge, x)
             atomic.write_json(path, wanted)
             return
         found = self._read(path)
@@ -259,6 +306,8 @@ class _State:
                     f"the state in '{self.folder}' is of another evaluation: '{key}' was {found.get(key)!r} and is "
                     f"now {value!r}. Delete the folder or name another one."
                 )
+
+        _compare_logits(self.folder, judge, x)
 
     def precision(self) -> str | None:
         """The precision in which an earlier call searched, if there was one."""
@@ -270,7 +319,7 @@ class _State:
 
     def _read(self, path: Path) -> dict[str, Any]:
         try:
-            found: dict[str, Any] = json.loads(path.read_text())
+            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except ValueError:
             raise CorruptFile(f"'{path}' is not JSON. Delete the folder '{self.folder}' and evaluate again.") from None
         return found
@@ -317,10 +366,46 @@ class _Record:
         )
 
 
+def _remember_logits(folder: Path, judge: SearchModel, x: Tensor) -> None:
+    checkpoints.save_checkpoint(folder / LOGITS, {"logits": _first_logits(judge, x)}, {})
+
+
+def _compare_logits(folder: Path, judge: SearchModel, x: Tensor) -> None:
+    """Refuse a folder whose logits of the first samples are not those of ``judge``.
+
+    Raises:
+        CorruptFile: they are missing or damaged.
+        UserError: they are of another model.
+    """
+    path, logits = folder / LOGITS, _first_logits(judge, x)
+    if not path.exists():
+        raise CorruptFile(f"'{path}' is missing. Delete the folder '{folder}' and evaluate again.")
+    before = checkpoints.load_checkpoint(path)[0]["logits"]
+    noise = (logits - _first_logits(judge, x)).abs().amax()
+    allowed = SAME_LOGITS * before.abs().amax() + 10 * noise
+    if before.shape != logits.shape or not ((before - logits).abs() <= allowed).all():
+        raise UserError(
+            f"the state in '{folder}' is of another model: its logits on the first samples differ, though the weights, if it "
+            "has any, are the same. Delete the folder or name another one."
+        )
+
+
+def _first_logits(judge: SearchModel, x: Tensor) -> Tensor:
+    """The logits of the first samples, on the CPU."""
+    return predict(judge, x[:BOUND_SAMPLES].to(device_of(judge, x))).cpu()
+
+
 def _fingerprint(
-    model: Classifier, x: Tensor, y: Tensor, suite: Suite, eps: float | Tensor, seed: int, precision: str
+    model: Classifier,
+    x: Tensor,
+    y: Tensor,
+    suite: Suite,
+    eps: float | Tensor,
+    seed: int,
+    precision: str,
+    known: Known | None = None,
 ) -> dict[str, Any]:
-    """Everything that determines the result, as JSON."""
+    """Everything that determines the result, as JSON, but for the model's code."""
     weights = model.state_dict() if isinstance(model, nn.Module) else {}
     return {
         "suite": suite.name,
@@ -330,6 +415,7 @@ def _fingerprint(
         "precision": precision,
         "data": checkpoints.content_hash({"x": x, "y": y}),
         "model": checkpoints.content_hash(weights),
+        "known": checkpoints.content_hash({"broken": known.broken, "x_adv": known.x_adv}) if known else None,
     }
 
 

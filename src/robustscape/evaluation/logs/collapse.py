@@ -15,28 +15,33 @@ from pydantic import Field
 
 from robustscape.errors import UserError
 from robustscape.evaluation._method_columns import method_columns
-from robustscape.evaluation.collapse_rule import collapsed
+from robustscape.evaluation.collapse_rule import collapsed, training_state
 from robustscape.evaluation.trained_run import TrainedRun
+from robustscape.storage.records import check_recorded
 
 
 def collapse(
     run: TrainedRun,
     *,
     robust: str = "train_pgd7",
+    single: str = "train_fgsm",
     distortion: str = "train_distortion",
     share: Annotated[float, Field(gt=0, lt=1)] = 0.3,
     visible: Annotated[float, Field(gt=0)] = 1.0,
 ) -> list[dict[str, Any]]:
     """Return one row per quantity; an epoch that does not exist is NaN.
 
-    collapsed (1 or 0), catastrophic_overfitting_epoch and final_collapse_epoch (the first collapsed one, and the first from
-    which on all are); first_distortion_epoch, distortion_vanishes_epoch (the first below ``visible`` after a visible one),
-    distortion_max_over_training and distortion_at_end (percent), and the rank correlation of distortion and robust accuracy
-    over epochs.
+    collapsed, robust_throughout and never_robust (1 or 0, at most one of them 1; see ``collapse_rule.training_state``);
+    catastrophic_overfitting_epoch and final_collapse_epoch (the first collapsed one, and the first from which on all are);
+    first_distortion_epoch, distortion_vanishes_epoch (the first below ``visible`` after a visible one),
+    distortion_back_to_zero_epoch (the first below ``visible`` after the collapse), distortion_max_over_training,
+    distortion_at_collapse (in the first collapsed epoch) and distortion_at_end (percent); highest_robust_accuracy and
+    pgd7_accuracy_train_at_end (percent); and the rank correlation of distortion and robust accuracy over epochs.
 
     Args:
         run: the trained run.
         robust: column of the accuracy under the multi-step attack.
+        single: column of the accuracy under the single step.
         distortion: column of the distortion.
         share: fraction of the highest robust accuracy so far, below which an epoch has collapsed.
         visible: distortion in percent from which it counts.
@@ -44,27 +49,34 @@ def collapse(
     Raises:
         UserError: the history has no such column.
     """
-    history = pd.read_csv(run.path / "history.csv")
-    missing = [column for column in (robust, distortion) if column not in history]
+    history = pd.read_csv(check_recorded(run.path / "history.csv"))
+    missing = [column for column in (robust, single, distortion) if column not in history]
     if missing:
         raise UserError(f"{run.path / 'history.csv'} has no column {missing}; the recipe has no such probe.")
-    history = history.dropna(subset=[robust])
+    history = history.dropna(subset=[robust, single])
     epochs, accuracy = history["epoch"].tolist(), history[robust].tolist()
     distortions = history[distortion].fillna(0.0).tolist()  # NaN: no sample is classified correctly at both ends
-    is_collapsed = collapsed(accuracy, share)
+    under_one_step = history[single].tolist()
+    is_collapsed, state = collapsed(accuracy, under_one_step, share), training_state(accuracy, under_one_step, share)
+    turn = is_collapsed.index(True) if any(is_collapsed) else None
+    back = [turn is not None and place > turn and value < visible for place, value in enumerate(distortions)]
     found: dict[str, tuple[float | None, str]] = {
-        "collapsed": (float(any(is_collapsed)), "1"),
+        "collapsed": (float(state == "collapsed"), "1"),
+        "robust_throughout": (float(state == "robust throughout"), "1"),
+        "never_robust": (float(state == "never robust"), "1"),
         "catastrophic_overfitting_epoch": (first_true(epochs, is_collapsed), "epoch"),
         "final_collapse_epoch": (start_of_final_stretch(epochs, is_collapsed), "epoch"),
         "first_distortion_epoch": (first_true(epochs, [value >= visible for value in distortions]), "epoch"),
         "distortion_vanishes_epoch": (first_true(epochs, vanished(distortions, visible)), "epoch"),
+        "distortion_back_to_zero_epoch": (first_true(epochs, back), "epoch"),
         "distortion_max_over_training": (max(distortions), "percent"),
+        "distortion_at_collapse": (None if turn is None else distortions[turn], "percent"),
         "distortion_at_end": (distortions[-1], "percent"),
         "highest_robust_accuracy": (max(accuracy), "percent"),
-        "robust_accuracy_at_end": (accuracy[-1], "percent"),
+        "pgd7_accuracy_train_at_end": (accuracy[-1], "percent"),
         "rank_correlation": (rank_correlation(distortions, accuracy), "1"),
     }
-    shared = {**method_columns(run), "robust": robust, "share": share, "visible": visible}
+    shared = {**method_columns(run), "robust": robust, "single": single, "share": share, "visible": visible}
     return [
         {"metric": name, "value": float("nan") if value is None else value, "unit": unit, **shared}
         for name, (value, unit) in found.items()

@@ -26,7 +26,9 @@ def training_time(runs: list[TrainedRun], *, reference: str) -> list[dict[str, A
     Raises:
         UserError: no run has that recipe.
     """
-    seconds = {id(run): json.loads((run.path / "run.json").read_text())["epoch_seconds"] for run in runs}
+    seconds = {
+        id(run): json.loads((run.path / "run.json").read_text(encoding="utf-8"))["epoch_seconds"] for run in runs
+    }
     epoch = {key: statistics.median(values) for key, values in seconds.items()}
     known = [epoch[id(run)] for run in runs if run.config["recipe"]["name"] == reference]
     if not known:

@@ -18,8 +18,8 @@ from robustscape.pipeline import fingerprints
 from robustscape.pipeline.plan import Plan
 from robustscape.storage import atomic, checkpoints
 from robustscape.storage.provenance import environment, file_hash
-from robustscape.storage.records import run_is_current
-from robustscape.storage.run_files import COLLAPSE_FILES, HEALTH
+from robustscape.storage.records import check_recorded, run_is_current
+from robustscape.storage.run_files import COLLAPSE_FILES, HEALTH, collapse_files
 from robustscape.training import loop
 from robustscape.training.health import measure_health
 
@@ -101,11 +101,11 @@ def _state_path(plan: Plan, run: Run) -> Path:
 def _state_files(plan: Plan, run: Run) -> list[Path]:
     """Return all files that a run may keep while it trains."""
     state = _state_path(plan, run)
-    return [state, *(_kept_state(state, file) for file in COLLAPSE_FILES)]
+    return [state, *(_kept_state(state, file) for file in collapse_files(plan.experiment.recipes[run.recipe]))]
 
 
 def _kept_state(state: Path, file: str) -> Path:
-    """Return where the loop keeps the state that becomes ``file``, one of ``COLLAPSE_FILES``."""
+    """Return where the loop keeps the state that becomes ``file``, one of ``collapse_files``."""
     return state.with_suffix(f".{file.removesuffix('.safetensors')}")
 
 
@@ -122,7 +122,7 @@ def _recipe_of(plan: Plan, run: Run) -> Recipe:
     path, column = plan.run_folder(source) / "history.csv", str(recipe.eps_schedule.column)
     if not path.exists():
         raise MissingData(f"{path} is not there; train that run first, because run {run.key} reads it.")
-    history = pd.read_csv(path)
+    history = pd.read_csv(check_recorded(path))
     if column not in history:
         raise ConfigError(
             f"recipe {run.recipe}: {unknown_name('column of eps_schedule', column, list(history.columns))}"
@@ -149,20 +149,20 @@ def _write_results(folder: Path, recipe: Recipe, result: loop.Trained, state: Pa
         weights[file] = checkpoints.save_checkpoint(folder / file, tensors, {})
     if recipe.traces:
         loop.write_history(folder / "updates.csv", result.updates)
-    if recipe.keep_collapse:
-        _copy_collapse(state, folder)
+    _copy_collapse(state, folder, recipe)
     loop.write_history(folder / "history.csv", result.history)
     return weights
 
 
-def _copy_collapse(state: Path, folder: Path) -> None:
-    """Copy the start and the end of the epoch of a collapse beside the weights.
+def _copy_collapse(state: Path, folder: Path, recipe: Recipe) -> None:
+    """Copy what ``keep_collapse`` kept beside the weights.
 
-    A run of one epoch has no such epoch: its only state stands for both.
+    A run of one epoch has no epoch of a collapse: its only state stands for the start of it. The last weights stand for those
+    at its end, and for those without distortion where it has not vanished.
     """
-    for file in COLLAPSE_FILES:
-        kept = _kept_state(state, file)
-        atomic.write_bytes(folder / file, (kept if kept.exists() else state).read_bytes())
+    for file in collapse_files(recipe):
+        kept, instead = _kept_state(state, file), state if file == COLLAPSE_FILES[0] else folder / "last.safetensors"
+        atomic.write_bytes(folder / file, (kept if kept.exists() else instead).read_bytes())
 
 
 def _hash_results(plan: Plan, run: Run) -> dict[str, str]:

@@ -51,6 +51,21 @@ def mean_squared_displacement(
     return (c1 * inertial_term(u, c2) - c3 * np.expm1(-c4 / u) / u) / batch
 
 
+def displacement_of_the_proof(
+    gamma: Any, eigenvalue: float, t: float, *, rho: float, eta: float, batch: Any, power: int = 2
+) -> Any:
+    """Return the first line of the end of theorem 4.5's proof, in its own phi = (1 - gamma) / eta and M = eta (dampening 0).
+
+    eta |lambda| / (2 phi^3 M^2 B) (1 - exp(-phi t))^2 + eta |lambda| / (2 phi M B a) (1 - exp(-2 a t / (phi M))), with the
+    drift a; the constants C1 to C4 of the theorem abbreviate it.
+    """
+    phi, mass = (1 - gamma) / eta, eta
+    a = drift_coefficient(eigenvalue, rho, power)
+    noise = eta * abs(eigenvalue) / (2 * batch)
+    inertial = noise / (phi**3 * mass**2) * (1 - np.exp(-phi * t)) ** 2
+    return inertial + noise / (phi * mass * a) * (1 - np.exp(-2 * a * t / (phi * mass)))
+
+
 def displacement_constants(
     eigenvalue: float, t: float, *, rho: float, eta: float, power: int = 2, printed: bool = False
 ) -> tuple[float, float, float, float]:
@@ -116,6 +131,25 @@ def simulate_momentum_displacement(
         w = w - eta * m
     squares: Array = (w**2).mean(axis=1)
     return squares
+
+
+def exact_momentum_displacement(
+    eigenvalue: float, gammas: Array, *, rho: float, eta: float, batch: int, steps: int
+) -> Array:
+    """Return what ``simulate_momentum_displacement`` estimates, (len(gammas),), from the recursion of the second moments.
+
+    A step maps (w, m) to A (w, m) + b xi with a standard normal xi, so that the covariance S becomes A S A^T + b b^T.
+    """
+    slope, strength = eigenvalue * (1 + rho * eigenvalue), (abs(eigenvalue) / batch) ** 0.5
+    found = []
+    for gamma in gammas:
+        step = np.array([[1 - eta * slope, -eta * gamma], [slope, gamma]])
+        noise = strength * np.array([-eta, 1.0])
+        covariance = np.zeros((2, 2))
+        for _ in range(steps):
+            covariance = step @ covariance @ step.T + np.outer(noise, noise)
+        found.append(covariance[0, 0])
+    return np.array(found)
 
 
 def variance_sampling_error(draws: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Annotated, Any
 
 import numpy as np
@@ -23,6 +24,11 @@ PANELS: dict[str, tuple[float, float, float]] = {
     "(a) escape, λ = −1, ρ = 0.5": (-1.0, 0.5, 1.5),
     "(b) capture, λ = −1, ρ = 1.5": (-1.0, 1.5, 1.5),
     "(c) valley, λ = 1, ρ = 0.5": (1.0, 0.5, 1.5),
+}
+#: Panel -> eigenvalue of the direction in which displacement is drawn over momentum.
+MOMENTUM_PANELS: dict[str, float] = {
+    "(d) momentum, λ = −1, ρ = 0.5, t = 1": -1.0,
+    "(e) momentum, λ = 1, ρ = 0.5, t = 1": 1.0,
 }
 #: Method -> power of 1 + rho lambda in the drift, and True if rho is 0.
 METHODS = {"SGD": (1, True), "SAM, as it steps (power 1)": (1, False), "SAM, theorem 4.3 (power 2)": (2, False)}
@@ -102,31 +108,33 @@ def _simulated_drift(eigenvalue: float, rho: float, power: int) -> float:
 
 
 def _momentum(eta: float, batch: int, draws: int, generator: np.random.Generator) -> Rows:
-    """Return the rows of theorem 4.5 at two batch sizes: closed form (C2 = t / eta, power 1) and simulation of SAM."""
-    view, metric, panel = "diffusion", "displacement", "(d) momentum, λ = −1, ρ = 0.5, t = 1"
-    gammas, eigenvalue, rho, time = np.array([0.0, 0.3, 0.5, 0.7, 0.8, 0.9]), -1.0, 0.5, 1.0
-    grid = np.linspace(0, 0.9, 46)
+    """Return the rows of theorem 4.5: simulation of SAM, and closed form (power 1) with both readings of C2.
+
+    Beside them, not drawn, simulated_over_formula for each momentum.
+    """
+    view, metric, rho, time = "diffusion", "displacement", 0.5, 1.0
+    gammas, grid = np.array([0.0, 0.3, 0.5, 0.7, 0.8, 0.9]), np.linspace(0, 0.9, 46)
     rows = []
-    for size in (batch, 4 * batch):
-        method = f"SAM with momentum, B = {size}"
+    for (panel, eigenvalue), size in itertools.product(MOMENTUM_PANELS.items(), (batch, 4 * batch)):
         own: Protocol = {"rho": rho, "eigenvalue": eigenvalue, "power": 1, "eta": eta, "batch": size}
-        line = mean_squared_displacement(grid, eigenvalue, time, rho=rho, eta=eta, batch=size, power=1)
         found = simulate_momentum_displacement(
             eigenvalue, gammas, rho=rho, eta=eta, batch=size, steps=round(time / eta), paths=draws, generator=generator
         )
-        rows += drawn_rows(view, "curve", grid, 0.0, line, panel=panel, method=method, metric=metric, **own)
+        for reading, printed in (("C₂ = t/η", False), ("C₂ = η/t", True)):
+            common: Protocol = {"rho": rho, "eta": eta, "batch": size, "power": 1, "printed": printed}
+            method = f"SAM with momentum, B = {size}, {reading}"
+            line = mean_squared_displacement(grid, eigenvalue, time, **common)
+            rows += drawn_rows(view, "curve", grid, 0.0, line, panel=panel, method=method, metric=metric, **own)
+            ratios = found / mean_squared_displacement(gammas, eigenvalue, time, **common)
+            for gamma, ratio in zip(gammas.tolist(), ratios.tolist(), strict=True):
+                rows += outcome_row(
+                    view, "simulated_over_formula", ratio, panel=panel, method=method, gamma=gamma, **own, draws=draws
+                )
+        method = f"SAM with momentum, B = {size}"
+        simulated = f"simulated_{metric}"
         rows += drawn_rows(
-            view,
-            "dots",
-            gammas,
-            0.0,
-            found,
-            panel=panel,
-            method=method,
-            metric=f"simulated_{metric}",
-            **own,
-            draws=draws,
+            view, "dots", gammas, 0.0, found, panel=panel, method=method, metric=simulated, **own, draws=draws
         )
-        for gamma, value in zip(gammas, found, strict=True):
-            rows += outcome_row(view, "simulated", float(value), panel=panel, method=method, gamma=float(gamma), **own)
+        for gamma, value in zip(gammas.tolist(), found.tolist(), strict=True):
+            rows += outcome_row(view, "simulated", value, panel=panel, method=method, gamma=gamma, **own)
     return rows

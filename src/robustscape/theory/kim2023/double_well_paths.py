@@ -9,6 +9,7 @@ from pydantic import Field
 
 from robustscape.theory.kim2023._picture_rows import Protocol, Rows, drawn_rows, number_points, outcome_row
 from robustscape.theory.kim2023._toys import (
+    Array,
     Point,
     double_well,
     double_well_gradient,
@@ -21,6 +22,8 @@ from robustscape.theory.kim2023._toys import (
 SADDLE: Point = (0.0, 0.0)
 MINIMA: dict[str, Point] = {"s₁": (1.0, 0.0), "s₂": (-1.0, 0.0)}
 WINDOW = ((-1.45, 1.45), (-0.95, 1.75))
+#: Steps over which starts are followed.
+STEPS = 200
 #: Starts of the steps shown, one per case; which case a step is, is computed, not assumed.
 STARTS: dict[str, Point] = {
     "case I": (0.9, 0.9),
@@ -35,16 +38,23 @@ def double_well_paths(
     radius: Annotated[float, Field(gt=0)] = 0.7,
     eta: Annotated[float, Field(gt=0)] = 0.6,
     points: Annotated[int, Field(ge=3)] = 41,
+    radii: Annotated[tuple[float, ...], Field(min_length=1)] = (0.1, 0.3),
+    small_eta: Annotated[float, Field(gt=0)] = 0.1,
+    starts: Annotated[int, Field(ge=5)] = 48,
 ) -> list[dict[str, Any]]:
     """Return phase portraits of (x^2 - 1)^2 / 4 + y^2 / 2 with one SAM step (normalised radius) in each case.
 
     The stable manifold of the saddle, x = 0, is the boundary of the basins; the unstable one is y = 0. The work draws them by
-    hand; here the manifolds are integrated and the steps computed.
+    hand; here the manifolds are integrated and the steps computed. What the work says of the cases is counted over starts all
+    over the basin of s_1, with radii that are small against the distance between saddle and minima.
 
     Args:
-        radius: rho of SAM, large, so that it can be seen.
-        eta: learning rate, large, so that a step can be seen.
+        radius: rho of the steps drawn, large, so that it can be seen.
+        eta: learning rate of the steps drawn, large, so that a step can be seen.
         points: number of grid points per side of the flow.
+        radii: values of rho of the counts.
+        small_eta: learning rate of the counts.
+        starts: number of starts of the counts per side of their grid.
     """
     view = "portrait"
     x, y = np.linspace(*WINDOW[0], points), np.linspace(*WINDOW[1], points)
@@ -67,6 +77,8 @@ def double_well_paths(
         rows += drawn_rows(view, "label", *place, panel="(b) manifolds of the saddle d", text=text)
     for letter, (panel, start) in zip("cdef", STARTS.items(), strict=True):
         rows += _step(view, f"({letter}) {panel}", panel, start, radius, eta)
+    for rho in radii:
+        rows += _shares_of_starts(view, rho, small_eta, starts)
     return number_points(rows)
 
 
@@ -92,6 +104,51 @@ def sam_step(point: Point, radius: float, eta: float) -> tuple[Point, Point]:
     above = perturbed_point(double_well_gradient, point, radius, "normalised")
     across, up = double_well_gradient(*above)
     return above, (point[0] - eta * across, point[1] - eta * up)
+
+
+def sam_steps(points: Array, radius: float, eta: float) -> tuple[Array, Array]:
+    """Return w^p and w_{t+1} of many weights (n, 2) at once; radius 0 is gradient descent."""
+    gradient = gradients_at(double_well_gradient, points)
+    above = points + radius * gradient / np.hypot(gradient[:, 0], gradient[:, 1])[:, None]
+    return above, points - eta * gradients_at(double_well_gradient, above)
+
+
+def _shares_of_starts(view: str, radius: float, eta: float, starts: int) -> Rows:
+    """Return, for each case, what SAM does from the starts that are in it.
+
+    median_cosine: between the gradients at w and w^p (the work: near 1 in cases I and II). Of ``STEPS`` steps from each start,
+    share_held: all are in case III; share_crossing: one of them is a case III (ii), which crosses the boundary;
+    share_descending: gradient descent from the same start has reached the minimum of its basin.
+    """
+    across, up = np.meshgrid(np.linspace(0.01, 1.4, starts), np.linspace(-0.9, 0.9, starts))
+    begin = np.stack([across.ravel(), up.ravel()], axis=1)
+    above, after = sam_steps(begin, radius, eta)
+    cosine = row_cosines(gradients_at(double_well_gradient, begin), gradients_at(double_well_gradient, above))
+    held, crossing = np.full(len(begin), True), np.full(len(begin), False)
+    weights, descending = begin, begin
+    for _ in range(STEPS):
+        above, after = sam_steps(weights, radius, eta)
+        other = above[:, 0] * weights[:, 0] < 0
+        held &= other
+        crossing |= other & (after[:, 0] * weights[:, 0] < 0)
+        weights, descending = after, sam_steps(descending, 0.0, eta)[1]
+    at_minimum = np.hypot(descending[:, 0] - MINIMA["s₁"][0], descending[:, 1] - MINIMA["s₁"][1]) < 0.05
+    cases = np.array([sam_step_case((float(x), float(y)), radius, eta) for x, y in begin])
+    rows = []
+    for case in STARTS:
+        here = cases == case
+        if not here.any():
+            continue
+        found = {
+            "median_cosine": np.median(cosine[here]),
+            "share_held": held[here].mean(),
+            "share_crossing": crossing[here].mean(),
+            "share_descending": at_minimum[here].mean(),
+        }
+        own: Protocol = {"radius": radius, "eta": eta, "rule": "normalised", "starts": int(here.sum())}
+        for metric, value in found.items():
+            rows += outcome_row(view, metric, float(value), method=case, **own)
+    return rows
 
 
 def _step(view: str, panel: str, wanted: str, start: Point, radius: float, eta: float) -> Rows:

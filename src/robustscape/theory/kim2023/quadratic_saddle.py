@@ -92,8 +92,19 @@ def _flows(view: str, radius: float, points: int) -> Rows:
     return rows
 
 
+def contraction_rate(axis: int, radius: float, eta: float) -> float:
+    """Return the eigenvalue of SAM's dynamics along axis 1 or 2: 1 - w_1 / w_0 of a step from that axis, over eta."""
+    start = (1.0, 0.0) if axis == 1 else (0.0, 1.0)
+    path = sam_path(quadratic_gradient, start, eta=eta, steps=1, radius=radius, rule="constant")
+    return float(1 - path.weights[1, axis - 1]) / eta
+
+
 def _eigenvalues(view: str, radius: float, run: Any, offset: float, protocol: dict[str, Any]) -> Rows:
-    """Return lambda + rho lambda^2 over rho, the numbers of the work, and the least radius that traps SAM, by bisection."""
+    """Return lambda + rho lambda^2 over rho, the rates at which SAM moves, and the least radius that traps it, by bisection.
+
+    The numbers beside the printed ones are measured: one step of SAM along each axis shrinks that coordinate by eta times the
+    eigenvalue of the linearised dynamics.
+    """
     panel, metric = "(d) SAM's eigenvalues", "lambda_plus_rho_lambda_squared"
     rows, rho = [], np.linspace(0, 1.2 * radius, 13)
     for number, value in enumerate(EIGENVALUES, 1):
@@ -107,7 +118,7 @@ def _eigenvalues(view: str, radius: float, run: Any, offset: float, protocol: di
                 "dots",
                 radius,
                 0.0,
-                value + radius * value**2,
+                contraction_rate(number, radius, protocol["eta"]),
                 panel=panel,
                 method="SAM",
                 metric=f"lambda+rho*lambda^2 (eig {number})",

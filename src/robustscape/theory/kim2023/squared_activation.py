@@ -177,12 +177,21 @@ def _landscape(view: str, points: int) -> Rows:
 
 
 def _references(ends: Ends) -> Rows:
-    """Return the losses of the minima, of the saddle line, and of SAM at large radii, for which the work prints 2.50."""
-    lowest, saddle = expected_loss(1.0, _MEAN), expected_loss(0.0, 1.0)
+    """Return the losses at which training ends: at minima, at the saddle line, and with large radii; the work prints all three.
+
+    The minimum is the lowest expected loss of any end of SGD; the saddle line's is the mean over the ends of SAM with the
+    largest normalised radius that are stuck.
+    """
+    radii = [rho for rule, rho in ends if rule == "normalised"]
+    losses = expected_loss(*ends["normalised", 0.0])
+    lowest = float(losses[np.isfinite(losses)].min(initial=math.inf))
+    w1, w2 = ends["normalised", max(radii)]
+    stuck = np.abs(w1) < STUCK
+    saddle = _mean(expected_loss(w1[stuck], w2[stuck]))
     rows = []
     for text, metric, value in (("minima", "global_minimum_loss", lowest), ("saddle line", "saddle_loss", saddle)):
         rows += drawn_rows(VIEW, "level", 0.0, 0.0, value, panel=PANELS[2], method="any", metric=metric, text=text)
-    large = [rho for rule, rho in ends if rule == "normalised" and rho > 0.7]
+    large = [rho for rho in radii if rho > 0.7]
     if large:
         mean = _mean([_mean_loss(ends["normalised", rho]) for rho in large])
         rows += drawn_rows(VIEW, "dots", large[-1], 0.0, mean, panel=PANELS[2], method="SAM", metric="mean_final_loss")

@@ -5,7 +5,8 @@ The loss rises with theta x, so the worst x' in [1 - eps, 1 + eps] is 1 + eps fo
     g_eps(theta)  = log(1 + exp(theta + eps |theta|))
     g_eps'(theta) = (1 + eps) sigma(theta (1 + eps)) for theta > 0,  (1 - eps) sigma(theta (1 - eps)) for theta < 0
 
-with one-sided derivatives (1 + eps) / 2 and (1 - eps) / 2 at the kink at 0. Everything is float64 and elementwise in theta.
+with one-sided derivatives (1 + eps) / 2 and (1 - eps) / 2 at the kink at 0. Everything is float64 and elementwise in theta and
+eps.
 """
 
 from __future__ import annotations
@@ -21,20 +22,29 @@ def sigmoid(z: Array) -> Array:
     return np.exp(-np.logaddexp(0.0, -z))
 
 
-def adversarial_loss(theta: Array, eps: float) -> Array:
+def vanilla_loss(theta: Array, x: Array) -> Array:
+    """Return g(theta, x), in nats."""
+    return np.logaddexp(0.0, theta * x)
+
+
+def vanilla_slope(theta: Array, x: Array) -> Array:
+    """Return dg/dtheta."""
+    return x * sigmoid(theta * x)
+
+
+def adversarial_loss(theta: Array, eps: float | Array) -> Array:
     """Return g_eps(theta), in nats."""
     return np.logaddexp(0.0, theta + eps * np.abs(theta))
 
 
-def worst_input(theta: Array, eps: float) -> Array:
+def worst_input(theta: Array, eps: float | Array) -> Array:
     """Return the maximising x'; at theta = 0, where all x' have one loss, the one that gives the right derivative."""
     return np.where(theta >= 0, 1.0 + eps, 1.0 - eps)
 
 
-def adversarial_slope(theta: Array, eps: float) -> Array:
+def adversarial_slope(theta: Array, eps: float | Array) -> Array:
     """Return g_eps'(theta); at 0 the right derivative."""
-    x = worst_input(theta, eps)
-    return x * sigmoid(theta * x)
+    return vanilla_slope(theta, worst_input(theta, eps))
 
 
 def lipschitz_constants(eps: float) -> tuple[float, float, float]:

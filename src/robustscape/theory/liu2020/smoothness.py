@@ -10,6 +10,9 @@ from pydantic import Field
 from robustscape.theory.liu2020 import _scalar_toy as toy
 from robustscape.theory.rows import check_row
 
+#: The constants that ``lipschitz_constants`` returns, in its order.
+CONSTANTS = ("L_theta", "L_theta_theta", "L_theta_x")
+
 
 def smoothness(
     *,
@@ -21,6 +24,8 @@ def smoothness(
 
         |g_eps(t1) - g_eps(t2)|   <= L_theta |t1 - t2|
         |g_eps'(t1) - g_eps'(t2)| <= L_theta_theta |t1 - t2| + 2 eps L_theta_x
+
+    The constants are the smallest ones: each is the largest difference quotient of g, which is searched for on a grid.
 
     Args:
         eps_values: values of eps.
@@ -44,6 +49,12 @@ def smoothness(
             check_row("closed form", "largest |g_eps - grid over x'|", off, "==", 0.0, tolerance=1e-12, **shared)
         )
 
+        for name, constant, quotient in zip(
+            CONSTANTS, (lipschitz, curvature, cross), largest_quotients(eps), strict=True
+        ):
+            quantity = f"largest difference quotient for {name}"
+            rows.append(check_row("constants", quantity, quotient, "==", constant, tolerance=1e-2 * constant, **shared))
+
         rise = np.abs(toy.adversarial_loss(first, eps) - toy.adversarial_loss(second, eps)) - lipschitz * apart
         rows.append(check_row("first order", "largest excess over the bound", float(rise.max()), "<=", 1e-12, **shared))
         turn = (
@@ -65,11 +76,25 @@ def smoothness(
             check_row("kink", "jump of the derivative", jump, "==", eps, tolerance=1e-6, **shared),
             check_row("kink", "jump of the derivative", jump, "<=", 2 * eps * cross + 1e-6, **shared),
         ]
-        if eps > 0:  # the gradient alone is not Lipschitz: its difference quotient across 0 is unbounded
-            across = float(
-                (toy.adversarial_slope(np.array(h), eps) - toy.adversarial_slope(np.array(-h), eps)) / (2 * h)
+        if eps > 0:  # the gradient alone is not Lipschitz: across 0 its difference quotient grows as 1 / h without end
+            wide, narrow = (
+                float((toy.adversarial_slope(np.array(d), eps) - toy.adversarial_slope(np.array(-d), eps)) / (2 * d))
+                for d in (h, h / 10)
             )
-            rows.append(
-                check_row("not Lipschitz", "difference quotient of the slope", across, ">", 1e3 * curvature, **shared)
-            )
+            quantity = "growth of the slope's difference quotient when h is a tenth"
+            rows.append(check_row("not Lipschitz", quantity, narrow / wide, "==", 10.0, tolerance=1e-3, **shared))
     return rows
+
+
+def largest_quotients(eps: float) -> tuple[float, float, float]:
+    """Return the largest difference quotients of g in theta, of its slope in theta and of its slope in x', on a grid.
+
+    theta is in [-20, 20] and x' within eps of 1.
+    """
+    theta, d = np.linspace(-20.0, 20.0, 4001)[:, None], 1e-4
+    x = np.linspace(1.0 - eps, 1.0 + eps, 41)
+    rise = (toy.vanilla_loss(theta + d, x) - toy.vanilla_loss(theta - d, x)) / (2 * d)
+    turn = (toy.vanilla_slope(theta + d, x) - toy.vanilla_slope(theta - d, x)) / (2 * d)
+    scatter = (toy.vanilla_slope(theta, x + d) - toy.vanilla_slope(theta, x - d)) / (2 * d)
+    largest_rise, largest_turn, largest_scatter = (float(np.abs(found).max()) for found in (rise, turn, scatter))
+    return largest_rise, largest_turn, largest_scatter

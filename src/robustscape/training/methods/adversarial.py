@@ -11,10 +11,12 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from robustscape.training.attack import TrainingAttack
-from robustscape.training.objective import CrossEntropy
+from robustscape.training.objective import CrossEntropy, CrossEntropyWithError
 
 
-def adversarial(model: nn.Module, x: Tensor, y: Tensor, attack: TrainingAttack) -> CrossEntropy:
+def adversarial(
+    model: nn.Module, x: Tensor, y: Tensor, attack: TrainingAttack, *, log_error: bool = False
+) -> CrossEntropy:
     """Return the mean cross-entropy of attacked inputs as an objective; the attack runs once, at the weights before the step.
 
     Args:
@@ -22,5 +24,8 @@ def adversarial(model: nn.Module, x: Tensor, y: Tensor, attack: TrainingAttack) 
         x: inputs (B, ...).
         y: labels (B,).
         attack: the recipe's attack.
+        log_error: also log the running training error, in percent, as the column ``train_error`` of history.csv: that of the
+            attacked batches, in the updates' own forward passes.
     """
-    return CrossEntropy(model, attack(model, x, y), y)
+    x_adv = attack(model, x, y)
+    return CrossEntropyWithError(model, x_adv, y, {}) if log_error else CrossEntropy(model, x_adv, y)

@@ -9,9 +9,19 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from robustscape.training.attack import TrainingAttack
-from robustscape.training.objective import CrossEntropy
+from robustscape.training.objective import CrossEntropy, CrossEntropyWithError
 
 
-def standard(model: nn.Module, x: Tensor, y: Tensor, attack: TrainingAttack) -> CrossEntropy:
-    """Return the mean cross-entropy of clean inputs ``x`` (B, ...) with labels ``y`` (B,) as an objective; no attack is made."""
-    return CrossEntropy(model, x, y)
+def standard(
+    model: nn.Module, x: Tensor, y: Tensor, attack: TrainingAttack, *, log_error: bool = False
+) -> CrossEntropy:
+    """Return the mean cross-entropy of clean inputs as an objective; no attack is made.
+
+    Args:
+        model: the net, in training mode.
+        x: inputs (B, ...).
+        y: labels (B,).
+        attack: not called.
+        log_error: also log the running training error, in percent, as the column ``train_error`` of history.csv.
+    """
+    return CrossEntropyWithError(model, x, y, {}) if log_error else CrossEntropy(model, x, y)

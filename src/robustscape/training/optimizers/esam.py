@@ -81,7 +81,7 @@ class ESAM(perturb.PerturbedSGD):
             self.zero_grad()
             with torch.enable_grad():
                 losses = closure.per_sample()
-                if len(fixed) < len(weights):
+                if losses.requires_grad:  # none of the tensors drawn may be one that the loss uses
                     losses.mean().backward()
         finally:
             for weight in fixed:

@@ -1,0 +1,89 @@
+"""The suites and attacks that are part of the package, for evaluations outside of a project's folder.
+
+``files/`` holds links to ``suites.yaml``, ``datasets.yaml`` and ``attacks/`` of ``config/``, of which a wheel has copies:
+there is one source.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from robustscape.config.attacks import AttackSpec, Suite, SuiteSpec
+from robustscape.config.base import read_mapping
+from robustscape.config.datasets import DatasetEntry
+from robustscape.config.reading import read_attacks
+from robustscape.errors import ConfigError, unknown_name
+
+FILES = Path(__file__).parent / "files"
+
+
+@functools.cache
+def shipped_attacks() -> dict[str, AttackSpec]:
+    """Return the attacks with their protocol, by name."""
+    return read_attacks(FILES / "attacks")
+
+
+@functools.cache
+def shipped_suites() -> dict[str, SuiteSpec]:
+    """Return the suites, by name."""
+    return read_mapping(SuiteSpec, FILES / "suites.yaml")
+
+
+@functools.cache
+def shipped_datasets() -> dict[str, DatasetEntry]:
+    """Return the data sets, by name."""
+    return read_mapping(DatasetEntry, FILES / "datasets.yaml")
+
+
+def find_attack(name: str) -> AttackSpec:
+    """Return an attack by the name of its protocol ("pgd50_restarts10"), or of the function alone ("pgd"), with its defaults.
+
+    Raises:
+        ConfigError: there is neither.
+    """
+    from robustscape import catalog
+
+    known = shipped_attacks()
+    if name in known:
+        return known[name]
+    functions = catalog.catalog_entries("attack")
+    if name in functions:
+        return AttackSpec(attack=name)
+    raise unknown_name("attack", name, {*known, *functions})
+
+
+def find_suite(suite: str | Suite | AttackSpec | Sequence[str], norm: Literal["Linf", "L2"] | None = None) -> Suite:
+    """Return a suite by its name, that of one attack, or a list of names of attacks.
+
+    Args:
+        suite: the name; a suite or an attack of one's own is returned as it is.
+        norm: the norm of all its attacks; None: their own.
+
+    Raises:
+        ConfigError: there is none, or a list of none.
+    """
+    if isinstance(suite, AttackSpec):
+        suite = Suite(name=suite.attack, attacks=((suite.attack, suite),))
+    elif isinstance(suite, str):
+        suites = shipped_suites()
+        if suite in suites:
+            suite = Suite(name=suite, attacks=tuple((name, find_attack(name)) for name in suites[suite].attacks))
+        else:
+            try:
+                suite = Suite(name=suite, attacks=((suite, find_attack(suite)),))
+            except ConfigError:
+                raise unknown_name("suite or attack", suite, {*suites, *shipped_attacks()}) from None
+    elif not isinstance(suite, Suite):
+        if not suite:
+            raise ConfigError("suite got no attack; name at least one.")
+        suite = Suite(name="+".join(suite), attacks=tuple((name, find_attack(name)) for name in suite))
+    return suite if norm is None else with_norm(suite, norm)
+
+
+def with_norm(suite: Suite, norm: Literal["Linf", "L2"]) -> Suite:
+    """Return ``suite`` with all its attacks in ``norm``."""
+    attacks = tuple((name, spec.model_copy(update={"norm": norm})) for name, spec in suite.attacks)
+    return Suite(name=suite.name, attacks=attacks)

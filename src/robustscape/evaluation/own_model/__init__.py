@@ -1,0 +1,1 @@
+"""The evaluation of anybody's model on anybody's data: the calls ``robustscape.evaluate`` and ``robustscape.attack``."""

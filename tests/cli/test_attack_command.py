@@ -1,0 +1,320 @@
+"""``robustscape attack`` on models, weights and data as people have them; what it writes, says and refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from PIL import Image
+from torch import nn
+
+from robustscape.cli.main import main
+from robustscape.errors import CorruptFile, UserError
+from robustscape.evaluation.own_model.samples import read_samples
+from robustscape.evaluation.own_model.weights import read_weights
+
+ROOT = Path(__file__).parents[2]
+
+NET = """
+    from torch import nn
+
+    def make_net(width=8):
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.ReLU(), nn.Linear(width, 4))
+
+    def needs(width):
+        return make_net(width)
+
+    def nothing():
+        return None
+
+    def broken():
+        raise KeyError("depth")
+
+    class Net(nn.Sequential):
+        def __init__(self):
+            super().__init__(*make_net())
+
+    ready = make_net()
+"""
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of one's own: a net in a file, images, weights; no project, no configuration."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text(textwrap.dedent(NET))
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 4))
+    x = torch.randint(0, 256, (40, 1, 8, 8), dtype=torch.uint8)
+    y = model(x / 255.0).argmax(1)
+    for number, (image, label) in enumerate(zip(x, y, strict=True)):
+        folder = tmp_path / "images" / f"class_{label}"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[0].numpy()).save(folder / f"{number:03d}.png")
+    for label in range(4):
+        (tmp_path / "images" / f"class_{label}").mkdir(exist_ok=True)
+    np.savez(tmp_path / "test.npz", x=x.numpy(), y=y.numpy())
+    torch.save(model.state_dict(), tmp_path / "net.pt")
+    torch.save({"epoch": 3, "state_dict": nn.DataParallel(model).state_dict()}, tmp_path / "parallel.pt")
+    safetensors.torch.save_file(model.state_dict(), tmp_path / "net.safetensors")
+    return tmp_path
+
+
+def attack(*arguments: str) -> int:
+    return main(["attack", "--threads", "1", "--suite", "apgd_ce_lite", "--model", "net.py:make_net", *arguments])
+
+
+def run_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    assert attack("--json", *arguments) == 0
+    content: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return content
+
+
+@pytest.mark.parametrize("weights", ["net.pt", "net.safetensors", "parallel.pt"])
+def test_weights_of_every_kind_are_read(mine: Path, weights: str, capsys: pytest.CaptureFixture[str]) -> None:
+    content = run_json(capsys, "--weights", weights, "--data", "test.npz", "--eps", "8/255")
+    assert content["clean_accuracy"] == 100.0  # the labels are this net's own answers
+    assert content["model"]["weights_sha256"] and content["robust_accuracy"] <= 100.0
+    stripped = any("'module.'" in note for note in content["model"]["notes"])
+    assert stripped == (weights == "parallel.pt")
+
+
+@pytest.mark.parametrize("data", ["images", "test.npz", "test.csv"])
+def test_data_of_every_kind_are_read(mine: Path, data: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with np.load("test.npz") as content:
+        flat = content["x"].reshape(40, -1) / 255.0
+        lines = [",".join([*map(str, row), str(label)]) for row, label in zip(flat.tolist(), content["y"], strict=True)]
+    names = ",".join([*(f"p{i}" for i in range(64)), "label"])
+    Path("test.csv").write_text("\n".join([names, *lines, "", ""]))
+    shape = ["--shape", "1", "8", "8"] if data.endswith("csv") else []
+    content = run_json(capsys, "--weights", "net.pt", "--data", data, "--eps", "0.02", *shape)
+    assert content["clean_accuracy"] == 100.0 and content["data"]["shape"] == [1, 8, 8]
+    assert content["protocol"]["samples"] == 40
+    if data == "images":
+        assert content["data"]["classes"] == [f"class_{i}" for i in range(4)]
+
+
+def test_everything_is_written_and_read_again(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--weights", "net.pt", "--data", "images", "--eps", "8/255", "1/255", "--output", "result.json"]
+    assert attack(*options, "--save-adversarial", "adversarial.safetensors") == 0
+    shown = capsys.readouterr().out
+    content = json.loads(Path("result.json").read_text(encoding="utf-8"))
+    assert content["eps"] == [1 / 255, 8 / 255]
+    first, second = content["evaluations"]
+    assert first["robust_accuracy"] >= second["robust_accuracy"]
+    assert f"{second['robust_accuracy']:.2f} %" in shown and "apgd_ce_lite" in shown
+    assert second["protocol"]["environment"]["torch"] == torch.__version__ or second["protocol"]["environment"]["torch"]
+    assert second["robustbench"]["dataset"] == "images"
+    for label in ("1_255", "8_255"):
+        name = next(p.name for p in mine.glob("adversarial-eps*.safetensors") if label in p.name or "0.0" in p.name)
+        assert set(safetensors.torch.load_file(name)) == {"x_adv", "y", "broken", "broken_by"}
+    for numbers in (first, second):
+        assert all(isinstance(row["broken"], int) and isinstance(row["seconds"], float) for row in numbers["attacks"])
+
+
+def test_quiet_prints_one_line(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert attack("-q", "--weights", "parallel.pt", "--data", "test.npz") == 0
+    captured = capsys.readouterr()
+    assert captured.out.count("\n") == 1 and "robust accuracy" in captured.out and not captured.err
+    assert attack("-v", "--weights", "parallel.pt", "--data", "test.npz") == 0
+    captured = capsys.readouterr()
+    assert '"iterations": 20' in captured.out and "stripped 'module.'" in captured.err
+
+
+def test_normalisation_is_put_into_the_model(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plain = run_json(capsys, "--weights", "net.pt", "--data", "test.npz")
+    same = run_json(capsys, "--weights", "net.pt", "--data", "test.npz", "--mean", "0", "--std", "1")
+    other = run_json(capsys, "--weights", "net.pt", "--data", "test.npz", "--mean", "0.9", "--std", "2")
+    assert plain["robust_accuracy"] == same["robust_accuracy"]
+    assert other["clean_accuracy"] < 100.0 and other["model"]["mean"] == [0.9]
+
+
+@pytest.mark.parametrize("name", ["Net", "ready", "needs"])
+def test_models_of_every_kind_are_made(mine: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--model-args", '{"width": 8}'] if name == "needs" else []
+    options = ["--model", f"net.py:{name}", *arguments, "--weights", "net.pt", "--data", "test.npz"]
+    assert run_json(capsys, *options)["clean_accuracy"] == 100.0
+
+
+def test_a_torchvision_net_is_made(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez("colour.npz", x=np.random.default_rng(0).random((3, 3, 32, 32)), y=np.array([0, 1, 2]))
+    options = [
+        "--model",
+        "torchvision.models:squeezenet1_1",
+        "--model-args",
+        '{"num_classes": 5}',
+        "--data",
+        "colour.npz",
+    ]
+    assert run_json(capsys, *options, "--suite", "fgsm")["protocol"]["samples"] == 3
+
+
+def test_a_packaged_data_set_needs_no_project(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("ten.py").write_text("from torch import nn\nmake = lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n")
+    content = run_json(capsys, "--model", "ten.py:make", "--data", "digits", "--samples", "20", "--suite", "fgsm")
+    assert content["protocol"]["samples"] == 20 and len(content["data"]["data_set_sha256"]) == 64
+    assert attack("--data", "cifar10") == 2
+    assert "data set 'cifar10' needs files that a project prepares" in capsys.readouterr().err
+
+
+SAID = {
+    "no file": (["--model", "nat.py:make_net"], "'nat.py': there is no such file"),
+    "no function": (["--model", "net.py:make_nat"], "has no 'make_nat'. Did you mean 'make_net'?"),
+    "no module": (["--model", "nowhere.net:make"], "'nowhere.net', which cannot be imported"),
+    "form": (["--model", "net.py"], "allowed is file.py:factory or package.module:factory"),
+    "needs": (["--model", "net.py:needs"], "missing a required argument: 'width'. It is needs(width)"),
+    "too many": (["--model-args", '{"depth": 2}'], "unexpected keyword argument 'depth'. It is make_net(width=8)"),
+    "no JSON": (["--model-args", "width=8"], "allowed is a JSON object"),
+    "nothing": (["--model", "net.py:nothing"], "must return a torch.nn.Module, it returned a NoneType"),
+    "broken": (["--model", "net.py:broken"], "--model 'net.py:broken' fails: KeyError: 'depth' (net.py, line 14)"),
+    "no weights": (["--weights", "net2.pt"], "there is no file of weights 'net2.pt'"),
+    "other weights": (["--model-args", '{"width": 9}'], "1.weight has shape (8, 64), the model's (9, 64)"),
+    "std alone": (["--std", "1"], "--mean and --std belong together"),
+    "channels": (["--mean", "0", "0", "--std", "1"], "--mean has 2 values, but the inputs have 1 channels"),
+    "no data": (["--data", "imags"], "unknown data set 'imags'"),
+    "eps 8": (
+        ["--eps", "8"],
+        "eps got 8, which in Linf is more than the whole range of inputs, [0, 1]. Did you mean 8/255?",
+    ),
+    "eps nan": (["--eps", "nan"], "--eps got nan, allowed is a finite number above 0"),
+    "eps 0": (["--eps", "0"], "--eps got 0, allowed is a finite number above 0"),
+    "eps negative": (["--eps=-1"], "--eps got -1, allowed"),
+    "eps word": (["--eps", "8/0"], "--eps got '8/0'"),
+    "suite": (["--suite", "autoatack"], "unknown suite or attack 'autoatack'. Did you mean 'autoattack'?"),
+    "both": (["-q", "-v"], "--quiet and --verbose exclude each other"),
+    "output": (["--output", "images"], "cannot write 'images': there is a folder of that name"),
+}
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_a_fault_of_the_command_is_a_sentence(mine: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    given, said = SAID[name]
+    weights = [] if name in ("needs", "nothing", "broken") else ["--weights", "net.pt"]
+    assert attack(*weights, "--data", "test.npz", *given) == 2
+    error = capsys.readouterr().err
+    assert error.splitlines()[-1].startswith("robustscape: ") and said in error
+
+
+@pytest.mark.parametrize("count", ["-350", "0"])
+def test_a_number_of_samples_is_at_least_one(mine: Path, count: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        attack(f"--samples={count}", "--data", "test.npz")
+    assert stopped.value.code == 2 and "allowed is an integer of at least 1" in capsys.readouterr().err
+
+
+class Hostile:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, ("pwned",)
+
+
+@pytest.mark.parametrize("content", [Hostile(), {"state_dict": {"w": torch.ones(1)}, "hook": Hostile()}])
+@pytest.mark.parametrize("how", ["torch.save", "pickle"])
+def test_a_hostile_file_of_weights_is_refused(mine: Path, content: Any, how: str) -> None:
+    if how == "torch.save":
+        torch.save(content, "hostile.pt")
+    else:
+        Path("hostile.pt").write_bytes(pickle.dumps(content))
+    with pytest.raises(UserError, match=r"'hostile.pt' is (refused: it holds Python objects|not a file of weights)"):
+        read_weights("hostile.pt")
+    assert not Path("pwned").exists()
+
+
+def test_files_that_are_no_weights_are_named(mine: Path) -> None:
+    torch.save(nn.Linear(2, 2), "whole.pt")
+    Path("text.pt").write_text("weights")
+    Path("text.safetensors").write_text("weights")
+    torch.save({"loss": 1.0, "epoch": 3}, "log.pt")
+    torch.save([torch.ones(2)], "list.pt")
+    for name, said, kind in (
+        ("whole.pt", "refused: it holds Python objects", UserError),
+        ("text.pt", "not a file of weights", CorruptFile),
+        ("text.safetensors", "not a safetensors file", CorruptFile),
+        ("log.pt", "holds no state dict.*keys loss, epoch", UserError),
+        ("list.pt", "holds no state dict.*list", UserError),
+    ):
+        with pytest.raises(kind, match=said):
+            read_weights(name)
+
+
+def test_files_that_are_no_samples_are_named(mine: Path) -> None:
+    Path("empty").mkdir()
+    (mine / "mixed/a").mkdir(parents=True)
+    Image.new("L", (4, 4)).save("mixed/a/1.png")
+    Image.new("L", (5, 4)).save("mixed/a/2.png")
+    (mine / "bad/a").mkdir(parents=True)
+    Path("bad/a/1.png").write_text("no image")
+    np.savez("other.npz", images=np.zeros((2, 3)))
+    np.savez("objects.npz", x=np.array([{}]), y=np.array([0]))
+    Path("header.csv").write_text("a,b\n1,2\n")
+    Path("words.csv").write_text("a,y\nx,2\n")
+    Path("ragged.csv").write_text("a,y\n1,2,3\n")
+    for name, said in {
+        "empty": "no folder for each class",
+        "mixed": "one size and number of channels, got 4x4, 1 channels and 4x5, 1 channels",
+        "bad": "'bad/a/1.png' is not an image",
+        "other.npz": "must hold the arrays x and y, it has images",
+        "objects.npz": "not an .npz of plain arrays",
+        "header.csv": "no column of labels",
+        "words.csv": "must hold numbers",
+        "ragged.csv": "lines of 3 values, but 2 names",
+        "net.pt": "neither a folder of images nor",
+        "gone.npz": "there is no file or folder",
+    }.items():
+        with pytest.raises(UserError, match=said):
+            read_samples(name)
+
+
+def test_images_are_read_as_they_are(tmp_path: Path) -> None:
+    """Grey, colour, with transparency and with 16 bits; hidden files are passed over, linked folders are followed."""
+    levels = np.arange(16, dtype=np.uint8).reshape(4, 4) * 17
+    for name, image in {
+        "grey": Image.fromarray(levels),
+        "deep": Image.fromarray(levels.astype(np.uint16) * 257),
+        "colour": Image.fromarray(np.stack([levels] * 3, -1)),
+        "clear": Image.fromarray(np.stack([levels] * 4, -1)),
+    }.items():
+        folder = tmp_path / name / "only"
+        folder.mkdir(parents=True)
+        image.save(folder / "1.png")
+        (folder / "._1.png").write_bytes(b"Mac OS X")
+        found = read_samples(tmp_path / name)
+        assert found.x.shape == (1, 1 if name in ("grey", "deep") else 3, 4, 4)
+        torch.testing.assert_close(found.x[0, 0], torch.from_numpy(levels / np.float32(255)))
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "only").symlink_to(tmp_path / "grey" / "only")
+    assert len(read_samples(tmp_path / "linked").x) == 1
+
+
+def test_a_limit_takes_of_each_class(mine: Path) -> None:
+    found = read_samples("images", 8)
+    counts = torch.bincount(found.y, minlength=4)
+    whole = torch.bincount(read_samples("images").y, minlength=4)
+    assert len(found.y) == 8 and (counts >= torch.minimum(whole, torch.tensor(1))).all()
+
+
+@pytest.mark.slow
+def test_an_interrupt_ends_with_one_line(mine: Path) -> None:
+    command = [sys.executable, "-m", "robustscape", "attack", "--model", "net.py:make_net", "--weights", "net.pt"]
+    command += ["--data", "test.npz", "--eps", "0.0001", "--threads", "1", "--batch-size", "1", "--state", "state"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 100
+    while not list(mine.glob("state/*/01-*/*.safetensors")) and not list(mine.glob("state/01-*/*.safetensors")):
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert error.strip().splitlines()[-1] == "robustscape: interrupted." and "Traceback" not in error

@@ -1,0 +1,96 @@
+"""Protocols of kim2023, chapters 2 and 3, in the effective configuration: what the thesis says in words."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from robustscape.config.experiment import Experiment
+from robustscape.config.loading import load_experiment
+from robustscape.training.schedules import schedule_factor
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def paper() -> Experiment:
+    return load_experiment(ROOT / "config", "paper")
+
+
+#: Recipe -> the epochs after which the learning rate falls (sections 2.4.1 and 3.4.2).
+MILESTONES = {
+    "kim2023_co": [60, 120, 160],
+    "kim2023_co_probed-fast": [60, 120, 160],
+    "kim2023_bat_mnist": [30, 40],
+    "kim2023_bat_mnist-mart": [30, 40],
+    "kim2023_bat_tiny": [100, 105],
+    "kim2023_bat_tiny-bat": [100, 105],
+    "kim2023_bat_long": [100, 105],
+    "kim2023_bat_long-trades": [100, 105],
+}
+
+
+@pytest.mark.parametrize("name", MILESTONES)
+@pytest.mark.parametrize("steps", [391, 469, 782])
+def test_the_learning_rate_falls_between_two_epochs(paper: Experiment, name: str, steps: int) -> None:
+    """Not some updates before the end of the epoch, nor some after its beginning."""
+    recipe = paper.recipes[name]
+    updates = recipe.epochs * steps
+    factors = [schedule_factor(recipe.lr_schedule, update / updates, recipe.epochs) for update in range(updates)]
+    falls = [update for update in range(1, updates) if factors[update] != factors[update - 1]]
+    assert falls == [epoch * steps for epoch in MILESTONES[name]]
+
+
+def attacks_behind(experiment: Experiment, lists: str) -> set[str]:
+    """The attacks with which the runs of some run lists are trained and measured."""
+    study = experiment.studies["kim2023"]
+    recipes = experiment.recipe_names("kim2023", [name for name in study.runs if name.startswith(lists)])
+    found = {experiment.recipes[name].attack for name in recipes} - {None}
+    for name, entry in {**study.measurements, **study.comparisons}.items():
+        if name.startswith(lists):
+            for key in ("attack", "attacks"):
+                value = entry.parameters.get(key)
+                if isinstance(value, str):
+                    found |= set(experiment.suites[value].attacks) if key == "attacks" else {value}
+    return {str(name) for name in found}
+
+
+def test_pgd_of_chapter_3_starts_at_the_original_example(paper: Experiment) -> None:
+    """ "x^0 is the original example" (below equation 3.9); KL-PGD has no gradient there, and keeps its start."""
+    attacks = {name: paper.attacks[name] for name in attacks_behind(paper, "ch3b_")}
+    starts = {name: spec.parameters["random_start"] for name, spec in attacks.items() if spec.attack == "pgd"}
+    assert len(starts) >= 6 and not any(starts.values()), starts
+    assert {spec.attack for spec in attacks.values()} == {"pgd", "kl_pgd", "fgsm"}
+
+
+def test_pgd_of_chapter_2_starts_at_random(paper: Experiment) -> None:
+    attacks = {name: paper.attacks[name] for name in attacks_behind(paper, "ch2_")}
+    starts = {name: spec.parameters["random_start"] for name, spec in attacks.items() if spec.attack == "pgd"}
+    assert len(starts) >= 5 and all(starts.values()), starts
+
+
+def test_tiny_imagenet_has_the_grid_of_beta(paper: Experiment) -> None:
+    """Section 3.4.2: beta out of 1, 5, 10, 20 and 40 for every method that has one; three seeds each."""
+    found: dict[str, set[float]] = {}
+    for planned in paper.runs("kim2023", "ch3b_tiny"):
+        recipe = paper.recipes[planned.run.recipe]
+        found.setdefault(recipe.method, set()).add(recipe.parameters.get("beta", math.nan))
+        assert recipe.parameters.get("bridges", 3) == 3
+    assert all(sorted(found[method]) == [1, 5, 10, 20, 40] for method in ("trades", "mart", "bat"))
+
+
+def test_figure_3_7_has_the_grid_of_eps(paper: Experiment) -> None:
+    eps = {round(planned.eps, 4) for planned in paper.runs("kim2023", "ch3b_mnist_curve")}
+    assert sorted(eps) == [0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5]
+
+
+@pytest.mark.parametrize("name", ["pgd2", "trades", "fast", "gradalign", "checkpoints3"])
+def test_repetitions_that_are_not_watched_are_trained_as_those_that_are(paper: Experiment, name: str) -> None:
+    """Table 2.1 averages over both."""
+    watched = paper.recipes["kim2023_co_probed" if name == "pgd2" else f"kim2023_co_probed-{name}"]
+    repeated = paper.recipes[f"kim2023_co-{name}"]
+    observed = {"about", "extends", "variants", "factors", "probes", "keep_collapse"}
+    assert watched.model_dump(exclude=observed) == repeated.model_dump(exclude=observed)
+    assert watched.probes and not repeated.probes

@@ -1,0 +1,215 @@
+"""``robustscape.evaluate`` and ``robustscape.attack``: the same numbers as the harness, all that a report needs, from a wheel."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import textwrap
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+import yaml
+from torch import nn
+
+import robustscape
+from robustscape.config.attacks import AttackSpec
+from robustscape.config.shipped import FILES, find_suite, shipped_attacks, shipped_suites
+from robustscape.errors import ConfigError, UserError
+from robustscape.evaluation.harness.craft import correctly_classified
+from robustscape.evaluation.harness.suite import run_suite
+from robustscape.evaluation.own_model.result import Evaluation
+
+ROOT = Path(__file__).parents[3]
+LITE = ["apgd_ce_lite", "square500"]
+
+
+def test_the_call_gives_the_numbers_of_the_harness(digits: Any) -> None:
+    some = digits.first(120)
+    found = robustscape.evaluate(some.model, some.x, some.y, suite="autoattack-lite", eps=0.1)
+    result = run_suite(some.model, some.x, some.y, find_suite("autoattack-lite"), 0.1, seed=0)
+    assert torch.equal(found.x_adv, result.x_adv) and torch.equal(found.robust, result.robust)
+    assert found.clean_accuracy == pytest.approx(result.clean_accuracy)
+    assert found.robust_accuracy == pytest.approx(result.robust_accuracy)
+    assert (found.x_adv - some.x).abs().max() <= 0.1 + 1e-6
+
+
+def test_the_result_says_all_that_a_report_needs(digits: Any, tmp_path: Path) -> None:
+    some = digits.first(60)
+    found = robustscape.evaluate(some.model, some.x, some.y, suite=LITE, eps="0.1", seed=3)
+    content = json.loads(found.to_json(tmp_path / "result.json", dataset="digits", name="mine"))
+    assert content == json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
+    assert (
+        content["robust_accuracy"] == found.robust_accuracy == pytest.approx(100 * found.robust.double().mean().item())
+    )
+    rows = content["attacks"]
+    assert [row["attack"] for row in rows] == ["clean", *LITE]
+    assert rows[0]["attempted"] == 60 and rows[1]["attempted"] == 60 - rows[0]["broken"]
+    assert sum(row["broken"] for row in rows) == int((~found.robust).sum())
+    assert all(row["seconds"] >= 0 and row["forward_passes"] >= 0 for row in rows) and rows[1]["backward_passes"] > 1
+    protocol = content["protocol"]
+    assert (protocol["norm"], protocol["eps"], protocol["samples"], protocol["seed"]) == ("Linf", 0.1, 60, 3)
+    assert protocol["precision"] == "fp32" and len(protocol["model_sha256"]) == len(protocol["data_sha256"]) == 64
+    assert protocol["attacks"][0]["parameters"]["iterations"] == 20
+    assert protocol["environment"]["torch"] and protocol["environment"]["robustscape"] == robustscape.__version__
+    assert content["robustbench"]["name"] == "mine" and content["robustbench"]["dataset"] == "digits"
+    assert float(content["robustbench"]["clean_acc"]) == pytest.approx(found.clean_accuracy, abs=0.01)
+    assert not content["unreliable"] and content["reasons"] == {}
+    assert found.table()["accuracy"].iloc[-1] == found.robust_accuracy
+    assert "robust accuracy" in str(found)
+    found.save_adversarial(tmp_path / "adversarial.safetensors")
+    saved = safetensors.torch.load_file(tmp_path / "adversarial.safetensors")
+    assert torch.equal(saved["broken"], ~found.robust) and torch.equal(saved["y"], some.y)
+    assert torch.equal(correctly_classified(some.model, saved["x_adv"], saved["y"]), ~saved["broken"])
+    assert torch.equal(saved["broken_by"] < 0, found.robust)
+
+
+def test_a_raised_flag_has_its_reason() -> None:
+    class Probabilities(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.flatten(1)[:, :4].softmax(1)
+
+    x, y = torch.rand(20, 6), torch.arange(20) % 4
+    found = robustscape.evaluate(Probabilities(), x, y, suite="pgd", eps=0.1)
+    assert "give its logits" in found.reasons["flag_softmax_outputs"]
+    assert found.to_dict()["unreliable"] and "flag_softmax_outputs" in str(found)
+    assert set(robustscape.evaluation.harness.flags.REASONS) == set(found.flags)  # type: ignore[attr-defined]
+
+
+def test_several_budgets_reuse_what_is_broken(digits: Any, tmp_path: Path) -> None:
+    some, budgets = digits.first(120), [0.15, 0.05, 0.1]
+    series = robustscape.evaluate(some.model, some.x, some.y, suite=LITE, eps=budgets, state=tmp_path)
+    assert series.eps == sorted(budgets)
+    for smaller, larger in zip(series, series.evaluations[1:], strict=False):
+        assert not (larger.robust & ~smaller.robust).any()  # robust accuracy never rises
+        first = larger.result.outcomes[2]
+        assert torch.equal(first.attempted, smaller.robust)  # what was broken is not attacked again
+    for evaluation in series:
+        alone = robustscape.evaluate(some.model, some.x, some.y, suite=LITE, eps=evaluation.eps)
+        assert evaluation.robust_accuracy <= alone.robust_accuracy
+        assert torch.equal(correctly_classified(some.model, evaluation.x_adv, some.y), evaluation.robust)
+        assert (evaluation.x_adv - some.x).abs().max() <= evaluation.eps + 1e-6
+        assert alone.clean_accuracy == evaluation.clean_accuracy
+    again = robustscape.evaluate(some.model, some.x, some.y, suite=LITE, eps=budgets, state=tmp_path)
+    assert again.robust_accuracy == series.robust_accuracy
+    assert list(series.table()["eps"].unique()) == series.eps
+    assert len(json.loads(series.to_json())["evaluations"]) == 3
+
+
+def test_samples_broken_early_make_further_budgets_cheap() -> None:
+    """Of a net without robustness all is broken at the smallest budget, and the others cost a pass per sample."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(30, 5))
+    x = torch.rand(200, 30)
+    y = model(x).argmax(1)
+
+    def cost(evaluation: Evaluation) -> int:
+        return sum(outcome.forwards + outcome.backwards for outcome in evaluation.result.outcomes)
+
+    budgets = [0.3, 0.4, 0.5, 0.6]
+    series = robustscape.evaluate(model, x, y, suite="autoattack-lite", eps=budgets)
+    alone = robustscape.evaluate(model, x, y, suite="autoattack-lite", eps=budgets[-1])
+    assert series.robust_accuracy[0] < 5
+    assert sum(map(cost, series)) <= 2 * cost(alone) + 8 * len(x)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_numpy_arrays_are_taken(digits: Any, dtype: Any) -> None:
+    some = digits.first(20)
+    x, y = some.x.numpy().astype(dtype), some.y.numpy().astype(np.uint8)
+    assert robustscape.evaluate(some.model, x, y, suite="pgd10", eps=0.1).x_adv.dtype == torch.float32
+    ours = robustscape.attack(some.model, x, y, "pgd10", eps=0.1)
+    assert torch.equal(ours, robustscape.attack(some.model, some.x, some.y, "pgd", steps=10, eps=0.1))
+
+
+def test_the_norm_is_that_of_all_attacks(digits: Any) -> None:
+    some = digits.first(30)
+    found = robustscape.evaluate(some.model, some.x, some.y, suite="autoattack-lite", eps=0.5, norm="L2")
+    assert found.protocol["norm"] == "L2"
+    assert (found.x_adv - some.x).flatten(1).norm(dim=1).max() <= 0.5 + 1e-5
+    own = robustscape.evaluate(some.model, some.x, some.y, suite="apgd_ce_l2", eps=0.5)
+    assert own.protocol["norm"] == "L2"
+
+
+def test_a_wrong_name_or_setting_is_a_sentence(digits: Any) -> None:
+    some = digits.first(4)
+    with pytest.raises(ConfigError, match=r"unknown suite or attack 'autoatack'\. Did you mean 'autoattack'"):
+        robustscape.evaluate(some.model, some.x, some.y, suite="autoatack")
+    with pytest.raises(ConfigError, match=r"unknown key 'step'\. Did you mean 'steps'"):
+        robustscape.attack(some.model, some.x, some.y, "pgd", step=3)
+    with pytest.raises(ConfigError, match="Did you mean 8/255"):
+        robustscape.attack(some.model, some.x, some.y, "pgd", eps=8)
+    with pytest.raises(UserError, match="divide by 255"):
+        robustscape.evaluate(some.model, (some.x * 255).to(torch.uint8), some.y)
+
+
+def test_what_is_shipped_is_what_is_configured() -> None:
+    """Links, so that there is one source, and no file is forgotten."""
+    config = ROOT / "config"
+    assert {p.name for p in (FILES / "attacks").iterdir()} == {p.name for p in (config / "attacks").glob("*.yaml")}
+    for path in (FILES / "suites.yaml", FILES / "datasets.yaml", *(FILES / "attacks").iterdir()):
+        assert path.resolve() == (config / path.relative_to(FILES)).resolve()
+    known = shipped_attacks()
+    for name, suite in shipped_suites().items():
+        assert set(suite.attacks) <= set(known), name
+    assert set(yaml.safe_load((config / "suites.yaml").read_text(encoding="utf-8"))) == set(shipped_suites())
+
+
+def test_the_package_is_imported_quickly() -> None:
+    """Without torch, and no name is taken from a module before it is asked for."""
+    code = "import sys, robustscape; print([m for m in ('torch', 'numpy', 'pandas', 'pydantic') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT / "src")
+    assert done.stdout.strip() == "[]"
+    assert set(robustscape.__all__) <= set(dir(robustscape))
+    with pytest.raises(AttributeError, match="no attribute 'evalute'"):
+        robustscape.evalute  # noqa: B018
+
+
+@pytest.mark.slow
+def test_a_wheel_evaluates_outside_of_the_clone(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    for name in ("src", "config", "requirements"):
+        shutil.copytree(
+            ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+        )
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    build = "from setuptools import build_meta; print(build_meta.build_wheel('dist'))"
+    subprocess.run([sys.executable, "-c", build], cwd=source, check=True, capture_output=True)
+    (wheel,) = (source / "dist").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        assert {"robustscape/py.typed", "robustscape/config/files/suites.yaml"} <= set(archive.namelist())
+        archive.extractall(tmp_path / "installed")
+    shutil.rmtree(source)
+    code = """
+        import torch, robustscape
+        model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 5))
+        x, y = torch.rand(12, 1, 4, 4), torch.arange(12) % 5
+        result = robustscape.evaluate(model, x, y, suite="autoattack-lite", eps=8 / 255)
+        print(robustscape.__file__, result.clean_accuracy >= result.robust_accuracy, len(result.table()))
+    """
+    empty = tmp_path / "elsewhere"
+    empty.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        cwd=empty,
+        env={"PYTHONPATH": str(tmp_path / "installed"), "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    file, truth, length = done.stdout.split()
+    assert Path(file).is_relative_to(tmp_path / "installed") and truth == "True" and length == "5"
+
+
+def test_an_attack_of_ones_own_is_taken(digits: Any) -> None:
+    some = digits.first(20)
+    spec = AttackSpec(attack="pgd", parameters={"steps": 4}, norm="L2")
+    assert robustscape.evaluate(some.model, some.x, some.y, suite=spec, eps=0.5).protocol["suite"] == "pgd"

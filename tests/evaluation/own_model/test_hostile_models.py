@@ -1,0 +1,171 @@
+"""Models as people bring them: a right number, a number with its flag, or a sentence that blames the right party."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import robustscape
+from robustscape.errors import UserError
+
+
+def net() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 5))
+
+
+X = torch.rand(24, 3, 2, 2, generator=torch.Generator().manual_seed(1))
+Y = net()(X).argmax(1)
+
+
+class Wrapped(nn.Module):
+    """A net with something done to its inputs or its logits."""
+
+    def __init__(self, before: Callable[[Tensor], Tensor], after: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.net, self.before, self.after = net(), before, after
+
+    def forward(self, x: Tensor) -> Any:
+        return self.after(self.net(self.before(x)))
+
+
+def same(x: Tensor) -> Tensor:
+    return x
+
+
+class Unlockable(nn.Module):
+    """It holds something that cannot be copied."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.generator = net(), (value for value in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.net(x)
+        return logits
+
+
+class PreActivation(nn.Module):
+    """The input of an in-place ReLU is read again, as in many pre-activation blocks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.last = nn.Linear(12, 16), nn.Linear(16, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.first(x.flatten(1))
+        logits: Tensor = self.last(F.relu(z, inplace=True) + z)
+        return logits
+
+
+#: Model -> the robust accuracy is that of the plain net.
+AS_THE_NET: dict[str, Callable[[], Any]] = {
+    "a function": lambda: (lambda model: lambda x: model(x))(net()),
+    "in training mode": lambda: net().train(),
+    "data parallel": lambda: nn.DataParallel(net()),
+    "frozen": lambda: net().requires_grad_(False),
+    "weights with gradients": lambda: _with_gradients(net()),
+    "scripted": lambda: torch.jit.trace(net().eval(), X),
+    "an input that is copied and changed": lambda: Wrapped(lambda x: x.clone().mul_(1.0), same),
+    "not contiguous": lambda: Wrapped(same, lambda z: z.T.contiguous().T),
+    "parametrised": lambda: _parametrised(),
+}
+
+#: Model -> the flag that is raised.
+FLAGGED: dict[str, tuple[Callable[[], Any], str]] = {
+    "noise": (lambda: Wrapped(lambda x: x + 0.1 * torch.randn_like(x), same), "flag_randomised"),
+    "dropout that is always on": (lambda: Wrapped(lambda x: F.dropout(x, 0.3), same), "flag_randomised"),
+    "probabilities": (lambda: Wrapped(same, lambda z: z.softmax(1)), "flag_softmax_outputs"),
+    "quantised inputs": (lambda: Wrapped(lambda x: (x * 4).round() / 4, same), "flag_zero_gradients"),
+    "the mean of the batch": (lambda: Wrapped(lambda x: x - 0.5 * x.mean(0), same), "flag_batch_dependent"),
+    "saturated": (lambda: Wrapped(same, lambda z: z * 1e6), "flag_zero_gradients"),
+}
+
+#: Model -> what the sentence says.
+REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
+    "half precision": (lambda: net().to(torch.bfloat16), "model fails on inputs of shape .* float32"),
+    "no gradients": (lambda: Wrapped(lambda x: x.detach(), same), "no gradient with respect to its input"),
+    "another library": (
+        lambda: lambda x: torch.from_numpy(net()(x.detach()).detach().numpy()),
+        "no gradient with respect",
+    ),
+    "nan": (lambda: Wrapped(same, torch.log), "model returns NaN or infinite logits on clean inputs"),
+    "normalises in place": (lambda: Wrapped(lambda x: x.sub_(0.5), same), "changes its input in place"),
+    "an output with a name": (lambda: Wrapped(same, lambda z: {"logits": z}), "returned a dict with the keys 'logits'"),
+    "features too": (lambda: Wrapped(same, lambda z: (z, z)), "returned a tuple"),
+    "a map of logits": (lambda: Wrapped(same, lambda z: z[:, :, None, None]), r"shape \(2, 5, 1, 1\) for 2 inputs"),
+    "classes as answers": (lambda: Wrapped(same, lambda z: z.argmax(1)), "one number per input"),
+    "fewer classes": (lambda: Wrapped(same, lambda z: z[:, :2]), "labels reach 4, but the model has 2 classes"),
+    "cannot be copied": (Unlockable, "the model cannot be copied .*lambda x: model"),
+}
+
+
+def _with_gradients(model: nn.Module) -> nn.Module:
+    F.cross_entropy(model(X), Y).backward()
+    return model
+
+
+def _parametrised() -> nn.Module:
+    model = net()
+    torch.nn.utils.parametrizations.weight_norm(model[1])  # type: ignore[index]
+    return model
+
+
+def judged(model: Any, **keys: Any) -> Any:
+    return robustscape.evaluate(model, X, Y, **({"suite": ["pgd20", "square500"], "eps": 0.05} | keys))
+
+
+@pytest.mark.parametrize("name", AS_THE_NET)
+def test_what_computes_the_same_is_as_robust(name: str) -> None:
+    model = AS_THE_NET[name]()
+    modes = [m.training for m in model.modules()] if isinstance(model, nn.Module) else []
+    found, plain = judged(model), judged(net())
+    assert found.clean_accuracy == 100.0 > plain.robust_accuracy
+    assert found.robust_accuracy == pytest.approx(plain.robust_accuracy, abs=100 / 24)
+    assert found.reasons.keys() == plain.reasons.keys()
+    if isinstance(model, nn.Module):
+        assert [m.training for m in model.modules()] == modes
+
+
+@pytest.mark.parametrize("name", FLAGGED)
+def test_what_misleads_has_a_flag(name: str) -> None:
+    make, flag = FLAGGED[name]
+    torch.manual_seed(0)
+    assert flag in judged(make()).reasons
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_judged_is_a_sentence(name: str) -> None:
+    make, said = REFUSED[name]
+    with pytest.raises(UserError, match=said):
+        judged(make())
+
+
+def test_a_relu_in_place_whose_input_is_read_again_is_attacked_as_it_computes() -> None:
+    model = PreActivation()
+    y = model(X).argmax(1)
+    exact = robustscape.evaluate(model, X, y, suite=["pgd20", "fab_t_lite"], eps=0.05)
+    quick = robustscape.evaluate(model, X, y, suite=["pgd20", "fab_t_lite"], eps=0.05, precision="bf16")
+    assert exact.clean_accuracy == quick.clean_accuracy == 100.0
+    assert quick.robust_accuracy == pytest.approx(exact.robust_accuracy, abs=5)
+
+
+def test_a_model_that_fails_late_is_blamed_and_not_the_attack() -> None:
+    class Late(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net, self.calls = net(), 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.calls += 1
+            logits: Tensor = self.net(x)
+            return logits * (torch.nan if self.calls > 8 else 1.0)
+
+    with pytest.raises(UserError, match="the model returns NaN or infinite logits under attack 'pgd'"):
+        judged(Late())
