@@ -91,7 +91,7 @@ BAD = {
         "studies/yamada2021.yaml",
         "eps: [0.2,",
         "eps: [true,",
-        ["eps", "perturbation budget"],
+        ["eps", "true", "allowed is a number"],
     ),
     "infinite eps": ("studies/yamada2021.yaml", "eps: [0.2,", "eps: [.inf,", ["eps", "inf", "finite number"]),
     "eps that is not a number": ("studies/yamada2021.yaml", "eps: [0.2,", "eps: [.nan,", ["eps", "nan"]),
@@ -201,9 +201,9 @@ BAD = {
     ),
     "a stand-in behind a later one": (
         "scales/small/kim2023.yaml",
-        "  ch2_tiny*: {eps: {8/255: 0.45}}",
-        "  ch2_tiny*: {eps: {8/255: 0.45}}\n  ch2_tin*: {eps: {8/255: 0.4}}",
-        ["'kim2023/ch2_tiny*'", "a later stand-in comes first"],
+        "  ch3b_tiny: {eps: {8/255: 0.1}",
+        "  ch3b_tiny: {eps: {8/255: 0.2}}\n  ch3b_tin*: {eps: {8/255: 0.1}",
+        ["'kim2023/ch3b_tiny'", "a later stand-in comes first"],
     ),
     "a factor on the learning rate of zero": (
         "scales/small/yamada2021.yaml",

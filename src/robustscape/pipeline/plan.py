@@ -241,7 +241,7 @@ class Plan:
             exchanged = any(
                 e.parameters.get("suite") != new.get("suite") for e, (new, _) in zip(entries, sizes, strict=True)
             )
-            texts = [catalog.find_entry(*kind_and_name(entry)).path.read_text() for entry in entries]
+            texts = [catalog.find_entry(*kind_and_name(entry)).path.read_text(encoding="utf-8") for entry in entries]
             return not exchanged and not any(level in text for text in texts)
         shorter = any(self.experiment.recipes[r] != self.experiment.full_recipes[r] for r in recipes)
         fewer_seeds = scale.seeds is not None or any(stand_ins.seeds for stand_ins in scale.stand_ins.values())
