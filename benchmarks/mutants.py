@@ -50,7 +50,7 @@ class Mutant:
 
 def read_mutants(path: Path = LIST) -> list[Mutant]:
     """Return the changes of a list, which has kind -> its changes."""
-    content = yaml.safe_load(path.read_text())
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
     return [
         Mutant(kind, one["says"], one["file"], one["old"], one["new"], tuple(shlex.split(one["tests"])))
         for kind, entries in content.items()
@@ -63,7 +63,7 @@ def misfit(mutant: Mutant, root: Path = ROOT) -> str:
     path = root / mutant.file
     if not path.is_file():
         return f"{mutant.file} is not there"
-    count = path.read_text().count(mutant.old)
+    count = path.read_text(encoding="utf-8").count(mutant.old)
     if count != 1:
         return f"{mutant.file} has {mutant.old!r} {count} times"
     if mutant.old == mutant.new:
@@ -76,12 +76,12 @@ def misfit(mutant: Mutant, root: Path = ROOT) -> str:
 def applied(mutant: Mutant, root: Path) -> Iterator[None]:
     """Within the block the project at ``root`` has the change."""
     path = root / mutant.file
-    text = path.read_text()
-    path.write_text(text.replace(mutant.old, mutant.new))
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
     try:
         yield
     finally:
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
 
 
 def tests_fail(root: Path, tests: Sequence[str], seconds: float) -> bool:

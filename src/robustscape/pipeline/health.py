@@ -51,7 +51,7 @@ def shortfalls(health: Mapping[str, Any], thresholds: HealthThresholds) -> list[
 @functools.lru_cache(maxsize=4096)
 def _read_health(path: Path, modified: int) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         content = None
     if not isinstance(content, dict) or not {"classes", "diverged", "loss_over_chance"} <= set(content):
