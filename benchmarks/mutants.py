@@ -3,31 +3,47 @@
 ``mutants.yaml`` lists the changes, each with the tests that should notice it. Every change is made in a scratch copy of the
 project, never here. A change that no named test notices is *missed*: a blind spot of the tests, to be closed for its whole kind.
 
-Run: ``make mutants``, half an hour on one core; ``python benchmarks/mutants.py WORD``: only the changes whose kind, file or
-description has one of them. At the end the score as a table, for docs/explanation/tests.md.
+Run: ``make mutants``, half an hour on one core; ``python benchmarks/mutants.py WORD``: only the changes of that kind, or with the
+word in their file or description; ``--new``: only those without a verdict. Verdicts are kept in ``results/mutants.json``, and the
+score is printed as a table, for docs/explanation/tests.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
+import json
+import multiprocessing
 import os
 import shlex
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 LIST = Path(__file__).with_name("mutants.yaml")
+VERDICTS = Path(__file__).with_name("results") / "mutants.json"
 #: What tests read, copied once.
 COPIED = ("src", "tests", "config", "resources", "workflow", "pyproject.toml", "requirements")
+#: What most tests import, loaded once: it takes longer than many of them.
+HEAVY = (
+    "torch",
+    "torch.func",
+    "pandas",
+    "scipy.stats",
+    "sklearn.datasets",
+    "hypothesis",
+    "pydantic",
+    "safetensors.torch",
+)
 
 
 @dataclass(frozen=True)
@@ -72,6 +88,22 @@ def misfit(mutant: Mutant, root: Path = ROOT) -> str:
     return f"there is no {', '.join(missing)}" if missing else ""
 
 
+def read_verdicts() -> dict[str, bool]:
+    """Return whether each change was caught when it was last made, by what it says."""
+    return json.loads(VERDICTS.read_text(encoding="utf-8")) if VERDICTS.exists() else {}
+
+
+def score_table(mutants: Sequence[Mutant], verdicts: Mapping[str, bool]) -> str:
+    """Return, by kind and as Markdown, the number of changes, of those that were made, and of those that were caught."""
+    rows = ["| kind | changes | made | caught |", "|---|--:|--:|--:|"]
+    kinds = dict.fromkeys(mutant.kind for mutant in mutants)
+    for kind in [*kinds, "all"]:
+        of_kind = [mutant for mutant in mutants if kind in (mutant.kind, "all")]
+        made = [verdicts[mutant.says] for mutant in of_kind if mutant.says in verdicts]
+        rows.append(f"| {kind} | {len(of_kind)} | {len(made)} | {sum(made)} |")
+    return "\n".join(rows)
+
+
 @contextmanager
 def applied(mutant: Mutant, root: Path) -> Iterator[None]:
     """Within the block the project at ``root`` has the change."""
@@ -87,59 +119,76 @@ def applied(mutant: Mutant, root: Path) -> Iterator[None]:
 def tests_fail(root: Path, tests: Sequence[str], seconds: float) -> bool:
     """Return whether one of ``tests`` fails at ``root``, or does not end within ``seconds``.
 
+    They run in a fork of this process, which has the heavy packages loaded and nothing of the project.
+
     Raises:
         RuntimeError: pytest ran no test.
     """
-    variables = os.environ | {"PYTHONPATH": str(root / "src"), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", *tests]
-    try:
-        done = subprocess.run(command, cwd=root, env=variables, capture_output=True, text=True, timeout=seconds)
-    except subprocess.TimeoutExpired:
+    child = multiprocessing.get_context("fork").Process(target=_run_tests, args=(root, tests))
+    child.start()
+    child.join(seconds)
+    if child.exitcode is None:
+        child.kill()
+        child.join()
         return True
-    if done.returncode in (4, 5):  # pytest was called wrongly, or found no tests
-        raise RuntimeError(f"{' '.join(tests)}: {done.stdout[-300:]} {done.stderr[-300:]}")
-    return done.returncode != 0
+    if child.exitcode in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED):
+        raise RuntimeError(f"pytest runs nothing for: {' '.join(tests)}")
+    return child.exitcode != 0
+
+
+def _run_tests(root: Path, tests: Sequence[str]) -> None:
+    os.chdir(root)
+    os.environ |= {"PYTHONPATH": str(root / "src"), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    sys.path.insert(0, str(root / "src"))
+    sys.dont_write_bytecode = True
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
+    sys.exit(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--rootdir", str(root), *tests]))
 
 
 def chosen_mutants(words: Sequence[str]) -> list[Mutant]:
-    """Return the changes whose kind, file or description has one of ``words``; all without words."""
+    """Return the changes of the kinds in ``words``, and those with another word in file or description; without words, all."""
+    mutants = read_mutants()
+    kinds = {mutant.kind for mutant in mutants}
     return [
         mutant
-        for mutant in read_mutants()
-        if not words or any(word in f"{mutant.kind} {mutant.file} {mutant.says}" for word in words)
+        for mutant in mutants
+        if not words
+        or mutant.kind in words
+        or any(word in f"{mutant.file} {mutant.says}" for word in words if word not in kinds)
     ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("words", nargs="*", help="only changes whose kind, file or description has one of these")
+    parser.add_argument(
+        "words", nargs="*", help="only changes of these kinds, or with these in their file or description"
+    )
     parser.add_argument("--seconds", type=float, default=300, help="limit of a change's tests (default: %(default)s)")
-    parser.add_argument("--clean", action="store_true", help="run the named tests first on the code as it is")
+    parser.add_argument("--new", action="store_true", help="only changes without a verdict")
     options = parser.parse_args()
-    mutants = chosen_mutants(options.words)
-    found: dict[str, list[bool]] = {}
+    verdicts = read_verdicts()
+    mutants = [one for one in chosen_mutants(options.words) if not (options.new and one.says in verdicts)]
+    for name in HEAVY:
+        importlib.import_module(name)
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         root = Path(folder)
         for name in COPIED:
             copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
             copy(ROOT / name, root / name)
-        if options.clean:
-            for tests in dict.fromkeys(mutant.tests for mutant in mutants):
-                if tests_fail(root, tests, options.seconds):
-                    sys.exit(f"{' '.join(tests)} fails on the code as it is.")
         for mutant in mutants:
             if reason := misfit(mutant, root):
                 sys.exit(reason)
             started = time.perf_counter()
             with applied(mutant, root):
                 caught = tests_fail(root, mutant.tests, options.seconds)
-            found.setdefault(mutant.kind, []).append(caught)
             verdict = "caught" if caught else "MISSED"
             print(f"{verdict}  {time.perf_counter() - started:5.1f} s  {mutant.file}: {mutant.says}", flush=True)
-    print("\n| kind | changes | caught |\n|---|---|---|")
-    found["all"] = [caught for verdicts in found.values() for caught in verdicts]
-    for kind, verdicts in found.items():
-        print(f"| {kind} | {len(verdicts)} | {sum(verdicts)} |")
+            kept = {one.says for one in read_mutants()}
+            verdicts = {says: was for says, was in {**read_verdicts(), mutant.says: caught}.items() if says in kept}
+            VERDICTS.write_text(json.dumps(verdicts, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    print(f"\n{score_table(read_mutants(), verdicts)}")
 
 
 if __name__ == "__main__":

@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from robustscape.config.studies import Item, Study
+from robustscape.storage.provenance import file_hash
+from robustscape.storage.records import hash_files
 
 L2 = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
 LINF = [0.0, 4 / 255, 8 / 255, 12 / 255, 16 / 255]
 STAND_IN = "digits_01 for mnist2"
+
+
+def vouch_for(file: Path, **more: Any) -> Path:
+    """Write the record of a file as the steps do, and return the file: ``run.json`` for a run's, else one of all of an item's."""
+    if file.name in ("history.csv", "updates.csv", "health.json"):
+        record = file.with_name("run.json")
+        known = json.loads(record.read_text()) if record.exists() else {}
+        files = {**known.get("files", {}), file.name: file_hash(file)}
+        record.write_text(json.dumps({**known, "files": files, **more}))
+    else:
+        beside = [path for path in sorted(file.parent.glob(f"{file.stem}.*")) if path.suffix != ".json"]
+        record = {"command": f"robustscape item {file.parent.name}/{file.stem}", "outputs": hash_files(beside), **more}
+        file.with_suffix(".json").write_text(json.dumps(record))
+    return file
 
 
 def make_item(**keys: Any) -> Item:

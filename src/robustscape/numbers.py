@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Annotated, Any, get_args
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 _FRACTION = re.compile(r"\s*([-+]?\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)\s*")
 
@@ -65,6 +65,16 @@ def _values(value: Any) -> Iterator[Any]:
             yield from _values(part)
     else:
         yield value
+
+
+def _parse_budget(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("a perturbation budget is a number such as 0.1 or 8/255")
+    return parse_number(value)
+
+
+#: A perturbation budget of training: a finite number, not negative; YAML's true is none.
+Budget = Annotated[float, BeforeValidator(_parse_budget), Field(ge=0, allow_inf_nan=False)]
 
 
 def require_odd(value: int) -> int:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_up import L2, accuracy_rows, landscape_rows, make_item, make_study, printed_accuracies
+from made_up import L2, accuracy_rows, landscape_rows, make_item, make_study, printed_accuracies, vouch_for
 
 import robustscape
 from robustscape.claims import series
@@ -25,7 +25,7 @@ from robustscape.claims.expressions import (
     expand_claim,
     signature_text,
 )
-from robustscape.claims.series import NotTestable, Series
+from robustscape.claims.series import NotTestable, Series, all_true, share_above
 from robustscape.claims.verdicts import CLAIM_COLUMNS, claim_rows, claim_verdict, evaluate_expression
 from robustscape.config.base import validate_model
 from robustscape.config.studies import Claim, Theory
@@ -117,6 +117,42 @@ def test_missing_numbers_are_not_a_failure_of_the_claim(expression: str, why: st
     verdict, evidence = sharp(expression)
     assert verdict == UNTESTABLE
     assert why in evidence
+
+
+@pytest.mark.parametrize(
+    ("expression", "why"),
+    [
+        ("value('sharpness', noise='PGD', eps=7) > 1", "unknown level of eps '7'"),
+        ("spearman(series('sharpness', noise='PDG')) > 1", "unknown level of noise 'PDG'. Did you mean 'PGD'"),
+        ("value('width', noise='PGD', eps=1) > 1", "unknown metric of the item 'width'"),
+    ],
+)
+def test_what_no_scale_has_is_a_mistake(expression: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        evaluate_expression(expression, SHARP, [*FACTORS, "alpha"], fixed=lambda factor, level: True)
+    beside = "value('sharpness', noise='PGD', eps=0, alpha=0.3) > 1 or value('sharpness', noise='PGD', eps=1) > 1"
+    found = evaluate_expression(beside, SHARP, [*FACTORS, "alpha"], fixed=lambda factor, level: factor != "alpha")
+    assert found[0] == UNTESTABLE
+
+
+def test_a_level_that_only_the_paper_has_is_no_mistake() -> None:
+    expression = "value('robust_test_accuracy', eps=1.5) > 0"
+    assert evaluate_expression(expression, ACCURACY, FACTORS, fixed=lambda *_: True)[0] == UNTESTABLE
+
+
+@pytest.mark.parametrize(
+    ("holds", "why"),
+    [
+        ("1 < 2", "it reads no number that was measured, so it cannot fail"),
+        ("all_true([True, 1 < 2])", "it reads no number that was measured"),
+        ("printed('a') > 1", "it must call value or std or series or std_series"),
+        ("value('a') > 1 and 1 < 2", "'1 < 2' has a part that no number can change"),
+        ("value('a') > 1 or True", "has a part that no number can change"),
+    ],
+)
+def test_a_claim_that_no_result_can_change_is_refused(holds: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(why)):
+        check_claim(make_claim(holds))
 
 
 def test_a_number_that_only_the_paper_has_is_not_ours() -> None:
@@ -247,6 +283,7 @@ def test_one_row_a_claim_over_a_works_items(tmp_path: Path) -> None:
     made = make_item(**stanza, claims=said)
     missing = make_item(**stanza, claims=said[:1])
     write_item(made, accuracy_rows(), tmp_path / "w" / "table_1.csv")
+    vouch_for(tmp_path / "w" / "table_1.csv")
     rows = claim_rows({"w": make_study("w", table_1=made, table_2=missing)}, tmp_path, "small")
     assert [tuple(row) for row in rows] == [CLAIM_COLUMNS] * 4
     assert [(r["item"], r["claim"], r["verdict"]) for r in rows] == [
@@ -321,6 +358,7 @@ def test_a_wrong_claim_is_named(tmp_path: Path) -> None:
     stanza = {"title": "T", "kind": "table", "draw": "grid", "factors": FACTORS, "options": {"index": ["eps"]}}
     item = make_item(**stanza, claims=[Claim(id="A", says="s", holds="value('robust_test_accuracy') > 1")])
     write_item(item, accuracy_rows(), tmp_path / "w" / "table_1.csv")
+    vouch_for(tmp_path / "w" / "table_1.csv")
     with pytest.raises(ConfigError, match="w/table_1: claim 'A': robust test accuracy is 6 values; they differ in eps"):
         claim_rows({"w": make_study("w", table_1=item)}, tmp_path, "small")
 
@@ -484,3 +522,36 @@ def test_equality_of_a_series_goes_level_by_level() -> None:
     assert sharp("any_true(series('sharpness', noise='PGD') != series('sharpness', noise='PGD'))")[0] == FAILS
     with pytest.raises(ConfigError, match="neither true nor false"):
         sharp("series('sharpness', noise='PGD') != 0")
+
+
+@pytest.mark.parametrize(
+    ("heights", "share"),
+    [
+        ([0.0, 0.0], 1.0),
+        ([2.0, 2.0], 0.0),
+        ([1.0, 1.0], 0.0),  # equal is not above
+        ([0.0, 4.0], 0.75 / 2),  # they cross at x = 1.75
+        ([4.0, 0.0], 0.0),  # they cross at x = 3.25, where the first has ended
+        ([4.0, -5.0], 1.0 / 2),  # at x = 2
+    ],
+)
+def test_share_above_compares_two_curves_where_both_are(heights: list[float], share: float) -> None:
+    """The first has height 1 on [0, 3], its points in any order; the second goes from x = 1 to x = 4."""
+    levels = (1, 2, 3)
+    first = Series(levels, (3.0, 0.0, 1.5)), Series(levels, (1.0, 1.0, 1.0))
+    second = Series((1, 2), (1.0, 4.0)), Series((1, 2), tuple(heights))
+    assert share_above(*first, *second) == pytest.approx(share)
+
+
+def test_share_above_needs_a_common_range() -> None:
+    near, far = Series((1, 2), (0.0, 1.0)), Series((1, 2), (2.0, 3.0))
+    with pytest.raises(NotTestable, match="range"):
+        share_above(near, near, far, near)
+
+
+def test_equal_levels_and_equal_places_are_different_comparisons() -> None:
+    """kim2023 figure 3.15: with the larger margin at every level, a curve may be the lower one where both are."""
+    levels = (1, 2)
+    lower = Series(levels, (1.0, 2.0)), Series(levels, (0.9, 0.7))
+    higher = Series(levels, (1.5, 3.0)), Series(levels, (0.85, 0.6))
+    assert all_true(lower[1] > higher[1]) and share_above(*lower, *higher) == 0.0

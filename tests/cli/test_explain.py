@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from made_up import accuracy_rows, make_item
+from made_up import accuracy_rows, make_item, vouch_for
 
 from robustscape.cli.explain import explain_item
-from robustscape.errors import MissingData
+from robustscape.errors import CorruptFile, MissingData
 from robustscape.report.items import write_item
 from robustscape.storage import atomic, records
 from robustscape.storage.provenance import file_hash
@@ -48,15 +48,17 @@ def folder(tmp_path: Path) -> Path:
         made_from = inputs(run / "model.safetensors", run / "run.json", data / "card.json", root=tmp_path)
         atomic.write_json(
             csv.with_suffix(".json"),
-            {"command": f"robustscape evaluate seed{seed}", "inputs": made_from, "seconds": 1.0},
+            {
+                "command": f"robustscape evaluate seed{seed}",
+                "inputs": made_from,
+                "output": file_hash(csv),
+                "seconds": 1.0,
+            },
         )
         sources.append(csv)
     item = make_item(factors=FACTORS, options={"index": ["eps"]})
     write_item(item, accuracy_rows(), root / "yamada2021" / "table_1.csv", scale="small")
-    atomic.write_json(
-        root / "yamada2021" / "table_1.json",
-        {"command": "robustscape item yamada2021/table_1", "inputs": inputs(*sources, root=tmp_path), "seconds": 0.25},
-    )
+    vouch_for(root / "yamada2021" / "table_1.csv", inputs=inputs(*sources, root=tmp_path), seconds=0.25)
     return root / "yamada2021"
 
 
@@ -96,6 +98,24 @@ def test_what_changed_or_is_gone_is_named_even_among_the_counted(folder: Path) -
     assert "seed0/model.safetensors [MISSING]" in text
 
 
+def test_a_chain_with_an_edited_file_is_refused(folder: Path) -> None:
+    records.check_chain(folder / "table_1.json")
+    measured = folder / "measurements" / "accuracy" / "seed3.csv"
+    measured.write_text("metric,value\na,99\n")
+    with pytest.raises(CorruptFile, match=r"seed3\.csv is not the file .* `robustscape evaluate seed3` makes it again"):
+        records.check_chain(folder / "table_1.json")
+    measured.unlink()
+    with pytest.raises(CorruptFile, match=r"seed3\.csv is gone"):
+        records.check_chain(folder / "table_1.json")
+
+
+def test_an_edited_item_is_refused(folder: Path) -> None:
+    csv = folder / "table_1.csv"
+    csv.write_text(csv.read_text().replace("99.87", "99.97"))
+    with pytest.raises(CorruptFile, match=r"table_1\.csv is not the file that table_1\.json was written for"):
+        explain_item(folder, "table_1")
+
+
 def test_results_may_be_moved(folder: Path, tmp_path: Path, monkeypatch) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -109,7 +129,8 @@ def test_damaged_records_and_missing_items(folder: Path) -> None:
     (folder / "measurements" / "accuracy" / "seed0.json").write_text("{")
     assert "seed0.json is missing or damaged" in explain_item(folder, "table_1")
     (folder / "table_1.json").unlink()
-    assert "nothing says what made it" in explain_item(folder, "table_1")
+    with pytest.raises(CorruptFile, match=r"table_1\.csv has no record beside it"):
+        explain_item(folder, "table_1")
     with pytest.raises(MissingData, match=r"robustscape item yamada2021/table_9"):
         explain_item(folder, "table_9")
 

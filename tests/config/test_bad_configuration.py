@@ -86,7 +86,39 @@ BAD = {
         "recipe: yamada2021_svnh-pgd,",
         ["yamada2021_svnh-pgd", "Did you mean"],
     ),
-    "negative eps": ("studies/yamada2021.yaml", "eps: [0.2,", "eps: [-0.2,", ["eps", "must not be negative"]),
+    "negative eps": ("studies/yamada2021.yaml", "eps: [0.2,", "eps: [-0.2,", ["eps", "greater than or equal to 0"]),
+    "eps that is a truth value": (
+        "studies/yamada2021.yaml",
+        "eps: [0.2,",
+        "eps: [true,",
+        ["eps", "true", "allowed is a number"],
+    ),
+    "infinite eps": ("studies/yamada2021.yaml", "eps: [0.2,", "eps: [.inf,", ["eps", "inf", "finite number"]),
+    "eps that is not a number": ("studies/yamada2021.yaml", "eps: [0.2,", "eps: [.nan,", ["eps", "nan"]),
+    "an eps stand-in that is a truth value": (
+        "scales/small/liu2020.yaml",
+        "eps: {0.1: 0.05,",
+        "eps: {0.1: true,",
+        ["eps", "perturbation budget"],
+    ),
+    "two eps of one folder": (
+        "studies/yamada2021.yaml",
+        "eps: [0.2,",
+        "eps: [0.2, 0.20000001,",
+        ["0.2 ", "0.20000001", "same folder", "eps0.2/seed0"],
+    ),
+    "two keys of a grid that are one factor": (
+        "studies/kim2023/chapter_4_deep.yaml",
+        "grid: {",
+        "grid: {lr_schedule.start: [0.5, 1.0], eps_schedule.start: [0.5, 1.0], ",
+        ["grid", "end in 'start'"],
+    ),
+    "extends with a list": (
+        "recipes/kanai2022_wrn.yaml",
+        "extends: kanai2022_cifar100",
+        "extends: [a]",
+        ["'extends' got ['a']", "name of one recipe"],
+    ),
     "eps that is no number": (
         "studies/yamada2021.yaml",
         "eps: [4/255, 8/255,",
@@ -169,9 +201,9 @@ BAD = {
     ),
     "a stand-in behind a later one": (
         "scales/small/kim2023.yaml",
-        "  ch2_tiny*: {eps: {8/255: 0.45}}",
-        "  ch2_tiny*: {eps: {8/255: 0.45}}\n  ch2_tin*: {eps: {8/255: 0.4}}",
-        ["'kim2023/ch2_tiny*'", "a later stand-in comes first"],
+        "  ch3b_tiny: {eps: {8/255: 0.1}",
+        "  ch3b_tiny: {eps: {8/255: 0.2}}\n  ch3b_tin*: {eps: {8/255: 0.1}",
+        ["'kim2023/ch3b_tiny'", "a later stand-in comes first"],
     ),
     "a factor on the learning rate of zero": (
         "scales/small/yamada2021.yaml",

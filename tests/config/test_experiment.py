@@ -54,6 +54,7 @@ def test_scales_change_sizes_and_stand_ins_only() -> None:
                 "probes",
                 "augmentation",
                 "traced_updates",
+                "recalibrate",
                 "optimizer",
                 "phases",
             }

@@ -84,3 +84,13 @@ def test_tiny_imagenet_has_the_grid_of_beta(paper: Experiment) -> None:
 def test_figure_3_7_has_the_grid_of_eps(paper: Experiment) -> None:
     eps = {round(planned.eps, 4) for planned in paper.runs("kim2023", "ch3b_mnist_curve")}
     assert sorted(eps) == [0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5]
+
+
+@pytest.mark.parametrize("name", ["pgd2", "trades", "fast", "gradalign", "checkpoints3"])
+def test_repetitions_that_are_not_watched_are_trained_as_those_that_are(paper: Experiment, name: str) -> None:
+    """Table 2.1 averages over both."""
+    watched = paper.recipes["kim2023_co_probed" if name == "pgd2" else f"kim2023_co_probed-{name}"]
+    repeated = paper.recipes[f"kim2023_co-{name}"]
+    observed = {"about", "extends", "variants", "factors", "probes", "keep_collapse"}
+    assert watched.model_dump(exclude=observed) == repeated.model_dump(exclude=observed)
+    assert watched.probes and not repeated.probes

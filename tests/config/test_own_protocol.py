@@ -24,6 +24,7 @@ RECIPE_SIZES: dict[str, Any] = {
     "probe_samples": 5,
     "lr_factor": 3.0,
     "inner_steps": 3,
+    "recalibrate": 2,
 }
 #: A key of a measurement's sizes -> a measurement of the study that takes it, and a value that is not the study's.
 MEASUREMENT_SIZES: dict[str, tuple[str, Any]] = {

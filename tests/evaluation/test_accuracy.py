@@ -13,6 +13,7 @@ from robustscape.config.attacks import AttackSpec
 from robustscape.data import Split
 from robustscape.evaluation import accuracy as module
 from robustscape.evaluation.accuracy import accuracy
+from robustscape.evaluation.harness.craft import correctly_classified
 from robustscape.evaluation.trained_run import TrainedRun
 
 ONE_STEP = AttackSpec(attack="pgd", bounds=None, parameters={"steps": 1, "rel_step_size": 1.0, "random_start": False})
@@ -75,3 +76,15 @@ def test_the_attack_has_the_runs_seed_and_eps(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(module, "craft", craft)
     accuracy(run_of([0.3], [0.3], 0.25, seed=7), attack=ONE_STEP)
     assert asked == [(0.25, 7)] * 2
+
+
+def test_samples_are_judged_in_eval_mode_and_leave_the_model_in_its_own() -> None:
+    """In training mode the normalisation of the batch would exchange the classes."""
+    model = nn.Sequential(nn.BatchNorm1d(1, affine=False), nn.Flatten(), nn.Linear(1, 2)).train()
+    with torch.no_grad():
+        model[2].weight.copy_(torch.tensor([[-1.0], [1.0]]))
+        model[2].bias.zero_()
+    before = model[0].running_mean.clone()
+    x, y = torch.tensor([[0.5], [1.0], [3.0], [9.0]]), torch.ones(4).long()
+    assert correctly_classified(model, x, y).all(), "all are above the running mean, half are below the batch's"
+    assert model.training and torch.equal(model[0].running_mean, before)

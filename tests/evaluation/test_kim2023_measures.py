@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
+from made_up import vouch_for
 from torch import Tensor, nn
 
 from robustscape.config.attacks import AttackSpec, Suite
@@ -368,6 +369,7 @@ def test_what_became_of_a_training(robust: list[float], single: list[float], sta
 def test_a_net_that_never_was_robust_neither_collapses_nor_stays_robust(dead: list[float], tmp_path: Path) -> None:
     table = {"epoch": range(1, 6), "train_pgd7": dead, "train_fgsm": [12.0] * 5, "train_distortion": [0.0] * 5}
     pd.DataFrame(table).to_csv(tmp_path / "history.csv", index=False)
+    vouch_for(tmp_path / "history.csv")
     rows = collapse(make_run(bent(), tmp_path))
     states = {name: value(rows, name) for name in ("collapsed", "robust_throughout", "never_robust")}
     assert states == {"collapsed": 0, "robust_throughout": 0, "never_robust": 1}
@@ -388,6 +390,7 @@ def test_collapse_reads_the_history(tmp_path: Path) -> None:
         }
     )
     history.to_csv(tmp_path / "history.csv", index=False)
+    vouch_for(tmp_path / "history.csv")
     rows = collapse(make_run(bent(), tmp_path))
     expected = {
         "collapsed": 1,

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from made_up import vouch_for
 
 from robustscape.config.experiment import Experiment, Run
 from robustscape.config.loading import load_experiment
@@ -66,6 +67,7 @@ def write_health(plan: Plan, run: Run, **changes: Any) -> None:
     folder = plan.run_folder(run)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "health.json").write_text(json.dumps({"run": run.key, **GOOD, **changes}))
+    vouch_for(folder / "health.json", command=f"robustscape train {run.key}")
 
 
 def columns_of(run: Run) -> dict[str, Any]:
@@ -112,8 +114,12 @@ def test_theory_has_no_health(plan: Plan) -> None:
 
 def test_a_file_that_is_no_health_is_refused(plan: Plan) -> None:
     table = comparison(plan)
+    health = plan.run_folder(table.runs[0].run) / "health.json"
     for content in ("", "[]", "{}", '{"classes": 10}'):
-        (plan.run_folder(table.runs[0].run) / "health.json").write_text(content)
+        health.write_text(content)
+        with pytest.raises(CorruptFile, match=r"health.json is not the file that run.json was written for"):
+            with_health_flag(plan, table, pd.DataFrame([{"metric": "loss", "value": 1.0}]))
+        vouch_for(health)
         with pytest.raises(CorruptFile, match=r"health.json is not the health of a run; delete the folder"):
             with_health_flag(plan, table, pd.DataFrame([{"metric": "loss", "value": 1.0}]))
 

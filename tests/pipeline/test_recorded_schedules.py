@@ -6,9 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from made_up import vouch_for
 
 from robustscape.config.loading import load_experiment
-from robustscape.errors import ConfigError, MissingData
+from robustscape.errors import ConfigError, CorruptFile, MissingData
 from robustscape.pipeline.plan import Plan
 from robustscape.pipeline.steps import train
 from robustscape.training.schedules import schedule_factor
@@ -38,9 +39,13 @@ def test_the_run_is_trained_with_the_eps_that_was_recorded(tmp_path: Path, eps: 
     history.parent.mkdir(parents=True)
     recorded = [0.1 * eps, 0.5 * eps, eps, 0.75 * eps]
     history.write_text(f"epoch,{recipe.eps_schedule.column}\n" + "".join(f"1,{value!r}\n" for value in recorded))
+    vouch_for(history)
     schedule = train._recipe_of(plan, run).eps_schedule
     used = [eps * schedule_factor(schedule, epoch / 4, 4) for epoch in range(4)]
     assert used == pytest.approx(recorded)
     history.write_text("epoch,other\n1,2\n")
+    with pytest.raises(CorruptFile, match=r"history\.csv is not the file that run\.json was written for"):
+        train._recipe_of(plan, run)
+    vouch_for(history)
     with pytest.raises(ConfigError, match="column of eps_schedule"):
         train._recipe_of(plan, run)

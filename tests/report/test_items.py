@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from made_up import L2, LINF, accuracy_rows, eigenvalue_rows, landscape_rows, make_item, printed_accuracies
 
 from robustscape.errors import ConfigError
-from robustscape.report.items import aggregate_repetitions, read_rows, select_metrics, write_item
+from robustscape.report.items import aggregate_repetitions, count_printed, read_rows, select_metrics, write_item
 from robustscape.report.level_matching import same_level
+from robustscape.report.notes import reproduced
 
 FACTORS = ["dataset", "architecture", "noise", "norm", "eps"]
 METRICS = ["robust_train_accuracy", "robust_test_accuracy", "generalization_gap"]
@@ -43,6 +44,7 @@ def test_columns_are_those_of_the_contract_and_order_is_stable() -> None:
         "unit",
         "paper_value",
         "difference",
+        "within",
         "stand_in",
         "paper_protocol",
         "flag_x",
@@ -265,3 +267,46 @@ def test_make_writes_every_file_of_an_item(tmp_path) -> None:
     assert sorted(p.name for p in (tmp_path / "w").iterdir()) == sorted(
         ["table_1.csv", "table_1.md", "table_1.tex", "figure_1.csv", "figure_1.png", "figure_1.svg"]
     )
+
+
+def own_rows(values: list[float], unit: str = "percent") -> pd.DataFrame:
+    """A number measured with several seeds, under the work's own protocol."""
+    rows = [
+        {"eps": 0.1, "metric": "m", "value": value, "unit": unit, "seed": seed} for seed, value in enumerate(values)
+    ]
+    return pd.DataFrame(rows).assign(stand_in="", paper_protocol=True)
+
+
+@pytest.mark.parametrize(
+    ("values", "unit", "printed", "std", "within"),
+    [
+        ([50.0], "percent", 50.9, None, 1),  # within a point
+        ([50.0], "percent", 51.1, None, 0),
+        ([49.0, 51.0], "percent", 52.5, None, 1),  # std 1.41
+        ([49.0, 51.0], "percent", 53.0, None, 0),
+        ([50.0], "percentage_points", 50.9, None, 1),
+        ([50.0], "percent", 52.9, 1.5, 1),  # the printed deviation counts too
+        ([1.0], "nats", 1.04, None, 1),  # within 5 %
+        ([1.0], "nats", 1.06, None, 0),
+        ([-1.0], "nats", -1.04, None, 1),
+    ],
+)
+def test_a_number_is_within_two_deviations_or_a_point_of_the_printed_one(
+    values: list[float], unit: str, printed: float, std: float | None, within: int
+) -> None:
+    theirs = pd.DataFrame([{"eps": 0.1, "metric": "m", "value": printed, "std": std, "unit": unit}])
+    table = aggregate_repetitions(own_rows(values, unit), ["eps"], theirs)
+    assert table["within"].tolist() == [within]
+    assert count_printed(table) == {"printed": 1, "compared": 1, "within": within}
+    context = aggregate_repetitions(own_rows(values, unit).assign(stand_in="x for y"), ["eps"], theirs)
+    assert context["within"].isna().all()
+    assert count_printed(context) == {"printed": 1, "compared": 0, "within": 0}
+    assert reproduced(context) == ""
+    assert reproduced(table).startswith(f"{within} of 1 numbers within 2 standard deviations")
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_a_diverged_number_is_compared_and_not_within(value: float) -> None:
+    theirs = pd.DataFrame([{"eps": 0.1, "metric": "m", "value": 1.0, "unit": "nats"}])
+    table = aggregate_repetitions(own_rows([value], "nats"), ["eps"], theirs)
+    assert count_printed(table) == {"printed": 1, "compared": 1, "within": 0}

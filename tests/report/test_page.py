@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from made_up import accuracy_rows, landscape_rows, make_item, make_study, printed_accuracies, surface_rows
+from made_up import accuracy_rows, landscape_rows, make_item, make_study, printed_accuracies, surface_rows, vouch_for
 
 from robustscape.claims.verdicts import CLAIM_COLUMNS, claim_rows
 from robustscape.config.studies import Claim, Item, Study
 from robustscape.report import page
 from robustscape.report.items import write_item
-from robustscape.storage import atomic
 
 FACTORS = ["dataset", "architecture", "noise", "norm", "eps"]
 VOID = {"meta", "link", "input", "img", "br", "hr"}
@@ -98,21 +97,21 @@ def made_once(tmp_path_factory) -> tuple[dict[str, Study], Path]:
     )
     write_item(curves, landscape_rows(points=5), root / "yamada2021" / "figure_1.csv", scale="small")
     write_item(surface, surface_rows(9), root / "kim2023" / "figure_4_1.csv", scale="small")
-    atomic.write_json(
-        root / "yamada2021" / "table_1.json",
-        {
-            "command": "robustscape --scale small item yamada2021/table_1",
-            "seconds": 2.5,
-            "code": "c0de" * 16,
-            "config": {"title": "x"},
-            "inputs": [{"path": "m.csv", "sha256": "feedbeef" * 8}],
-            "environment": {"python": "3.11.7", "torch": "2.11.0", "gpu": None},
-            "versions": {"pandas": pd.__version__},
-        },
+    vouch_for(
+        root / "yamada2021" / "table_1.csv",
+        command="robustscape --scale small item yamada2021/table_1",
+        seconds=2.5,
+        code="c0de" * 16,
+        config={"title": "x"},
+        inputs=[{"path": "m.csv", "sha256": "feedbeef" * 8}],
+        environment={"python": "3.11.7", "torch": "2.11.0", "gpu": None},
+        versions={"pandas": pd.__version__},
     )
-    (root / "yamada2021" / "table_2.json").write_text("{ not json")
+    for name in ("yamada2021/table_2", "yamada2021/figure_1", "kim2023/figure_4_1"):
+        vouch_for(root / f"{name}.csv")
     studies = {"yamada2021": first, "kim2023": second}
     pd.DataFrame(claim_rows(studies, root, "small"), columns=CLAIM_COLUMNS).to_csv(root / "claims.csv", index=False)
+    vouch_for(root / "claims.csv")
     return studies, root
 
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robustscape.claims.reading import READERS, Reader
+from robustscape.claims.reading import OUR_READERS, READERS, Reader
 from robustscape.claims.series import SERIES_FUNCTIONS
 from robustscape.config.base import read_yaml
 from robustscape.errors import ConfigError, unknown_name
@@ -190,9 +190,25 @@ def check_claim(claim: Claim, metrics: Collection[str] | None = None, factors: C
         with _named(key):
             check_expression(ast.unparse(_add_given(tree, claim.given)), metrics, factors, names=claim.let)
     _order_of_definitions(claim)
+    with _named("holds"):
+        _check_reads_data(parse_expression(expand_claim(claim)))
     used = {name for tree in trees.values() for name in _names_in(tree)}
     if unused := [name for name in claim.let if name not in used]:
         raise ConfigError(f"let: {', '.join(unused)} is not used.")
+
+
+def _check_reads_data(tree: ast.Expression) -> None:
+    """Refuse what no result can change: an expression that reads no number of ours, and a comparison of constants in it."""
+    if not any(name in OUR_READERS for name, _ in _reader_calls(tree)):
+        raise ConfigError(
+            f"it reads no number that was measured, so it cannot fail; it must call {' or '.join(OUR_READERS)}."
+        )
+    for node in reversed(list(ast.walk(tree))):  # the innermost first
+        if isinstance(node, ast.Compare | ast.BoolOp):
+            parts = [node.left, *node.comparators] if isinstance(node, ast.Compare) else node.values
+            constant = [part for part in parts if not any(isinstance(n, ast.Call | ast.Name) for n in ast.walk(part))]
+            if len(constant) == len(parts) or (isinstance(node, ast.BoolOp) and constant):
+                raise ConfigError(f"'{ast.unparse(node)}' has a part that no number can change.")
 
 
 @contextmanager

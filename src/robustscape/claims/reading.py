@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 #: The methods of ``Reader`` that a claim may call.
 READERS = ("value", "std", "printed", "series", "std_series", "printed_series")
 
+#: Those of them that read what was measured.
+OUR_READERS = ("value", "std", "series", "std_series")
+
 
 @dataclass
 class Reader:
@@ -27,6 +30,8 @@ class Reader:
     """The item's CSV (``items.read_rows``)."""
     factors: Sequence[str]
     """The columns that identify a number."""
+    fixed: Callable[[str, Any], bool] = lambda factor, level: False
+    """Whether a level of a factor is there at every scale, if it is anywhere: one that is not there is then a mistake."""
     names: Mapping[str, str] = field(default_factory=lambda: NAMES)
     """The words for columns, metrics and levels (``Item.names``)."""
     evidence: list[str] = field(default_factory=list)
@@ -112,9 +117,14 @@ class Reader:
         """The rows of a metric at the given levels; none where a level is not there."""
         found = self.rows[self.rows["metric"] == metric]
         if found.empty:
+            if self.fixed("metric", metric):
+                raise unknown_name("metric of the item", metric, list(dict.fromkeys(self.rows["metric"])))
             raise NotTestable(f"there is no row with metric '{metric}'")
         for factor, wanted in factors.items():
             self._check_factor(factor)
+            known = list(dict.fromkeys(self.rows[factor].dropna()))
+            if self.fixed(factor, wanted) and not any(same_level(level, wanted) for level in known):
+                raise unknown_name(f"level of {factor}", str(wanted), [str(level) for level in known])
             found = found[[same_level(level, wanted) for level in found[factor]]]
         return found
 

@@ -7,6 +7,7 @@ A claim's text (``says``) is printed in two places: in that file, by ``claim_row
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,22 +31,32 @@ SHOWN_NETS = 4
 CLAIM_COLUMNS = ("work", "item", "claim", "kind", "says", "verdict", "evidence")
 
 
-def claim_rows(studies: Mapping[str, Study], root: Path, scale: str) -> list[dict[str, str]]:
+def claim_rows(
+    studies: Mapping[str, Study],
+    root: Path,
+    scale: str,
+    fixed: Callable[[str, str, str, Any], bool] = lambda work, item, factor, level: False,
+) -> list[dict[str, str]]:
     """One row per claim (``CLAIM_COLUMNS``), from the items' CSVs below ``root`` (``results/<scale>``).
+
+    ``fixed`` says of (work, item, factor, level) whether the level does not depend on the scale (``Plan.level_is_fixed``).
 
     Raises:
         ConfigError: a claim's expression is wrong; the message names work, item and claim.
+        CorruptFile: an item's CSV was edited or damaged.
     """
-    from robustscape.report.items import read_rows
+    from robustscape.report.items import read_recorded_rows
 
     found = []
     for work, study in studies.items():
         for name, item in study.items.items():
             csv = root / work / f"{name}.csv"
-            rows = read_rows(csv) if item.claims and csv.exists() else None
+            rows = read_recorded_rows(csv) if item.claims and csv.exists() else None
             for claim in item.claims:
                 try:
-                    verdict, evidence = claim_verdict(claim, rows, item.factors, scale, item.names)
+                    verdict, evidence = claim_verdict(
+                        claim, rows, item.factors, scale, item.names, partial(fixed, work, name)
+                    )
                 except ConfigError as error:
                     raise ConfigError(f"{work}/{name}: claim '{claim.id}': {error}") from None
                 values = (work, name, claim.id, claim.kind, claim.says, verdict, evidence)
@@ -59,6 +70,7 @@ def claim_verdict(
     factors: Sequence[str],
     scale: str,
     names: Mapping[str, str] = NAMES,
+    fixed: Callable[[str, Any], bool] = lambda factor, level: False,
 ) -> tuple[str, str]:
     """Verdict and evidence of a claim at a scale.
 
@@ -68,13 +80,16 @@ def claim_verdict(
         factors: the columns that identify a number.
         scale: name of the scale that the rows are of.
         names: the words in which the evidence speaks of metrics and levels (``Item.names``).
+        fixed: whether a level of a factor does not depend on the scale, so that one that is not there is a mistake.
     """
     if scale not in claim.scales:
         return UNTESTABLE, f"It can be tested at: {', '.join(claim.scales)}."
     if rows is None:
         return NOT_MADE, "The item was not made."
     needs_trained_nets = claim.kind == "empirical" and not claim.dead_nets
-    return evaluate_expression(expand_claim(claim), rows, factors, names, needs_trained_nets=needs_trained_nets)
+    return evaluate_expression(
+        expand_claim(claim), rows, factors, names, needs_trained_nets=needs_trained_nets, fixed=fixed
+    )
 
 
 def evaluate_expression(
@@ -84,6 +99,7 @@ def evaluate_expression(
     names: Mapping[str, str] = NAMES,
     *,
     needs_trained_nets: bool = True,
+    fixed: Callable[[str, Any], bool] = lambda factor, level: False,
 ) -> tuple[str, str]:
     """Verdict and evidence of an expression, ``given`` and ``let`` written out, over an item's rows.
 
@@ -92,10 +108,11 @@ def evaluate_expression(
     are not (``flag_under_trained``) make it untestable, whatever it says.
 
     Raises:
-        ConfigError: the expression is wrong, whatever the numbers.
+        ConfigError: the expression is wrong, whatever the numbers; or it names a metric, or a level that is ``fixed``, which
+            neither our rows nor the printed ones have.
     """
     check_expression(expression, factors=factors)
-    reader = Reader(rows, factors, names)
+    reader = Reader(rows, factors, fixed, names)
     functions = {**{name: getattr(reader, name) for name in READERS}, **_recorded_functions(reader)}
     evaluator = simpleeval.EvalWithCompoundTypes(functions=functions, names={})
     try:

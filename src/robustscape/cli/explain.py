@@ -9,7 +9,7 @@ from typing import Any
 
 from robustscape.cli.options import make_plan, sentence_case
 from robustscape.errors import MissingData
-from robustscape.report.items import read_rows
+from robustscape.report.items import read_recorded_rows
 from robustscape.storage import records
 
 #: Keys of a record that are shown, in this order, and their names.
@@ -44,10 +44,11 @@ def add_explain_command(commands: Any) -> None:
 
 
 def explain_command(options: argparse.Namespace) -> None:
-    """Print the chain behind the item ``options.target``."""
+    """Print the chain behind the item ``options.target``; end with an error if a file in it was edited."""
     plan = make_plan(options)
     work, name = plan.find_target("items", options.target)
     print(explain_item(plan.item_path(work, name).parent, name))
+    records.check_chain(plan.item_path(work, name).with_suffix(".json"))
 
 
 def explain_item(folder: Path, item: str, *, siblings: int = 2) -> str:
@@ -60,11 +61,12 @@ def explain_item(folder: Path, item: str, *, siblings: int = 2) -> str:
 
     Raises:
         MissingData: the item was not made.
+        CorruptFile: its CSV was edited or damaged, or has no record.
     """
     csv = folder / f"{item}.csv"
     if not csv.exists():
         raise MissingData(f"{csv} is not there; make the item first (robustscape item {folder.name}/{item}).")
-    rows = read_rows(csv)
+    rows = read_recorded_rows(csv)
     made = rows[rows["n"] > 0]
     lines = [f"{folder.name}/{item}: {len(made)} numbers in {csv}"]
     if len(made):
@@ -73,8 +75,6 @@ def explain_item(folder: Path, item: str, *, siblings: int = 2) -> str:
         lines.append(f"  the first: {first['value']:.6g} {_unit(first['unit'])}({place}; n = {first['n']})")
     path = csv.with_suffix(".json")
     record = records.read_record(path)
-    if not record:
-        return "\n".join([*lines, f"  {path} is missing or damaged: nothing says what made it."])
     shown: set[str] = set()
     lines += [f"  {line}" for line in _facts(record, shown)]
     lines += _below(record, path, "  ", siblings, shown)

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from functools import partial
 
 from robustscape import catalog
-from robustscape.config.experiment import Experiment, kind_and_name, recipe_attacks
+from robustscape.config.experiment import Experiment, Run, kind_and_name, recipe_attacks
 from robustscape.config.scales import StandIns
 from robustscape.config.sizing import RECIPE_TAKES
 from robustscape.config.studies import Comparison, Measurement, Study
@@ -30,23 +30,9 @@ def check_experiment(experiment: Experiment) -> None:
         for attack in sorted(recipe_attacks(recipe)):
             _within(where, partial(experiment.attack, attack))
     _check_scale(experiment)
+    folders: dict[str, Run] = {}
     for study in experiment.studies.values():
-        _check_study(experiment, study)
-    _check_folders(experiment)
-
-
-def _check_folders(experiment: Experiment) -> None:
-    """Refuse two runs that would share a folder, whose name has six digits of eps."""
-    by_folder: dict[str, float] = {}
-    for work, study in experiment.studies.items():
-        for name in study.runs:
-            for planned in experiment.runs(work, name):
-                first = by_folder.setdefault(planned.run.key, planned.run.eps)
-                if first != planned.run.eps:
-                    raise ConfigError(
-                        f"{experiment.folder}/studies/{work}.yaml: runs '{name}': eps {planned.run.eps!r} and {first!r} share "
-                        f"the folder {planned.run.key}; write them alike."
-                    )
+        _check_study(experiment, study, folders)
 
 
 def _check_scale(experiment: Experiment) -> None:
@@ -64,7 +50,7 @@ def _check_scale(experiment: Experiment) -> None:
                 raise ConfigError(f"{folder}: {problem}")
     studies = experiment.studies.items()
     lists = [f"{work}/{name}" for work, study in studies for name in study.runs]
-    measured = [f"{w}/{name}" for w, s in studies for name in [*s.measurements, *s.comparisons, *s.theory]]
+    measured = [f"{work}/{name}" for work, study in studies for name in study.sources]
     _check_patterns(f"{folder}: stand_ins", "run list pattern", scale.stand_ins, lists)
     _check_patterns(f"{folder}: recipes", "recipe pattern", scale.recipes, experiment.recipes)
     _check_patterns(f"{folder}: measurements", "measurement pattern", scale.measurements, measured)
@@ -84,7 +70,7 @@ def _check_sizes_are_taken(experiment: Experiment, folder: str) -> None:
         entries = [
             catalog.find_entry(*kind_and_name(entry))
             for work, study in experiment.studies.items()
-            for name, entry in {**study.measurements, **study.comparisons, **study.theory}.items()
+            for name, entry in study.sources.items()
             if fnmatchcase(f"{work}/{name}", pattern)
         ]
         accepted = {key for entry in entries for key in entry.parameters.model_fields}
@@ -127,7 +113,8 @@ def _check_patterns(where: str, kind: str, patterns: Iterable[str], names: Itera
             raise ConfigError(f"{where}: {unknown_name(kind, pattern, names)}")
 
 
-def _check_study(experiment: Experiment, study: Study) -> None:
+def _check_study(experiment: Experiment, study: Study, folders: dict[str, Run]) -> None:
+    """Refuse a study that names what is not there; ``folders`` are those of the runs of all studies so far, each with its run."""
     where = f"{experiment.folder}/studies/{study.work}.yaml"
     for name, run_sets in study.runs.items():
         for run_set in run_sets:
@@ -140,11 +127,21 @@ def _check_study(experiment: Experiment, study: Study) -> None:
                     )
         for planned in experiment.runs(study.work, name):
             run = planned.run
+            if folders.setdefault(run.key, run) != run:
+                raise ConfigError(
+                    f"{where}: runs '{name}': eps {run.eps!r} and {folders[run.key].eps!r} would have the same folder "
+                    f"'{run.key}'; give one of them fewer digits."
+                )
             if run.dataset not in experiment.datasets:
                 raise ConfigError(
                     f"{where}: runs '{name}': {unknown_name('data set', run.dataset, experiment.datasets)}"
                 )
             source = experiment.recorded_run(run)
+            if source and run.eps == 0:
+                raise ConfigError(
+                    f"{where}: runs '{name}': recipe '{run.recipe}' has an eps schedule that another run recorded, in units of "
+                    "the run's eps, so eps must be above 0, got 0."
+                )
             if source and source not in {p.run for other in study.runs for p in experiment.runs(study.work, other)}:
                 raise ConfigError(
                     f"{where}: runs '{name}': recipe '{run.recipe}' reads the history of a run of '{source.recipe}' "

@@ -48,8 +48,11 @@ def read_definitions(folder: Path) -> dict[str, Definition]:
             raise ConfigError(
                 f"{path}: the name of a recipe's file got '-', which separates a recipe from its variant."
             )
+        parent = content.get("extends")
+        if parent is not None and not isinstance(parent, str):
+            raise ConfigError(f"{path}: key 'extends' got {parent!r}, allowed is the name of one recipe.")
         own = {key: value for key, value in content.items() if key not in _OWN}
-        found[name] = Definition(content.get("extends"), own, str(path))
+        found[name] = Definition(parent, own, str(path))
         variants = content.get("variants", {})
         if not isinstance(variants, dict):
             raise ConfigError(f"{path}: key 'variants' got {variants!r}, allowed are names with the keys they change.")
@@ -168,6 +171,12 @@ def _expanded(
     """The run set with every member of its grid named; new members are added to ``definitions`` and ``recipes``."""
     if not run_set.grid:
         return run_set
+    columns = [key.rpartition(".")[2] for key in run_set.grid]
+    if twice := sorted({column for column in columns if columns.count(column) > 1}):
+        raise ConfigError(
+            f"{where}: grid: several keys end in '{twice[0]}', which would be one factor of the rows: "
+            f"{', '.join(run_set.grid)}. Make variants of one of them."
+        )
     names = []
     for base in run_set.recipe:
         if base not in recipes:

@@ -256,6 +256,8 @@ class RecipeSizes(Strict):
     """Factor on the optimizer's `lr`, in phases too: fewer and smaller batches need another rate."""
     inner_steps: int | None = Field(None, ge=1)
     """Batches of an outer update, of every optimizer that takes `inner_steps` (Entropy-SGD's L)."""
+    recalibrate: int | None = Field(None, ge=1)
+    """Batches from which a recipe that has `recalibrate` estimates BatchNorm's statistics."""
     augmentation: Augmentation | None = None
     """In the pixels of the stand-in; the works' are for images of 32 x 32."""
     traced_updates: int | None = Field(None, ge=1)

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from robustscape.config.base import Strict
 from robustscape.config.recipes import RecipeSizes
-from robustscape.numbers import Number
+from robustscape.numbers import Budget
 
 
 class MeasurementSizes(Strict):
@@ -38,7 +38,7 @@ class StandIns(Strict):
     """The work's data set -> an entry of datasets.yaml."""
     architectures: dict[str, str] = {}
     """The work's architecture -> an entry of architectures.yaml."""
-    eps: dict[Number, Number] = {}
+    eps: dict[Budget, Budget] = {}
     """The work's eps in training -> the one used: small images need another eps."""
     seeds: int | None = Field(None, ge=1)
     """Maximum number of seeds of these runs; null: the scale's `seeds`."""

@@ -15,7 +15,8 @@ def resize_recipe(name: str, recipe: Recipe, sizes: Mapping[str, RecipeSizes]) -
     for pattern, size in sizes.items():
         if fnmatchcase(name, pattern):
             found |= {key: value for key in RecipeSizes.model_fields if (value := getattr(size, key)) is not None}
-    changes = {key: found[key] for key in ("epochs", "batch_size", "augmentation") if key in found}
+    scalars = ("epochs", "batch_size", "augmentation", "recalibrate")
+    changes: dict[str, Any] = {key: found[key] for key in scalars if key in found}
     if "traced_updates" in found:
         changes["traced_updates"] = _fewer_updates(recipe.traced_updates, found["traced_updates"])
     fewer = {key: found[f"probe_{key}"] for key in ("samples", "points") if f"probe_{key}" in found}
@@ -63,6 +64,7 @@ RECIPE_TAKES: dict[str, tuple[Callable[[Recipe], bool], str]] = {
         lambda recipe: any("inner_steps" in o.parameters for o in _optimizers(recipe)),
         "an optimizer with 'inner_steps'",
     ),
+    "recalibrate": (lambda recipe: bool(recipe.recalibrate), "the key 'recalibrate'"),
     "traced_updates": (lambda recipe: bool(recipe.traces), "traces"),
     "probe_points": (lambda recipe: any("points" in p.parameters for p in recipe.probes.values()), "a probe of points"),
     "probe_samples": (

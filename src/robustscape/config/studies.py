@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from robustscape.config.base import FromCatalog, Strict, catalog_parameters
-from robustscape.numbers import Number, number_label
+from robustscape.numbers import Budget
 
 ScaleName = str
 
@@ -36,20 +36,10 @@ class RunSet(Strict):
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
     """Key of the recipe, such as `parameters.beta` -> its values: every combination is a recipe of its own, called
     `recipe-beta3`. A value that is the recipe's own changes nothing. The last word of the key is a factor of the rows."""
-    eps: list[Number] = Field(min_length=1)
+    eps: list[Budget] = Field(min_length=1)
     """Perturbation budgets of training in input units; 0 is clean training."""
     seeds: list[int] = Field([0], min_length=1)
     """Seeds; each is a run."""
-
-    @field_validator("eps")
-    @classmethod
-    def _not_negative(cls, value: list[float]) -> list[float]:
-        if not all(0 <= eps < float("inf") for eps in value):
-            raise ValueError(f"eps must not be negative or infinite, got {value}")
-        folders = [number_label(eps) for eps in value]
-        if twice := sorted({folder for folder in folders if folders.count(folder) > 1}):
-            raise ValueError(f"eps has values that share the folder eps{twice[0]}, got {value}")
-        return value
 
 
 class Measurement(FromCatalog):
@@ -232,6 +222,11 @@ class Study(Part):
                     if runs not in self.runs:
                         raise ValueError(f"item '{name}' names runs '{runs}'; there are: {', '.join(self.runs)}")
         return self
+
+    @property
+    def sources(self) -> dict[str, Measurement | Comparison | Theory]:
+        """Everything that makes rows: measurements, comparisons and theory checks, by name."""
+        return {**self.measurements, **self.comparisons, **self.theory}
 
     def with_display(self) -> Study:
         """The study with its names and colours in every item."""

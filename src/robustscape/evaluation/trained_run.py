@@ -121,12 +121,14 @@ def load_run(
     except FileNotFoundError:
         raise MissingData(f"there is no finished run in {folder}; train it first (robustscape train).") from None
     except ValueError:
-        raise CorruptFile(f"{folder / 'run.json'} is not JSON; delete it and train the run again.") from None
+        record = None
+    if not isinstance(record, dict) or not {"config", "checkpoints"} <= set(record):
+        raise CorruptFile(f"{folder / 'run.json'} is not the record of a run; delete it and train the run again.")
     config = record["config"]
     train, test, card = load_dataset(data_folder, device)
     file = WEIGHTS[weights]
     tensors, metadata = checkpoints.load_checkpoint(folder / file, device)
-    if metadata["sha256"] != record["checkpoints"][file]:
+    if metadata["sha256"] != record["checkpoints"].get(file):
         raise CorruptFile(f"{folder / file} does not belong to the run.json beside it.")
     model = build_model(config, card).to(device)
     model.load_state_dict(tensors)

@@ -17,7 +17,7 @@ from robustscape.config.datasets import DatasetEntry
 from robustscape.config.experiment import Experiment, Run, kind_and_name, recipe_attacks
 from robustscape.config.studies import Comparison, Item, Measurement, Study, Theory
 from robustscape.pipeline.plan import Group, Plan
-from robustscape.storage.provenance import code_version, config_hash, file_hash
+from robustscape.storage.provenance import code_version, config_hash, file_hash, looked_up_kinds
 from robustscape.storage.run_files import HEALTH
 
 
@@ -54,24 +54,33 @@ def reads_logs(entry: Measurement | Comparison) -> bool:
 def dataset_fingerprint(entry: DatasetEntry) -> str:
     """Return what a prepared data set depends on."""
     module = catalog.find_entry("dataset", entry.dataset).module
-    return config_hash([entry.model_dump(mode="json", exclude={"about"}), code_version("robustscape.data", module)])
+    return config_hash(
+        [entry.model_dump(mode="json", exclude={"about"}), code_version("robustscape.pipeline.steps.prepare", module)]
+    )
+
+
+def recipe_modules(experiment: Experiment, run: Run) -> dict[str, set[str]]:
+    """Return the modules of the functions that a run's recipe and architecture name, by their kind in the catalogue."""
+    recipe = experiment.recipes[run.recipe]
+    names: dict[str, set[str]] = {
+        "method": {recipe.method, *(phase.method for phase in recipe.phases if phase.method)},
+        "optimizer": {recipe.optimizer.name, *(phase.optimizer.name for phase in recipe.phases if phase.optimizer)},
+        "architecture": {experiment.architectures[run.architecture].architecture},
+        "probe": {probe.name for probe in recipe.probes.values()},
+        "trace": {trace.name for trace in recipe.traces.values()},
+        "attack": {experiment.attacks[name].attack for name in recipe_attacks(recipe)},
+    }
+    return {kind: {catalog.find_entry(kind, name).module for name in found} for kind, found in names.items()}
+
+
+def training_modules(experiment: Experiment, run: Run) -> set[str]:
+    """Return the modules that train a run and measure its health: the step, and the functions its recipe names."""
+    return {"robustscape.pipeline.steps.train"}.union(*recipe_modules(experiment, run).values())
 
 
 def training_code(experiment: Experiment, run: Run) -> str:
-    """Return the version of the code that trains a run and measures its health, and of the functions its recipe names."""
-    recipe = experiment.recipes[run.recipe]
-    entries = [
-        catalog.find_entry("method", recipe.method),
-        catalog.find_entry("optimizer", recipe.optimizer.name),
-        *(catalog.find_entry("method", phase.method) for phase in recipe.phases if phase.method),
-        *(catalog.find_entry("optimizer", phase.optimizer.name) for phase in recipe.phases if phase.optimizer),
-        catalog.find_entry("architecture", experiment.architectures[run.architecture].architecture),
-        *(catalog.find_entry("probe", probe.name) for probe in recipe.probes.values()),
-        *(catalog.find_entry("trace", trace.name) for trace in recipe.traces.values()),
-        *(catalog.find_entry("attack", experiment.attacks[name].attack) for name in recipe_attacks(recipe)),
-    ]
-    modules = {"robustscape.training.loop", "robustscape.training.health", *(entry.module for entry in entries)}
-    version = code_version(*modules)
+    """Return the version of the code that trains a run and measures its health."""
+    version = code_version(*training_modules(experiment, run))
     source = experiment.recorded_run(run)
     return config_hash([version, training_code(experiment, source)]) if source else version
 
@@ -99,21 +108,37 @@ def _plain_argument(value: Any) -> Any:
     return [_plain_argument(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
-def measurement_code(
-    experiment: Experiment, entry: Measurement | Comparison, arguments: Mapping[str, Any], runs: Iterable[Run]
-) -> str:
-    """Return the version of the code that measures runs: the measurement, its attacks, the runs' architectures.
+#: Kinds of functions that code names by a recipe, where it looks for them.
+_OF_RECIPES = {"method", "optimizer", "probe", "trace"}
 
-    The code of a lower precision counts only where the arguments ask for one.
+
+def measurement_modules(
+    experiment: Experiment, entry: Measurement | Comparison, arguments: Mapping[str, Any], runs: Iterable[Run]
+) -> set[str]:
+    """Return the modules that measure runs: the step, the measurement, its attacks, the runs' architectures.
+
+    What the measurement finds through the catalogue by the runs' recipes counts too: optimizers that are timed, or all that
+    trains where an epoch is trained again. The code of a lower precision counts only where the arguments ask for one.
     """
-    modules = {"robustscape.evaluation.trained_run", catalog.find_entry(*kind_and_name(entry)).module}
+    step = "compare" if isinstance(entry, Comparison) else "evaluate"
+    modules = {f"robustscape.pipeline.steps.{step}", catalog.find_entry(*kind_and_name(entry)).module}
+    looked_up = looked_up_kinds(*modules) & _OF_RECIPES
     modules |= {catalog.find_entry("attack", spec.attack).module for spec in _attack_specs(arguments.values())}
     for run in runs:
-        modules.add(catalog.find_entry("architecture", experiment.architectures[run.architecture].architecture).module)
+        named = recipe_modules(experiment, run)
+        kinds = {"architecture", *looked_up, *(["attack"] if "method" in looked_up else [])}
+        modules = modules.union(*(named[kind] for kind in kinds))
     precision = arguments.get("precision", "fp32")
     if precision != "fp32":
         modules.add(catalog.find_entry("precision", precision).module)
-    return code_version(*modules)
+    return modules
+
+
+def measurement_code(
+    experiment: Experiment, entry: Measurement | Comparison, arguments: Mapping[str, Any], runs: Iterable[Run]
+) -> str:
+    """Return the version of the code that measures runs."""
+    return code_version(*measurement_modules(experiment, entry, arguments, runs))
 
 
 def _attack_specs(values: Iterable[Any]) -> list[AttackSpec]:
@@ -151,9 +176,14 @@ def comparison_fingerprint(
     return config_hash([entry.compare, entry.weights, group.factors, keys, plain_arguments(arguments), code])
 
 
+def theory_modules(entry: Theory) -> set[str]:
+    """Return the modules of a theory check: the step, and the check."""
+    return {"robustscape.pipeline.steps.theory", catalog.find_entry("theory", entry.check).module}
+
+
 def theory_code(entry: Theory) -> str:
     """Return the version of the code of a theory check."""
-    return code_version(catalog.find_entry("theory", entry.check).module)
+    return code_version(*theory_modules(entry))
 
 
 def theory_fingerprint(entry: Theory, parameters: Mapping[str, Any]) -> str:
@@ -164,11 +194,14 @@ def theory_fingerprint(entry: Theory, parameters: Mapping[str, Any]) -> str:
 # -- items, claims, report ---------------------------------------------------------------------------------------------
 
 
+def item_modules(item: Item) -> set[str]:
+    """Return the modules that make a table or figure: the step, and the drawing."""
+    return {"robustscape.pipeline.steps.item", catalog.find_entry(item.kind, item.draw).module}
+
+
 def item_code(item: Item) -> str:
     """Return the version of the code that makes a table or figure."""
-    drawing = catalog.find_entry(item.kind, item.draw).module
-    step = ("robustscape.report.items", "robustscape.report.sources", "robustscape.pipeline.health")
-    return code_version(*step, drawing)
+    return code_version(*item_modules(item))
 
 
 def item_fingerprint(plan: Plan, work: str, name: str) -> str:
@@ -192,11 +225,11 @@ def claims_fingerprint(studies: Mapping[str, Study]) -> str:
         for name, item in study.items.items()
         for claim in item.claims
     ]
-    return config_hash([claims, code_version("robustscape.claims.verdicts")])
+    return config_hash([claims, code_version("robustscape.pipeline.steps.claims")])
 
 
 def report_fingerprint(studies: Mapping[str, Study]) -> str:
     """Return what the report page depends on, the content of items and verdicts aside."""
     texts = [[s.title, s.reference, [[i.title, i.caption] for i in s.items.values()]] for s in studies.values()]
     templates = [file_hash(path) for path in sorted((catalog.PACKAGE / "report" / "templates").iterdir())]
-    return config_hash([texts, templates, code_version("robustscape.report.page")])
+    return config_hash([texts, templates, code_version("robustscape.pipeline.steps.report")])

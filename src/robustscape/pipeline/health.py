@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robustscape.errors import CorruptFile
+from robustscape.storage.records import check_recorded
 from robustscape.storage.run_files import HEALTH
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def shortfalls(health: Mapping[str, Any], thresholds: HealthThresholds) -> list[
 @functools.lru_cache(maxsize=4096)
 def _read_health(path: Path, modified: int) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(check_recorded(path).read_text(encoding="utf-8"))
     except ValueError:
         content = None
     if not isinstance(content, dict) or not {"classes", "diverged", "loss_over_chance"} <= set(content):
@@ -63,7 +64,7 @@ def run_shortfalls(plan: Plan, run: Run) -> list[str]:
     """Return in what a run falls short of its scale's thresholds.
 
     Raises:
-        CorruptFile: the file is damaged.
+        CorruptFile: the file is damaged, or was edited.
     """
     path = plan.run_folder(run) / HEALTH
     return shortfalls(_read_health(path, path.stat().st_mtime_ns), plan.experiment.scale.health)

@@ -225,7 +225,7 @@ def _claims_job(plan: Plan) -> Job:
     """The job that judges all claims."""
     items = tuple(str(plan.item_path(work, name)) for work, study in plan.studies.items() for name in study.items)
     fingerprint = fingerprints.claims_fingerprint(plan.studies)
-    return Job("claims", "claims", tuple(plan.studies), items, (str(plan.claims_path),), fingerprint)
+    return Job("claims", "claims", tuple(plan.studies), items, _with_records([plan.claims_path]), fingerprint)
 
 
 def _report_job(plan: Plan) -> Job:

@@ -220,6 +220,33 @@ class Plan:
         """Return the tables behind an item, in the order of its ``rows``."""
         return [table for source in item.rows for table in self.tables(work, source.of)]
 
+    def level_is_fixed(self, work: str, name: str, factor: str, level: Any) -> bool:
+        """Return whether a level of an item's factor is there at every scale, if at any: one that is missing is then a mistake.
+
+        Data sets, architectures, eps and what recipes and labels say are the work's own at every scale. Another word (a metric
+        too) may be missing where the scale exchanges a suite, and with it the names of attacks, or where the function that makes
+        the rows names it: some rows are made in some cases only. A number may be missing where the scale changes a size.
+        """
+        study, item, scale = self.studies[work], self.studies[work].items[name], self.experiment.scale
+        recipes = {planned.run.recipe for table in self.item_tables(work, item) for planned in table.runs}
+        columns = {column for recipe in recipes for column in self.experiment.factors[recipe]}
+        labels = set.intersection(*({c for c, text in s.label.items() if "{" not in str(text)} for s in item.rows))
+        if factor in {"dataset", "architecture", "recipe", "eps"} | columns | labels:
+            return True
+        entries = [study.sources[source.of] for source in item.rows]
+        sizes = [
+            self.experiment.sized(work, source.of, entry) for source, entry in zip(item.rows, entries, strict=True)
+        ]
+        if isinstance(level, str):
+            exchanged = any(
+                e.parameters.get("suite") != new.get("suite") for e, (new, _) in zip(entries, sizes, strict=True)
+            )
+            texts = [catalog.find_entry(*kind_and_name(entry)).path.read_text(encoding="utf-8") for entry in entries]
+            return not exchanged and not any(level in text for text in texts)
+        shorter = any(self.experiment.recipes[r] != self.experiment.full_recipes[r] for r in recipes)
+        fewer_seeds = scale.seeds is not None or any(stand_ins.seeds for stand_ins in scale.stand_ins.values())
+        return not (shorter or fewer_seeds or any(changed for _, changed in sizes))
+
     def item_sources(self, work: str, item: Item) -> list[Path]:
         """Return the files an item is made from, each once: its tables, the health of their runs, and the printed numbers."""
         tables = self.item_tables(work, item)

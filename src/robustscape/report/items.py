@@ -18,6 +18,7 @@ from robustscape.errors import ConfigError
 from robustscape.report.level_matching import level_key, same_level
 from robustscape.report.words import CENTRED
 from robustscape.storage.atomic import write_bytes, write_text
+from robustscape.storage.records import check_recorded
 
 #: Columns that number the repetitions of one measurement: means are over these, and nothing else.
 REPLICATES = ("seed", "direction", "draw")
@@ -35,6 +36,7 @@ MEASURED = (
     "paper_value",
     "paper_std",
     "difference",
+    "within",
     "stand_in",
     "paper_protocol",
 )
@@ -46,6 +48,15 @@ def read_rows(csv: Path) -> pd.DataFrame:
     if "stand_in" in rows:
         rows["stand_in"] = rows["stand_in"].fillna("").astype(str)
     return rows
+
+
+def read_recorded_rows(csv: Path) -> pd.DataFrame:
+    """The rows of a result that its record vouches for.
+
+    Raises:
+        CorruptFile: the file was edited or damaged since, or has no record.
+    """
+    return read_rows(check_recorded(csv))
 
 
 def select_metrics(rows: pd.DataFrame, factors: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:
@@ -98,7 +109,8 @@ def aggregate_repetitions(
     Returns:
         One row per number: ``factors``, then ``MEASURED``, then the flags (their maxima) and every other column of
         ``rows``: its value where the averaged rows agree, all values joined by ``;`` where they do not. ``difference``
-        is ours minus the paper's, and empty unless data set, architecture and protocol are the work's own. A printed
+        is ours minus the paper's, and empty unless data set, architecture and protocol are the work's own; ``within`` is 1
+        where it is small (``_within_printed``) and 0 where not. A printed
         number that nothing reproduces has a row with an empty value and n = 0.
 
     Raises:
@@ -113,7 +125,36 @@ def aggregate_repetitions(
     table = means if printed is None else _with_printed(means, factors, printed)
     own = (table["stand_in"] == "") & table["paper_protocol"]
     table["difference"] = (table["value"] - table["paper_value"]).where(own)
+    table["within"] = _within_printed(table).where(own & table["paper_value"].notna())
     return _sort_table(table, factors)
+
+
+#: A number of ours reproduces a printed one within this many standard deviations, or within ``POINTS`` where the unit is a
+#: percentage and ``SHARE`` of the printed number elsewhere, whichever is wider: works print few digits and seldom a deviation.
+DEVIATIONS, POINTS, SHARE = 2.0, 1.0, 0.05
+
+
+def _within_printed(table: pd.DataFrame) -> pd.Series:
+    """1 where a number is as close to the printed one as its spread lets one expect, 0 where not, or where it is not finite.
+
+    The standard deviation is the larger of ours and the printed one.
+    """
+    spread = table[["std", "paper_std"]].max(axis=1).fillna(0.0)
+    points = table["unit"].isin(["percent", "percentage_points"])
+    least = (SHARE * table["paper_value"].abs()).where(~points, POINTS)
+    close = table["difference"].abs().fillna(float("inf")) <= (DEVIATIONS * spread).where(
+        DEVIATIONS * spread > least, least
+    )
+    return close.astype(float)
+
+
+def count_printed(table: pd.DataFrame) -> dict[str, int]:
+    """Return how many numbers the work printed, how many are compared with ours, and how many of these are ``within``."""
+    return {
+        "printed": int(table["paper_value"].notna().sum()),
+        "compared": int(table["within"].notna().sum()),
+        "within": int(table["within"].sum()),
+    }
 
 
 def _with_defaults(rows: pd.DataFrame) -> pd.DataFrame:

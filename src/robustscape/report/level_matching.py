@@ -8,8 +8,8 @@ from typing import Any
 
 from robustscape.numbers import parse_number
 
-#: Two numbers are the same level within this relative distance: printed values of eps have six digits.
-TOLERANCE = 1e-4
+#: Two numbers are the same level within this relative distance, half a unit of the sixth digit: printed values of eps have six.
+TOLERANCE = 5e-6
 
 _SEPARATORS = re.compile(r"[\s_-]+")
 
@@ -31,12 +31,16 @@ def level_key(value: Any) -> Hashable:
 
 
 def same_level(a: Any, b: Any) -> bool:
-    """True if two levels have the same ``level_key``; numbers agree within ``TOLERANCE``.
+    """True if two levels have the same ``level_key``; numbers agree within ``TOLERANCE``, whole numbers exactly.
 
     >>> same_level(8 / 255, "8/255"), same_level("PreActResNet-18", "preactresnet18"), same_level(0.2, 0.21)
     (True, True, False)
+    >>> same_level(8 / 255, 0.0313725), same_level(10000, 10001), same_level(1_000_000, 1_000_001)
+    (True, False, False)
     """
     a, b = level_key(a), level_key(b)
     if isinstance(a, float) and isinstance(b, float):
+        if a.is_integer() and b.is_integer():
+            return a == b
         return abs(a - b) <= TOLERANCE * max(abs(a), abs(b))
     return a == b

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from robustscape.report.items import MEASURED, REPLICATES
+from robustscape.report.items import DEVIATIONS, MEASURED, POINTS, REPLICATES, SHARE, count_printed
 from robustscape.report.words import axis_quantity, display_name, is_number, level_texts
 
 #: Columns that trace where a row comes from and are no part of its protocol.
@@ -47,6 +47,17 @@ def repetitions(rows: pd.DataFrame) -> str:
     over = " and ".join(f"{c}s" for c in REPLICATES if c in rows and rows[c].astype(str).str.contains(";").any())
     count = f"n = {low}" if low == high else f"n = {low} to {high}"
     return f"mean ± standard deviation over {over or 'repetitions'}, {count}"
+
+
+def reproduced(rows: pd.DataFrame) -> str:
+    """The number of printed numbers that ours are within, where they are compared; empty where none is."""
+    counts = count_printed(rows)
+    if not counts["compared"]:
+        return ""
+    return (
+        f"{counts['within']} of {counts['compared']} numbers within {DEVIATIONS:g} standard deviations of the printed ones, or "
+        f"within {POINTS:g} point or {SHARE:.0%}"
+    )
 
 
 def raised_flags(rows: pd.DataFrame, acknowledged: Sequence[str] = (), *, names: Mapping[str, str]) -> list[str]:
@@ -99,6 +110,8 @@ def figure_footer(rows: pd.DataFrame, acknowledged: Sequence[str] = (), *, names
         parts.append("not the paper's protocol")
     if raised := raised_flags(rows, acknowledged, names=names):
         parts.append(f"FLAGS: {', '.join(raised)}")
+    if compared := reproduced(rows):
+        parts.append(compared)
     return " · ".join(parts)
 
 
@@ -128,6 +141,8 @@ def table_notes(
     if rows["paper_value"].notna().any():
         context = "" if here["difference"].notna().any() else "; context, not a reproduction"
         lines.append(f"Beside ours: the number printed in the paper{context}.")
+        if compared := reproduced(rows):
+            lines.append(f"{compared[0].upper()}{compared[1:]}.")
         alone = int(((rows["n"] == 0) & rows["paper_value"].notna()).sum())
         if alone:
             lines.append(

@@ -1,7 +1,7 @@
 """The report: one self-contained HTML page with every item of a scale, its claims, and the record of how it was made.
 
 Style, script and pictures are in the file and nothing is fetched, so the page can be sent by mail. It is made from the
-items' CSVs, their records (``<item>.json``) and ``claims.csv``; any of them may be missing.
+items' CSVs and pictures and from ``claims.csv``, which their records must vouch for; any of them may be missing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pandas as pd
 
 from robustscape.config.studies import Item, Study
 from robustscape.report import notes
-from robustscape.report.items import draw_item, read_rows
+from robustscape.report.items import count_printed, draw_item, read_rows
 from robustscape.report.table import Table
 from robustscape.report.verdict_counts import KINDS, count_verdicts, counts_in_words
 from robustscape.report.words import FAILS, HOLDS
@@ -62,6 +62,7 @@ class ShownItem:
         stand_ins: what ran in place of the work's data sets and architectures, such as "digits_01 for MNIST 0/1".
         own: True if data, architecture and protocol are the work's own in every row.
         compared: number of rows whose difference from a printed number means something.
+        within: number of these that are as close to it as the item's ``within`` asks.
         flags: raised flags that the item does not acknowledge.
         claims: rows of ``claims.csv``, each with ``chip``, the CSS class of its verdict.
         downloads: pairs of file type and URL.
@@ -78,6 +79,7 @@ class ShownItem:
     stand_ins: list[str] = field(default_factory=list)
     own: bool = False
     compared: int = 0
+    within: int = 0
     flags: list[str] = field(default_factory=list)
     claims: list[dict[str, str]] = field(default_factory=list)
     downloads: list[tuple[str, str]] = field(default_factory=list)
@@ -149,6 +151,8 @@ def page_html(studies: Mapping[str, Study], root: Path, scale: str, *, command: 
             "untestable": sum(n for verdict, n in judged["empirical"].items() if verdict not in _CHIPS),
         },
         kinds=[(kind, about, counts_in_words(judged[kind])) for kind, about in KINDS.items() if judged[kind]],
+        compared=sum(item.compared for item in everything),
+        within=sum(item.within for item in everything),
         stood_in=sum(bool(item.stand_ins) for item in everything),
         seconds=records.total_seconds([root / item.work / f"{item.name}.json" for item in everything]),
         versions=_recorded_versions(everything),
@@ -177,7 +181,7 @@ def _claims_by_item(csv: Path) -> dict[tuple[str, str], list[dict[str, str]]]:
     """Return the rows of ``claims.csv`` by (work, item), each with ``chip``, the CSS class of its verdict."""
     found: dict[tuple[str, str], list[dict[str, str]]] = {}
     if csv.exists():
-        for row in pd.read_csv(csv, dtype=str, keep_default_na=False).to_dict("records"):
+        for row in pd.read_csv(records.check_recorded(csv), dtype=str, keep_default_na=False).to_dict("records"):
             claim = {str(key): str(value) for key, value in row.items()}
             claim["chip"] = _CHIPS.get(claim["verdict"], "untestable")
             found.setdefault((claim["work"], claim["item"]), []).append(claim)
@@ -192,22 +196,28 @@ def _shown_item(
     shown = ShownItem(work, name, item, claims=claims.get((work, name), []))
     if not csv.exists():
         return shown
+    for path in _files_of_item(csv, item):
+        records.check_recorded(path)
     rows = read_rows(csv)
     shown.made = True
     shown.stand_ins = notes.stand_ins(rows, names=item.names)
     shown.own = bool(notes.measured_rows(rows)["paper_protocol"].all()) and not shown.stand_ins
-    shown.compared = int(rows["difference"].notna().sum())
+    counts = count_printed(rows)
+    shown.compared, shown.within = counts["compared"], counts["within"]
     shown.flags = notes.raised_flags(rows, item.options.get("acknowledged", ()), names=item.names)
     if item.kind == "table":
         shown.table = draw_item(item, csv)
     else:
         shown.picture, shown.width = _embedded_picture(csv)
-    suffixes = (".csv", ".md", ".tex") if item.kind == "table" else (".csv", ".svg", ".png")
-    shown.downloads = [
-        (suffix[1:], _download_url(csv.with_suffix(suffix))) for suffix in suffixes if csv.with_suffix(suffix).exists()
-    ]
+    shown.downloads = [(path.suffix[1:], _download_url(path)) for path in _files_of_item(csv, item)]
     shown.record = records.read_record(csv.with_suffix(".json"))
     return shown
+
+
+def _files_of_item(csv: Path, item: Item) -> list[Path]:
+    """Return the files of an item that the page shows or links: those that are there."""
+    suffixes = (".csv", ".md", ".tex") if item.kind == "table" else (".csv", ".svg", ".png")
+    return [path for suffix in suffixes if (path := csv.with_suffix(suffix)).exists()]
 
 
 def _data_url(path: Path) -> str:

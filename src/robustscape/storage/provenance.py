@@ -28,7 +28,23 @@ _PACKAGES = ("torch", "torchvision", "torchaudio", "numpy", "scipy", "pandas", "
 
 #: Modules that decide no number by themselves: what they find or validate is hashed as configuration or as the module found;
 #: how a file is written, or an error is worded, changes no result. Else a new word in an error would train everything again.
-_PLUMBING = {f"{PACKAGE.name}.{module}" for module in ("storage.atomic", "catalog", "config.base", "errors")}
+#: The plan says what is made from what, which is hashed as configuration too, and records are written beside results.
+_PLUMBING = {
+    f"{PACKAGE.name}.{module}"
+    for module in (
+        "catalog",
+        "config.base",
+        "config.experiment",
+        "errors",
+        "pipeline.fingerprints",
+        "pipeline.plan",
+        "storage.atomic",
+        "storage.records",
+    )
+}
+
+#: Functions that find another by its kind and name.
+_LOOK_UPS = {"catalog.load_function", "catalog.find_entry", "catalog.catalog_entries"}
 
 # Set by git within hooks; they would point its commands to another checkout.
 _HOOK_VARIABLES = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"}
@@ -56,6 +72,30 @@ def code_version(*modules: str, root: Path = PACKAGE) -> str:
 
 @functools.cache
 def _code_version(modules: tuple[str, ...], root: Path) -> str:
+    return hashlib.sha256(json.dumps(sorted(_reached(modules, root).items())).encode()).hexdigest()
+
+
+def reached_modules(*modules: str) -> set[str]:
+    """Return the modules whose code ``code_version(*modules)`` is a hash of."""
+    return set(_reached(tuple(sorted(set(modules))), PACKAGE))
+
+
+def looked_up_kinds(*modules: str) -> set[str]:
+    """Return the kinds of functions that the code reached from ``modules`` finds through the catalogue, without an import."""
+    paths = (_file(PACKAGE, module) for module in reached_modules(*modules))
+    return {kind for path in paths if path is not None for kind in _kinds_in(path)}
+
+
+@functools.cache
+def _kinds_in(path: Path) -> frozenset[str]:
+    calls = (node for node in ast.walk(ast.parse(path.read_bytes())) if isinstance(node, ast.Call) and node.args)
+    look_ups = (call.args[0] for call in calls if ast.unparse(call.func) in _LOOK_UPS)
+    return frozenset(str(kind.value) for kind in look_ups if isinstance(kind, ast.Constant))
+
+
+@functools.cache
+def _reached(modules: tuple[str, ...], root: Path) -> dict[str, str]:
+    """Return every module that is followed, with the hash of its syntax tree."""
     reached: dict[str, str] = {}
     waiting = list(modules)
     for name in modules:
@@ -72,7 +112,7 @@ def _code_version(modules: tuple[str, ...], root: Path) -> str:
         parent = name.rpartition(".")[0]
         if parent and parent not in reached:  # importing a.b runs a/__init__.py first
             waiting.append(parent)
-    return hashlib.sha256(json.dumps(sorted(reached.items())).encode()).hexdigest()
+    return reached
 
 
 @functools.cache

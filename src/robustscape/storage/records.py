@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from robustscape.errors import CorruptFile
 from robustscape.storage import atomic
 from robustscape.storage.provenance import environment, file_hash
 
@@ -52,6 +53,52 @@ def write_csv_with_record(csv: Path, text: str, record: dict[str, Any]) -> None:
     """Write a CSV and, after it, the record that vouches for it."""
     atomic.write_text(csv, text)
     atomic.write_json(csv.with_suffix(".json"), {**record, "output": file_hash(csv), "environment": environment()})
+
+
+def check_recorded(path: Path) -> Path:
+    """Return ``path``, of a file whose record vouches for it: every reader of a result calls this first.
+
+    Raises:
+        CorruptFile: it has no record, or is not the file that the record was written for: it was edited, damaged or exchanged.
+    """
+    record_path = find_record(path)
+    record = read_record(record_path) if record_path else {}
+    if record_path is None or not record:
+        raise CorruptFile(f"{path} has no record beside it that says what made it; delete it and make it again.")
+    command = record.get("command")
+    again = f"`{command}` makes it again" if command else "delete it and make it again"
+    if not path.exists():
+        raise CorruptFile(f"{path} is gone, which {record_path.name} was written for; {again}.")
+    if _recorded_hash(record, path.name) != file_hash(path):
+        raise CorruptFile(
+            f"{path} is not the file that {record_path.name} was written for (edited or damaged?); {again}."
+        )
+    return path
+
+
+def check_chain(record_path: Path) -> None:
+    """Refuse the first file behind a result, at whatever distance, that is gone or that its record does not vouch for.
+
+    Raises:
+        CorruptFile: as ``check_recorded``.
+    """
+    for path, record in reachable_records(record_path):
+        for given in recorded_inputs(record, path):
+            if given.path is None:
+                raise CorruptFile(f"{given.name} is gone, which `{record.get('command')}` has read; make it again.")
+        named = [entry["path"] for entry in record.get("outputs", [])] or record.get("files", {})
+        files = [path.with_name(Path(str(name)).name) for name in named]
+        for file in files or ([path.with_suffix(".csv")] if "output" in record else []):
+            check_recorded(file)
+
+
+def _recorded_hash(record: dict[str, Any], name: str) -> str | None:
+    """Return the hash of a file in the record of what it belongs to: a table, an item's files, or the files of a run."""
+    if isinstance(output := record.get("output"), str):
+        return output
+    listed = {Path(str(entry["path"])).name: entry["sha256"] for entry in record.get("outputs", [])}
+    found = {**record.get("files", {}), **listed}.get(name)
+    return None if found is None else str(found)
 
 
 def csv_is_current(csv: Path, fingerprint: str) -> bool:

@@ -65,8 +65,9 @@ def replay_surfaces(
 
     replay_epoch(run, keep)
     models = [kept[batch] for batch in (turn, turn + 1, len(robust) + 1)]
-    index = _choose_image(models, *trained, run.eps)
-    image, label = trained[0][index], trained[1][index]
+    x, y = trained
+    index = _choose_image(models, x, y, run.eps)
+    image, label = x[index], y[index]
     v1, v2 = input_directions(models[0], image, label, index, FGSM, run.eps, seed)
     rows: list[dict[str, Any]] = []
     for moment, model in zip(MOMENTS, models, strict=True):

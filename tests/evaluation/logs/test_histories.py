@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from made_up import vouch_for
 from torch import nn
 
 from robustscape.data import Split
@@ -29,6 +30,7 @@ def test_training_curves_are_the_history(tmp_path: Path) -> None:
     (tmp_path / "history.csv").write_text(
         "epoch,lr,eps,train_loss,train_error,test_accuracy,test_loss\n1,0.1,0,2.0,60.0,,\n2,0.1,0,1.0,20.0,70.0,1.5\n"
     )
+    vouch_for(tmp_path / "history.csv")
     rows = training_curves(logged_run(tmp_path, {}))
     told = {(r["metric"], r["split"], r["epoch"]): r["value"] for r in rows}
     assert told == {
@@ -44,6 +46,7 @@ def test_training_curves_are_the_history(tmp_path: Path) -> None:
 
 def test_a_history_without_the_probes_is_refused(tmp_path: Path) -> None:
     (tmp_path / "history.csv").write_text("epoch,train_loss\n1,2.0\n")
+    vouch_for(tmp_path / "history.csv")
     with pytest.raises(ConfigError, match="train_error"):
         training_curves(logged_run(tmp_path, {}))
 
@@ -51,6 +54,7 @@ def test_a_history_without_the_probes_is_refused(tmp_path: Path) -> None:
 def test_summary_of_the_updates(tmp_path: Path) -> None:
     lines = [f"{update},1,{float(update)},{2.0 * update}" for update in (1, 2, 3, 8, 9)]
     (tmp_path / "updates.csv").write_text("\n".join(["update,epoch,distance,error", *lines]) + "\n")
+    vouch_for(tmp_path / "updates.csv")
     traced = {"traces": {"distance": {"name": "distance"}, "error": {"name": "error"}}}
     recipe = {"probes": {}, **traced, "traced_updates": {"first": 3, "last": 2}}
     run = logged_run(tmp_path, recipe)

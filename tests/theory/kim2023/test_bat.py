@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from theory_checks import failing_checks, replace_in_check, run_check
+from torch import Tensor
 
 from robustscape import catalog
 from robustscape.theory.kim2023 import smoothness_gradient, theorem_3_3, theorem_3_4
@@ -50,6 +54,74 @@ def test_a_wrong_sign_in_proposition_3_2_is_found(monkeypatch: pytest.MonkeyPatc
     assert {"proposition 3.1", "proposition 3.2", "eq 3.19"} <= failing_checks(
         run_check("kim2023/smoothness_gradient", draws=3)
     )
+
+
+MUTATIONS: list[tuple[str, str, Callable[..., Any], set[str]]] = [
+    # check, part of its module, what replaces it, the statements that fall
+    (
+        "nested_attacks",
+        "strongest_points",
+        lambda net, clean, aim, x, start, *_: (start, aim(net(start), clean)),
+        {"eq 3.18"},
+    ),
+    ("nested_attacks", "strongest_points", lambda net, clean, aim, x, *_: (x, aim(net(x), clean)), {"eq 3.18"}),
+    ("nested_attacks", "kl_pgd", lambda net, x, *_, **__: x, {"eq 3.18"}),
+    ("nested_attacks", "input_gradient", lambda net, x, *_: (None, None, torch.ones_like(x)), {"eq 3.18"}),
+    ("theorem_3_3", "_opposite_sign_points", lambda f, radius: random_places(f), {"eq 3.20", "eq 3.21"}),
+    ("theorem_3_3", "_opposite_sign_points", lambda f, radius: torch.arange(len(f)), {"eq 3.20", "eq 3.21"}),
+    ("theorem_3_3", "_near_decision_boundary", lambda f, radius: random_mask(f), {"eq 3.21"}),
+    ("theorem_3_3", "_near_decision_boundary", lambda f, radius: torch.ones(len(f), dtype=torch.bool), {"eq 3.21"}),
+    ("theorem_3_3", "_robust_error", lambda f, eta, radius: torch.where(f > 0, 1 - eta, eta), {"eq 3.20"}),
+    ("theorem_3_3", "_count_violations_of_3_23", lambda m: strict_violations(m), {"eq 3.23"}),
+    ("theorem_3_4", "chain_excess", lambda chain: chain[:, 0, 0] - chain[:, -1, 0], {"theorem 3.4"}),
+    ("theorem_3_4", "chain_excess", lambda chain: torch.zeros(len(chain)), {"theorem 3.4"}),
+    ("checkpoints", "distorted", lambda net, x, y, *_: (random_mask(y), random_mask(y)), {"eq 2.5"}),
+    ("checkpoints", "distorted", lambda net, x, y, *_: (torch.zeros(len(y), dtype=bool),) * 2, {"eq 2.5"}),
+    ("checkpoints", "loss_nonlinearity", lambda net, x, y, *_: y - 1.0, {"eq 2.6", "eq 2.10"}),
+    ("checkpoints", "shortest_misclassified_step", lambda net, x, *_: (x, torch.zeros(len(x))), {"algorithm 1"}),
+    ("checkpoints", "shortest_misclassified_step", lambda net, x, *_: (x, torch.full((len(x),), 0.4)), {"algorithm 1"}),
+    ("checkpoints", "shortest_misclassified_step", lambda net, x, *_: (x + 1, torch.ones(len(x))), {"algorithm 1"}),
+]
+
+
+def random_places(f: Tensor) -> Tensor:
+    return torch.randperm(len(f), generator=torch.Generator().manual_seed(3))
+
+
+def random_mask(values: Tensor) -> Tensor:
+    return torch.rand(len(values), generator=torch.Generator().manual_seed(3)) < 0.5
+
+
+def strict_violations(m: int) -> int:
+    """Equation 3.23 with < in its sum: it fails where f = 0 on the path."""
+    return sum(
+        (pattern[0] * pattern[-1] < 0) > sum(a * b < 0 for a, b in itertools.pairwise(pattern))
+        for pattern in itertools.product((-1, 0, 1), repeat=m + 1)
+    )
+
+
+@pytest.mark.parametrize(("check", "part", "replacement", "fall"), MUTATIONS)
+def test_a_check_falls_with_what_it_checks(
+    monkeypatch: pytest.MonkeyPatch, check: str, part: str, replacement: Callable[..., Any], fall: set[str]
+) -> None:
+    """Each statement is checked on the thing itself: with something wrong, or nothing, in its place, it fails."""
+    replace_in_check(monkeypatch, f"kim2023/{check}", part, replacement)
+    rows = run_check(f"kim2023/{check}")
+    assert fall <= failing_checks(rows)
+
+
+def test_the_bridged_term_by_hand() -> None:
+    """Hinge loss, f = (-2, 1, 1), a path over all three: phi(-2 beta) + phi(beta) = 1 + 2 beta + max(0, 1 - beta)."""
+    f, path = torch.tensor([-2.0, 1.0, 1.0], dtype=torch.float64), torch.tensor([[0], [1], [2]])
+    for beta in (0.5, 1.0, 5.0):
+        assert theorem_3_3.bridged_term("hinge", f, path, beta).item() == 1 + 2 * beta + max(0.0, 1 - beta)
+
+
+def test_the_robust_error_by_hand() -> None:
+    """f = (-1, 2, 3), radius 1: the ball of the last point has one sign, those of the others both."""
+    f, eta = torch.tensor([-1.0, 2.0, 3.0]), torch.tensor([0.1, 0.8, 0.7])
+    torch.testing.assert_close(theorem_3_3._robust_error(f, eta, 1), torch.tensor([1.0, 1.0, 0.3]))
+    assert theorem_3_3._near_decision_boundary(f, 1).tolist() == [True, True, False]
 
 
 @pytest.mark.parametrize("change", ["excess", "bridges"])

@@ -31,6 +31,8 @@ SIZES: dict[str, dict[str, Any]] = {
     "ch4_squared_activation": {"draws": 120},
     "ch4_diffusion": {"draws": 50_000, "momentum_draws": 2000},
     "ch4_theorem_4_2": {"matrices": 3},
+    "ch5_corollary_5_2": {"datasets": 60, "draws": 50_000},
+    "ch5_theorem_5_1": {"datasets": 500, "draws": 5000},
 }
 ITEMS = [
     *(f"figure_4_{n}" for n in range(1, 8)),
@@ -102,16 +104,21 @@ def steps_of_gradient_descent(points: Any, radius: float, eta: float) -> Any:
     return sam_steps(points, 0.0, eta)
 
 
-def steps_with_a_large_radius(points: Any, radius: float, eta: float) -> Any:
-    return sam_steps(points, 10 * radius, eta)
+def steps_by_way_of_the_mirror_image(points: Any, radius: float, eta: float) -> Any:
+    return points * np.array([-1, 1]), sam_steps(points, radius, eta)[1]
 
 
 WRONG: list[tuple[str, str, Callable[..., Any], set[str]]] = [
     ("beale_paths", "sam_path", changed(_toys.sam_path, radius=0.0), {"K4-1-SAM", "K4-1-SAM-constant", "K4-3", "K4-2"}),
     ("beale_paths", "sam_path", changed(_toys.sam_path, rule="constant", radius=0.05), {"K4-1-GD", "K4-3", "K4-2"}),
-    ("beale_paths", "sam_path", changed(_toys.sam_path, rule="normalised"), {"K4-3-constant", "K4-2-constant"}),
+    (
+        "beale_paths",
+        "sam_path",
+        changed(_toys.sam_path, rule="normalised", radius=0.5),
+        {"K4-3-constant", "K4-2-constant"},
+    ),
     ("double_well_paths", "sam_steps", steps_of_gradient_descent, {"K4-2-III"}),
-    ("double_well_paths", "sam_steps", steps_with_a_large_radius, {"K4-2-I", "K4-2-III"}),
+    ("double_well_paths", "sam_steps", steps_by_way_of_the_mirror_image, {"K4-2-I"}),
     (
         "quadratic_saddle",
         "sam_path",
@@ -120,7 +127,7 @@ WRONG: list[tuple[str, str, Callable[..., Any], set[str]]] = [
     ),
     ("quadratic_saddle", "sam_path", changed(_toys.sam_path, radius=1.0), {"K4-4-GD", "K4-4-threshold"}),
     ("attractor_map", "sam_path", changed(_toys.sam_path, radius=0.0), {"K4-5", "K4-5-threshold"}),
-    ("attractor_map", "beale_hessian", lambda x, y: -2 * _toys.beale_hessian(x, y) ** 2, {"K4-5", "K4-5-near"}),
+    ("attractor_map", "beale_hessian", lambda x, y: 0.1 * _toys.beale_hessian(x, y), {"K4-5", "K4-5-near"}),
     (
         "squared_activation",
         "train_squared_unit",

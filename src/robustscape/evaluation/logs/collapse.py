@@ -17,6 +17,7 @@ from robustscape.errors import UserError
 from robustscape.evaluation._method_columns import method_columns
 from robustscape.evaluation.collapse_rule import collapsed, training_state
 from robustscape.evaluation.trained_run import TrainedRun
+from robustscape.storage.records import check_recorded
 
 
 def collapse(
@@ -48,7 +49,7 @@ def collapse(
     Raises:
         UserError: the history has no such column.
     """
-    history = pd.read_csv(run.path / "history.csv")
+    history = pd.read_csv(check_recorded(run.path / "history.csv"))
     missing = [column for column in (robust, single, distortion) if column not in history]
     if missing:
         raise UserError(f"{run.path / 'history.csv'} has no column {missing}; the recipe has no such probe.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from robustscape.errors import unknown_name
+from robustscape.storage.records import check_recorded
 
 if TYPE_CHECKING:
     from robustscape.evaluation.trained_run import TrainedRun
@@ -31,7 +32,7 @@ def history(
     Raises:
         ConfigError: the run has no such column.
     """
-    table = pd.read_csv(run.path / "history.csv")
+    table = pd.read_csv(check_recorded(run.path / "history.csv"))
     seconds = json.loads((run.path / "run.json").read_text(encoding="utf-8"))["epoch_seconds"]
     table["seconds"] = list(itertools.accumulate(seconds))
     known = {"lr": "1", "eps": "1", "train_loss": "nats", "seconds": "seconds", **(units or {})}

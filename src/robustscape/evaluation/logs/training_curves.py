@@ -8,6 +8,7 @@ import pandas as pd
 
 from robustscape.errors import unknown_name
 from robustscape.evaluation.trained_run import TrainedRun
+from robustscape.storage.records import check_recorded
 
 #: metric, split, column of history.csv, unit
 COLUMNS = (
@@ -30,7 +31,7 @@ def training_curves(run: TrainedRun) -> list[dict[str, Any]]:
     Raises:
         ConfigError: the run logged no such column.
     """
-    table = pd.read_csv(run.path / "history.csv")
+    table = pd.read_csv(check_recorded(run.path / "history.csv"))
     rows: list[dict[str, Any]] = []
     last: dict[str, float] = {}
     for metric, split, column, unit in COLUMNS:

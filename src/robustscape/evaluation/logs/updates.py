@@ -9,6 +9,7 @@ from pydantic import Field
 
 from robustscape.errors import MissingData, unknown_name
 from robustscape.evaluation.logs.history import unit_of
+from robustscape.storage.records import check_recorded
 
 if TYPE_CHECKING:
     from robustscape.evaluation.trained_run import TrainedRun
@@ -38,7 +39,7 @@ def updates(
     path = run.path / "updates.csv"
     if not path.exists():
         raise MissingData(f"{path} is not there; give the recipe 'traces'.")
-    table, wanted = pd.read_csv(path), run.config["recipe"]["traced_updates"]
+    table, wanted = pd.read_csv(check_recorded(path)), run.config["recipe"]["traced_updates"]
     total = int(table["update"].max())
     windows = {"first": table[table["update"] <= (wanted["first"] or total)]}
     if wanted["last"]:

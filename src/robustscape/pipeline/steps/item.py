@@ -59,6 +59,7 @@ def _make_item(plan: Plan, work: str, name: str) -> None:
         "fingerprint": fingerprint,
         "inputs": inputs,
         "outputs": hash_files(files),
+        "printed": items.count_printed(items.read_rows(csv)),
         "seconds": round(time.perf_counter() - started, 3),
         "seconds_of_measurements": round(sum(seconds_of_sources), 3),
         "environment": environment(),
@@ -94,7 +95,7 @@ def _source_rows(plan: Plan, work: str, name: str, source: Source) -> pd.DataFra
 
 def _theory_rows(table: Table) -> pd.DataFrame:
     """Return the rows of a theory check; nothing stands in for anything there."""
-    frame = items.read_rows(table.path)
+    frame = items.read_recorded_rows(table.path)
     frame = frame if "metric" in frame else tally(frame)
     # A toy with the work's own constants says so itself.
     return frame.assign(stand_in="", paper_protocol=frame.get("paper_protocol", False))
@@ -109,7 +110,7 @@ def _own_protocol(frame: pd.DataFrame, table: Table) -> Any:
 
 def _rows_in_the_works_names(plan: Plan, table: Table) -> pd.DataFrame:
     """Return a table's rows under the names that the work uses, what stood in for what, and the runs' health."""
-    frame = with_health_flag(plan, table, items.read_rows(table.path))
+    frame = with_health_flag(plan, table, items.read_recorded_rows(table.path))
     if "eps" in frame:
         printed_eps = {planned.run.eps: planned.eps for planned in table.runs}
         frame = frame.assign(eps=[printed_eps.get(value, value) for value in frame["eps"]])

@@ -18,7 +18,7 @@ from robustscape.pipeline import fingerprints
 from robustscape.pipeline.plan import Plan
 from robustscape.storage import atomic, checkpoints
 from robustscape.storage.provenance import environment, file_hash
-from robustscape.storage.records import run_is_current
+from robustscape.storage.records import check_recorded, run_is_current
 from robustscape.storage.run_files import COLLAPSE_FILES, HEALTH, collapse_files
 from robustscape.training import loop
 from robustscape.training.health import measure_health
@@ -122,7 +122,7 @@ def _recipe_of(plan: Plan, run: Run) -> Recipe:
     path, column = plan.run_folder(source) / "history.csv", str(recipe.eps_schedule.column)
     if not path.exists():
         raise MissingData(f"{path} is not there; train that run first, because run {run.key} reads it.")
-    history = pd.read_csv(path)
+    history = pd.read_csv(check_recorded(path))
     if column not in history:
         raise ConfigError(
             f"recipe {run.recipe}: {unknown_name('column of eps_schedule', column, list(history.columns))}"

@@ -5,10 +5,16 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import numpy as np
+import torch
 from pydantic import Field
 from scipy.optimize import brentq
+from torch import Tensor
 
+from robustscape.attacks.base.generator import SampleGenerator
+from robustscape.attacks.base.threat import Norm, ThreatModel
+from robustscape.attacks.pgd import pgd
 from robustscape.theory.kanai2022._local_entropy import Array
+from robustscape.theory.logistic import binary_logits
 
 #: Input and pairs of weights drawn; the work's values are lost. In ``ACROSS`` one weight changes its sign.
 CENTRE = np.array([0.0, 0.0])
@@ -26,8 +32,9 @@ def movement(
     """Return paths in the plane of inputs, and the distances between the worst inputs of two weights.
 
     Rows x_1 and x_2 are the ``place``-th point of a ``shape`` in a ``panel``: (a) a linear model under L2 and Linf attacks; (b) a
-    peak of the loss inside the ball; (c) a peak outside, with the worst input on the sphere. For the pairs of (a) there are rows
-    adversarial_example_distance, weight_distance, their ratio, bound (eps/theta_min, lemma 2) and jump (2 eps, lemma 3).
+    peak of the loss inside the ball; (c) a peak outside, with the worst input on the sphere. Paths are drawn from the formulas.
+    For the pairs of (a) there are rows adversarial_example_distance, between the worst inputs that PGD finds, weight_distance,
+    their ratio, bound (eps/theta_min, lemma 2) and jump (2 eps, lemma 3).
 
     Args:
         eps: perturbation budget.
@@ -37,18 +44,19 @@ def movement(
     circle = CENTRE + eps * np.stack([np.cos(turn), np.sin(turn)], axis=1)
     square = CENTRE + eps * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1], [-1, -1]])
     rows: list[dict[str, Any]] = []
-    for panel, norm, pair in (
+    cases: tuple[tuple[str, Norm, tuple[Array, Array]], ...] = (
         ("(a) L2, no weight changes sign", "L2", NEAR),
         ("(a) L2, one weight changes sign", "L2", ACROSS),
         ("(a) L∞, no weight changes sign", "Linf", NEAR),
         ("(a) L∞, one weight changes sign", "Linf", ACROSS),
-    ):
+    )
+    for panel, norm, pair in cases:
         ends = [worst_input(theta, eps, norm) for theta in pair]
         shares = np.linspace(0, 1, points)[:, None]
         way = [worst_input(theta, eps, norm) for theta in (1 - shares) * pair[0] + shares * pair[1]]
         rows += _shape(panel, "ball", circle if norm == "L2" else square)
         rows += _shape(panel, "x'(θ) on the way", np.array(way)) + _ends(panel, ends)
-        rows += _distances(panel, norm, eps, pair, ends)
+        rows += _distances(panel, norm, eps, pair)
     for panel, peaks in (("(b) peak inside the ball", INSIDE), ("(c) peak beyond the ball", BEYOND)):
         shares = np.linspace(0, 1, points)[:, None]
         way = [highest_point_of_ball(peak, eps) for peak in (1 - shares) * peaks[0] + shares * peaks[1]]
@@ -63,9 +71,28 @@ def movement(
     return rows
 
 
-def worst_input(theta: Array, eps: float, norm: str) -> Array:
+def worst_input(theta: Array, eps: float, norm: Norm) -> Array:
     """Return x' = x - y eps theta/||theta|| (L2) or x - y eps sign(theta) (Linf), (2,); y = -1, so it moves along theta."""
     return np.asarray(CENTRE + eps * (theta / np.linalg.norm(theta) if norm == "L2" else np.sign(theta)))
+
+
+def attacked_input(theta: Array, eps: float, norm: Norm) -> Array:
+    """Return the input (2,) that 100 steps of PGD find in the ball around ``CENTRE`` from a random start, y = -1."""
+    weights = torch.from_numpy(theta)
+
+    def model(points: Tensor) -> Tensor:
+        return binary_logits(points @ weights)
+
+    found = pgd(
+        model,
+        torch.from_numpy(CENTRE)[None],
+        torch.zeros(1, dtype=torch.int64),
+        ThreatModel(norm, eps, None),
+        SampleGenerator.seeded(0, 1),
+        steps=100,
+        rel_step_size=0.1,
+    )
+    return np.asarray(found[0].numpy())
 
 
 def highest_point_of_ball(peak: Array, eps: float) -> Array:
@@ -98,8 +125,9 @@ def _ends(panel: str, ends: list[Array]) -> list[dict[str, Any]]:
     return [row for number, end in enumerate(ends, 1) for row in _shape(panel, f"x'(θ{number})", end)]
 
 
-def _distances(panel: str, norm: str, eps: float, pair: tuple[Array, Array], ends: list[Array]) -> list[dict[str, Any]]:
-    """Return the distances between the two worst inputs and the two weights, their ratio, and the bounds of lemmas 2 and 3."""
+def _distances(panel: str, norm: Norm, eps: float, pair: tuple[Array, Array]) -> list[dict[str, Any]]:
+    """Return the distances between two attacked inputs and between their weights, the ratio, and the bounds of lemmas 2 and 3."""
+    ends = [attacked_input(theta, eps, norm) for theta in pair]
     moved, apart = float(np.linalg.norm(ends[0] - ends[1])), float(np.linalg.norm(pair[0] - pair[1]))
     least = min(float(np.linalg.norm(theta)) for theta in pair)
     found = {

@@ -75,20 +75,13 @@ def _bent_share_rows(eps: float, steps: tuple[float, ...], span: float) -> list[
             for step in steps
             for side in [weight_grid(span, step)]
         ]
+        check, expected, tolerance = ("patch", 1.0, 0.2) if attack == "L2" else ("axes", 0.5, 0.1)
         for before, after in pairwise(shares):
+            ratio = after / before if before else float("nan")
             protocol: dict[str, Any] = {"attack": attack, "eps": eps}
-            if attack == "L2":
-                rows.append(
-                    check_row(
-                        "patch", "share of bent nodes, ratio", after / before, "==", 1.0, tolerance=0.2, **protocol
-                    )
-                )
-            else:
-                rows.append(
-                    check_row(
-                        "axes", "share of bent nodes, ratio", after / before, "==", 0.5, tolerance=0.1, **protocol
-                    )
-                )
+            rows.append(
+                check_row(check, "share of bent nodes, ratio", ratio, "==", expected, tolerance=tolerance, **protocol)
+            )
     return rows
 
 

@@ -27,9 +27,10 @@ def theorem_3_3(
 
     Inputs are the points of a grid with random weights P(x), labels have random eta(x) = P(y = 1 | x), f is a function on the
     grid, and x* is a point of the ball where f has the sign opposite to that at x, or x if there is none. Intermediate points are
-    the grid points nearest to the straight path. Checked are R_rob = R_nat + R_bdy (3.20); R_bdy <= P[x within eps of the
-    decision boundary] (3.21); 1{beta f(x*) f(x) < 0} <= sum_k 1{beta f(g_k) f(g_{k+1}) <= 0} for all patterns of signs (3.23);
-    and
+    the grid points nearest to the straight path. Checked are R_rob = R_nat + R_bdy (3.20), with R_rob by its definition: some
+    point of the ball is wrong, looked for in all of it; R_bdy <= P[x within eps of the decision boundary], which equals
+    E max 1{f(x') f(x) < 0} (3.21), with the boundary where f changes its sign from one grid point to the next;
+    1{beta f(x*) f(x) < 0} <= sum_k 1{beta f(g_k) f(g_{k+1}) <= 0} for all patterns of signs (3.23); and
 
         R_rob(f) - R*_nat <= psi^{-1}( R_phi(f) - R*_phi ) + E sum_k phi( beta f(g_k) f(g_{k+1}) )
 
@@ -45,7 +46,7 @@ def theorem_3_3(
     """
     generator = torch.Generator().manual_seed(seed)
     slack = {(phi, m): float("inf") for phi in ("hinge", "logistic") for m in bridges}
-    split = boundary = 0.0
+    split = boundary = apart = below = 0.0
     for number in range(draws):
         weight = torch.rand(points, generator=generator, dtype=torch.float64)
         weight /= weight.sum()
@@ -55,24 +56,35 @@ def theorem_3_3(
         crossing = f * f[star] <= 0
         crossing &= star != torch.arange(points)
         bdy = weight @ ((1 - wrong) * crossing)
-        rob = weight @ torch.where(crossing, torch.ones_like(eta), wrong)  # some point of the ball is wrong
+        rob = weight @ _robust_error(f, eta, radius)
         split = max(split, abs((rob - weight @ wrong - bdy).item()))
-        boundary = max(boundary, (bdy - weight @ _near_decision_boundary(f, radius).double()).item())
+        near = weight @ _near_decision_boundary(f, radius).double()
+        boundary, below = max(boundary, (bdy - near).item()), max(below, (near - bdy).item())
+        apart = max(apart, abs((weight @ crossing.double() - near).item()))
         best = weight @ torch.minimum(eta, 1 - eta)
         for m in bridges:
             path = torch.stack([_path_points(k, m, star) for k in range(m + 1)])
             for beta in betas:
-                products = beta * f[path[:-1]] * f[path[1:]]
                 for name in ("hinge", "logistic"):
                     excess = weight @ (
                         eta * _surrogate_loss(name, f) + (1 - eta) * _surrogate_loss(name, -f)
                     ) - weight @ _least_conditional_risk(name, eta)
-                    bound = _psi_inverse(name, excess.item()) + (weight @ _surrogate_loss(name, products).sum(0)).item()
+                    bound = _psi_inverse(name, excess.item()) + (weight @ bridged_term(name, f, path, beta)).item()
                     slack[name, m] = min(slack[name, m], bound - (rob - best).item())
     protocol = {"points": points, "radius": radius, "draws": draws, "seed": seed}
     return [
         check_row("eq 3.20", "largest |R_rob - R_nat - R_bdy|", split, "==", 0.0, tolerance=1e-12, **protocol),
         check_row("eq 3.21", "largest R_bdy - P[near the boundary]", boundary, "<=", 0.0, tolerance=1e-12, **protocol),
+        check_row("eq 3.21", "largest P[near the boundary] - R_bdy", below, ">", 0.0, **protocol),
+        check_row(
+            "eq 3.21",
+            "largest |P[near the boundary] - E max 1{f(x') f(x) < 0}|",
+            apart,
+            "==",
+            0.0,
+            tolerance=1e-12,
+            **protocol,
+        ),
         *(
             check_row(
                 "eq 3.23", "sign patterns against it", _count_violations_of_3_23(m), "==", 0.0, bridges=m, **protocol
@@ -124,9 +136,24 @@ def _opposite_sign_points(f: Tensor, radius: int) -> Tensor:
     return star
 
 
+def _robust_error(f: Tensor, eta: Tensor, radius: int) -> Tensor:
+    """Return P(f(x') y <= 0 for some x' of the ball | x) of each point, (points,), by looking at the whole ball."""
+    values = f.tolist()
+    balls = [values[max(0, place - radius) : place + radius + 1] for place in range(len(values))]
+    some_not_positive = torch.tensor([any(value <= 0 for value in ball) for ball in balls])
+    some_not_negative = torch.tensor([any(value >= 0 for value in ball) for ball in balls])
+    return eta * some_not_positive + (1 - eta) * some_not_negative
+
+
 def _near_decision_boundary(f: Tensor, radius: int) -> Tensor:
-    """Return True for each point whose ball has both signs of f, (points,)."""
-    return _opposite_sign_points(f, radius) != torch.arange(len(f))
+    """Return True for each point whose ball contains two neighbours with different signs of f, (points,)."""
+    changes = ((f[1:] > 0) != (f[:-1] > 0)).tolist()
+    return torch.tensor([any(changes[max(0, place - radius) : place + radius]) for place in range(len(f))])
+
+
+def bridged_term(name: str, f: Tensor, path: Tensor, beta: float) -> Tensor:
+    """Return sum_k phi(beta f(g_k) f(g_{k+1})) of each point, (points,), along paths of grid points (m + 1, points)."""
+    return _surrogate_loss(name, beta * f[path[:-1]] * f[path[1:]]).sum(0)
 
 
 def _path_points(k: int, m: int, star: Tensor) -> Tensor:

@@ -77,12 +77,12 @@ def smoothness(
             check_row("kink", "jump of the derivative", jump, "<=", 2 * eps * cross + 1e-6, **shared),
         ]
         if eps > 0:  # the gradient alone is not Lipschitz: across 0 its difference quotient grows as 1 / h without end
-            near, nearer = (
+            wide, narrow = (
                 float((toy.adversarial_slope(np.array(d), eps) - toy.adversarial_slope(np.array(-d), eps)) / (2 * d))
                 for d in (h, h / 10)
             )
             quantity = "growth of the slope's difference quotient when h is a tenth"
-            rows.append(check_row("not Lipschitz", quantity, nearer / near, "==", 10.0, tolerance=1e-3, **shared))
+            rows.append(check_row("not Lipschitz", quantity, narrow / wide, "==", 10.0, tolerance=1e-3, **shared))
     return rows
 
 

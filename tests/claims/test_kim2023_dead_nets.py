@@ -1,0 +1,115 @@
+"""Claims of kim2023 about collapse and distortion do not hold for nets that never learnt anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from robustscape.claims.verdicts import claim_verdict
+from robustscape.config.loading import load_experiment
+from robustscape.data import Split
+from robustscape.evaluation.logs.collapse import collapse
+from robustscape.evaluation.trained_run import TrainedRun
+from robustscape.report import items
+from robustscape.report.words import FAILS, HOLDS
+
+ROOT = Path(__file__).parents[2]
+STUDY = load_experiment(ROOT / "config", "paper").studies["kim2023"]
+
+#: Accuracies under PGD-7 and FGSM and distortion over five epochs.
+HISTORIES: dict[str, tuple[list[float], list[float], list[float]]] = {
+    "constant": ([10.0] * 5, [10.0] * 5, [0.0] * 5),
+    "zero": ([0.0] * 5, [0.0] * 5, [0.0] * 5),
+    "noise": ([4.0, 8.0, 2.0, 5.0, 1.0], [12.0, 15.0, 13.0, 16.0, 14.0], [0.0, 1.5, 0.0, 2.0, 0.5]),
+    "collapsed": ([20.0, 40.0, 45.0, 3.0, 1.0], [30.0, 50.0, 55.0, 90.0, 95.0], [0.0, 0.0, 0.0, 60.0, 80.0]),
+    "robust": ([40.0, 70.0, 85.0, 92.0, 95.0], [50.0, 75.0, 90.0, 95.0, 97.0], [0.0] * 5),
+}
+
+METHODS = ("fast_at", "pgd2_at", "trades", "single_step_checkpoints", "gradalign", "fast_at_eps_schedule")
+
+
+def collapse_rows(history: str, folder: Path, **factors: Any) -> list[dict[str, Any]]:
+    robust, single, distortion = HISTORIES[history]
+    table = pd.DataFrame(
+        {"epoch": range(1, 6), "train_pgd7": robust, "train_fgsm": single, "train_distortion": distortion}
+    )
+    folder.mkdir(exist_ok=True)
+    table.to_csv(folder / "history.csv", index=False)
+    split = Split(torch.zeros(1, 2), torch.zeros(1, dtype=torch.long), 1.0)
+    config = {"recipe": {"name": "r", "method": "standard"}}
+    run = TrainedRun(nn.Linear(2, 2).eval(), split, split, 0.1, 0, torch.device("cpu"), 10, folder, config, "c")
+    rows = [{**row, **factors} for row in collapse(run)]
+    for column, unit in (("train_pgd7", "percent"), ("train_fgsm", "percent"), ("train_distortion", "percent")):
+        values = zip(table["epoch"], table[column], strict=True)
+        rows += [{"metric": column, "epoch": e, "value": v, "unit": unit, **factors} for e, v in values]
+    return rows
+
+
+def verdicts(name: str, rows: list[dict[str, Any]], folder: Path) -> dict[str, str]:
+    """Claim -> its verdict on the rows of an item."""
+    item = STUDY.items[name]
+    shared = {"dataset": "d", "architecture": "a", "eps": 8 / 255}
+    frame = pd.DataFrame([{**dict.fromkeys(item.factors), **shared, **row} for row in rows])
+    frame = frame[frame["metric"].isin(item.metrics)]
+    items.aggregate_repetitions(frame, item.factors).to_csv(folder / "item.csv", index=False)
+    read = items.read_rows(folder / "item.csv")
+    return {claim.id: claim_verdict(claim, read, item.factors, "paper")[0] for claim in item.claims}
+
+
+def figure_2_4(histories: dict[str, str], folder: Path) -> dict[str, str]:
+    rows = [row for m in METHODS[:5] for row in collapse_rows(histories[m], folder, method=m)]
+    return verdicts("figure_2_4", rows, folder)
+
+
+def figure_2_10(histories: dict[str, str], folder: Path) -> dict[str, str]:
+    rows = [
+        row
+        for m in METHODS[:5]
+        for weight in ([0.02, 0.2, 2.0] if m == "gradalign" else [None])
+        for row in collapse_rows(histories[m], folder, method=m, reg_weight=weight)
+        if row["metric"] not in ("train_pgd7", "train_distortion") or m != "gradalign"
+    ]
+    return verdicts("figure_2_10", rows, folder)
+
+
+@pytest.mark.parametrize("figure", [figure_2_4, figure_2_10])
+@pytest.mark.parametrize("dead", ["constant", "zero", "noise"])
+def test_nothing_about_collapse_holds_for_dead_nets(figure: Any, dead: str, tmp_path: Path) -> None:
+    found = figure(dict.fromkeys(METHODS, dead), tmp_path)
+    # That a correlation of noise has a sign is not enough, either: the run must have collapsed.
+    assert set(found.values()) == {FAILS}, found
+
+
+def test_they_hold_for_the_nets_of_the_work(tmp_path: Path) -> None:
+    """Fast AT collapses, all others are robust: then every claim of figure 2.4 holds."""
+    histories = {**dict.fromkeys(METHODS, "robust"), "fast_at": "collapsed"}
+    assert set(figure_2_4(histories, tmp_path).values()) == {HOLDS}
+    found = figure_2_10(histories, tmp_path)
+    assert {found[name] for name in ("C2-12-fast", "C2-12-others", "C2-12-full")} == {HOLDS}
+
+
+def test_they_fail_where_nothing_collapses_and_where_everything_does(tmp_path: Path) -> None:
+    robust, gone = (figure_2_4(dict.fromkeys(METHODS, what), tmp_path) for what in ("robust", "collapsed"))
+    assert {robust[name] for name in ("C2-8", "C2-8-zero", "C2-7", "C2-7-rank", "C2-7-ratio")} == {FAILS}
+    assert {gone[name] for name in ("C2-2", "C2-2-gradalign", "C2-7-others", "C2-7-full", "C2-7-ratio")} == {FAILS}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "end", "distorted", "verdict"),
+    [(0, 0, 0, 0, FAILS), (0, 20, 60, 1, HOLDS), (30, 40, 60, 1, FAILS), (0, 20, 10, 1, FAILS), (0, 20, 60, 0, FAILS)],
+)
+def test_figure_2_3_needs_a_distortion_that_was_not_there(
+    before: float, after: float, end: float, distorted: float, verdict: str, tmp_path: Path
+) -> None:
+    moments = ("before the batch", "after the batch", "end of the epoch")
+    rows = [
+        {"metric": "wrong_between", "moment": moment, "value": share, "unit": "percent"}
+        for moment, share in zip(moments, (before, after, end), strict=True)
+    ]
+    rows += [{"metric": "distorted_interval", "moment": moment, "value": distorted, "unit": "1"} for moment in moments]
+    assert verdicts("figure_2_3", rows, tmp_path) == {"C2-figure-2.3": verdict}

@@ -1,0 +1,71 @@
+"""Rows of stand-ins under the work's names: eps, data set and net as the work calls them, and what stood in, in every row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from robustscape.config.experiment import Planned, Run
+from robustscape.pipeline.plan import Table
+from robustscape.pipeline.steps import item
+
+
+def planned(eps: float, theirs: float, own: bool = False, dataset: str = "digits", net: str = "small") -> Planned:
+    return Planned(Run(dataset, net, "recipe", eps, 0), "cifar10", "resnet18", theirs, own)
+
+
+def named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, rows: list[dict[str, Any]], table: Table) -> pd.DataFrame:
+    monkeypatch.setattr(item, "with_health_flag", lambda plan, table, rows: rows)
+    pd.DataFrame(rows).to_csv(tmp_path / "t.csv", index=False)
+    return item._rows_in_the_works_names(None, Table(tmp_path / "t.csv", table.runs, table.paper_protocol))  # type: ignore[arg-type]
+
+
+def test_a_measurement_of_a_stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    row = {
+        "dataset": "digits",
+        "architecture": "small",
+        "recipe": "recipe",
+        "eps": 0.25,
+        "metric": "accuracy",
+        "value": 7.0,
+    }
+    table = Table(Path(), (planned(0.25, 8 / 255),), False)
+    (found,) = named(monkeypatch, tmp_path, [{**row, "attack_eps": 0.25, "unit": "percent"}], table).to_dict("records")
+    assert (found["dataset"], found["architecture"], found["eps"]) == ("cifar10", "resnet18", pytest.approx(8 / 255))
+    assert found["attack_eps"] == 0.25, "the eps that was really used"
+    assert found["stand_in"] == "digits for cifar10, small for resnet18, eps 0.25 for eps 8/255"
+    assert not found["paper_protocol"] and found["value"] == 7.0
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_the_works_own_says_so_and_has_no_stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, own: bool) -> None:
+    rows = [{"dataset": "cifar10", "architecture": "resnet18", "eps": 0.1, "metric": "m", "value": 1.0, "unit": "1"}]
+    table = Table(Path(), (planned(0.1, 0.1, own, "cifar10", "resnet18"),), own)
+    (found,) = named(monkeypatch, tmp_path, rows, table).to_dict("records")
+    assert found["stand_in"] == "" and found["paper_protocol"] is own
+
+
+def test_a_comparison_names_its_runs_in_columns_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    runs = (planned(0.1, 0.1), planned(0.2, 8 / 255, net="tiny"))
+    rows = [
+        {"source": "small", "target": "tiny", "eps": 0.2, "metric": "tiny", "value": 1.0, "unit": "small"},
+    ]
+    (found,) = named(monkeypatch, tmp_path, rows, Table(Path(), runs, False)).to_dict("records")
+    assert (found["source"], found["target"]) == ("resnet18", "resnet18")
+    assert (found["metric"], found["unit"]) == ("tiny", "small"), "metrics and units are no names of runs"
+    assert found["eps"] == pytest.approx(8 / 255)
+    assert found["stand_in"] == (
+        "digits for cifar10, small for resnet18; digits for cifar10, tiny for resnet18, eps 0.2 for eps 8/255"
+    )
+
+
+def test_a_row_can_say_that_it_reproduces_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    rows = [
+        {"dataset": "cifar10", "metric": "m", "value": 1.0, "unit": "1", "paper_protocol": None},
+        {"dataset": "cifar10", "metric": "m", "value": 2.0, "unit": "1", "paper_protocol": False},
+    ]
+    table = Table(Path(), (planned(0.1, 0.1, True, "cifar10", "resnet18"),), True)
+    assert list(named(monkeypatch, tmp_path, rows, table)["paper_protocol"]) == [True, False]
