@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 
 from robustscape.attacks.base.generator import SampleGenerator
-from robustscape.attacks.base.gradients import frozen, input_gradient
+from robustscape.attacks.base.gradients import Classifier, frozen, input_gradient
 from robustscape.attacks.base.losses import cross_entropy
 from robustscape.attacks.base.threat import ThreatModel
 from robustscape.attacks.pgd import pgd
@@ -46,6 +47,12 @@ def plain_pgd(model: nn.Module, x: Tensor, y: Tensor, threat: ThreatModel, step:
     return point
 
 
+def our_pgd(name: str, model: Classifier, x: Tensor, y: Tensor) -> Tensor:
+    """The attack ``name`` of ``ATTACKS``."""
+    threat, parameters = ATTACKS[name]
+    return pgd(model, x, y, threat, SampleGenerator.seeded(0, len(x)), **parameters)
+
+
 class OneByOne(nn.Module):
     """R logistic regressions, each on its own samples of a batch: a matrix-vector product for each, all else together."""
 
@@ -63,30 +70,24 @@ def measure(runs: int, rounds: int) -> list[dict[str, Any]]:
     """A row per attack and way, CPU time relative to one of ours per set of weights."""
     torch.manual_seed(0)
     nets = [build_classifier("logistic_regression", {"init_std": 0.1}, SHAPE, 2).eval() for _ in range(runs)]
-    parameters, buffers = stack_module_state(nets)  # type: ignore[arg-type]
+    parameters, buffers = stack_module_state(nets)
     net = torch.vmap(lambda weights, inputs: functional_call(nets[0], (weights, buffers), (inputs,)))
 
     def stacked(inputs: Tensor) -> Tensor:
-        return net({k: v.detach() for k, v in parameters.items()}, inputs.unflatten(0, (runs, -1))).flatten(0, 1)
+        weights = {key: value.detach() for key, value in parameters.items()}
+        logits: Tensor = net(weights, inputs.unflatten(0, (runs, -1)))
+        return logits.flatten(0, 1)
 
-    bound = OneByOne(torch.stack([n.net.linear.weight.detach()[0] for n in nets])).eval()
+    bound = OneByOne(parameters["net.linear.weight"].detach()[:, 0]).eval()
     x, y = torch.rand(runs * BATCH, *SHAPE), torch.arange(runs * BATCH) % 2
     rows = []
     for name, (threat, parameters_of_attack) in ATTACKS.items():
         step = parameters_of_attack.get("step_size", 0.15 * float(threat.eps))
-
-        def ours(model: Any, inputs: Tensor, labels: Tensor, name: str = name) -> Tensor:
-            threat, parameters = ATTACKS[name]
-            return pgd(model, inputs, labels, threat, SampleGenerator.seeded(0, len(inputs)), **parameters)
-
         ways: dict[str, tuple[Callable[[], Any], int]] = {
-            "ours, one set of weights": (lambda ours=ours: ours(nets[0], x[:BATCH], y[:BATCH]), 1),
-            "as the formula reads": (
-                lambda threat=threat, step=step: plain_pgd(nets[0], x[:BATCH], y[:BATCH], threat, step),
-                1,
-            ),
-            "stacked by vmap": (lambda ours=ours: ours(stacked, x, y), runs),
-            "stacked, a product for each": (lambda ours=ours: ours(bound, x, y), runs),
+            "ours, one set of weights": (partial(our_pgd, name, nets[0], x[:BATCH], y[:BATCH]), 1),
+            "as the formula reads": (partial(plain_pgd, nets[0], x[:BATCH], y[:BATCH], threat, step), 1),
+            "stacked by vmap": (partial(our_pgd, name, stacked, x, y), runs),
+            "stacked, a product for each": (partial(our_pgd, name, bound, x, y), runs),
         }
         seconds: dict[str, list[float]] = {way: [] for way in ways}
         with frozen(nets[0]):

@@ -50,7 +50,7 @@ def test_a_file_without_printed_standard_deviations_is_judged_too() -> None:
 @pytest.fixture
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two rows of yamada2021/table_1 with two failing claims, at both scales; one claim has a reason."""
-    cells = {
+    cells: dict[str, Any] = {
         "dataset": "mnist2",
         "architecture": "logistic_regression",
         "noise": "PGD",

@@ -157,7 +157,7 @@ def _item_claims(claims: list[dict[str, str]], reasons: Mapping[str, str]) -> It
 
 def _claims(path: Path) -> list[dict[str, str]]:
     """The rows of a ``claims.csv``; none without the file."""
-    return pd.read_csv(path, keep_default_na=False, dtype=str).to_dict("records") if path.exists() else []  # type: ignore[return-value]
+    return pd.read_csv(path, keep_default_na=False, dtype=str).to_dict("records") if path.exists() else []
 
 
 def _number(value: Any, std: Any, unit: str) -> str:

@@ -41,6 +41,8 @@ class SearchModel(nn.Module):
             makes C backward passes per sample.
     """
 
+    _linear: LogisticRegression | None
+
     def __init__(
         self, model: Classifier, low: Classifier | None = None, *, closeness: float = 0.0, batch_size: int | None = None
     ) -> None:
