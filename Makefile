@@ -4,7 +4,7 @@
 #                               SCALE=smoke|small|paper, CORES=8
 #   make test                   style, types, documentation and tests
 #
-# Others: lint, types, pytest, mutants, format, docs, doctor, pull, lock, clean.
+# Others: lint, types, pytest, mutants, format, docs, results-docs, doctor, pull, lock, clean.
 
 STUDY ?=
 SCALE ?= small
@@ -18,7 +18,7 @@ pip := python -m pip install --quiet --disable-pip-version-check --no-input
 options := scale=$(SCALE) $(if $(STUDY),"studies=[$(STUDY)]")
 
 .DELETE_ON_ERROR:
-.PHONY: reproduce test lint types pytest mutants format docs doctor pull lock clean
+.PHONY: reproduce test lint types pytest mutants format docs results-docs doctor pull lock clean
 
 reproduce: $(VENV)/.base
 	@snakemake --cores $(CORES) --config $(options)
@@ -54,6 +54,12 @@ format: $(VENV)/.test
 docs: export NO_MKDOCS_2_WARNING := 1
 docs: $(VENV)/.test
 	mkdocs build --strict --quiet
+
+# The CSVs of a scale's results, for the site's pages of results: those that are there; others of before stay.
+works := $(basename $(notdir $(wildcard config/studies/*.yaml)))
+results-docs:
+	@cd results/$(SCALE) && for file in $(works:%=%/*.csv) claims.csv; do \
+	  test ! -e "$$file" || install -D -m 644 "$$file" ../../docs/results/$(SCALE)/"$$file"; done
 
 doctor: $(VENV)/.base
 	robustscape --scale $(SCALE) doctor

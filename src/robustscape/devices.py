@@ -76,15 +76,14 @@ def configure_device(threads: int, *, deterministic: bool = True) -> None:
 @contextlib.contextmanager
 def exact_fp32() -> Iterator[None]:
     """Have fp32 mean fp32 for the length of the block: no TF32, whatever the caller has set; the settings are put back."""
-    switches = (torch.backends.cuda.matmul, torch.backends.cudnn)
-    before = [switch.allow_tf32 for switch in switches]
+    matmul, convolution = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     try:
-        for switch in switches:
-            switch.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
         yield
     finally:
-        for switch, value in zip(switches, before, strict=True):
-            switch.allow_tf32 = value
+        torch.backends.cuda.matmul.allow_tf32 = matmul
+        torch.backends.cudnn.allow_tf32 = convolution
 
 
 def _keep_freed_memory() -> None:

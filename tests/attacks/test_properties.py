@@ -320,13 +320,13 @@ class Flat(nn.Module):
 
     def __init__(self, inputs: int) -> None:
         super().__init__()
-        self.weight, self.meta = nn.Parameter(torch.zeros(inputs, CLASSES)), nn.Linear(inputs, 2)
+        self.first, self.meta = nn.Linear(inputs, 4), nn.Linear(inputs, 2)
+        self.second = nn.Parameter(torch.zeros(4, CLASSES))
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = (
-            x.flatten(1) @ self.weight + torch.arange(CLASSES) + 0 * self.meta(x.flatten(1)).sum(1, keepdim=True)
-        )
-        return logits
+        x = x.flatten(1)
+        logits: Tensor = F.relu(self.first(x)) @ self.second + torch.arange(CLASSES)
+        return logits + 0 * self.meta(x).sum(1, keepdim=True)
 
 
 @pytest.mark.parametrize("norm", ["Linf", "L2"])

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from made_up import vouch_for
 from torch import nn
 
 from robustscape.claims.verdicts import claim_verdict
@@ -40,6 +41,7 @@ def collapse_rows(history: str, folder: Path, **factors: Any) -> list[dict[str, 
     )
     folder.mkdir(exist_ok=True)
     table.to_csv(folder / "history.csv", index=False)
+    vouch_for(folder / "history.csv")
     split = Split(torch.zeros(1, 2), torch.zeros(1, dtype=torch.long), 1.0)
     config = {"recipe": {"name": "r", "method": "standard"}}
     run = TrainedRun(nn.Linear(2, 2).eval(), split, split, 0.1, 0, torch.device("cpu"), 10, folder, config, "c")

@@ -68,6 +68,7 @@ def test_a_recipe_takes_a_size_exactly_if_the_size_changes_it(size: str) -> None
         make_recipe(),
         without,
         make_recipe(traces={"d": {"name": "distance"}}, traced_updates={"first": 9}),
+        make_recipe(recalibrate=9),
     ):
         if size != "traced_updates":
             assert takes(recipe) == (resized(recipe, w_STAR=value) != recipe), size

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -457,7 +458,7 @@ def test_attacks_may_see_fewer_samples_than_clean_accuracy_is_of() -> None:
     assert rows[0]["samples"] == 60
 
 
-def test_the_best_of_a_grid_is_chosen_by_one_attack() -> None:
+def test_the_best_of_a_grid_is_chosen_by_one_attack(tmp_path: Path) -> None:
     """kim2023 table 3.9: the beta with the highest accuracy under PGD-50, over seeds; the suite runs on it alone."""
     runs = []
     for beta, seeds in ((1, (0, 1)), (5, (2, 3)), (10, (4, 5))):
@@ -478,6 +479,9 @@ def test_the_best_of_a_grid_is_chosen_by_one_attack() -> None:
     best = max(told, key=lambda beta: sum(told[beta]))
     assert len({sum(values) for values in told.values()}) == 3
     rows = best_robust_accuracies([*runs, plain], attacks=attacks, by="pgd50", suite=worst)
+    kept = [replace(run, state=tmp_path, checkpoint=f"checkpoint{i}") for i, run in enumerate([*runs, plain])]
+    resumable = best_robust_accuracies(kept, attacks=attacks, by="pgd50", suite=worst)
+    assert [row["value"] for row in resumable] == [row["value"] for row in rows], "each run has a state of its own"
     chosen = [row for row in rows if row["method"] == "trades"]
     assert {row["recipe"] for row in chosen} == {f"trades-beta{best}"} and {row["settings"] for row in chosen} == {3}
     assert [r["value"] for r in chosen if (r["attack"], r["metric"]) == ("pgd50", "accuracy")] == told[best]

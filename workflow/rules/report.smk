@@ -57,7 +57,12 @@ for job in JOBS:
         input:
             job.inputs,
         output:
-            report(job.outputs, caption="../report/summary.rst", category="summary"),
+            report(
+                [path for path in job.outputs if not path.endswith(".json")],
+                caption="../report/summary.rst",
+                category="summary",
+            ),
+            [path for path in job.outputs if path.endswith(".json")],
         log:
             f"{LOGS}/{job.stage}/{job.name}.log",
         benchmark:

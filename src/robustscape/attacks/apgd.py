@@ -28,7 +28,7 @@ from torch import Tensor
 
 from robustscape.attacks.base.active import select_rows
 from robustscape.attacks.base.generator import SampleGenerator
-from robustscape.attacks.base.gradients import Classifier, input_gradient, misclassified, predict
+from robustscape.attacks.base.gradients import Classifier, misclassified, predict
 from robustscape.attacks.base.losses import LOSSES, dlr_targeted, require_classes
 from robustscape.attacks.base.search import SearchModel, search_model
 from robustscape.attacks.base.threat import ThreatModel, per_sample
@@ -176,7 +176,7 @@ def _ascend(
     for iteration in range(iterations + 1):
         before, y = ascent.losses, ascent.rows.y
         if iteration < iterations:
-            logits, ascent.losses, ascent.gradient = input_gradient(model.search, ascent.point, y, loss)
+            logits, ascent.losses, ascent.gradient = model.gradient(ascent.point, y, loss)
         else:  # the last point needs no gradient
             logits = predict(model.search, ascent.point)
             ascent.losses = loss(logits, y)

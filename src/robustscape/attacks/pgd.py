@@ -7,21 +7,24 @@ Madry et al. (2018); yamada2021 section 2.2, liu2020 section 1.2, kim2023 eq 2.3
 
 with ascent(g) = sign(g) for Linf and g / ||g||_2 for L2. Cost: ``steps`` forward and input-backward passes per restart,
 and one forward pass more where points are compared (``restarts`` > 1 or ``keep_best``). After the first, restarts share
-passes. With ``early_stopping`` a sample costs nothing more once it is broken, in any restart.
+passes. With ``early_stopping`` a sample costs nothing more once it is broken, in any restart. On a CPU a batch costs nothing
+more once a step has left all of it where it was and the model has answered the same again, as at the corners of an Linf ball
+around which it is linear: every later step would do the same.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
 from robustscape.attacks.base.active import select_rows
 from robustscape.attacks.base.generator import SampleGenerator
-from robustscape.attacks.base.gradients import Classifier, input_gradient, predict
+from robustscape.attacks.base.gradients import Classifier, predict
 from robustscape.attacks.base.losses import LOSSES, Loss
-from robustscape.attacks.base.search import search_model
+from robustscape.attacks.base.search import SearchModel, search_model
 from robustscape.attacks.base.threat import ThreatModel
 from robustscape.attacks.base.trials import Found, Rows, attack_in_trials
 
@@ -112,13 +115,16 @@ def projected_ascent(
         pace, width = (v[rows.sample] if isinstance(v, Tensor) and v.dim() else v for v in (step, spread))
         offset = rows.threat.random_offset(rows.x, rows.generator) if random_start else 0.0
         point = rows.threat.clip(rows.x + width * offset) if random_start else rows.x
+        ball, at_rest, settled = rows.threat.around(rows.x), _AtRest(net, point), False
         for iteration in range(steps + compare):
             last = iteration == steps
+            if settled and not last:
+                continue
             if last:
                 logits = predict(net.search, point)
                 losses, gradient = objective(logits, rows.y), point
             else:
-                logits, losses, gradient = input_gradient(net.search, point, rows.y, objective)
+                logits, losses, gradient = net.gradient(point, rows.y, objective)
             if last or keep_best:
                 better = sign * losses > found.value[rows.place]
                 found.note(rows.place[better], point[better], sign * losses[better])
@@ -130,10 +136,35 @@ def projected_ascent(
                     rows, point, gradient, pace = rows.select(keep), *select_rows(keep, point, gradient, pace)
                     if not len(point):
                         return found
+                    ball = rows.threat.around(rows.x)
             if not last:
-                point = rows.threat.project(point + sign * pace * rows.threat.ascent(gradient), rows.x)
+                before, point = point, ball.step(point, gradient, sign * pace)
+                settled = at_rest(before, point, logits)
+        if not (compare or early_stopping):
+            return Found(point, torch.zeros_like(found.value), found.broken)
         if not compare:
             found.note(rows.place, point, 0.0)
         return found
 
     return attack_in_trials(ascend, net, x, y, threat, generator, trials=restarts)
+
+
+class _AtRest:
+    """Whether an ascent has come to rest: two steps in a row left the batch where it was, and the logits there were equal.
+
+    Equal logits say that the model has no randomness of its own, so that no later step differs. Never so in training mode,
+    where every pass moves running statistics, nor on a GPU, which each look would make wait.
+    """
+
+    def __init__(self, net: SearchModel, x: Tensor) -> None:
+        self._looks = not (net.training or x.is_cuda)
+        self._logits: Tensor | None = None
+
+    def __call__(self, before: Tensor, after: Tensor, logits: Tensor) -> bool:
+        """Note a step from ``before`` to ``after`` (B, ...), where the model answered ``logits`` (B, C) at ``before``."""
+        if not (self._looks and torch.equal(before, after)):
+            self._logits = None
+            return False
+        rests = self._logits is not None and torch.equal(self._logits, logits)
+        self._logits = logits
+        return rests

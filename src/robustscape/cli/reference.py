@@ -1,4 +1,4 @@
-"""The generated reference pages of the documentation site: configuration, catalogue, commands, library.
+"""The generated pages of the documentation site: configuration, catalogue, commands, library, results.
 
 They are made from the models that read the configuration, the signatures and docstrings of the catalogue, the parser of the
 command line and the list of modules, whenever the site is built (``docs/_hooks.py``); they are not files. Imports no torch.
@@ -18,6 +18,7 @@ from typing import Any
 from robustscape import catalog
 from robustscape.cli import schema_documents
 from robustscape.cli.main import build_parser
+from robustscape.cli.result_pages import result_pages
 
 #: Kind in the catalogue -> title of its page, and where its functions are named.
 KINDS = {
@@ -44,6 +45,7 @@ def pages() -> dict[str, str]:
         **_configuration_pages(),
         **_catalogue_pages(),
         **_library_pages(),
+        **result_pages(),
     }
 
 

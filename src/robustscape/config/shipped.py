@@ -68,19 +68,22 @@ def find_suite(suite: str | Suite | AttackSpec | Sequence[str], norm: Literal["L
     if isinstance(suite, AttackSpec):
         suite = Suite(name=suite.attack, attacks=((suite.attack, suite),))
     elif isinstance(suite, str):
-        suites = shipped_suites()
-        if suite in suites:
-            suite = Suite(name=suite, attacks=tuple((name, find_attack(name)) for name in suites[suite].attacks))
-        else:
-            try:
-                suite = Suite(name=suite, attacks=((suite, find_attack(suite)),))
-            except ConfigError:
-                raise unknown_name("suite or attack", suite, {*suites, *shipped_attacks()}) from None
+        suite = _named_suite(suite)
     elif not isinstance(suite, Suite):
         if not suite:
             raise ConfigError("suite got no attack; name at least one.")
         suite = Suite(name="+".join(suite), attacks=tuple((name, find_attack(name)) for name in suite))
     return suite if norm is None else with_norm(suite, norm)
+
+
+def _named_suite(name: str) -> Suite:
+    suites = shipped_suites()
+    if name in suites:
+        return Suite(name=name, attacks=tuple((attack, find_attack(attack)) for attack in suites[name].attacks))
+    try:
+        return Suite(name=name, attacks=((name, find_attack(name)),))
+    except ConfigError:
+        raise unknown_name("suite or attack", name, {*suites, *shipped_attacks()}) from None
 
 
 def with_norm(suite: Suite, norm: Literal["Linf", "L2"]) -> Suite:

@@ -15,7 +15,7 @@ def resize_recipe(name: str, recipe: Recipe, sizes: Mapping[str, RecipeSizes]) -
     for pattern, size in sizes.items():
         if fnmatchcase(name, pattern):
             found |= {key: value for key in RecipeSizes.model_fields if (value := getattr(size, key)) is not None}
-    scalars = ("epochs", "batch_size", "augmentation", "recalibrate")
+    scalars = ("epochs", "batch_size", "augmentation", *(["recalibrate"] if recipe.recalibrate else []))
     changes: dict[str, Any] = {key: found[key] for key in scalars if key in found}
     if "traced_updates" in found:
         changes["traced_updates"] = _fewer_updates(recipe.traced_updates, found["traced_updates"])

@@ -159,7 +159,8 @@ def difference_operator(model: nn.Module, attacked: Callable[[], Tensor], y: Ten
 
 def _is_bare_logistic(model: nn.Module) -> bool:
     net, normalize = getattr(model, "net", model), getattr(model, "normalize", None)
-    return isinstance(net, LogisticRegression) and (normalize is None or isinstance(normalize, nn.Identity))
+    plain = normalize is None or isinstance(normalize, nn.Identity)
+    return plain and isinstance(net, LogisticRegression) and net.linear.bias is None
 
 
 def total_operator(

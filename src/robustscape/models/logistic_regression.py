@@ -1,10 +1,11 @@
-"""Two-class logistic regression without bias: yamada2021 section 2.1 (equation 1)."""
+"""Two-class logistic regression: yamada2021 section 2.1 (equation 1), there without a bias."""
 
 from __future__ import annotations
 
 import math
 from typing import Annotated
 
+import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
@@ -13,29 +14,43 @@ from robustscape.errors import ConfigError
 
 
 class LogisticRegression(nn.Module):
-    """Logits (0, w.x) of the flattened input; ``weight`` has shape (1, d), one filter.
+    """Logits (0, w.x + b) of the flattened input; ``weight`` has shape (1, d), one filter; b is 0 unless there is a bias.
 
-    Cross-entropy of these logits is log(1 + exp(-s w.x)) with s = -1 for class 0 and +1 for class 1.
+    Cross-entropy of these logits is log(1 + exp(-s (w.x + b))) with s = -1 for class 0 and +1 for class 1.
     """
 
-    def __init__(self, features: int, init_std: float) -> None:
+    def __init__(self, features: int, init_std: float, bias: bool = False) -> None:
         super().__init__()
         self.linear = nn.Linear(features, 1, bias=False)
         nn.init.normal_(self.linear.weight, std=init_std)
+        if bias:
+            self.linear.bias = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:
         return F.pad(self.linear(x.flatten(1)), (1, 0))
 
+    @torch.no_grad()
+    def input_gradient(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return logits (B, 2), cross-entropy losses (B,) and their gradients (B, ...) with respect to the inputs ``x``.
+
+        The gradient is (softmax(logits)_1 - y) w: what autograd computes, to the last bits.
+        """
+        logits = self(x)
+        log_p = F.log_softmax(logits, dim=1)
+        slope = log_p[:, 1:].exp() - y[:, None]
+        return logits, F.nll_loss(log_p, y, reduction="none"), (slope * self.linear.weight).view_as(x)
+
 
 def logistic_regression(
-    shape: tuple[int, ...], num_classes: int, *, init_std: Annotated[float, Field(gt=0)] = 1e-3
+    shape: tuple[int, ...], num_classes: int, *, init_std: Annotated[float, Field(gt=0)] = 1e-3, bias: bool = False
 ) -> nn.Module:
-    """Return a model with logits (0, w.x), without bias, for two classes.
+    """Return a model with logits (0, w.x), or (0, w.x + b), for two classes.
 
     Args:
         shape: shape of one input; inputs are flattened.
         num_classes: must be 2.
         init_std: standard deviation of the initial weights (the work does not state it).
+        bias: whether there is a b, initially 0; equation 1 has none.
 
     Raises:
         ConfigError: ``num_classes`` is not 2.
@@ -44,4 +59,4 @@ def logistic_regression(
         raise ConfigError(
             f"the architecture 'logistic_regression' is for 2 classes, but the data set has {num_classes}."
         )
-    return LogisticRegression(math.prod(shape), init_std)
+    return LogisticRegression(math.prod(shape), init_std, bias)

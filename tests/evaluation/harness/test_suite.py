@@ -124,7 +124,7 @@ def test_passes_are_what_the_docstrings_say() -> None:
     verdict = 1  # every finished input is passed once more
     expected = {
         "clean": (1, 0),
-        "pgd": (5 + verdict, 5),
+        "pgd": (2 + verdict, 2),  # the second step at rest is the last
         "apgd": (1 + 8 + 1 + verdict, 8),
         "apgd_t": (1 + 3 * (5 + 1) + verdict, 3 * 5),
         "fab": (1 + 2 * 4 * 2 + verdict, 2 * 4),

@@ -16,10 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustscape import catalog
+from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.config.attacks import AttackSpec
-from robustscape.config.recipes import Recipe
+from robustscape.config.recipes import Augmentation, Recipe
 from robustscape.data import Split
-from robustscape.data.batches import epoch_order
+from robustscape.data.batches import augment, epoch_order
 from robustscape.errors import ConfigError
 from robustscape.models.batchnorm import recalibrate_batchnorm
 from robustscape.storage import checkpoints
@@ -448,15 +449,16 @@ def test_recalibration_changes_statistics_and_nothing_else() -> None:
 @pytest.mark.parametrize("content", [{}, {"method": "trades", "attack": "kl"}], ids=["adversarial", "trades"])
 def test_recalibrated_statistics_are_those_of_the_losses_own_inputs(content: dict[str, Any]) -> None:
     """Of inputs attacked at the last weights, with batch statistics; of clean ones too if the loss sees them."""
-    epsilon, images = 0.2, make_splits()[0]
-    result = train(recipe(recalibrate=4, **content), eps=epsilon)
+    epsilon, images, flips = 0.2, make_splits()[0], Augmentation(flip=True)
+    result = train(recipe(recalibrate=4, augmentation=flips, **content), eps=epsilon)
     model = make_net()
     model.load_state_dict(result.last)
     means: list[Tensor] = []
     order = epoch_order(64, loop.derive_seed(3, "order"), 3, torch.device("cpu"))
     make_attack = loop.attack_maker(recipe(**content), ATTACKS, epsilon, 3)
     for index in order.split(20):
-        x, y = images.inputs(index), images.y[index]
+        draws = SampleGenerator.seeded(loop.derive_seed(3, "augmentation", 3), index, torch.device("cpu"))
+        x, y = augment(images.inputs(index), draws, **flips.model_dump()), images.y[index]
         attacked = replace(make_attack(3, index, 0.99), train_mode=True)(copy.deepcopy(model), x, y)
         assert 0.1 < (attacked - x).abs().max() <= epsilon + 1e-6
         seen = [attacked, x] if content else [attacked]
@@ -511,7 +513,6 @@ def test_trades_without_divergence_is_standard_training() -> None:
 
 def test_trades_is_its_formula() -> None:
     """CE + beta mean KL(p || p'), with gradients through both predictions."""
-    from robustscape.attacks.base.generator import SampleGenerator
     from robustscape.attacks.base.threat import ThreatModel
     from robustscape.training.attack import TrainingAttack
 

@@ -23,7 +23,7 @@ _MIX2 = -7723592293110705685  # 0x94D049BB133111EB
 
 def _shift(z: Tensor, bits: int) -> Tensor:
     """Logical right shift of int64 (torch's is arithmetic)."""
-    return (z >> bits) & ((1 << (64 - bits)) - 1)
+    return (z >> bits).bitwise_and_((1 << (64 - bits)) - 1)
 
 
 def _wrapped(value: int) -> int:
@@ -32,10 +32,16 @@ def _wrapped(value: int) -> int:
 
 
 def _mix(z: Tensor) -> Tensor:
-    """The splitmix64 finaliser: a bijection of 64-bit integers whose outputs look random (Steele et al., 2014)."""
-    z = (z ^ _shift(z, 30)) * _MIX1
-    z = (z ^ _shift(z, 27)) * _MIX2
-    return z ^ _shift(z, 31)
+    """The splitmix64 finaliser: a bijection of 64-bit integers whose outputs look random (Steele et al., 2014).
+
+    ``z`` is a fresh tensor, which is overwritten: a batch of images has so many numbers that new tensors would cost the most.
+    """
+    z ^= _shift(z, 30)
+    z *= _MIX1
+    z ^= _shift(z, 27)
+    z *= _MIX2
+    z ^= _shift(z, 31)
+    return z
 
 
 def _mixed(value: int) -> int:
@@ -101,12 +107,17 @@ class SampleGenerator:
 
     def uniform(self, shape: Sequence[int]) -> Tensor:
         """U[0, 1) in float32, (B, *shape)."""
-        return _shift(self._bits(shape), 40).float() * 2.0**-24
+        return _shift(self._bits(shape), 40).float().mul_(2.0**-24)
 
     def normal(self, shape: Sequence[int]) -> Tensor:
-        """N(0, 1) in float32, (B, *shape), by inverting the normal distribution function."""
-        u = (_shift(self._bits(shape), 40).double() + 0.5) * 2.0**-24
-        return torch.special.ndtri(u).float()
+        """N(0, 1) in float32, (B, *shape), by inverting the normal distribution function, of 2^24 levels.
+
+        ``erfinv`` gives the same 2^24 numbers as ``ndtri``, several times as quickly on a CPU.
+        """
+        u = (
+            _shift(self._bits(shape), 40).double().mul_(2.0**-23).add_(2.0**-24 - 1.0)
+        )  # 2 (k + 1/2) / 2^24 - 1, exactly
+        return u.erfinv_().mul_(math.sqrt(2.0)).float()
 
     def integers(self, high: int, shape: Sequence[int] = ()) -> Tensor:
         """Uniform integers in [0, high), (B, *shape); the bias is below high / 2^63."""

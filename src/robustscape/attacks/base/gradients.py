@@ -85,7 +85,7 @@ def input_gradient(model: Classifier, x: Tensor, y: Tensor, loss: Loss) -> tuple
     with torch.enable_grad():
         logits = model(x)
         losses = loss(logits, y)
-        (gradient,) = torch.autograd.grad(losses.sum(), x)
+        (gradient,) = torch.autograd.grad(losses, x, torch.ones_like(losses))
     return logits.detach(), losses.detach(), gradient
 
 

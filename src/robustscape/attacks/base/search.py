@@ -11,8 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from robustscape.attacks.base.gradients import Classifier, misclassified, predict
+from robustscape.attacks.base.gradients import Classifier, input_gradient, misclassified, predict
+from robustscape.attacks.base.losses import Loss, cross_entropy
 from robustscape.errors import AttackError
+from robustscape.models import Classifier as NormalizedClassifier
+from robustscape.models.logistic_regression import LogisticRegression
 
 #: Bytes kept for a backward pass when several trials of an attack share it: about what the caches of a CPU hold, and a share of
 #: the memory of a GPU.
@@ -38,6 +41,8 @@ class SearchModel(nn.Module):
             makes C backward passes per sample.
     """
 
+    _linear: LogisticRegression | None
+
     def __init__(
         self, model: Classifier, low: Classifier | None = None, *, closeness: float = 0.0, batch_size: int | None = None
     ) -> None:
@@ -45,7 +50,8 @@ class SearchModel(nn.Module):
         self.model, self.low, self.closeness, self.batch_size = model, low, closeness, batch_size
         self.training = isinstance(model, nn.Module) and model.training
         self.exact = low is None
-        self._finite: Tensor | None = None
+        self._set("_linear", _logistic_regression(model) if low is None else None)  # not a second submodule
+        self._total: Tensor | None = None
         self._most_rows = 0
         self._least_classes, self._why = 1, ""
         self.reset_counts()
@@ -66,6 +72,15 @@ class SearchModel(nn.Module):
     def search(self, x: Tensor) -> Tensor:
         """Logits (B, C), differentiable, in the precision of the search."""
         return self._pass(self.model if self.low is None else self.low, x)
+
+    def gradient(self, x: Tensor, y: Tensor, loss: Loss) -> tuple[Tensor, Tensor, Tensor]:
+        """``input_gradient`` of ``search``: logits (B, C), losses (B,), d loss / d x (B, ...), all detached."""
+        if self._linear is None or loss is not cross_entropy:
+            return input_gradient(self.search, x, y, loss)
+        logits, losses, gradient = self._linear.input_gradient(x, y)  # starting autograd would take most of the time
+        self._note_pass(logits)
+        self._count_backward(gradient)
+        return logits, losses, gradient
 
     def confirm(self, x: Tensor) -> Tensor:
         """Logits (B, C) in fp32, outside of any autograd graph."""
@@ -113,34 +128,40 @@ class SearchModel(nn.Module):
         Raises:
             AttackError: naming the attack.
         """
-        if self._finite is not None and not self._finite:
+        if self._total is not None and not self._total.isfinite():
             raise AttackError(
                 f"the model returns NaN or infinite logits under attack '{attack}', so it cannot be attacked or evaluated."
             )
 
     def _pass(self, form: Classifier, x: Tensor) -> Tensor:
-        self.forwards += x.shape[0]
-        differentiated = torch.is_grad_enabled() and x.requires_grad
-        if differentiated:
-            x = x.view_as(x)  # a hook of our own, on a tensor of our own
-            x.register_hook(self._count_backward)
         logits = form(x)
         if fault := fault_of_logits(logits, x.shape[0]):
             raise AttackError(f"the model must return logits, a floating tensor (B, C); {fault}.")
         if logits.shape[1] < self._least_classes:
             raise AttackError(f"{self._why}, but the model returns logits of {logits.shape[1]} classes.")
-        if differentiated and not logits.requires_grad:
-            raise AttackError(
-                "the model has no gradient with respect to its input (does it run under torch.no_grad(), detach its input, or "
-                "leave PyTorch?), so an attack that follows gradients cannot run; use one that does not, as in the suite "
-                "'black-box'."
-            )
-        finite = torch.isfinite(logits.detach()).all()
-        self._finite = finite if self._finite is None else self._finite & finite
+        if torch.is_grad_enabled() and x.requires_grad:
+            if not logits.requires_grad:
+                raise AttackError(
+                    "the model has no gradient with respect to its input (does it run under torch.no_grad(), detach its "
+                    "input, or leave PyTorch?), so an attack that follows gradients cannot run; use one that does not, as in "
+                    "the suite 'black-box'."
+                )
+            logits.register_hook(self._count_backward)
+        self._note_pass(logits)
         return logits
 
+    def _note_pass(self, logits: Tensor) -> None:
+        self._set("forwards", self.forwards + len(logits))
+        # Finite numbers in fp32 cannot sum to anything else in fp64: one pass, where isfinite(...).all() takes five.
+        total = logits.detach().sum(dtype=torch.float64)
+        self._set("_total", total if self._total is None else self._total + total)
+
     def _count_backward(self, gradient: Tensor) -> None:
-        self.backwards += gradient.shape[0]
+        self._set("backwards", self.backwards + len(gradient))
+
+    def _set(self, name: str, value: Any) -> None:
+        """Set an attribute that is neither parameter nor module, without what ``nn.Module`` does to find out."""
+        object.__setattr__(self, name, value)
 
     def _bytes_for_backward(self, x: Tensor) -> int:
         kept: list[int] = []
@@ -174,3 +195,9 @@ def fault_of_logits(answer: Any, count: int) -> str:
 def search_model(model: Classifier) -> SearchModel:
     """``model`` itself if it is a ``SearchModel``, else in fp32."""
     return model if isinstance(model, SearchModel) else SearchModel(model)
+
+
+def _logistic_regression(model: Classifier) -> LogisticRegression | None:
+    """Return the model itself, or its net, if it is a logistic regression of inputs that are not normalised; else None."""
+    net = model.net if isinstance(model, NormalizedClassifier) and isinstance(model.normalize, nn.Identity) else model
+    return net if isinstance(net, LogisticRegression) else None

@@ -17,7 +17,7 @@ from torch import Tensor
 from robustscape.attacks.base.active import select_rows
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.search import SearchModel
-from robustscape.attacks.base.threat import ThreatModel
+from robustscape.attacks.base.threat import ThreatModel, per_sample
 
 
 @dataclass
@@ -114,9 +114,13 @@ def attack_in_trials(
             *(t.view(count, len(active), *t.shape[1:]) for t in (found.point, found.value, found.broken)), strict=True
         ):
             better = ~broken & (breaks | (value > highest[active]))
-            chosen = active[better]
-            result[chosen], highest[chosen] = point[better], value[better]
+            if len(active) == len(result):  # all, in their order
+                result, highest = torch.where(per_sample(better, x), point, result), torch.where(better, value, highest)
+            else:
+                chosen = active[better]
+                result[chosen], highest[chosen] = point[better], value[better]
             broken |= breaks
-        active, x, y, threat, generator = select_rows(~broken, active, x, y, threat, generator)
         begin += count
+        if begin < trials:
+            active, x, y, threat, generator = select_rows(~broken, active, x, y, threat, generator)
     return result
