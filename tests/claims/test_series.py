@@ -64,6 +64,9 @@ CASES: list[tuple[str, tuple[Any, ...], Any]] = [
     ("beyond", (UP, 1.00001), [4]),
     ("beyond", (UP, -1), [1, 2, 4]),
     ("at", (UP, [2.0, 0.0]), [4, 1]),
+    ("share_above", (series(0, 1, 2), series(0, 1, 2), series(0, 1, 2), series(1.5, 1.5, 1.5)), 0.25),
+    ("share_above", (series(0, 4), series(0, 4), series(2, 6), series(3, 3)), 0.5),  # shared: 2 to 4; above from 3 on
+    ("share_above", (series(0, 4), series(5, 6), series(1, 3), series(0, 1)), 1.0),
     ("all_true", (TRUTHS,), False),
     ("all_true", (series(True, True),), True),
     ("all_true", ([],), False),
@@ -98,6 +101,7 @@ def test_a_function_on_numbers_worked_out_by_hand(name: str, arguments: tuple[An
         ("share_true", ([],)),
         ("at", (UP, [7.0])),
         ("ratio", (1.0, 0.0)),
+        ("share_above", (series(0, 1), series(0, 1), series(1, 2), series(0, 1))),
         ("ratio", (UP, series(0, 1, 2))),
     ],
 )

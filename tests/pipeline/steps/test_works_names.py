@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from made_up import vouch_for
 
 from robustscape.config.experiment import Planned, Run
 from robustscape.pipeline.plan import Table
@@ -20,6 +21,7 @@ def planned(eps: float, theirs: float, own: bool = False, dataset: str = "digits
 def named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, rows: list[dict[str, Any]], table: Table) -> pd.DataFrame:
     monkeypatch.setattr(item, "with_health_flag", lambda plan, table, rows: rows)
     pd.DataFrame(rows).to_csv(tmp_path / "t.csv", index=False)
+    vouch_for(tmp_path / "t.csv")
     return item._rows_in_the_works_names(None, Table(tmp_path / "t.csv", table.runs, table.paper_protocol))  # type: ignore[arg-type]
 
 
