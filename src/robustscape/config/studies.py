@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from robustscape.config.base import FromCatalog, Strict, catalog_parameters
-from robustscape.numbers import Budget
+from robustscape.numbers import Budget, number_label
 
 ScaleName = str
 
@@ -40,6 +40,14 @@ class RunSet(Strict):
     """Perturbation budgets of training in input units; 0 is clean training."""
     seeds: list[int] = Field([0], min_length=1)
     """Seeds; each is a run."""
+
+    @field_validator("eps")
+    @classmethod
+    def _folders_of_their_own(cls, value: list[float]) -> list[float]:
+        folders = [number_label(eps) for eps in value]
+        if twice := sorted({folder for folder in folders if folders.count(folder) > 1}):
+            raise ValueError(f"eps has values that share the folder eps{twice[0]}, got {value}")
+        return value
 
 
 class Measurement(FromCatalog):
