@@ -90,7 +90,7 @@ def misfit(mutant: Mutant, root: Path = ROOT) -> str:
 
 def read_verdicts() -> dict[str, bool]:
     """Return whether each change was caught when it was last made, by what it says."""
-    return json.loads(VERDICTS.read_text(encoding="utf-8")) if VERDICTS.exists() else {}
+    return json.loads(VERDICTS.read_text(encoding="utf-8"))["caught"] if VERDICTS.exists() else {}
 
 
 def score_table(mutants: Sequence[Mutant], verdicts: Mapping[str, bool]) -> str:
@@ -187,7 +187,8 @@ def main() -> None:
             print(f"{verdict}  {time.perf_counter() - started:5.1f} s  {mutant.file}: {mutant.says}", flush=True)
             kept = {one.says for one in read_mutants()}
             verdicts = {says: was for says, was in {**read_verdicts(), mutant.says: caught}.items() if says in kept}
-            VERDICTS.write_text(json.dumps(verdicts, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+            content = {"command": "python benchmarks/mutants.py", "caught": verdicts}
+            VERDICTS.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     print(f"\n{score_table(read_mutants(), verdicts)}")
 
 

@@ -67,14 +67,15 @@ def _values(value: Any) -> Iterator[Any]:
         yield value
 
 
-def _parse_budget(value: Any) -> Any:
+def parse_budget(value: Any) -> Any:
+    """``parse_number``, but true and false, which Python takes for 1 and 0, are refused."""
     if isinstance(value, bool):
         raise ValueError("a perturbation budget is a number such as 0.1 or 8/255")
     return parse_number(value)
 
 
 #: A perturbation budget of training: a finite number, not negative; YAML's true is none.
-Budget = Annotated[float, BeforeValidator(_parse_budget), Field(ge=0, allow_inf_nan=False)]
+Budget = Annotated[float, BeforeValidator(parse_budget), Field(ge=0, allow_inf_nan=False)]
 
 
 def require_odd(value: int) -> int:

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 BAD = {
     "unknown key": (
         "recipes/yamada2021_mnist2.yaml",
-        "epochs: 500",
+        "epochs: 30",
         "epoch: 500",
         ["'epoch'", "Did you mean 'epochs'"],
     ),
@@ -33,7 +33,7 @@ BAD = {
     ),
     "negative epochs": (
         "recipes/yamada2021_mnist2.yaml",
-        "epochs: 500",
+        "epochs: 30",
         "epochs: -5",
         ["epochs", "-5", "greater than or equal to 1"],
     ),
@@ -105,7 +105,7 @@ BAD = {
         "studies/yamada2021.yaml",
         "eps: [0.2,",
         "eps: [0.2, 0.20000001,",
-        ["0.2 ", "0.20000001", "same folder", "eps0.2/seed0"],
+        ["eps", "0.20000001", "share the folder eps0.2"],
     ),
     "two keys of a grid that are one factor": (
         "studies/kim2023/chapter_4_deep.yaml",

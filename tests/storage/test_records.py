@@ -25,6 +25,8 @@ UNCHECKED = {
         "draw_item",
     ): "called by write_item, which has just written it, and by the page, which has asked",
     ("report/page.py", "_shown_item"): "it asks for all files of the item before",
+    ("cli/result_pages.py", "_scale_page"): "published tables, which are kept in git",
+    ("cli/result_pages.py", "_claims"): "published verdicts, likewise",
     (
         "pipeline/steps/item.py",
         "_make_item",

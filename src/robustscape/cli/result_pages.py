@@ -49,7 +49,7 @@ _PERCENT = ("percent", "percentage_points")
 
 def result_pages() -> dict[str, str]:
     """Return every page: path in the site's source folder -> Markdown; a scale without files has none."""
-    reasons = yaml.safe_load((RESULTS / "reasons.yaml").read_text())
+    reasons = yaml.safe_load((RESULTS / "reasons.yaml").read_text(encoding="utf-8"))
     found = {
         scale: _scale_page(scale, load_experiment(CONFIG, scale), reasons.get(scale) or {})
         for scale in SCALES

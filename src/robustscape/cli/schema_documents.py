@@ -81,7 +81,7 @@ class _Generator(GenerateJsonSchema):
 
     def function_before_schema(self, schema: Any) -> JsonSchemaValue:
         inner = self.generate_inner(schema["schema"])
-        if schema["function"]["function"] is numbers.parse_number:
+        if schema["function"]["function"] in (numbers.parse_number, numbers.parse_budget):
             return {"anyOf": [inner, NUMBER_TEXT]}
         if schema["function"]["function"] is as_list:
             return {"anyOf": [inner["items"], inner]}
