@@ -183,7 +183,7 @@ class Reader:
 
 
 def _independent_repetitions(row: Any) -> int:
-    """How many independent numbers a mean is of: its seeds, as the directions and draws of one net are not; n where it has none."""
+    """How many independent numbers a mean is of: its seeds, as directions and draws of one net are not; without seeds, n."""
     seeds = row.get("seed")
     listed = "" if seeds is None else str(seeds)
     return int(row["n"]) if listed in ("", "nan") else len(listed.split(";"))
