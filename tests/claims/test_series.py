@@ -59,6 +59,11 @@ CASES: list[tuple[str, tuple[Any, ...], Any]] = [
     ("spread", (series(3, -1, 2),), 4.0),
     ("absolute", (-2.5,), 2.5),
     ("absolute", (series(-1, 0, 2),), [1, 0, 2]),
+    ("combined_error", (3.0, 4.0), 5.0),
+    ("combined_error", (2.0, 3.0, 6.0), 7.0),
+    ("combined_error", (series(3, 5), series(4, 12)), [5, 13]),
+    ("combined_error", (series(3, 5), 12.0, series(4, 0)), [13, 13]),
+    ("combined_error", (12.0, series(5, 9)), [13, 15]),
     ("beyond", (UP, 0), [2, 4]),
     ("beyond", (UP, 1.0), [4]),
     ("beyond", (UP, 1.00001), [4]),
@@ -103,6 +108,7 @@ def test_a_function_on_numbers_worked_out_by_hand(name: str, arguments: tuple[An
         ("ratio", (1.0, 0.0)),
         ("share_above", (series(0, 1), series(0, 1), series(1, 2), series(0, 1))),
         ("ratio", (UP, series(0, 1, 2))),
+        ("combined_error", (UP, series(1, 2))),
     ],
 )
 def test_what_lacks_numbers_is_not_testable(name: str, arguments: tuple[Any, ...]) -> None:
@@ -118,3 +124,4 @@ def test_series_of_other_levels_are_not_compared() -> None:
     assert list(series(0, 3, 4) < UP) == [True, False, False]
     assert list(series(0, 3, 4) <= UP) == [True, False, True]
     assert list(3 - UP) == [2, 1, -1] and list(8 / UP) == [8, 4, 2] and list(-UP) == [-1, -2, -4]
+    assert list(UP * UP) == list(UP**2) == [1, 4, 16] and list(2**UP) == [2, 4, 16]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 FUNCTIONS: dict[str, Callable[..., Any]] = {**{name: getattr(Reader, name) for name in READERS}, **SERIES_FUNCTIONS}
 
 #: The readers that take ``along``.
-_SERIES_READERS = ("series", "std_series", "printed_series")
+_SERIES_READERS = ("series", "standard_error_series", "printed_series")
 
 _ALLOWED = (
     ast.Expression, ast.Constant, ast.Name, ast.Load, ast.Store, ast.Call, ast.keyword, ast.Compare, ast.BoolOp,

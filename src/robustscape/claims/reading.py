@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 #: The methods of ``Reader`` that a claim may call.
-READERS = ("value", "std", "printed", "series", "std_series", "printed_series")
+READERS = ("value", "standard_error", "printed", "series", "standard_error_series", "printed_series")
 
 #: Those of them that read what was measured.
-OUR_READERS = ("value", "std", "series", "std_series")
+OUR_READERS = ("value", "standard_error", "series", "standard_error_series")
 
 
 @dataclass
@@ -50,11 +50,12 @@ class Reader:
         self.add_evidence(f"{self._describe(metric, factors)} = {format_value(number)}")
         return number
 
-    def std(self, metric: str, **factors: Any) -> float:
-        """The standard deviation of our ``metric`` over repetitions (seeds, directions) at the given levels of the factors."""
+    def standard_error(self, metric: str, **factors: Any) -> float:
+        """The standard error of our mean of ``metric``: the standard deviation over seeds by the square root of their number."""
         row = self._only_row(self._rows_at(metric, factors), metric, factors)
-        number = self._our_std(row)
-        self.add_evidence(f"std of {self._describe(metric, factors)} = {format_value(number)}, n = {int(row['n'])}")
+        number = self._our_standard_error(row)
+        place = f"standard error of {self._describe(metric, factors)}"
+        self.add_evidence(f"{place} = {format_value(number)}, n = {_independent_repetitions(row)}")
         return number
 
     def printed(self, metric: str, **factors: Any) -> float:
@@ -70,11 +71,13 @@ class Reader:
         found = self._rows_at(metric, factors)
         return self._series_of(found[found["n"] > 0], metric, along, factors, self._our_value, "")
 
-    def std_series(self, metric: str, along: str = "eps", **factors: Any) -> Series:
-        """Our standard deviations of ``metric`` over repetitions, along a factor."""
+    def standard_error_series(self, metric: str, along: str = "eps", **factors: Any) -> Series:
+        """The standard errors of our means of ``metric`` along a factor."""
         self._check_factor(along)
         found = self._rows_at(metric, factors)
-        return self._series_of(found[found["n"] > 0], metric, along, factors, self._our_std, "std of ")
+        return self._series_of(
+            found[found["n"] > 0], metric, along, factors, self._our_standard_error, "standard error of "
+        )
 
     def printed_series(self, metric: str, along: str = "eps", **factors: Any) -> Series:
         """The paper's numbers of ``metric`` along a factor."""
@@ -145,11 +148,20 @@ class Reader:
         self.finite &= math.isfinite(number)
         return number
 
-    def _our_std(self, row: Any) -> float:
-        if not row["n"] > 1:
-            raise NotTestable(f"{row['metric']} has no standard deviation: it was measured {int(row['n'])} times")
+    def _our_standard_error(self, row: Any) -> float:
+        """The standard error of a mean of ours.
+
+        Of a mean over several directions or draws of each net it is the bound SE^2 <= SS / (n (nets - 1)), SS the sum of squares
+        about the mean of all n numbers: the squares between nets, from which the error follows, are a part of it.
+        """
+        if not row["n"] > 0:
+            raise NotTestable(f"the paper has {row['metric']} here, but nothing was measured")
+        independent = _independent_repetitions(row)
+        if independent < 2:
+            raise NotTestable(f"{row['metric']} has no standard error: it has no more than one independent repetition")
         self._note_origin(row)
-        number = float(row["std"])
+        count = int(row["n"])
+        number = float(row["std"]) * math.sqrt((count - 1) / (count * (independent - 1)))
         self.finite &= math.isfinite(number)
         return number
 
@@ -168,3 +180,10 @@ class Reader:
         """A metric and the levels it was read at: ``robust accuracy (AT, ε = 8/255)``."""
         at = [f"{self._word(f)} = {self._word(v)}" if is_number(v) else self._word(v) for f, v in factors.items()]
         return f"{self._word(metric)} ({', '.join(at)})" if at else self._word(metric)
+
+
+def _independent_repetitions(row: Any) -> int:
+    """How many independent numbers a mean is of: its seeds, as directions and draws of one net are not; without seeds, n."""
+    seeds = row.get("seed")
+    listed = "" if seeds is None else str(seeds)
+    return int(row["n"]) if listed in ("", "nan") else len(listed.split(";"))

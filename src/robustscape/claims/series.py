@@ -7,6 +7,7 @@ The module needs the standard library alone, so that claims can be checked while
 from __future__ import annotations
 
 import itertools
+import math
 import operator
 import statistics
 from collections.abc import Callable, Iterable
@@ -87,6 +88,12 @@ class Series:
 
     def __rtruediv__(self, other: Any) -> Series:
         return self._with(other, lambda a, b: _divide(b, a))
+
+    def __pow__(self, other: Any) -> Series:
+        return self._with(other, operator.pow)
+
+    def __rpow__(self, other: Any) -> Series:
+        return self._with(other, lambda a, b: b**a)
 
     def __neg__(self) -> Series:
         return Series(self.levels, tuple(-value for value in self.values))
@@ -205,6 +212,12 @@ def absolute(value: Any) -> Any:
     return Series(value.levels, tuple(abs(v) for v in value)) if isinstance(value, Series) else abs(value)
 
 
+def combined_error(error: Any, other: Any, *more: Any) -> Any:
+    """The standard error of a difference or sum of means: the root of the sum of squares of theirs, of numbers or of series."""
+    squares = sum(part * part for part in (error, other, *more))
+    return Series(squares.levels, tuple(map(math.sqrt, squares))) if isinstance(squares, Series) else math.sqrt(squares)
+
+
 def beyond(series: Series, level: float) -> Series:
     """The part of a series above a level of its factor: ``beyond(s, 0)`` leaves out level 0."""
     pairs = zip(series.levels, series.values, strict=True)
@@ -292,6 +305,7 @@ SERIES_FUNCTIONS: dict[str, Callable[..., Any]] = {
         mean,
         spread,
         absolute,
+        combined_error,
         beyond,
         at,
         all_true,

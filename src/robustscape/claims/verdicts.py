@@ -6,6 +6,8 @@ A claim's text (``says``) is printed in two places: in that file, by ``claim_row
 
 from __future__ import annotations
 
+import ast
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 
 #: Nets that are not trained which the evidence of a claim names.
 SHOWN_NETS = 4
+
+#: What is evaluated level by level, not by the operators of simpleeval, which take a series for a list to be repeated.
+_LEVEL_BY_LEVEL = {ast.Mult: operator.mul, ast.Pow: operator.pow}
 
 #: Columns of claims.csv.
 CLAIM_COLUMNS = ("work", "item", "claim", "kind", "says", "verdict", "evidence")
@@ -114,7 +119,7 @@ def evaluate_expression(
     check_expression(expression, factors=factors)
     reader = Reader(rows, factors, fixed, names)
     functions = {**{name: getattr(reader, name) for name in READERS}, **_recorded_functions(reader)}
-    evaluator = simpleeval.EvalWithCompoundTypes(functions=functions, names={})
+    evaluator = simpleeval.EvalWithCompoundTypes(operators=_operators(), functions=functions, names={})
     try:
         result = evaluator.eval(expression.strip())
         if isinstance(result, Series):
@@ -139,6 +144,16 @@ def evaluate_expression(
     return (HOLDS if result else FAILS), evidence
 
 
+def _operators() -> dict[type[ast.AST], Callable[..., Any]]:
+    """The operators of simpleeval, which refuse what takes too long, with those of series."""
+
+    def for_series(of_series: Callable[..., Any], of_numbers: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda a, b: (of_series if isinstance(a, Series) or isinstance(b, Series) else of_numbers)(a, b)
+
+    known = simpleeval.DEFAULT_OPERATORS
+    return {**known, **{kind: for_series(operate, known[kind]) for kind, operate in _LEVEL_BY_LEVEL.items()}}
+
+
 def _list_nets(nets: Sequence[str]) -> str:
     """The first few nets that are not trained, each with what it lacks."""
     more = f"; and {len(nets) - SHOWN_NETS} more" if len(nets) > SHOWN_NETS else ""
@@ -153,7 +168,7 @@ def _recorded_functions(reader: Reader) -> dict[str, Callable[..., Any]]:
             result = function(*arguments, **keywords)
             if not isinstance(result, Series):
                 reader.add_evidence(f"{name} = {format_value(result)}")
-            elif name in ("ratio", "absolute"):
+            elif name in ("ratio", "absolute", "combined_error"):
                 reader.add_evidence(f"{name} = {format_value(result.values)}")
             return result
 

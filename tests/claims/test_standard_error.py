@@ -1,0 +1,186 @@
+"""The rule for differences between means over seeds: what the standard error is, and what a claim makes of it."""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from made_up import labelled_frame
+
+from robustscape.claims.expressions import expand_claim
+from robustscape.claims.reading import Reader
+from robustscape.claims.series import Series
+from robustscape.claims.verdicts import evaluate_expression
+from robustscape.config.loading import load_experiment
+from robustscape.config.studies import Claim
+from robustscape.report.items import aggregate_repetitions
+from robustscape.report.words import FAILS, HOLDS, UNTESTABLE
+
+ROOT = Path(__file__).parents[2]
+DIFFERENCE = "value('a', method='SAM') - value('a', method='SGD')"
+ERROR = "combined_error(standard_error('a', method='SAM'), standard_error('a', method='SGD'))"
+
+
+def measured(**values: Sequence[float]) -> pd.DataFrame:
+    """The item's rows of a number of each method, one value a seed."""
+    rows = [
+        {"method": method, "seed": seed, "metric": "a", "value": value}
+        for method, numbers in values.items()
+        for seed, value in enumerate(numbers)
+    ]
+    return aggregate_repetitions(labelled_frame(rows, unit="1"), ["method"])
+
+
+def error_of(rows: pd.DataFrame, method: str = "SAM") -> float:
+    return Reader(rows, ["method"]).standard_error("a", method=method)
+
+
+@pytest.mark.parametrize("numbers", [[1.0, 2.0], [1.0, 2.0, 6.0], [0.1, 0.4, 0.2, 0.7, 0.3]])
+def test_it_is_the_standard_deviation_by_the_root_of_the_number_of_seeds(numbers: list[float]) -> None:
+    found = error_of(measured(SAM=numbers))
+    assert found == pytest.approx(statistics.stdev(numbers) / math.sqrt(len(numbers)))
+    assert found**2 == pytest.approx(
+        sum((x - statistics.fmean(numbers)) ** 2 for x in numbers) / len(numbers) / (len(numbers) - 1)
+    )
+
+
+def test_the_evidence_says_how_many_seeds() -> None:
+    """SAM 1, 2, 6: mean 3, squares 14; SGD 0, 1, 1, 2: mean 1, squares 2."""
+    rows = measured(SAM=[1, 2, 6], SGD=[0, 1, 1, 2])
+    verdict, evidence = evaluate_expression(f"{DIFFERENCE} > {ERROR}", rows, ["method"])
+    assert verdict == HOLDS
+    assert "standard error of a (SAM) = 1.528, n = 3; standard error of a (SGD) = 0.4082, n = 4" in evidence
+    assert f"combined_error = {math.sqrt(14 / 6 + 2 / 12):.4g}" in evidence
+    series = "all_true(series('a', along='method') > standard_error_series('a', along='method'))"
+    verdict, evidence = evaluate_expression(series, rows, ["method"])
+    assert verdict == HOLDS and "standard error of a at method SAM, SGD: 1.528, 0.4082" in evidence
+
+
+@pytest.mark.parametrize(
+    ("sam", "verdict"),
+    [
+        ([4.0, 5.0, 6.0], HOLDS),  # 5 against 4, with errors of 0.577 each: 0.816 together
+        ([3.8, 4.8, 5.8], FAILS),  # 0.8 apart
+        ([3.0, 5.0, 7.0], FAILS),  # 1 apart, but 1.291
+        ([2.0, 3.0, 4.0], FAILS),  # the wrong way round
+    ],
+)
+def test_a_difference_within_its_error_does_not_hold(sam: list[float], verdict: str) -> None:
+    rows = measured(SAM=sam, SGD=[3.0, 4.0, 5.0])
+    assert evaluate_expression(f"{DIFFERENCE} > {ERROR}", rows, ["method"])[0] == verdict
+
+
+def test_more_seeds_decide_what_few_do_not() -> None:
+    few, many = measured(SAM=[4, 6], SGD=[3, 5]), measured(SAM=[4, 6] * 4, SGD=[3, 5] * 4)
+    found = [evaluate_expression(f"{DIFFERENCE} > {ERROR}", rows, ["method"])[0] for rows in (few, many)]
+    assert found == [FAILS, HOLDS]
+
+
+@pytest.mark.parametrize("reader", ["standard_error('a', method='SAM')", "first(standard_error_series('a', 'method'))"])
+def test_a_mean_of_one_has_none(reader: str) -> None:
+    verdict, evidence = evaluate_expression(
+        f"value('a', method='SGD') > {reader}", measured(SAM=[1], SGD=[2, 3]), ["method"]
+    )
+    assert verdict == UNTESTABLE
+    assert "a has no standard error: it has no more than one independent repetition" in evidence
+
+
+def nested(values: dict[int, list[float]], column: str = "direction") -> pd.DataFrame:
+    """One number of several seeds (keys), each along several directions."""
+    rows = [
+        {"method": "SAM", "seed": seed, column: place, "metric": "a", "value": value}
+        for seed, numbers in values.items()
+        for place, value in enumerate(numbers)
+    ]
+    return aggregate_repetitions(labelled_frame(rows, unit="1"), ["method"])
+
+
+@pytest.mark.parametrize("column", ["direction", "draw"])
+def test_directions_of_one_net_are_not_nets(column: str) -> None:
+    """Means of the seeds 1, 2 and 6: the error is sqrt(14 / 6), whether each is measured once or along four directions."""
+    alike = nested({seed: [mean] * 4 for seed, mean in enumerate((1.0, 2.0, 6.0))}, column)
+    assert alike["n"].tolist() == [12]
+    assert error_of(alike) == pytest.approx(math.sqrt(14 / 6))
+    apart = nested({seed: [mean - 0.5, mean + 0.5] for seed, mean in enumerate((1.0, 2.0, 6.0))}, column)
+    assert error_of(apart) == pytest.approx(math.sqrt((2 * 14 + 6 * 0.25) / (6 * 2)))
+    assert error_of(apart) > math.sqrt(14 / 6)
+    with_one_net = nested({0: [1.0, 2.0, 3.0]}, column)
+    verdict = evaluate_expression("standard_error('a', method='SAM') < 9", with_one_net, ["method"])[0]
+    assert with_one_net["n"].tolist() == [3] and verdict == UNTESTABLE
+
+
+def test_draws_without_a_net_are_independent() -> None:
+    rows = labelled_frame(
+        [{"method": "SAM", "draw": k, "metric": "a", "value": v} for k, v in enumerate([1.0, 2.0, 6.0])], unit="1"
+    )
+    assert error_of(aggregate_repetitions(rows, ["method"])) == pytest.approx(math.sqrt(14 / 6))
+
+
+def test_squares_and_products_of_series_go_level_by_level() -> None:
+    """simpleeval's own operators take a series for a list: it cannot be squared, nor be multiplied by another."""
+    rows = measured(SAM=[1, 2, 6], SGD=[0, 1, 1, 2])
+    for expression, expected in (
+        ("mean(series('a', 'method') ** 2)", 5.0),
+        ("mean(series('a', 'method') * series('a', 'method'))", 5.0),
+        ("last(2 ** series('a', 'method')) + 0", 2.0),
+        ("first(1000000 * series('a', 'method')) / 1000000", 3.0),
+        ("mean(standard_error_series('a', 'method') ** 2)", (14 / 6 + 2 / 12) / 2),
+    ):
+        near = f"absolute({expression} - {expected!r}) < 1e-9"
+        assert evaluate_expression(near, rows, ["method"])[0] == HOLDS, expression
+
+
+def claims_of_the_studies() -> list[tuple[str, Claim, list[str]]]:
+    studies = load_experiment(ROOT / "config", "paper").studies
+    return [
+        (f"{work}/{name}/{claim.id}", claim, item.factors)
+        for work, study in studies.items()
+        for name, item in study.items.items()
+        for claim in item.claims
+    ]
+
+
+CLAIMS = claims_of_the_studies()
+
+
+def test_every_claim_can_be_worked_out_where_all_its_numbers_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No scale that is run often has several seeds of everything: an operator that cannot be applied would show at paper only."""
+
+    def number(self: Reader, metric: str, **factors: Any) -> float:
+        self.add_evidence(metric)
+        return 1.5
+
+    def numbers(self: Reader, metric: str, along: str = "eps", **factors: Any) -> Series:
+        self.add_evidence(metric)
+        return Series(levels, tuple(1.0 + level / 10**6 for level in levels))
+
+    for name in ("value", "standard_error", "printed"):
+        monkeypatch.setattr(Reader, name, number)
+    for name in ("series", "standard_error_series", "printed_series"):
+        monkeypatch.setattr(Reader, name, numbers)
+    for name, claim, factors in CLAIMS:
+        expression = expand_claim(claim)
+        constants = {n.value for n in ast.walk(ast.parse(expression)) if isinstance(n, ast.Constant)}
+        levels = tuple(
+            sorted({float(c) for c in constants if isinstance(c, int | float)} | {0.25, 777.0, 888.0, 999.0})
+        )
+        try:
+            evaluate_expression(expression, pd.DataFrame(), factors)
+        except Exception as error:
+            raise AssertionError(f"{name}: {error}") from error
+
+
+def test_no_claim_types_in_how_many_seeds_there_are() -> None:
+    """What judged differences before: a spread over seeds, by a number of seeds that was right at one scale."""
+    for name, claim, _ in CLAIMS:
+        expression = expand_claim(claim)
+        errors = expression.count("standard_error")
+        assert not re.search(r"standard_error\w*\([^()]*\) (/|\*(?!\*))", expression), name
+        assert ("standard error" in claim.says) == (errors > 0), f"{name}: {claim.says}"
