@@ -77,7 +77,7 @@ def test_a_comment_or_docstring_reruns_nothing(finished: Project) -> None:
 
 def test_a_methods_code_reruns_its_runs_and_no_others(finished: Project) -> None:
     path = finished.root / "src/robustscape/training/methods/adversarial.py"
-    with edited(path, "attack(model, x, y), y)", "attack(model, x, y), 1 * y)"):
+    with edited(path, "else CrossEntropy(model, x_adv, y)", "else CrossEntropy(model, x_adv, 1 * y)"):
         planned = finished.planned()
     trained = {name for name in planned if name.startswith("train_")}
     assert trained and all("pgd" in name or "random" in name for name in trained)
