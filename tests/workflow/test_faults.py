@@ -148,7 +148,9 @@ def test_nothing_in_the_package_pickles() -> None:
     One exception: a user's own weights, which torch reads without running what a pickle asks for.
     """
     source = Path(__file__).parents[2] / "src"
-    words = r"import pickle|(?<!safetensors\.)torch\.(?:save|load)\(|allow_pickle(?!=False)|joblib|read_pickle|to_pickle"
+    words = (
+        r"import pickle|(?<!safetensors\.)torch\.(?:save|load)\(|allow_pickle(?!=False)|joblib|read_pickle|to_pickle"
+    )
     found = {path.name: re.findall(rf".*(?:{words}).*", path.read_text()) for path in source.rglob("*.py")}
     assert {name: lines for name, lines in found.items() if lines} == {
         "weights.py": ['        return torch.load(path, map_location="cpu", weights_only=True)']
