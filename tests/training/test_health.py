@@ -116,6 +116,8 @@ def test_outer_updates_count_where_the_history_has_them() -> None:
     counted = pd.DataFrame({"train_loss": [1.0, 1.0], "outer_updates": [2.0, 3.0]})
     assert measure(Threshold(), history=counted)["updates"] == 5
     assert measure(Threshold(), batch_size=None)["updates"] == 2
+    other_optimizer_first = pd.DataFrame({"train_loss": [1.0, 1.0], "outer_updates": [None, 3.0]})
+    assert measure(Threshold(), history=other_optimizer_first, batch_size=None)["updates"] == 1 + 3
 
 
 def test_the_same_bits_again_and_batches_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:

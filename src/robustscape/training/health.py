@@ -85,10 +85,11 @@ def measure_health(
 
 
 def count_updates(history: pd.DataFrame, recipe: Recipe, samples: int) -> int:
-    """Return how often the weights were updated: batches of all epochs, or what the history counts as ``outer_updates``."""
-    if "outer_updates" in history:
-        return int(history["outer_updates"].sum())
-    return len(history) * math.ceil(samples / (recipe.batch_size or samples))
+    """Return how often the weights were updated: batches of each epoch, or what the history counts as its ``outer_updates``."""
+    batches = math.ceil(samples / (recipe.batch_size or samples))
+    if "outer_updates" in history:  # empty in epochs of another optimizer
+        return int(history["outer_updates"].fillna(batches).sum())
+    return len(history) * batches
 
 
 def _correct_and_loss(
