@@ -157,6 +157,8 @@ class Item(Strict):
     """Metrics kept, in this order; empty: all."""
     printed: str | None = None
     """Name of the CSV in resources/paper/ with the work's numbers."""
+    bounds: dict[str, Literal["at_least", "at_most"]] = {}
+    """Metric -> what its printed number says of it, where the work printed a bound and not a value."""
     claims: list[Claim] = []
     """Statements checked on the item's rows."""
     extra: bool = False
