@@ -1,4 +1,4 @@
-"""Running statistics of BatchNorm and InstanceNorm: frozen during passes that must not count, and estimated anew for weights no pass has seen.
+"""Running statistics of normalisation layers: frozen during passes that must not count, estimated anew for weights unseen.
 
 Entropy-SGD ends at theta, but its passes were at the weights around it (kanai2022 section 2.2), so the statistics that training
 left belong to other weights; the same holds for averages of weights. Cost of an estimate: the passes that make it.

@@ -42,8 +42,9 @@ class LoggedObjective(Protocol):
 class Closure:
     """The batch as an optimizer sees it: same samples, same attacked inputs, same random numbers (dropout) in every call.
 
-    BatchNorm, and InstanceNorm that tracks, updates its running statistics in one call of a step only, number ``statistics_pass`` of the optimizer (0 unless
-    it says otherwise): passes at perturbed weights would spoil them (kim2023 chapter 4, section 1).
+    BatchNorm, and InstanceNorm that tracks, updates its running statistics in one call of a step only, number
+    ``statistics_pass`` of the optimizer (0 unless it says otherwise): passes at perturbed weights would spoil them (kim2023
+    chapter 4, section 1).
     """
 
     def __init__(self, model: nn.Module) -> None:
