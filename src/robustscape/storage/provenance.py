@@ -11,6 +11,7 @@ import functools
 import hashlib
 import importlib.metadata
 import json
+import numbers
 import os
 import platform
 import subprocess
@@ -230,6 +231,8 @@ def _json_ready(config: Any) -> Any:
         return config.as_posix()
     if config is None or isinstance(config, bool | int | float | str):
         return config
+    if isinstance(config, numbers.Integral):  # of NumPy, such as a seed
+        return int(config)
     raise TypeError(f"a {type(config).__name__} is not configuration: {config!r}")
 
 
