@@ -83,11 +83,14 @@ def log_row(training: Training, row: Row) -> None:
 
 
 def keep_best_weights(training: Training, row: Row) -> None:
-    """Copy the weights if the probe that the recipe selects by is at its highest; of equal epochs the later one wins."""
+    """Copy the weights if the probe that the recipe selects by is above all before; of equal epochs the first one stays.
+
+    So in the code of Rice 2020 (``train_cifar.py``), whose early stopping yamada2021 names, and of Wu 2020 after it.
+    """
     probe, best = training.recipe.select, training.log.best
     if probe == "last" or row[probe] is None:
         return
-    if best is None or best[probe] <= row[probe]:
+    if best is None or best[probe] < row[probe]:
         training.log.best, training.weights["best"] = row, copy_weights(training.model)
 
 
