@@ -131,7 +131,8 @@ class Augmentation(Strict):
     flip: bool = False
     """Mirror half of the images left to right."""
     cutout: int = Field(0, ge=0)
-    """Side of a square of zeros at a random place, in pixels, cut off at the border; 0: none."""
+    """Side of a square at a random place, in pixels, cut off at the border; 0: none. It holds the value that the architecture's
+    normalisation sends to 0 (the mean colour of the data set), as if it were cut out after that, and black for raw pixels."""
 
 
 class Recipe(FromCatalog):

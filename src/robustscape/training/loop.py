@@ -29,7 +29,7 @@ from robustscape.config.recipes import Augmentation, Recipe
 from robustscape.data import Split
 from robustscape.data.batches import augment, epoch_order
 from robustscape.errors import ConfigError, UserError
-from robustscape.models import copy_model
+from robustscape.models import copy_model, standardised_zero
 from robustscape.models.batchnorm import frozen_statistics, recalibrate_batchnorm, tracking_norms
 from robustscape.storage import atomic, checkpoints
 from robustscape.storage.provenance import config_hash
@@ -183,6 +183,7 @@ def _start_training(
         fingerprint=fingerprint,
         batch_size=batch_size,
         steps=steps,
+        cutout_fill=standardised_zero(model) if recipe.augmentation.cutout else 0.0,
     )
 
 
@@ -271,7 +272,7 @@ def _batch_inputs(training: Training, epoch: int, index: Tensor) -> tuple[Tensor
     x, y = split.inputs(index), split.y[index]
     if recipe.augmentation != Augmentation():
         generator = SampleGenerator.seeded(derive_seed(training.seed, "augmentation", epoch), index, y.device)
-        x = augment(x, generator, **recipe.augmentation.model_dump())
+        x = augment(x, generator, **recipe.augmentation.model_dump(), fill=training.cutout_fill)
     if x.dim() == 4:
         x = x.contiguous(memory_format=devices.memory_format(recipe.memory_format))
     return x, y

@@ -66,6 +66,8 @@ class Training:
     """Samples per update."""
     steps: int
     """Updates per epoch."""
+    cutout_fill: Tensor | float
+    """What a square of cutout holds, per channel (C, 1, 1): the input that the model standardises to 0."""
 
 
 def copy_weights(model: nn.Module) -> Weights:
