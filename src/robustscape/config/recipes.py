@@ -172,7 +172,8 @@ class Recipe(FromCatalog):
     recalibrate: int = Field(0, ge=0)
     """Batches from which BatchNorm's running statistics are estimated anew after every epoch, for weights that no pass has seen
     (Entropy-SGD): the epoch's first ones, attacked at the weights it ends with. 0: they are what training left. It changes
-    accuracies, so recipes that are compared all have it, or none."""
+    accuracies, so recipes that are compared all have it, or none; the selected weights are kept with what training left, too
+    (`weights: as_trained` of a measurement)."""
     probes: dict[str, Probe] = {}
     """Column of history.csv -> what is measured."""
     traces: dict[str, Trace] = {}

@@ -20,6 +20,7 @@ from robustscape.config.recipes import KeepCollapse
 from robustscape.evaluation.collapse_rule import collapse_onsets
 from robustscape.evaluation.trained_run import ModelWithData
 from robustscape.storage import atomic, checkpoints
+from robustscape.storage.run_files import AS_TRAINED
 from robustscape.training import state
 from robustscape.training.state import Training, copy_weights
 
@@ -40,7 +41,13 @@ class ProbeContext(ModelWithData):
 
 def epoch_observers(training: Training, state_path: Path | None) -> list[EpochObserver]:
     """Return the observers that a run needs, in their order; without a path for its state nothing is written."""
-    observers: list[EpochObserver] = [probe_observer(training), log_row, keep_best_weights, keep_wanted_weights]
+    observers: list[EpochObserver] = [
+        probe_observer(training),
+        log_row,
+        keep_best_weights,
+        keep_trained_statistics,
+        keep_wanted_weights,
+    ]
     if state_path is not None:
         if training.recipe.keep_collapse:
             observers.append(collapse_observer(training.recipe.keep_collapse, state_path))
@@ -89,6 +96,13 @@ def keep_best_weights(training: Training, row: Row) -> None:
         return
     if best is None or best[probe] <= row[probe]:
         training.log.best, training.weights["best"] = row, copy_weights(training.model)
+
+
+def keep_trained_statistics(training: Training, row: Row) -> None:
+    """Copy the weights with the batch statistics that training left, where they were estimated anew and the epoch is selected."""
+    recipe = training.recipe
+    if recipe.recalibrate and (recipe.select == "last" or training.log.best is row):
+        training.weights[AS_TRAINED] = {**copy_weights(training.model), **training.weights["buffers"]}
 
 
 def keep_wanted_weights(training: Training, row: Row) -> None:
