@@ -9,16 +9,19 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 from robustscape import catalog
 from robustscape.config.attacks import AttackSpec
 from robustscape.config.recipes import KeepCollapse
 from robustscape.evaluation.collapse_rule import collapse_onsets
 from robustscape.evaluation.trained_run import ModelWithData
+from robustscape.models import copy_model
 from robustscape.storage import atomic, checkpoints
 from robustscape.storage.run_files import AS_TRAINED
 from robustscape.training import state
@@ -66,10 +69,19 @@ def probe_observer(training: Training) -> EpochObserver:
         epoch, recipe = row["epoch"], training.recipe
         context = ProbeContext(training.model, training.train, training.test, training.eps, training.seed, epoch)
         for column, probe in probes.items():
-            due = epoch % recipe.probes[column].every == 0 or epoch == recipe.epochs
-            row[column] = probe(context) if due else None
+            settings = recipe.probes[column]
+            due = epoch % settings.every == 0 or epoch == recipe.epochs
+            seen = replace(context, model=_model_as_trained(training)) if due and settings.as_trained else context
+            row[column] = probe(seen) if due else None
 
     return measure_probes
+
+
+def _model_as_trained(training: Training) -> nn.Module:
+    """A copy of the model with the batch statistics that training left."""
+    model = copy_model(training.model)
+    model.load_state_dict(training.weights["buffers"], strict=False)
+    return model.eval()
 
 
 def _bind_probe(
