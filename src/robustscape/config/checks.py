@@ -158,6 +158,13 @@ def _check_study(experiment: Experiment, study: Study, folders: dict[str, Run]) 
             f"{where}: measurement '{name}'",
             partial(experiment.arguments, kind, function, parameters),
         )
+        if entry.weights == "as_trained":
+            for recipe in sorted(experiment.recipe_names(study.work, entry.runs)):
+                if not experiment.recipes[recipe].recalibrate:
+                    raise ConfigError(
+                        f"{where}: measurement '{name}': weights got 'as_trained', but recipe '{recipe}' estimates no statistics "
+                        "anew (recalibrate): what training left is what it selected; use 'selected'."
+                    )
     for name, item in study.items.items():
         if item.printed and not (experiment.paper / f"{item.printed}.csv").exists():
             there = [path.stem for path in experiment.paper.glob("*.csv")]

@@ -59,8 +59,9 @@ class Measurement(FromCatalog):
     """Name of a measurement (`robustscape list measurements`)."""
     runs: list[str] = Field(min_length=1)
     """Names of run lists of this study."""
-    weights: Literal["selected", "last"] = "selected"
-    """The epoch the recipe selected, or the last one (the same number of epochs for every run)."""
+    weights: Literal["selected", "last", "as_trained"] = "selected"
+    """The epoch the recipe selected, or the last one (the same number of epochs for every run). `as_trained`: the selected one
+    with the batch statistics that training left, of recipes with the key `recalibrate`."""
     parameters: dict[str, Any] = {}
     """Keyword arguments of the measurement."""
 
