@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from pyautoattack.fab_projections import projection_l2, projection_linf
+from pyautoattack.fab_projections import projection_l1, projection_l2, projection_linf
 from torch import Tensor, nn
 
 from robustscape.attacks._boundary import project_on_hyperplane
@@ -199,7 +199,7 @@ def test_every_draw_of_a_sample_is_new_and_its_own() -> None:
     assert len({tuple(fork[0].tolist()) for fork in forks}) == 12
 
 
-@pytest.mark.parametrize(("norm", "oracle"), [("Linf", projection_linf), ("L2", projection_l2)])
+@pytest.mark.parametrize(("norm", "oracle"), [("Linf", projection_linf), ("L2", projection_l2), ("L1", projection_l1)])
 def test_projection_on_a_hyperplane_is_that_of_the_authors(norm: Any, oracle: Any) -> None:
     torch.manual_seed(0)
     point = torch.rand(200, 40).double()

@@ -67,7 +67,7 @@ BAD = {
         "{stepz: 40}",
         ["stepz", "Did you mean 'steps'"],
     ),
-    "unknown norm": ("attacks/yamada2021.yaml", "norm: L2", "norm: L3", ["norm", "'L3'", "'Linf' or 'L2'"]),
+    "unknown norm": ("attacks/yamada2021.yaml", "norm: L2", "norm: L3", ["norm", "'L3'", "'Linf', 'L2' or 'L1'"]),
     "unknown data set": (
         "studies/yamada2021.yaml",
         "dataset: mnist2,",

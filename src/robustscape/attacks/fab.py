@@ -19,6 +19,7 @@ restart and target class. After the first run, restarts and target classes share
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -33,6 +34,9 @@ from robustscape.attacks.base.gradients import Classifier, misclassified, predic
 from robustscape.attacks.base.search import SearchModel, search_model
 from robustscape.attacks.base.threat import TOLERANCE, ThreatModel, per_sample
 from robustscape.attacks.base.trials import Found, Rows, attack_in_trials
+
+#: Norm -> order of the norm that is dual to it.
+DUAL_ORDERS = {"Linf": 1.0, "L2": 2.0, "L1": math.inf}
 
 
 def fab(
@@ -149,7 +153,7 @@ def _nearest_boundary(
         for s in range(logits.shape[1]):
             (gradient,) = torch.autograd.grad(gaps[:, s].sum(), point, retain_graph=s + 1 < logits.shape[1])
             # Distance to a hyperplane: |f| over the dual norm of its normal.
-            dual = torch.linalg.vector_norm(gradient.flatten(1), ord=1 if norm == "Linf" else 2, dim=1)
+            dual = torch.linalg.vector_norm(gradient.flatten(1), ord=DUAL_ORDERS[norm], dim=1)
             distance = torch.where(y == s, torch.inf, gaps.detach()[:, s].abs() / (dual + 1e-12))
             closer = distance < nearest
             nearest = torch.where(closer, distance, nearest)

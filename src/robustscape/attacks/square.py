@@ -41,7 +41,14 @@ from robustscape.attacks.base.threat import ThreatModel, l2_norm, per_sample
 #: From images (B, C, H, W) to inputs of the model.
 Reshape = Callable[[Tensor], Tensor]
 
+#: From images (B, C, H, W) to the first points, of the same shape.
+Start = Callable[[Tensor, ThreatModel, SampleGenerator], Tensor]
+
+#: From the best points, the images (B, C, H, W) and a window's share of them to new points, and those that differ, bool (B,).
+Change = Callable[[Tensor, Tensor, float, ThreatModel, SampleGenerator], tuple[Tensor, Tensor]]
+
 #: p is halved after these many queries out of 10,000.
+SCHEDULED_QUERIES = 10_000
 SCHEDULE = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 
 #: On a GPU reading which samples are broken waits for the device, so it is checked every 16 queries. Results are the same.
@@ -75,6 +82,24 @@ def square(
         rescale_schedule: stretch or shrink the schedule of p to ``queries``; False: it is that of 10,000 queries, of
             which only the first ``queries`` are used (AutoAttack's standard version).
     """
+    start, change = (_stripes, _window) if threat.norm == "Linf" else (_bumps, _moved_bump)
+    schedule = queries if rescale_schedule else SCHEDULED_QUERIES
+    return search_windows(model, x, y, threat, generator, start, change, queries, schedule, p_init)
+
+
+def search_windows(
+    model: Classifier,
+    x: Tensor,
+    y: Tensor,
+    threat: ThreatModel,
+    generator: SampleGenerator,
+    start: Start,
+    change: Change,
+    queries: int,
+    schedule: int,
+    p_init: float,
+) -> Tensor:
+    """``square`` with any start and change of the perturbation; the whole schedule of p has ``schedule`` queries."""
     shape = x.shape
     images = x if x.dim() == 4 else x.view(len(x), math.prod(shape[1:-1]), 1, shape[-1])
 
@@ -82,7 +107,6 @@ def square(
         return images.reshape(-1, *shape[1:])
 
     net = search_model(model)
-    start, change = (_stripes, _window) if threat.norm == "Linf" else (_bumps, _moved_bump)
     result = images.clone()
     left = ~misclassified(net.confirm(x), y)
     place, images, y, threat, generator = select_rows(
@@ -98,7 +122,7 @@ def square(
             state = state.select(~state.broken)
             if not len(state.place):
                 return result.view(shape)
-        share = _window_share(query, queries if rescale_schedule else 10_000, p_init)
+        share = _window_share(query, schedule, p_init)
         candidate, new = change(state.best, state.images, share, state.threat, state.generator)
         wrong = state.attempt(net, shaped, candidate, new)
         if not net.exact:
@@ -207,7 +231,7 @@ def _with_rows(value: Tensor, rows: Tensor | slice, logits: Tensor, y: Tensor) -
 
 def _window_share(query: int, queries: int, p_init: float) -> float:
     """The share p of the image that the window of a query covers."""
-    position = query * 10_000 // queries
+    position = query * SCHEDULED_QUERIES // queries
     return p_init / 2 ** sum(position > bound for bound in SCHEDULE)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -16,8 +16,8 @@ class AttackSpec(FromCatalog):
 
     attack: str
     """Name of an attack (`robustscape list attacks`)."""
-    norm: Literal["Linf", "L2"] = "Linf"
-    """Norm of the ball."""
+    norm: Literal["Linf", "L2", "L1"] = "Linf"
+    """Norm of the ball; L1 for the attacks whose names end in `_l1`, the others for the others."""
     bounds: tuple[float, float] | None = (0.0, 1.0)
     """Legal range of an input; null for none (closed forms hold only then)."""
     parameters: dict[str, Any] = {}
@@ -54,6 +54,17 @@ class AttackSpec(FromCatalog):
         if isinstance(data.get("attack"), str) and data["attack"] not in aimed:
             raise ValueError(f"attack '{data['attack']}' takes no 'targets'; those that do are {', '.join(aimed)}")
         return {**data, "parameters": {**parameters, "targeted": True}}
+
+    @model_validator(mode="after")
+    def _in_its_ball(self) -> Self:
+        """Steps, windows and starts of other balls find next to nothing in that of L1, which would look like robustness."""
+        if (self.norm == "L1") != self.attack.endswith("_l1"):
+            from robustscape import catalog
+
+            made = ", ".join(name for name in catalog.catalog_entries("attack") if name.endswith("_l1"))
+            there = f"attacks in L1 are {made}" if self.norm == "L1" else "allowed is L1"
+            raise ValueError(f"attack '{self.attack}' is not defined in {self.norm}; {there}")
+        return self
 
     @field_validator("bounds")
     @classmethod

@@ -2,6 +2,9 @@
 
 Everything an attack needs to know of the geometry is here, so that an attack is written once for L-infinity and L2, for
 images, waveforms and vectors. ``eps`` is one number, or one number per sample (shape (B,)), in units of the input.
+
+In L1 steepest ascent changes a single coordinate, and a uniform point of the ball is mostly outside of the range. Attacks have to
+be designed for that ball (their names end in ``_l1``); to the others it is refused.
 """
 
 from __future__ import annotations
@@ -14,9 +17,10 @@ import torch
 from torch import Tensor
 
 from robustscape.attacks.base.generator import SampleGenerator
+from robustscape.attacks.base.l1 import l1_norm, project_on_l1_ball
 from robustscape.errors import AttackError
 
-Norm = Literal["Linf", "L2"]
+Norm = Literal["Linf", "L2", "L1"]
 
 #: Slack for float rounding when a batch is checked, for inputs of order 1; relative to eps where that is larger.
 TOLERANCE = 1e-5
@@ -37,7 +41,7 @@ class ThreatModel:
     """``{x' : ||x' - x|| <= eps, low <= x' <= high}``.
 
     Args:
-        norm: "Linf" or "L2".
+        norm: "Linf", "L2" or "L1".
         eps: perturbation budget, a float or a tensor of shape (B,); 0 means no attack.
         bounds: legal range of an input, (0, 1) for images, (-1, 1) for waveforms, None for unbounded vectors.
     """
@@ -59,7 +63,7 @@ class ThreatModel:
         return x if self.bounds is None else x.clamp(*self.bounds)
 
     def project(self, x_adv: Tensor, x: Tensor) -> Tensor:
-        """Nearest legal point: onto the ball around ``x`` first, then onto the range.
+        """Nearest legal point: onto the ball around ``x`` first, then onto the range; in L1 onto both at once.
 
         The second projection cannot leave the ball, because ``x`` itself is in the range (a box is convex and clamping
         moves every coordinate towards it).
@@ -67,23 +71,28 @@ class ThreatModel:
         eps = self.eps_like(x)
         if self.norm == "Linf":
             return self.clip(torch.clamp(x_adv, x - eps, x + eps))
+        if self.norm == "L1":
+            return project_on_l1_ball(x_adv, x, eps, self.bounds)
         delta = x_adv - x
         factor = (eps / l2_norm(delta).clamp_min(1e-12)).clamp(max=1.0)
         return self.clip(x + delta * factor)
 
     def around(self, x: Tensor) -> Ball:
         """The legal points around ``x``, for attacks of many steps: what each step needs of ``x`` is computed once."""
+        self._refuse_l1()
         eps = self.eps_like(x)
         return Ball(self, x, *((self.clip(x - eps), self.clip(x + eps)) if self.norm == "Linf" else (x, x)))
 
     def ascent(self, gradient: Tensor) -> Tensor:
         """Steepest-ascent direction of unit norm: sign(g) for Linf, g / (||g||_2 + 1e-12) for L2."""
+        self._refuse_l1()
         if self.norm == "Linf":
             return gradient.sign()
         return gradient / (l2_norm(gradient) + 1e-12)
 
     def random_offset(self, x: Tensor, generator: SampleGenerator) -> Tensor:
         """Uniform in the ball: U(-eps, eps) per coordinate, or a Gaussian direction times eps u^(1/d)."""
+        self._refuse_l1()
         eps = self.eps_like(x)
         if self.norm == "Linf":
             return (generator.uniform(x.shape[1:]) * 2 - 1) * eps
@@ -97,7 +106,7 @@ class ThreatModel:
             offset = generator.uniform(x.shape[1:]) * 2 - 1
             return offset / (per_sample(offset.flatten(1).abs().amax(1), x) + 1e-12)
         offset = generator.normal(x.shape[1:])
-        return offset / (l2_norm(offset) + 1e-12)
+        return offset / ((l1_norm if self.norm == "L1" else l2_norm)(offset) + 1e-12)
 
     def random_point(self, x: Tensor, generator: SampleGenerator) -> Tensor:
         """``x`` plus a uniform offset, cut to the range."""
@@ -108,6 +117,8 @@ class ThreatModel:
         delta = (x_adv - x).flatten(1)
         if self.norm == "Linf":
             return delta.abs().amax(1)  # many times faster than vector_norm(ord=inf) on a CPU
+        if self.norm == "L1":
+            return delta.abs().sum(1)
         return torch.linalg.vector_norm(delta, dim=1)
 
     def check(self, x_adv: Tensor, x: Tensor) -> None:
@@ -131,6 +142,10 @@ class ThreatModel:
             low, high = x_adv.min().item(), x_adv.max().item()
             if low < self.bounds[0] - TOLERANCE or high > self.bounds[1] + TOLERANCE:
                 raise AttackError(f"the attack left the range {self.bounds}: found [{low:.4g}, {high:.4g}].")
+
+    def _refuse_l1(self) -> None:
+        if self.norm == "L1":
+            raise AttackError("the attack is not defined in L1; use one whose name ends in '_l1'.")
 
 
 @dataclass(frozen=True)
