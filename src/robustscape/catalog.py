@@ -139,7 +139,8 @@ def use_plugins(folder: str | Path | None) -> None:
 
     Args:
         folder: has ``attacks/``, ``training/methods/``, ``data/sets/``, ... inside, as the package has; files and folders whose
-            names begin with ``_`` are helpers. None: no folder.
+            names begin with ``_`` are helpers; ``config/`` may have recipes, studies, attacks, ... as a project's has. None: no
+            folder.
 
     Raises:
         ConfigError: there is no such folder, or a file in it is where the catalogue does not look.
@@ -167,9 +168,8 @@ def _check_places(folder: Path) -> None:
         parts = path.relative_to(folder).parts
         if any(part.startswith((".", "_")) for part in parts):
             continue
-        if not any(
-            path.parent.relative_to(folder).match(place) and len(parts) == place.count("/") + 2 for place in places
-        ):
+        where = path.parent.relative_to(folder)
+        if not any(where.match(place) and len(parts) == place.count("/") + 2 for place in places):
             raise ConfigError(
                 f"plugins: {path} is where the catalogue does not look; allowed folders are {', '.join(sorted(places))}, and "
                 "for helpers names that begin with '_'."
@@ -198,6 +198,11 @@ def _installed() -> tuple[Plugin, ...]:
 def plugins() -> list[Plugin]:
     """Return all plug-ins: the folder that ``use_plugins`` named, and installed packages."""
     return [*_named, *_installed()]
+
+
+def config_folders() -> tuple[Path, ...]:
+    """Return the folders ``config/`` of plug-ins: more files of the kinds that a project's ``config/`` has."""
+    return tuple(folder for plugin in plugins() if (folder := plugin.folder / "config").is_dir())
 
 
 def plugin_packages() -> dict[str, Path]:

@@ -44,8 +44,7 @@ def contents_of_run(entry: Measurement | Comparison, run_record: Mapping[str, An
 
 def reads_logs(entry: Measurement | Comparison) -> bool:
     """Return whether a measurement reads the logs of training, or trains again from what training has kept."""
-    module = catalog.find_entry(*kind_and_name(entry)).module
-    return module.startswith(("robustscape.evaluation.logs.", "robustscape.training."))
+    return catalog.find_entry(*kind_and_name(entry)).folder in ("evaluation/logs", "training")
 
 
 # -- data sets and runs ------------------------------------------------------------------------------------------------

@@ -257,7 +257,7 @@ class Plan:
 
 def measurement_stage(entry: Measurement) -> Literal["evaluate", "landscape"]:
     """Return the stage of a measurement, which is the command that makes it: ``landscape`` for those of that package."""
-    landscape = ".landscape." in catalog.find_entry("measurement", entry.measure).module
+    landscape = catalog.find_entry("measurement", entry.measure).folder == "landscape"
     return "landscape" if landscape else "evaluate"
 
 
