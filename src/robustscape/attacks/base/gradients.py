@@ -53,7 +53,7 @@ def frozen_copy(model: Classifier, x: Tensor, *, train: bool = False) -> Classif
 
     On a CPU convolutions run in channels-last layout: oneDNN otherwise reorders its inputs and outputs at every layer
     (docs/explanation/performance.md has the gain). Results change by float rounding only; where the model's code depends on the
-    layout (``x.view(len(x), -1)``, a change in place of ``x.contiguous()``) it stays. What is no ``nn.Module`` is returned as it is.
+    layout (``x.view(len(x), -1)``, a change in place of ``x.contiguous()``) it stays. A function is returned as it is.
 
     Args:
         model: logits (B, C) from inputs (B, ...).
