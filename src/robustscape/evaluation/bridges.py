@@ -61,7 +61,7 @@ def log_probabilities_along_path(
     model: Classifier, x: Tensor, x_adv: Tensor, segments: int, batch_size: int = 512
 ) -> Tensor:
     """Return log-probabilities (m + 1, N, C) at m + 1 equally spaced points of the straight path from ``x`` to ``x_adv``."""
-    net = frozen_copy(model)
+    net = frozen_copy(model, x)
     return torch.stack(
         [
             torch.cat([predict(net, part) for part in torch.lerp(x, x_adv, k / segments).split(batch_size)])

@@ -89,7 +89,7 @@ def margins(
 
 def measure_examples(model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Examples:
     """Return the five quantities at ``x`` and ``x_adv`` (N, ...), with labels ``y`` (N,), of a model in eval mode."""
-    net = frozen_copy(model)
+    net = frozen_copy(model, x)
     log_p, log_q = (
         torch.cat([predict(net, part) for part in points.split(BATCH_SIZE)]).log_softmax(1) for points in (x, x_adv)
     )

@@ -60,7 +60,7 @@ def overfitting_signs(
 
 def input_gradient_norms(model: Classifier, x: Tensor, y: Tensor) -> Tensor:
     """Return ||grad_x loss||_2 of each sample, (N,), of a model in eval mode; batch size does not scale it."""
-    net = frozen_copy(model)
+    net = frozen_copy(model, x)
     parts = zip(x.split(BATCH), y.split(BATCH), strict=True)
     return torch.cat(
         [input_gradient(net, part, labels, cross_entropy)[2].flatten(1).norm(dim=1) for part, labels in parts]

@@ -61,7 +61,7 @@ def nonlinearity(
 
 def loss_nonlinearity(model: Classifier, x: Tensor, y: Tensor, eps: float, loss: Loss = cross_entropy) -> Tensor:
     """Return gamma of each sample, (N,), of a model in eval mode; ``loss`` maps logits and labels to losses (N,)."""
-    net, gammas = frozen_copy(model), []
+    net, gammas = frozen_copy(model, x), []
     for part, labels in zip(x.split(BATCH), y.split(BATCH), strict=True):
         _, before, gradient = input_gradient(net, part, labels, loss)
         after = loss(predict(net, part + eps * gradient.sign()), labels)

@@ -141,7 +141,7 @@ def _evaluate_plane(
     model: Classifier, x: Tensor, y: Tensor, first: Tensor, second: Tensor, coordinates: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Losses (K,) and predicted classes (K,) of one image at K points of the plane, on the CPU."""
-    net, parts = frozen_copy(model), []
+    net, parts = frozen_copy(model, x[None]), []
     for part in coordinates.to(x).split(BATCH):
         a, b = (part[:, i].view(-1, *[1] * x.dim()) for i in range(2))
         parts.append(predict(net, (x + a * first + b * second).clamp(0, 1)))

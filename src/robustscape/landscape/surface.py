@@ -134,7 +134,7 @@ def surface(
     rows, place = torch.unique(coordinates.double().cpu(), dim=0, return_inverse=True)
     points: list[list[float]] = rows.tolist()
     together = _points_together(model, x, inner)
-    copy = cast(nn.Module, frozen_copy(model))  # frozen, in eval mode, in the layout that is fastest here
+    copy = cast(nn.Module, frozen_copy(model, x))  # frozen, in eval mode, in the layout that is fastest here
     method = _one_by_one if together == 1 else partial(_stacked, together=together)
     record = _Record(state, {"coordinates": points, "samples": len(x), **inner.described()})
     for means in method(copy, x, y, directions, points, inner, len(record.found)):

@@ -88,9 +88,9 @@ def test_odd_nets_are_the_same_function(name: str) -> None:
     x = torch.rand(16, 2, 6, 6)
     model = used(Odd(ODD[name]), x)
     assert_close(fold_batchnorm(model), model, x, 1e-5)
-    form = bf16(frozen_copy(model))
+    form = bf16(frozen_copy(model, x))
     assert_close(form.search, model, x, 0.02)
-    assert torch.equal(form(x), frozen_copy(model)(x))
+    assert torch.equal(form(x), frozen_copy(model, x)(x))
 
 
 def test_tied_and_reparametrised_layers_are_the_same_function() -> None:
@@ -102,12 +102,13 @@ def test_tied_and_reparametrised_layers_are_the_same_function() -> None:
     nn.utils.parametrizations.weight_norm(reparametrised.second)
     nn.utils.spectral_norm(hooked.second)
     for model in (tied, reparametrised, hooked):
-        assert_close(bf16(frozen_copy(used(model, x))).search, model, x, 0.02)
+        assert_close(bf16(frozen_copy(used(model, x), x)).search, model, x, 0.02)
 
 
 def test_a_model_that_draws_numbers_goes_on_drawing_them() -> None:
     model = used(Odd(lambda n, z: n.bn(n.second(z)) + torch.randn(4, 1, 1)), torch.rand(4, 2, 6, 6))
-    form, x = bf16(frozen_copy(model)), torch.rand(4, 2, 6, 6)
+    x = torch.rand(4, 2, 6, 6)
+    form = bf16(frozen_copy(model, x))
     assert not torch.equal(form.search(x), form.search(x))
 
 
@@ -116,11 +117,11 @@ def test_other_models_are_searched_too() -> None:
     torch.manual_seed(0)
     x = torch.rand(16, 2, 6, 6)
     model = used(Odd(ODD["in place"]), x)
-    train, double = frozen_copy(model, train=True), frozen_copy(model.double())
+    train, double = frozen_copy(model, x, train=True), frozen_copy(model.double(), x.double())
     assert_close(bf16(train).search, train, x, 0.02)  # type: ignore[arg-type]
     assert_close(bf16(double).search, double, x.double(), 1e-12)  # type: ignore[arg-type]
     for simple in (nn.Flatten(), nn.Sequential(nn.Flatten(), nn.Linear(72, 3))):
-        assert_close(bf16(frozen_copy(simple)).search, simple, x, 0.02)
+        assert_close(bf16(frozen_copy(simple, x)).search, simple, x, 0.02)
     weight = torch.rand(72, 3)
     assert_close(bf16(lambda z: z.flatten(1) @ weight).search, lambda z: z.flatten(1) @ weight, x, 0.02)  # type: ignore[arg-type]
 
@@ -132,7 +133,7 @@ def test_other_models_are_searched_too() -> None:
 def test_the_copy_is_quick_and_errs_little(architecture: str, parameters: dict[str, Any]) -> None:
     torch.manual_seed(0)
     x = torch.rand(32, 3, 16, 16)
-    exact = frozen_copy(used(build_classifier(architecture, parameters, (3, 16, 16), 10), x))
+    exact = frozen_copy(used(build_classifier(architecture, parameters, (3, 16, 16), 10), x), x)
     form = bf16(exact)
     found, truth = form.search(x), exact(x)
     assert 0 < (found - truth).abs().max() < 2 * CLOSE * truth.abs().max()  # untrained nets err more than trained ones

@@ -372,7 +372,7 @@ def test_nobody_is_released_whom_fp32_does_not_misclassify(name: str) -> None:
 
 def test_fab_in_bf16_finds_what_it_finds_in_fp32_and_asks_fp32_about_little_else(digits: Any) -> None:
     x, y, threat = digits.x[:150], digits.y[:150], ThreatModel("Linf", 0.12)
-    exact = frozen_copy(digits.model)
+    exact = frozen_copy(digits.model, digits.x)
     asked, form = Counted(exact), bf16(exact)
     model = SearchModel(asked, form.low, closeness=form.closeness)
     budget = {"iterations": 20, "n_target_classes": 3}
@@ -432,7 +432,7 @@ def test_square_asks_no_question_twice_and_misses_nothing(digits: Any) -> None:
 
 
 def test_bf16_asks_fp32_about_what_is_near_a_boundary(digits: Any) -> None:
-    model = bf16(frozen_copy(digits.model))
+    model = bf16(frozen_copy(digits.model, digits.x))
     halfway = 0.5 * (digits.x[:200] + digits.x[1:201])
     exact, low = predict(model, halfway), predict(model.search, halfway)
     highest = exact.topk(2, dim=1)

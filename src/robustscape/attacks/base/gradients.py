@@ -18,6 +18,12 @@ from robustscape.models import copy_model
 
 Classifier = Callable[[Tensor], Tensor]
 
+#: Samples whose logits show whether a layout changes what the model computes.
+LAYOUT_SAMPLES = 2
+
+#: Share of the largest logit by which rounding may change logits.
+SAME = 1e-4
+
 
 @contextmanager
 def frozen(model: Classifier, *, train: bool = False) -> Iterator[None]:
@@ -42,21 +48,22 @@ def frozen(model: Classifier, *, train: bool = False) -> Iterator[None]:
             module.training = training
 
 
-def frozen_copy(model: Classifier, *, train: bool = False) -> Classifier:
+def frozen_copy(model: Classifier, x: Tensor, *, train: bool = False) -> Classifier:
     """A copy of ``model`` for attacks, frozen for good, so that nothing an attack does can reach the original.
 
     On a CPU convolutions run in channels-last layout: oneDNN otherwise reorders its inputs and outputs at every layer
-    (docs/explanation/performance.md has the gain). Results change by float rounding only. What is not an ``nn.Module`` is
-    returned as it is.
+    (docs/explanation/performance.md has the gain). Results change by float rounding only; where the model's code depends on the
+    layout (``x.view(len(x), -1)``, a change in place of ``x.contiguous()``) it stays. A function is returned as it is.
 
     Args:
         model: logits (B, C) from inputs (B, ...).
+        x: inputs (N, ...); the logits of the first ones, in both layouts, decide.
         train: batch normalisation uses the batch's statistics; the running ones it updates are the copy's.
     """
     if not isinstance(model, nn.Module):
         return model
     try:
-        model = copy_model(model).train(train)
+        model = copy_model(model).eval()
         for (
             parameter
         ) in model.parameters():  # modules of TorchScript refuse requires_grad_ as a whole, copies are no leaves
@@ -66,11 +73,33 @@ def frozen_copy(model: Classifier, *, train: bool = False) -> Classifier:
             f"the model cannot be copied ({type(error).__name__}: {error}); given as a function, lambda x: model(x), it is "
             "attacked as it is."
         ) from error
-    if device_of(model, torch.empty(0)).type == "cpu":
-        for module in model.modules():
-            if isinstance(module, nn.Conv2d):
-                module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return model
+    if device_of(model, x).type == "cpu":
+        _choose_layout(model, x[:LAYOUT_SAMPLES])
+    return model.train(train)
+
+
+def _choose_layout(model: nn.Module, x: Tensor) -> None:
+    """Put convolutions into channels-last layout if the model's logits of ``x`` stay the same."""
+    convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+    if not convolutions:
+        return
+    before = _tried_logits(model, x)
+    for module in convolutions:
+        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    after = _tried_logits(model, x)
+    if before is None or after is None or not (after - before).abs().amax() <= SAME * before.abs().amax():
+        for module in convolutions:
+            module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+
+
+def _tried_logits(model: nn.Module, x: Tensor) -> Tensor | None:
+    """The model's answer; None where it fails or is no logits, which those who ask in earnest will say."""
+    try:
+        with torch.no_grad(), torch.random.fork_rng([]):  # it may draw random numbers
+            answer = model(x.clone())
+    except Exception:
+        return None
+    return answer if isinstance(answer, Tensor) and answer.numel() else None
 
 
 def device_of(model: Classifier, x: Tensor) -> torch.device:

@@ -109,7 +109,7 @@ def attacked_form(
         precision = quickest_precision(model, x, y)
     if batch_size is not None:
         inputs.check_count(batch_size, "batch_size")
-    net = frozen_copy(inputs.check_model(model), train=train)
+    net = frozen_copy(inputs.check_model(model), x, train=train)
     form: SearchModel = SearchModel(net) if precision == "fp32" else catalog.load_function("precision", precision)(net)
     form.batch_size = batch_size or default_batch_size(model, x)
     return form
@@ -226,7 +226,7 @@ def correctly_classified(
     y = inputs.check_labels(y, len(x))
     if batch_size is not None:
         inputs.check_count(batch_size, "batch_size")
-    judge = SearchModel(frozen_copy(inputs.check_model(model)))
+    judge = SearchModel(frozen_copy(inputs.check_model(model), x))
     inputs.expect_labels(judge, y)
     device = device_of(judge, x)
     right = torch.zeros(len(x), dtype=torch.bool, device=x.device)

@@ -29,7 +29,7 @@ def distorted(model: Classifier, x: Tensor, y: Tensor, eps: float, points: int) 
 
 def distorted_towards(model: Classifier, x: Tensor, full: Tensor, y: Tensor, points: int) -> tuple[Tensor, Tensor]:
     """Return ``distorted`` for segments from ``x`` to given ends ``full``, both (N, ...)."""
-    net = frozen_copy(model)
+    net = frozen_copy(model, x)
     counted = ~(_wrong(net, x, y) | _wrong(net, full, y))
     rows = counted.nonzero().squeeze(1)
     inside = torch.zeros_like(counted)

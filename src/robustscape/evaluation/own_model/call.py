@@ -181,7 +181,7 @@ def attack(
     inputs.check_count(len(x), "the number of samples")
     labels, budget = inputs.check_labels(y, len(x)), inputs.check_eps(eps, len(x))
     inputs.check_budget_fits(budget, [spec], x[0].numel())
-    inputs.count_classes(SearchModel(frozen_copy(model)), x, labels, [spec])
+    inputs.count_classes(SearchModel(frozen_copy(model, x)), x, labels, [spec])
     with devices.exact_fp32():
         return craft(model, x, labels, spec, budget, seed=seed, batch_size=batch_size)
 
