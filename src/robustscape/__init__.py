@@ -1,6 +1,7 @@
 """robustscape: tables and figures of works on adversarial robustness and loss landscapes, regenerated from source.
 
-``evaluate`` and ``attack`` judge a model of your own. They are imported when they are first used, since torch takes seconds.
+``evaluate`` and ``attack`` judge a model of your own, ``use_plugins`` adds functions of your own to the catalogue. They are
+imported when they are first used, since torch takes seconds.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from robustscape.catalog import use_plugins as use_plugins
     from robustscape.evaluation.own_model.call import attack as attack
     from robustscape.evaluation.own_model.call import evaluate as evaluate
     from robustscape.evaluation.own_model.result import Evaluation as Evaluation
@@ -28,6 +30,7 @@ __all__ = [
     "evaluate",
     "load_weights",
     "read_samples",
+    "use_plugins",
 ]
 
 #: Name -> the module that defines it.
@@ -39,6 +42,7 @@ _LAZY = {
     "Normalize": "robustscape.models",
     "load_weights": "robustscape.evaluation.own_model.weights",
     "read_samples": "robustscape.evaluation.own_model.samples",
+    "use_plugins": "robustscape.catalog",
 }
 
 

@@ -126,6 +126,6 @@ def test_yaml_files_have_no_unused_entry() -> None:
     """Every recipe is used by a study, or by one that is."""
     experiment = load_experiment(ROOT / "config", "paper")
     used = {name for s in experiment.studies.values() for sets in s.runs.values() for r in sets for name in r.recipe}
-    definitions = read_definitions(ROOT / "config/recipes")
+    definitions = read_definitions([ROOT / "config"])
     extended = {definition.parent for definition in definitions.values()}
     assert set(experiment.recipes) <= used | extended

@@ -12,7 +12,7 @@ from robustscape.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "config/recipes"
-DEFINITIONS = read_definitions(RECIPES)
+DEFINITIONS = read_definitions([RECIPES.parent])
 
 
 def edit(config: Path, name: str, old: str, new: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Callable
@@ -320,6 +321,22 @@ def test_a_linear_classifier_of_two_classes_loses_its_class_monotonously() -> No
     torch.testing.assert_close(ends[0], ends[-1])
 
 
+def test_a_path_that_rises_anywhere_is_not_monotone() -> None:
+    """Counted sample by sample, on a net with many boundaries within eps."""
+    run = make_run(bent(frequency=6.0))
+    x, y = run.test.inputs(), run.test.y
+    x_adv = craft(run.model, x, y, PGD, EPS, seed=run.seed)
+    monotone = 0
+    with torch.no_grad():
+        for start, end, label in zip(x, x_adv, y, strict=True):
+            points = torch.stack([start + k / 5 * (end - start) for k in range(6)])
+            true = run.model(points).softmax(1)[:, label].tolist()
+            monotone += all(after <= before for before, after in itertools.pairwise(true))
+    assert 0 < monotone < len(y)
+    rows = bridges(run, attack=PGD, segments=[5])
+    assert value(rows, "monotone_paths", segments=5) == pytest.approx(100 * monotone / len(y))
+
+
 # -- the monitor and the detector --------------------------------------------------------------------------------------
 
 
@@ -503,6 +520,21 @@ def test_blackbox_examples_are_made_on_the_source(tmp_path: Path) -> None:
     assert (row["recipe"], row["attack"]) == ("r", "black box")
     with pytest.raises(UserError, match="no run"):
         blackbox_accuracy([target], source="clean", attack=FGSM, name="black box")
+
+
+def test_blackbox_examples_have_the_eps_of_their_target() -> None:
+    source = make_run(linear(3), eps=0.0)
+    source.config["recipe"]["name"] = "clean"
+    targets = [
+        TrainedRun(**{**make_run(bent(seed)).__dict__, "test": source.test, "eps": eps})
+        for seed, eps in enumerate((0.05, 0.4))
+    ]
+    rows = blackbox_accuracy([*targets, source], source="clean", attack=FGSM, name="black box")
+    x, y = source.test.inputs(), source.test.y
+    for row, target in zip(rows, targets, strict=True):
+        points = craft(source.model, x, y, FGSM, target.eps, seed=0)
+        expected = 100 * (target.model(points).argmax(1) == y).float().mean().item()
+        assert row["value"] == pytest.approx(expected) and row["attack_eps"] == target.eps
 
 
 def test_training_time_is_relative_to_the_reference(tmp_path: Path) -> None:

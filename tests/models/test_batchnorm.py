@@ -56,3 +56,12 @@ def test_layers_after_the_first_see_it_normalised_by_the_batch() -> None:
     recalibrate_batchnorm(model, passes(model, [x.flatten(1)[:, :4] for x in batches()]))
     torch.testing.assert_close(model[1].running_mean, torch.zeros(4), atol=1e-6, rtol=0)
     torch.testing.assert_close(model[1].running_var, torch.full((4,), 8 / 7), atol=1e-2, rtol=0)
+
+
+def test_instance_norm_is_averaged_alike() -> None:
+    norm = nn.InstanceNorm1d(3, track_running_stats=True)
+    inputs = [torch.rand(4, 3, 5, generator=torch.Generator().manual_seed(seed)) for seed in range(3)]
+    recalibrate_batchnorm(norm, [lambda x=x: norm(x) for x in inputs])  # type: ignore[misc]
+    assert norm.running_mean is not None
+    torch.testing.assert_close(norm.running_mean, torch.stack([x.mean((0, 2)) for x in inputs]).mean(0))
+    assert norm.momentum == 0.1

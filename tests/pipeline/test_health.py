@@ -102,6 +102,13 @@ def test_rows_of_a_comparison_are_of_the_run_they_name_or_of_all(plan: Plan) -> 
     assert with_health_flag(plan, table, nameless)["flag_under_trained"].tolist() == [1, 1]
     elsewhere = pd.DataFrame([{"metric": "loss", "value": 1.0, "dataset": "of another study"}])
     assert with_health_flag(plan, table, elsewhere)["flag_under_trained"].tolist() == [1]
+    write_health(plan, one)
+    write_health(plan, other, clean_accuracy=20.0)
+    last_only = with_health_flag(plan, table, nameless)
+    assert last_only["flag_under_trained"].tolist() == [1, 1] and last_only["health"].str.startswith(other.key).all()
+    assert with_health_flag(plan, table, named)["flag_under_trained"].tolist() == [0, 1]
+    write_health(plan, one, clean_accuracy=20.0)
+    write_health(plan, other)
     partly = pd.DataFrame([{"metric": "loss", "value": 1.0, "seed": other.seed, "recipe": None}])
     same = one.seed == other.seed
     assert with_health_flag(plan, table, partly)["flag_under_trained"].tolist() == [int(same)]

@@ -98,3 +98,4 @@ def test_a_runs_files_are_those_its_recipe_leaves(smoke: Plan) -> None:
         recipe: Recipe = smoke.experiment.recipes[run.recipe]
         assert ("updates.csv" in smoke.run_files(run)) == bool(recipe.traces)
         assert {"model.safetensors", "last.safetensors", "run.json", "history.csv"} <= set(smoke.run_files(run))
+        assert ("as_trained.safetensors" in smoke.run_files(run)) == bool(recipe.recalibrate)

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from made_up import L2, LINF, accuracy_rows, eigenvalue_rows, landscape_rows, make_item, printed_accuracies
 
 from robustscape.errors import ConfigError
-from robustscape.report.items import aggregate_repetitions, count_printed, read_rows, select_metrics, write_item
+from robustscape.report.items import (
+    HARDWARE_UNITS,
+    aggregate_repetitions,
+    count_printed,
+    read_rows,
+    select_metrics,
+    write_item,
+)
 from robustscape.report.level_matching import same_level
 from robustscape.report.notes import reproduced
 
@@ -114,6 +121,48 @@ def test_a_difference_only_where_it_is_a_reproduction(stand_in: str, own_protoco
         assert row["difference"] == pytest.approx(row["value"] - 98.89)
     else:
         assert table["difference"].isna().all()
+
+
+def printed_at(value: float, unit: str) -> pd.DataFrame:
+    """One printed accuracy at eps = 1."""
+    return pd.DataFrame([{"eps": 1.0, "metric": "robust_train_accuracy", "value": value, "unit": unit}])
+
+
+@pytest.mark.parametrize(
+    ("bound", "away", "within"),
+    [
+        (None, 0.0, 1),
+        (None, 30.0, 0),
+        (None, -30.0, 0),
+        ("at_least", 30.0, 1),
+        ("at_least", -30.0, 0),
+        ("at_most", 30.0, 0),
+        ("at_most", -30.0, 1),
+    ],
+)
+def test_a_printed_bound_is_respected_on_one_side(bound: str | None, away: float, within: int) -> None:
+    rows = accuracy_rows(stand_in="", paper_protocol=True)
+    ours = one(aggregate_repetitions(rows, FACTORS), "robust_train_accuracy", 1.0)["value"]
+    bounds = {"robust_train_accuracy": bound} if bound else {}
+    table = aggregate_repetitions(rows, FACTORS, printed_at(ours - away, "percent"), bounds)
+    assert one(table, "robust_train_accuracy", 1.0)["within"] == within
+
+
+def test_a_number_that_is_not_finite_respects_no_bound() -> None:
+    rows = accuracy_rows(stand_in="", paper_protocol=True)
+    for value in (float("inf"), float("nan")):
+        rows["value"] = value
+        table = aggregate_repetitions(rows, FACTORS, printed_at(1.0, "percent"), {"robust_train_accuracy": "at_least"})
+        assert one(table, "robust_train_accuracy", 1.0)["within"] == 0
+
+
+@pytest.mark.parametrize("unit", HARDWARE_UNITS)
+def test_times_of_another_machine_are_not_compared(unit: str) -> None:
+    rows = accuracy_rows(stand_in="", paper_protocol=True).assign(unit=unit)
+    ours = one(aggregate_repetitions(rows, FACTORS), "robust_train_accuracy", 1.0)["value"]
+    table = aggregate_repetitions(rows, FACTORS, printed_at(ours, unit))
+    assert count_printed(table) == {"printed": 1, "compared": 0, "within": 0}
+    assert one(table, "robust_train_accuracy", 1.0)["difference"] == pytest.approx(0)
 
 
 def test_one_seed_off_protocol_spoils_the_difference() -> None:

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pydantic import BaseModel
 
@@ -251,6 +252,7 @@ def test_config_hash_sees_values_not_order() -> None:
     assert config_hash({"a": 1, "b": (1.5, None)}) == config_hash({"b": [1.5, None], "a": 1})
     assert config_hash(Recipe(lr=0.1)) == config_hash({"lr": 0.1, "norm": "L2"})
     assert config_hash({"path": Path("a/b")}) == config_hash({"path": "a/b"})
+    assert config_hash([np.int64(3), np.uint8(4)]) == config_hash([3, 4])  # seeds
     different = [{"a": 1}, {"a": "1"}, {"a": True}, {"a": None}, {"a": [1]}, {"b": 1}, {}, [], "", 0, {"a": math.inf}]
     assert len({config_hash(config) for config in different}) == len(different)
 

@@ -16,6 +16,7 @@ from robustscape.config.recipes import Recipe
 from robustscape.data import Split
 from robustscape.data.batches import augment
 from robustscape.errors import ConfigError, CorruptFile, UserError
+from robustscape.models import build_classifier
 from robustscape.storage import checkpoints
 from robustscape.training import loop
 from robustscape.training import state as state_module
@@ -147,10 +148,10 @@ def test_the_loop_is_pytorchs_sgd() -> None:
         torch.testing.assert_close(result.last[name], tensor, rtol=1e-5, atol=1e-6)
 
 
-def test_the_selected_epoch_is_the_last_one_with_the_best_probe() -> None:
+def test_the_selected_epoch_is_the_one_with_the_best_probe() -> None:
     result = train(make_recipe())
-    best = result.history["robust"].max()
-    assert result.epoch == result.history.loc[result.history["robust"] == best, "epoch"].max()
+    robust = result.history["robust"]
+    assert robust.nunique() > 1 and result.epoch == robust.idxmax() + 1
     last = train(make_recipe(select="last"))
     assert last.epoch == 4 and same(last.selected, last.last)
 
@@ -340,13 +341,44 @@ def test_statistics_of_batchnorm_are_those_of_one_pass() -> None:
     assert not torch.equal(after(1, 2, pass_number=0), after(1, 2, pass_number=2))
 
 
-def test_cutout_covers_a_square_of_each_image() -> None:
+@pytest.mark.parametrize("fill", [0.0, torch.tensor([0.25, 0.5, 0.75]).view(3, 1, 1)], ids=["black", "mean colour"])
+def test_cutout_covers_a_square_of_each_image(fill: torch.Tensor | float) -> None:
     x = torch.ones(64, 3, 10, 10)
     draws = SampleGenerator.seeded(1, torch.arange(64), "cpu")
-    covered = (augment(x, draws, cutout=4) == 0).all(1)
+    cut = augment(x, draws, cutout=4, fill=fill)
+    covered = (cut == fill).all(1)
+    assert ((cut == 1).all(1) | covered).all(), "nothing else changes"
     area = covered.sum((1, 2))
     assert area.max() == 16 and area.min() >= 4 and len(area.unique()) > 1
     assert (covered.any(1).sum(1) * covered.any(2).sum(1) == area).all(), "a rectangle"
+
+
+def test_cutout_is_zero_behind_the_standardisation_and_the_border_of_a_crop_is_black() -> None:
+    """As in the code of DeVries and Taylor: crop, flip, normalise, cut out. A black square would be -1 or -2.5 for the net."""
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randint(100, 256, (60, 3, 10, 10), generator=draw, dtype=torch.uint8)
+    split = Split(x, torch.arange(60) % 4, 255.0)
+    model = build_classifier("small_cnn_bn", {"width": 2}, (3, 10, 10), 4, mean=(0.3, 0.4, 0.5), std=(0.3, 0.2, 0.2))
+    seen: list[torch.Tensor] = []
+    hook = model.net.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach().clone()))
+    recipe = make_recipe(
+        method="standard", attack=None, probes={}, select="last", epochs=1, augmentation={"crop": 2, "cutout": 4}
+    )
+    loop.train(model, split, split, recipe, {}, 0.0, 0, progress=False)
+    hook.remove()
+    images = torch.cat(seen)
+    covered = (images == 0).all(1)
+    assert len(images) == 60 and covered.any((1, 2)).all() and covered.sum((1, 2)).max() == 16
+    border = (images == model.normalize(torch.zeros(1, 3, 1, 1))).all(1)
+    assert border.any() and not covered.all()
+    assert not (border & covered).any()
+
+
+def test_cutout_is_refused_before_training_where_no_input_is_standardised_to_zero() -> None:
+    model = build_classifier("mlp", {"hidden": [4]}, (1, 6, 6), 4, per_image=True)
+    recipe = make_recipe(probes={}, select="last", augmentation={"cutout": 2})
+    with pytest.raises(ConfigError, match="'normalisation: per_image' has none"):
+        loop.train(model, *make_splits(), recipe, ATTACKS, 0.1, 0, progress=False)
 
 
 def test_a_last_batch_of_one_that_batchnorm_refuses_is_said_before_training() -> None:

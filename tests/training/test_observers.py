@@ -43,15 +43,15 @@ def trained(monkeypatch: pytest.MonkeyPatch, values: list[float], every: int = 1
     ("values", "chosen"),
     [
         ([10, 50, 30, 20], 2),
-        ([10, 50, 50, 20], 3),
-        ([50, 50, 50, 50], 4),
+        ([10, 50, 50, 20], 2),
+        ([50, 50, 50, 50], 1),
         ([50, 10, 20, 30], 1),
-        ([0, 0, 0, 0], 4),
+        ([0, 0, 0, 0], 1),
         ([-3, -1, -2, -4], 2),
         ([10, 20, 30, 40], 4),
     ],
 )
-def test_the_highest_value_chooses_the_epoch_and_of_equal_ones_the_later(
+def test_the_highest_value_chooses_the_epoch_and_of_equal_ones_the_first(
     monkeypatch: pytest.MonkeyPatch, values: list[float], chosen: int
 ) -> None:
     result = trained(monkeypatch, values)

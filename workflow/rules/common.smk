@@ -7,6 +7,7 @@ from pathlib import Path
 SOURCE = str(Path(workflow.basedir) / "src")
 sys.path.insert(0, SOURCE)
 
+from robustscape.catalog import use_plugins
 from robustscape.config.base import validate_model
 from robustscape.config.loading import load_experiment
 from robustscape.config.main import Main
@@ -16,11 +17,17 @@ from robustscape.pipeline.plan import Plan
 
 try:
     MAIN = validate_model(Main, config, "config/config.yaml")
+    use_plugins(MAIN.plugins)
     # Relative, so that a project that moves is not made again.
     EXPERIMENT = load_experiment(
         Path(os.path.relpath(workflow.basedir)) / "config", MAIN.scale
     )
-    PLAN = Plan(EXPERIMENT, Path(MAIN.results), MAIN.studies or None)
+    PLAN = Plan(
+        EXPERIMENT,
+        Path(MAIN.results),
+        MAIN.studies or None,
+        Path(MAIN.downloads),
+    )
     JOBS = list_jobs(PLAN)
 except UserError as error:
     raise WorkflowError(str(error)) from None
@@ -44,6 +51,7 @@ COMMAND = " ".join(
         f"--scale {MAIN.scale}",
         f"--results {shlex.quote(MAIN.results)}",
         f"--downloads {shlex.quote(MAIN.downloads)}",
+        *([f"--plugins {shlex.quote(MAIN.plugins)}"] if MAIN.plugins else []),
     ]
 )
 ENVIRONMENT = "../envs/robustscape.yaml"

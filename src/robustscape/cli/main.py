@@ -21,7 +21,7 @@ from robustscape.cli.evaluate import add_evaluate_commands
 from robustscape.cli.explain import add_explain_command
 from robustscape.cli.item import add_item_command
 from robustscape.cli.list import add_list_command
-from robustscape.cli.options import add_global_options
+from robustscape.cli.options import add_global_options, find_plugins
 from robustscape.cli.prepare import add_prepare_command
 from robustscape.cli.report import add_report_command
 from robustscape.cli.run import add_run_command
@@ -91,6 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = build_parser().parse_args(arguments)
     try:
+        find_plugins(options)
         options.execute(options)
     except UserError as error:
         print(f"robustscape: {error}", file=sys.stderr)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from robustscape import catalog
 from robustscape.config.base import read_model
 from robustscape.config.loading import load_experiment
 from robustscape.config.main import Main
@@ -24,6 +25,7 @@ def add_global_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scale", help="size of the experiment: smoke, small or paper (default: that of config.yaml)")
     parser.add_argument("--results", metavar="FOLDER", help="where results are (default: that of config.yaml)")
     parser.add_argument("--downloads", metavar="FOLDER", help="where full data sets are (default: that of config.yaml)")
+    parser.add_argument("--plugins", metavar="FOLDER", help="functions of your own (default: that of config.yaml)")
     parser.add_argument("--device", help="auto, cpu, cuda or cuda:N (default: that of the scale)")
     parser.add_argument("--threads", type=positive_integer, metavar="N", help="CPU threads (default: one per core)")
 
@@ -48,6 +50,15 @@ def read_main(options: argparse.Namespace) -> Main:
     return read_model(Main, Path(options.config) / "config.yaml")
 
 
+def find_plugins(options: argparse.Namespace) -> None:
+    """Add to the catalogue the functions in the folder that ``--plugins``, or else the project's ``config.yaml``, names."""
+    folder = options.plugins
+    if folder is None and (Path(options.config) / "suites.yaml").is_file():  # else this is no project
+        folder = read_main(options).plugins
+    if folder is not None or catalog.plugins():
+        catalog.use_plugins(folder)
+
+
 def downloads_folder(options: argparse.Namespace) -> Path:
     """Return the folder of full data sets."""
     return Path(options.downloads or read_main(options).downloads)
@@ -62,7 +73,8 @@ def make_plan(options: argparse.Namespace, works: Sequence[str] | None = None) -
     """
     main = read_main(options)
     experiment = load_experiment(Path(options.config), options.scale or main.scale)
-    return Plan(experiment, Path(options.results or main.results), works or main.studies or None)
+    downloads = Path(options.downloads or main.downloads)
+    return Plan(experiment, Path(options.results or main.results), works or main.studies or None, downloads)
 
 
 @contextlib.contextmanager

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from robustscape.config.base import check_name, read_yaml, validate_model
+from robustscape.config.reading import yaml_files
 from robustscape.config.recipes import Recipe
 from robustscape.config.studies import RunSet, Study
 from robustscape.errors import ConfigError, unknown_name
@@ -35,15 +36,17 @@ class Definition:
     """The file, and the variant in it."""
 
 
-def read_definitions(folder: Path) -> dict[str, Definition]:
-    """Every recipe of ``config/recipes/`` and its variants: name -> what its file says.
+def read_definitions(folders: Sequence[Path]) -> dict[str, Definition]:
+    """Every recipe in ``recipes/`` of each of ``folders`` and its variants: name -> what its file says.
 
     Raises:
-        ConfigError: a name cannot be a folder, or ``variants`` is no mapping of mappings.
+        ConfigError: a name cannot be a folder or is taken, or ``variants`` is no mapping of mappings.
     """
     found: dict[str, Definition] = {}
-    for path in sorted(folder.glob("*.yaml")):
+    for path in yaml_files(folders, "recipes"):
         content, name = read_yaml(path), check_name(path.stem, str(path))
+        if name in found:
+            raise ConfigError(f"{path}: there is another recipe of that name; give it another one.")
         if "-" in name:
             raise ConfigError(
                 f"{path}: the name of a recipe's file got '-', which separates a recipe from its variant."
@@ -135,20 +138,20 @@ def complete_recipe(name: str, definitions: Mapping[str, Definition], chain: tup
     return apply_changes(complete_recipe(parent, definitions, chain), definition.changes, definition.where)
 
 
-def read_recipes(folder: Path, studies: Mapping[str, Study]) -> tuple[dict[str, Recipe], dict[str, Study]]:
-    """The recipes of ``folder``, their variants and the members of the studies' grids; and the studies naming them all.
+def read_recipes(folders: Sequence[Path], studies: Mapping[str, Study]) -> tuple[dict[str, Recipe], dict[str, Study]]:
+    """The recipes of ``folders``, their variants and the members of the studies' grids; and the studies naming them all.
 
     Raises:
         ConfigError: with the file, the key, what it got and what is allowed.
     """
-    definitions = read_definitions(folder)
+    definitions = read_definitions(folders)
     recipes = {name: _recipe(name, definitions) for name in definitions}
     swept: dict[str, set[str]] = {}
     expanded = {}
     for work, study in studies.items():
         runs = {}
         for name, run_sets in study.runs.items():
-            where = f"{folder.parent / 'studies' / work}.yaml: runs '{name}'"
+            where = f"{folders[0] / 'studies' / work}.yaml: runs '{name}'"
             runs[name] = [_expanded(run_set, where, definitions, recipes, swept) for run_set in run_sets]
         expanded[work] = study.model_copy(update={"runs": runs})
     return {

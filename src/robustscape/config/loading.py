@@ -5,21 +5,21 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
+from robustscape import catalog
 from robustscape.config.architectures import ArchitectureEntry
 from robustscape.config.attacks import SuiteSpec
-from robustscape.config.base import read_mapping
 from robustscape.config.checks import check_experiment
 from robustscape.config.datasets import DatasetEntry
 from robustscape.config.experiment import Experiment
 from robustscape.config.inheritance import read_recipes
-from robustscape.config.reading import read_attacks, read_scale, read_studies, scale_names
+from robustscape.config.outside import NO_RECIPE, read_checkpoints
+from robustscape.config.reading import read_attacks, read_entries, read_scale, read_studies, scale_names
 from robustscape.config.sizing import resize_recipe
 from robustscape.errors import ConfigError, unknown_name
 
 
-@functools.cache
 def load_experiment(folder: Path, scale_name: str, paper: Path | None = None) -> Experiment:
-    """Read and check the configuration in ``folder`` for a scale.
+    """Read and check the configuration in ``folder``, and in the plug-ins, for a scale.
 
     Args:
         folder: ``config/``.
@@ -29,25 +29,38 @@ def load_experiment(folder: Path, scale_name: str, paper: Path | None = None) ->
     Raises:
         ConfigError: with the file, the key, what it got and what is allowed.
     """
+    return _load_experiment(folder, scale_name, paper, tuple(catalog.plugins()))
+
+
+@functools.cache
+def _load_experiment(
+    folder: Path, scale_name: str, paper: Path | None, plugins: tuple[catalog.Plugin, ...]
+) -> Experiment:
+    """The same, read once per process and set of plug-ins."""
     if not folder.is_dir():
         raise ConfigError(f"there is no configuration folder '{folder}'; run from the project's root or give --config.")
     scales = scale_names(folder / "scales")
     if scale_name not in scales:
         raise unknown_name("scale", scale_name, scales)
-    full, studies = read_recipes(folder / "recipes", read_studies(folder / "studies"))
-    scale = read_scale(folder / "scales" / scale_name, list(studies))
+    folders = (folder, *catalog.config_folders())
+    full, studies = read_recipes(folders, read_studies(folders))
+    checkpoints = read_checkpoints(studies, full)
+    scale = read_scale(folders, scale_name, list(studies))
+    recipes = {name: resize_recipe(name, recipe, scale.recipes) for name, recipe in full.items()}
+    outside = dict.fromkeys(checkpoints, NO_RECIPE)
     experiment = Experiment(
         folder=folder,
         paper=paper or folder.parent / "resources" / "paper",
         scale_name=scale_name,
         scale=scale,
-        attacks=read_attacks(folder / "attacks"),
-        suites=read_mapping(SuiteSpec, folder / "suites.yaml"),
-        datasets=read_mapping(DatasetEntry, folder / "datasets.yaml"),
-        architectures=read_mapping(ArchitectureEntry, folder / "architectures.yaml"),
-        recipes={name: resize_recipe(name, recipe, scale.recipes) for name, recipe in full.items()},
-        full_recipes=full,
+        attacks=read_attacks(folders),
+        suites=read_entries(SuiteSpec, "suites.yaml", folders),
+        datasets=read_entries(DatasetEntry, "datasets.yaml", folders),
+        architectures=read_entries(ArchitectureEntry, "architectures.yaml", folders),
+        recipes={**recipes, **outside},
+        full_recipes={**full, **outside},
         studies=studies,
+        checkpoints=checkpoints,
     )
     check_experiment(experiment)
     return experiment

@@ -16,3 +16,5 @@ class Main(Strict):
     """Folder below which everything is written."""
     downloads: str = "downloads"
     """Folder where full data sets are looked for and downloaded to."""
+    plugins: str | None = None
+    """Folder with functions and configuration of your own; null: none. Seen, as all folders here, from where the command runs."""

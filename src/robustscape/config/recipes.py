@@ -75,6 +75,8 @@ class Probe(_Named):
 
     every: int = Field(1, ge=1)
     """Epochs between two measurements; the last epoch is always measured."""
+    as_trained: bool = False
+    """True: with the batch statistics that training left, in recipes that have them estimated anew (`recalibrate`)."""
 
 
 class Trace(_Named):
@@ -131,7 +133,8 @@ class Augmentation(Strict):
     flip: bool = False
     """Mirror half of the images left to right."""
     cutout: int = Field(0, ge=0)
-    """Side of a square of zeros at a random place, in pixels, cut off at the border; 0: none."""
+    """Side of a square at a random place, in pixels, cut off at the border; 0: none. It holds the value that the architecture's
+    normalisation sends to 0 (the mean colour of the data set), as if it were cut out after that, and black for raw pixels."""
 
 
 class Recipe(FromCatalog):
@@ -172,7 +175,8 @@ class Recipe(FromCatalog):
     recalibrate: int = Field(0, ge=0)
     """Batches from which BatchNorm's running statistics are estimated anew after every epoch, for weights that no pass has seen
     (Entropy-SGD): the epoch's first ones, attacked at the weights it ends with. 0: they are what training left. It changes
-    accuracies, so recipes that are compared all have it, or none."""
+    accuracies, so recipes that are compared all have it, or none; the selected weights are kept with what training left, too
+    (`weights: as_trained` of a measurement)."""
     probes: dict[str, Probe] = {}
     """Column of history.csv -> what is measured."""
     traces: dict[str, Trace] = {}
@@ -205,6 +209,11 @@ class Recipe(FromCatalog):
             raise ValueError(
                 "keep_collapse keeps an epoch to train it again, so if_diverged must be 'fail', got 'record'"
             )
+        for column, probe in self.probes.items():
+            if probe.as_trained and not self.recalibrate:
+                raise ValueError(
+                    f"probe '{column}' got as_trained, but without recalibrate every probe is; delete the key"
+                )
         if any(not 0 < fraction < 1 for fraction in self.keep):
             raise ValueError(f"keep takes fractions of training within (0, 1), got {self.keep}")
         starts = [phase.at for phase in self.phases]

@@ -27,6 +27,8 @@ class MeasurementSizes(Strict):
     """Random directions."""
     draws: int | None = Field(None, ge=1)
     """Monte Carlo draws."""
+    eps: Budget | None = None
+    """Budget of the attacks of a measurement that states its own: where runs are trained at a stand-in for the work's eps."""
     suite: str | None = None
     """Suite of attacks; the rows name the one that ran."""
 

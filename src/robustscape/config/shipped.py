@@ -11,31 +11,40 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from robustscape import catalog
 from robustscape.config.attacks import AttackSpec, Suite, SuiteSpec
-from robustscape.config.base import read_mapping
 from robustscape.config.datasets import DatasetEntry
-from robustscape.config.reading import read_attacks
+from robustscape.config.reading import read_attacks, read_entries
 from robustscape.errors import ConfigError, unknown_name
 
 FILES = Path(__file__).parent / "files"
 
 
-@functools.cache
 def shipped_attacks() -> dict[str, AttackSpec]:
-    """Return the attacks with their protocol, by name."""
-    return read_attacks(FILES / "attacks")
+    """Return the attacks with their protocol, by name; those of plug-ins too."""
+    return _read_shipped(catalog.config_folders())[0]
 
 
-@functools.cache
 def shipped_suites() -> dict[str, SuiteSpec]:
     """Return the suites, by name."""
-    return read_mapping(SuiteSpec, FILES / "suites.yaml")
+    return _read_shipped(catalog.config_folders())[1]
+
+
+def shipped_datasets() -> dict[str, DatasetEntry]:
+    """Return the data sets, by name."""
+    return _read_shipped(catalog.config_folders())[2]
 
 
 @functools.cache
-def shipped_datasets() -> dict[str, DatasetEntry]:
-    """Return the data sets, by name."""
-    return read_mapping(DatasetEntry, FILES / "datasets.yaml")
+def _read_shipped(
+    of_plugins: tuple[Path, ...],
+) -> tuple[dict[str, AttackSpec], dict[str, SuiteSpec], dict[str, DatasetEntry]]:
+    folders = (FILES, *of_plugins)
+    return (
+        read_attacks(folders),
+        read_entries(SuiteSpec, "suites.yaml", folders),
+        read_entries(DatasetEntry, "datasets.yaml", folders),
+    )
 
 
 def find_attack(name: str) -> AttackSpec:
@@ -44,8 +53,6 @@ def find_attack(name: str) -> AttackSpec:
     Raises:
         ConfigError: there is neither.
     """
-    from robustscape import catalog
-
     known = shipped_attacks()
     if name in known:
         return known[name]

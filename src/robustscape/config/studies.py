@@ -32,7 +32,10 @@ class RunSet(Strict):
     architecture: str
     """The work's architecture; the scale may name a stand-in."""
     recipe: Names
-    """Name of a recipe, or several: a file in config/recipes/, or `file-variant`."""
+    """Name of a recipe, or several: a file in config/recipes/, or `file-variant`. With `checkpoint`, a name of your own."""
+    checkpoint: str | None = None
+    """File of weights from outside, safetensors or a state dict of `torch.save`, seen from where the command runs: the run is not
+    trained but has these. Data set and architecture are theirs at every scale, and `eps` is what they were trained with."""
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
     """Key of the recipe, such as `parameters.beta` -> its values: every combination is a recipe of its own, called
     `recipe-beta3`. A value that is the recipe's own changes nothing. The last word of the key is a factor of the rows."""
@@ -49,6 +52,12 @@ class RunSet(Strict):
             raise ValueError(f"eps has values that share the folder eps{twice[0]}, got {value}")
         return value
 
+    @model_validator(mode="after")
+    def _a_checkpoint_is_one_run(self) -> RunSet:
+        if self.checkpoint is not None and (self.grid or max(len(self.recipe), len(self.eps), len(self.seeds)) > 1):
+            raise ValueError("a checkpoint is one run: give it one recipe (a name of your own), one eps and no grid")
+        return self
+
 
 class Measurement(FromCatalog):
     """Something measured on trained runs: one CSV of tidy rows per run."""
@@ -59,8 +68,9 @@ class Measurement(FromCatalog):
     """Name of a measurement (`robustscape list measurements`)."""
     runs: list[str] = Field(min_length=1)
     """Names of run lists of this study."""
-    weights: Literal["selected", "last"] = "selected"
-    """The epoch the recipe selected, or the last one (the same number of epochs for every run)."""
+    weights: Literal["selected", "last", "as_trained"] = "selected"
+    """The epoch the recipe selected, or the last one (the same number of epochs for every run). `as_trained`: the selected one
+    with the batch statistics that training left, of recipes with the key `recalibrate`."""
     parameters: dict[str, Any] = {}
     """Keyword arguments of the measurement."""
 
@@ -157,6 +167,8 @@ class Item(Strict):
     """Metrics kept, in this order; empty: all."""
     printed: str | None = None
     """Name of the CSV in resources/paper/ with the work's numbers."""
+    bounds: dict[str, Literal["at_least", "at_most"]] = {}
+    """Metric -> what its printed number says of it, where the work printed a bound and not a value."""
     claims: list[Claim] = []
     """Statements checked on the item's rows."""
     extra: bool = False

@@ -37,7 +37,9 @@ def epoch_order(count: int, seed: int, epoch: int, device: torch.device | str = 
     return torch.from_numpy(np.argsort(keys, kind="stable")).to(device)
 
 
-def augment(x: Tensor, draws: Draws, *, crop: int = 0, flip: bool = False, cutout: int = 0) -> Tensor:
+def augment(
+    x: Tensor, draws: Draws, *, crop: int = 0, flip: bool = False, cutout: int = 0, fill: Tensor | float = 0.0
+) -> Tensor:
     """Return randomly shifted, mirrored and covered images, (B, C, H, W); usual for CIFAR is ``crop=4, flip=True``.
 
     Args:
@@ -45,13 +47,16 @@ def augment(x: Tensor, draws: Draws, *, crop: int = 0, flip: bool = False, cutou
         draws: random numbers per sample; crop and flip share one draw, cutout takes another.
         crop: pixels of zeros added on each side before an H x W window is cut out at a random place; 0: no crop.
         flip: mirror each image left to right with probability 1/2.
-        cutout: side in pixels of a square of zeros whose centre is uniform in the image (DeVries and Taylor 2017); 0: none.
+        cutout: side in pixels of a square whose centre is uniform in the image (DeVries and Taylor 2017); 0: none.
+        fill: what the square holds, a number or one per channel, (C, 1, 1). The code of DeVries and Taylor, and of SAM, cuts out
+            after standardisation, so that the square is 0 there: the mean colour of the data set, not black, in the pixels here.
+            The border of a crop stays black: that code crops first.
 
     Cost: B x C x H x W values are padded, gathered and mirrored once, without a loop over images.
     """
     if crop or flip:
         x = _shift_and_mirror(x, draws, crop, flip)
-    return _cover(x, draws, cutout) if cutout else x
+    return _cover(x, draws, cutout, fill) if cutout else x
 
 
 def _shift_and_mirror(x: Tensor, draws: Draws, crop: int, flip: bool) -> Tensor:
@@ -68,8 +73,8 @@ def _shift_and_mirror(x: Tensor, draws: Draws, crop: int, flip: bool) -> Tensor:
     return x
 
 
-def _cover(x: Tensor, draws: Draws, side: int) -> Tensor:
-    """Return ``x`` with zeros in a square of ``side`` pixels around a random centre of each image."""
+def _cover(x: Tensor, draws: Draws, side: int, fill: Tensor | float) -> Tensor:
+    """Return ``x`` with ``fill`` in a square of ``side`` pixels around a random centre of each image."""
     height, width = x.shape[2:]
     centre = draws.integers(height * width)
 
@@ -78,4 +83,4 @@ def _cover(x: Tensor, draws: Draws, side: int) -> Tensor:
         return (offset >= 0) & (offset < side)
 
     covered = inside(centre // width, height).unsqueeze(2) & inside(centre % width, width).unsqueeze(1)
-    return x.masked_fill(covered.unsqueeze(1), 0)
+    return torch.where(covered.unsqueeze(1), torch.as_tensor(fill, dtype=x.dtype, device=x.device), x)

@@ -109,7 +109,8 @@ def load_run(
         folder: the run's.
         data_folder: the prepared data set's.
         device: where the model and the data go.
-        weights: "selected" (the epoch the recipe chose) or "last".
+        weights: "selected" (the epoch the recipe chose), "last", or "as_trained" (the selected ones with the batch statistics
+            that training left, of recipes that have them estimated anew).
         state: see ``TrainedRun.state``.
 
     Raises:

@@ -19,7 +19,15 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from robustscape import catalog
 from robustscape.errors import ConfigError
 
-__all__ = ["Classifier", "Normalize", "NormalizeEachImage", "build_classifier", "copy_model", "fold_batchnorm"]
+__all__ = [
+    "Classifier",
+    "Normalize",
+    "NormalizeEachImage",
+    "build_classifier",
+    "copy_model",
+    "fold_batchnorm",
+    "standardised_zero",
+]
 
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -131,6 +139,24 @@ def build_classifier(
             f"normalisation has {len(mean)} channels, but inputs of shape {tuple(shape)} have {shape[0]}."
         )
     return Classifier(Normalize(mean, std, dims=len(shape) - 1), net)
+
+
+def standardised_zero(model: nn.Module) -> Tensor | float:
+    """Return the input that the first layer of ``model`` standardises to 0, (C, 1, 1) or (1, 1, 1); 0 for raw inputs.
+
+    >>> float(standardised_zero(Classifier(Normalize([0.25], [0.5]), nn.Flatten())))
+    0.25
+
+    Raises:
+        ConfigError: each image is standardised by its own values, so that there is no such input.
+    """
+    first = model.normalize if isinstance(model, Classifier) else None
+    if isinstance(first, NormalizeEachImage):
+        raise ConfigError(
+            "cutout fills its square with the value that standardisation sends to 0, and an architecture with "
+            "'normalisation: per_image' has none; choose another normalisation, or no cutout."
+        )
+    return first.mean if isinstance(first, Normalize) else 0.0
 
 
 def copy_model(model: Module) -> Module:

@@ -6,8 +6,9 @@ file alone.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -96,7 +97,10 @@ def _centred_rows(rows: pd.DataFrame, factors: Sequence[str]) -> pd.DataFrame:
 
 
 def aggregate_repetitions(
-    rows: pd.DataFrame, factors: Sequence[str], printed: pd.DataFrame | None = None
+    rows: pd.DataFrame,
+    factors: Sequence[str],
+    printed: pd.DataFrame | None = None,
+    bounds: Mapping[str, str] = MappingProxyType({}),
 ) -> pd.DataFrame:
     """Mean and sample standard deviation over seeds (and directions), with the printed numbers beside them.
 
@@ -105,6 +109,7 @@ def aggregate_repetitions(
             place of the work's own, else empty), paper_protocol (bool), seed, protocol columns, ``flag_*``.
         factors: the columns that identify a number.
         printed: the work's numbers (factors..., metric, value, std, unit), or None.
+        bounds: metric -> ``at_least`` or ``at_most``, where the printed number bounds the metric (``Item.bounds``).
 
     Returns:
         One row per number: ``factors``, then ``MEASURED``, then the flags (their maxima) and every other column of
@@ -125,7 +130,7 @@ def aggregate_repetitions(
     table = means if printed is None else _with_printed(means, factors, printed)
     own = (table["stand_in"] == "") & table["paper_protocol"]
     table["difference"] = (table["value"] - table["paper_value"]).where(own)
-    table["within"] = _within_printed(table).where(own & table["paper_value"].notna())
+    table["within"] = _within_printed(table, bounds).where(own & table["paper_value"].notna())
     return _sort_table(table, factors)
 
 
@@ -133,19 +138,25 @@ def aggregate_repetitions(
 #: percentage and ``SHARE`` of the printed number elsewhere, whichever is wider: works print few digits and seldom a deviation.
 DEVIATIONS, POINTS, SHARE = 2.0, 1.0, 0.05
 
+#: Units of what another machine took: it is shown beside ours, but is not there to be reproduced.
+HARDWARE_UNITS = ("s", "second", "hour")
 
-def _within_printed(table: pd.DataFrame) -> pd.Series:
+
+def _within_printed(table: pd.DataFrame, bounds: Mapping[str, str]) -> pd.Series:
     """1 where a number is as close to the printed one as its spread lets one expect, 0 where not, or where it is not finite.
 
-    The standard deviation is the larger of ours and the printed one.
+    The standard deviation is the larger of ours and the printed one. Where the printed number is a bound, 1 says that ours
+    respects it. Missing for times.
     """
     spread = table[["std", "paper_std"]].max(axis=1).fillna(0.0)
     points = table["unit"].isin(["percent", "percentage_points"])
     least = (SHARE * table["paper_value"].abs()).where(~points, POINTS)
-    close = table["difference"].abs().fillna(float("inf")) <= (DEVIATIONS * spread).where(
-        DEVIATIONS * spread > least, least
-    )
-    return close.astype(float)
+    difference = table["difference"].fillna(float("inf"))
+    close = difference.abs() <= (DEVIATIONS * spread).where(DEVIATIONS * spread > least, least)
+    kind = table["metric"].map(bounds)
+    close = close.mask(kind == "at_least", (difference >= 0) & (difference < float("inf")))
+    close = close.mask(kind == "at_most", difference <= 0)
+    return close.astype(float).mask(table["unit"].isin(HARDWARE_UNITS))
 
 
 def count_printed(table: pd.DataFrame) -> dict[str, int]:
@@ -307,7 +318,7 @@ def write_item(
         printed: the work's numbers.
         scale: name of the scale, recorded in every row.
     """
-    table = aggregate_repetitions(select_metrics(rows, item.factors, item.metrics), item.factors, printed)
+    table = aggregate_repetitions(select_metrics(rows, item.factors, item.metrics), item.factors, printed, item.bounds)
     if scale:
         table["scale"] = scale
     write_text(csv, table.to_csv(index=False, lineterminator="\n"))

@@ -11,6 +11,7 @@ import functools
 import hashlib
 import importlib.metadata
 import json
+import numbers
 import os
 import platform
 import subprocess
@@ -19,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from robustscape import __version__
+from robustscape import __version__, catalog
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -56,9 +57,9 @@ _HOOK_VARIABLES = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"}
 def code_version(*modules: str, root: Path = PACKAGE) -> str:
     """Return the SHA-256 of the code that importing ``modules`` would load from the package in the folder ``root``.
 
-    Followed are import statements, inside functions too, but not those under ``if TYPE_CHECKING``, which never run, nor into
-    ``_PLUMBING``. Functions that are found through the catalogue are not imported: name their modules as well. Each file is
-    read once per process, so all jobs of a plan have the same code.
+    Plug-ins are code like the package's own. Followed are import statements, inside functions too, but not those under ``if
+    TYPE_CHECKING``, which never run, nor into ``_PLUMBING``. Functions that are found through the catalogue are not imported:
+    name their modules as well. Each file is read once per process, so all jobs of a plan have the same code.
 
     Args:
         modules: dotted names, such as "robustscape.training.loop".
@@ -67,22 +68,31 @@ def code_version(*modules: str, root: Path = PACKAGE) -> str:
     Raises:
         ModuleNotFoundError: the package has no module of that name.
     """
-    return _code_version(tuple(sorted(set(modules))), root)
+    return _code_version(tuple(sorted(set(modules))), _roots(root))
+
+
+#: Top-level packages with their folders.
+Roots = tuple[tuple[str, Path], ...]
+
+
+def _roots(root: Path = PACKAGE) -> Roots:
+    """Return the packages that are followed: the one in the folder ``root`` and, of ours, those of plug-ins."""
+    return ((root.name, root), *(catalog.plugin_packages().items() if root == PACKAGE else ()))
 
 
 @functools.cache
-def _code_version(modules: tuple[str, ...], root: Path) -> str:
-    return hashlib.sha256(json.dumps(sorted(_reached(modules, root).items())).encode()).hexdigest()
+def _code_version(modules: tuple[str, ...], roots: Roots) -> str:
+    return hashlib.sha256(json.dumps(sorted(_reached(modules, roots).items())).encode()).hexdigest()
 
 
 def reached_modules(*modules: str) -> set[str]:
     """Return the modules whose code ``code_version(*modules)`` is a hash of."""
-    return set(_reached(tuple(sorted(set(modules))), PACKAGE))
+    return set(_reached(tuple(sorted(set(modules))), _roots()))
 
 
 def looked_up_kinds(*modules: str) -> set[str]:
     """Return the kinds of functions that the code reached from ``modules`` finds through the catalogue, without an import."""
-    paths = (_file(PACKAGE, module) for module in reached_modules(*modules))
+    paths = (_file(_roots(), module) for module in reached_modules(*modules))
     return {kind for path in paths if path is not None for kind in _kinds_in(path)}
 
 
@@ -94,21 +104,22 @@ def _kinds_in(path: Path) -> frozenset[str]:
 
 
 @functools.cache
-def _reached(modules: tuple[str, ...], root: Path) -> dict[str, str]:
+def _reached(modules: tuple[str, ...], roots: Roots) -> dict[str, str]:
     """Return every module that is followed, with the hash of its syntax tree."""
     reached: dict[str, str] = {}
     waiting = list(modules)
+    packages = {name for name, _ in roots}
     for name in modules:
-        if name.split(".")[0] != root.name or not _file(root, name):
-            raise ModuleNotFoundError(f"there is no module '{name}' in {root.name}")
+        if not _file(roots, name):
+            raise ModuleNotFoundError(f"there is no module '{name}' in {' or '.join(sorted(packages))}")
     while waiting:
         name = waiting.pop()
         if name in _PLUMBING:
             continue
-        path = _file(root, name)
+        path = _file(roots, name)
         if name not in reached and path is not None:
             reached[name], imported = _read_module(path, name)
-            waiting += (n for n in imported if n.split(".")[0] == root.name)
+            waiting += (n for n in imported if n.split(".")[0] in packages)
         parent = name.rpartition(".")[0]
         if parent and parent not in reached:  # importing a.b runs a/__init__.py first
             waiting.append(parent)
@@ -116,9 +127,13 @@ def _reached(modules: tuple[str, ...], root: Path) -> dict[str, str]:
 
 
 @functools.cache
-def _file(root: Path, module: str) -> Path | None:
+def _file(roots: Roots, module: str) -> Path | None:
     """Return the file of a module; None for a folder without ``__init__.py`` and for names that are no modules."""
-    base = root.joinpath(*module.split(".")[1:])
+    package, *parts = module.split(".")
+    root = dict(roots).get(package)
+    if root is None:
+        return None
+    base = root.joinpath(*parts)
     candidates = (base / "__init__.py", base.parent / f"{base.name}.py")
     return next((path for path in candidates if path.is_file()), None)
 
@@ -216,6 +231,8 @@ def _json_ready(config: Any) -> Any:
         return config.as_posix()
     if config is None or isinstance(config, bool | int | float | str):
         return config
+    if isinstance(config, numbers.Integral):  # of NumPy, such as a seed
+        return int(config)
     raise TypeError(f"a {type(config).__name__} is not configuration: {config!r}")
 
 

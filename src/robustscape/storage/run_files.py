@@ -8,7 +8,10 @@ if TYPE_CHECKING:
     from robustscape.config.recipes import Recipe
 
 #: Weights of a run -> their file.
-WEIGHTS = {"selected": "model.safetensors", "last": "last.safetensors"}
+WEIGHTS = {"selected": "model.safetensors", "last": "last.safetensors", "as_trained": "as_trained.safetensors"}
+
+#: The selected weights with the running statistics of BatchNorm that training left, where the recipe has them estimated anew.
+AS_TRAINED = WEIGHTS["as_trained"]
 
 #: Whether the run is trained at all (``training.health``); items read it, measurements do not.
 HEALTH = "health.json"
@@ -29,7 +32,7 @@ def collapse_files(recipe: Recipe) -> tuple[str, ...]:
 def run_files(recipe: Recipe) -> tuple[str, ...]:
     """Return the names of the files that a run of the recipe leaves in its folder."""
     return (
-        *WEIGHTS.values(),
+        *(file for file in WEIGHTS.values() if recipe.recalibrate or file != AS_TRAINED),
         "run.json",
         "history.csv",
         HEALTH,

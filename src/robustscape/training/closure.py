@@ -8,7 +8,6 @@ from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.dropout import _DropoutNd
 
 from robustscape.errors import UserError
 from robustscape.models.batchnorm import frozen_statistics, tracking_norms
@@ -41,16 +40,16 @@ class LoggedObjective(Protocol):
 
 
 class Closure:
-    """The batch as an optimizer sees it: same samples, same attacked inputs, same dropout in every call.
+    """The batch as an optimizer sees it: same samples, same attacked inputs, same random numbers (dropout) in every call.
 
-    BatchNorm updates its running statistics in one call of a step only, number ``statistics_pass`` of the optimizer (0 unless
-    it says otherwise): passes at perturbed weights would spoil them (kim2023 chapter 4, section 1).
+    BatchNorm, and InstanceNorm that tracks, updates its running statistics in one call of a step only, number
+    ``statistics_pass`` of the optimizer (0 unless it says otherwise): passes at perturbed weights would spoil them (kim2023
+    chapter 4, section 1).
     """
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
         self._norms = tracking_norms(model)
-        self._has_dropout = any(isinstance(m, _DropoutNd) for m in model.modules())
         self._optimizer: torch.optim.Optimizer
         self._objective: Objective
         self._calls = 0
@@ -59,7 +58,8 @@ class Closure:
     def begin(self, optimizer: torch.optim.Optimizer, objective: Objective) -> Callable[[], Tensor]:
         """Start a new batch; return the closure for the optimizer's ``step``."""
         self._optimizer, self._objective, self._calls = optimizer, objective, 0
-        self._generator_states = _generator_states() if self._has_dropout else []
+        # Of every net: whether one calls F.dropout cannot be seen from outside.
+        self._generator_states = _generator_states()
         return self
 
     def __call__(self) -> Tensor:
@@ -87,7 +87,7 @@ class Closure:
     def _pass(self) -> Iterator[None]:
         """One call of the step: the dropout of the first call, running statistics only in the wanted one."""
         updates_statistics = self._calls == getattr(self._optimizer, "statistics_pass", 0)
-        if self._calls and self._generator_states:
+        if self._calls:
             torch.set_rng_state(self._generator_states[0])
             if len(self._generator_states) > 1:
                 torch.cuda.set_rng_state_all(self._generator_states[1:])

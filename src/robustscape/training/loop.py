@@ -29,10 +29,11 @@ from robustscape.config.recipes import Augmentation, Recipe
 from robustscape.data import Split
 from robustscape.data.batches import augment, epoch_order
 from robustscape.errors import ConfigError, UserError
-from robustscape.models import copy_model
+from robustscape.models import copy_model, standardised_zero
 from robustscape.models.batchnorm import frozen_statistics, recalibrate_batchnorm, tracking_norms
 from robustscape.storage import atomic, checkpoints
 from robustscape.storage.provenance import config_hash
+from robustscape.storage.run_files import AS_TRAINED
 from robustscape.training.attack import TrainingAttack
 from robustscape.training.closure import Closure, LoggedObjective, Objective
 from robustscape.training.observers import Row, epoch_observers
@@ -40,7 +41,7 @@ from robustscape.training.optimizers import EpochFinisher
 from robustscape.training.phases import Phases
 from robustscape.training.recorder import Recorder
 from robustscape.training.schedules import schedule_factor
-from robustscape.training.state import Log, Training, Weights, copy_weights, load_state
+from robustscape.training.state import Log, Training, Weights, copy_buffers, copy_weights, load_state
 
 
 @dataclass(frozen=True)
@@ -183,6 +184,7 @@ def _start_training(
         fingerprint=fingerprint,
         batch_size=batch_size,
         steps=steps,
+        cutout_fill=standardised_zero(model) if recipe.augmentation.cutout else 0.0,
     )
 
 
@@ -237,6 +239,8 @@ def train_epoch(training: Training, epoch: int, observe: UpdateObserver | None =
     phases.enter(epoch)
     torch.manual_seed(derive_seed(training.seed, "layers", epoch))  # dropout and the like
     order = epoch_order(len(split.y), derive_seed(training.seed, "order"), epoch, device)
+    # Training goes on from the statistics that it left, so that estimating them anew changes evaluations alone.
+    model.load_state_dict(training.weights.get("buffers", {}), strict=False)
     sums = {"train_loss": torch.zeros((), device=device)}
     model.train()
     for step, index in enumerate(order.split(training.batch_size)):
@@ -249,6 +253,7 @@ def train_epoch(training: Training, epoch: int, observe: UpdateObserver | None =
             model.train()
     finished = phases.optimizer.finish_epoch() if isinstance(phases.optimizer, EpochFinisher) else {}
     if recipe.recalibrate:
+        training.weights["buffers"] = copy_buffers(model)
         batches = order.split(training.batch_size)[: recipe.recalibrate]
         recalibrate_batchnorm(model, _attacked_passes(training, epoch, batches))
     progress = epoch * training.steps / (recipe.epochs * training.steps)
@@ -271,7 +276,7 @@ def _batch_inputs(training: Training, epoch: int, index: Tensor) -> tuple[Tensor
     x, y = split.inputs(index), split.y[index]
     if recipe.augmentation != Augmentation():
         generator = SampleGenerator.seeded(derive_seed(training.seed, "augmentation", epoch), index, y.device)
-        x = augment(x, generator, **recipe.augmentation.model_dump())
+        x = augment(x, generator, **recipe.augmentation.model_dump(), fill=training.cutout_fill)
     if x.dim() == 4:
         x = x.contiguous(memory_format=devices.memory_format(recipe.memory_format))
     return x, y
@@ -328,6 +333,8 @@ def _trained_result(training: Training, diverged: int | None) -> Trained:
     if diverged:
         weights |= {file: last for file in recipe.kept_files if file not in weights}
     selected, epoch = (last, len(log.rows)) if log.best is None else (weights["best"], int(log.best["epoch"]))
+    if diverged and recipe.recalibrate:
+        weights.setdefault(AS_TRAINED, selected)  # no epoch ended
     return Trained(
         selected=selected,
         last=last,

@@ -9,17 +9,21 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 from robustscape import catalog
 from robustscape.config.attacks import AttackSpec
 from robustscape.config.recipes import KeepCollapse
 from robustscape.evaluation.collapse_rule import collapse_onsets
 from robustscape.evaluation.trained_run import ModelWithData
+from robustscape.models import copy_model
 from robustscape.storage import atomic, checkpoints
+from robustscape.storage.run_files import AS_TRAINED
 from robustscape.training import state
 from robustscape.training.state import Training, copy_weights
 
@@ -40,7 +44,13 @@ class ProbeContext(ModelWithData):
 
 def epoch_observers(training: Training, state_path: Path | None) -> list[EpochObserver]:
     """Return the observers that a run needs, in their order; without a path for its state nothing is written."""
-    observers: list[EpochObserver] = [probe_observer(training), log_row, keep_best_weights, keep_wanted_weights]
+    observers: list[EpochObserver] = [
+        probe_observer(training),
+        log_row,
+        keep_best_weights,
+        keep_trained_statistics,
+        keep_wanted_weights,
+    ]
     if state_path is not None:
         if training.recipe.keep_collapse:
             observers.append(collapse_observer(training.recipe.keep_collapse, state_path))
@@ -59,10 +69,19 @@ def probe_observer(training: Training) -> EpochObserver:
         epoch, recipe = row["epoch"], training.recipe
         context = ProbeContext(training.model, training.train, training.test, training.eps, training.seed, epoch)
         for column, probe in probes.items():
-            due = epoch % recipe.probes[column].every == 0 or epoch == recipe.epochs
-            row[column] = probe(context) if due else None
+            settings = recipe.probes[column]
+            due = epoch % settings.every == 0 or epoch == recipe.epochs
+            seen = replace(context, model=_model_as_trained(training)) if due and settings.as_trained else context
+            row[column] = probe(seen) if due else None
 
     return measure_probes
+
+
+def _model_as_trained(training: Training) -> nn.Module:
+    """A copy of the model with the batch statistics that training left."""
+    model = copy_model(training.model)
+    model.load_state_dict(training.weights["buffers"], strict=False)
+    return model.eval()
 
 
 def _bind_probe(
@@ -83,12 +102,22 @@ def log_row(training: Training, row: Row) -> None:
 
 
 def keep_best_weights(training: Training, row: Row) -> None:
-    """Copy the weights if the probe that the recipe selects by is at its highest; of equal epochs the later one wins."""
+    """Copy the weights if the probe that the recipe selects by is above all before; of equal epochs the first one stays.
+
+    So in the code of Rice 2020 (``train_cifar.py``), whose early stopping yamada2021 names, and of Wu 2020 after it.
+    """
     probe, best = training.recipe.select, training.log.best
     if probe == "last" or row[probe] is None:
         return
-    if best is None or best[probe] <= row[probe]:
+    if best is None or best[probe] < row[probe]:
         training.log.best, training.weights["best"] = row, copy_weights(training.model)
+
+
+def keep_trained_statistics(training: Training, row: Row) -> None:
+    """Copy the weights with the batch statistics that training left, where they were estimated anew and the epoch is selected."""
+    recipe = training.recipe
+    if recipe.recalibrate and (recipe.select == "last" or training.log.best is row):
+        training.weights[AS_TRAINED] = {**copy_weights(training.model), **training.weights["buffers"]}
 
 
 def keep_wanted_weights(training: Training, row: Row) -> None:

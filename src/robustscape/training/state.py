@@ -59,18 +59,26 @@ class Training:
     recorder: Recorder
     log: Log
     weights: dict[str, Weights]
-    """The weights before the first update ("initial", if there are traces), of the best epoch ("best"), and those that the
-    recipe keeps, by file name."""
+    """The weights before the first update ("initial", if there are traces), of the best epoch ("best"), those that the recipe
+    keeps, by file name, and the buffers that the last epoch's updates left ("buffers", if statistics are estimated anew)."""
     fingerprint: str
     batch_size: int
     """Samples per update."""
     steps: int
     """Updates per epoch."""
+    cutout_fill: Tensor | float
+    """What a square of cutout holds, per channel (C, 1, 1): the input that the model standardises to 0."""
 
 
 def copy_weights(model: nn.Module) -> Weights:
     """A detached copy of the parameters and buffers of ``model``."""
     return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+def copy_buffers(model: nn.Module) -> Weights:
+    """A detached copy of what ``copy_weights`` copies besides the parameters: BatchNorm's running statistics."""
+    parameters = {name for name, _ in model.named_parameters()}
+    return {name: tensor for name, tensor in copy_weights(model).items() if name not in parameters}
 
 
 def save_state(training: Training, path: Path) -> None:

@@ -72,6 +72,35 @@ def every_saddle_attracts(loss: Any, point: torch.Tensor, rho: float) -> torch.T
     return -torch.eye(len(point), dtype=torch.float64)
 
 
+def with_part_of_the_root(share: float) -> Callable[..., Any]:
+    """The bound with another root: ``share`` times as large."""
+    whole = theorem_5_1.pac_bayes_bound  # as it is before it is replaced
+    return lambda loss, *arguments: loss + share * (whole(loss, *arguments) - loss)
+
+
+def without_divergence(loss: Any, divergence: Any, samples: int, level: float) -> Any:
+    return loss + np.sqrt(np.log(samples / level) / (2 * (samples - 1)))
+
+
+def without_logarithm(loss: Any, divergence: Any, samples: int, level: float) -> Any:
+    return loss + np.sqrt(divergence / (2 * (samples - 1)))
+
+
+def of_twice_the_samples(loss: Any, divergence: Any, samples: int, level: float) -> Any:
+    return loss + np.sqrt((divergence + np.log(samples / level)) / (4 * (samples - 1)))
+
+
+def of_half_the_samples(loss: Any, divergence: Any, samples: int, level: float) -> Any:
+    return loss + np.sqrt((divergence + np.log(samples / level)) / (samples - 1))
+
+
+#: Right sides that are too small, or too large, everywhere.
+WRONG_ROOTS = {
+    "too small": [with_part_of_the_root(0.5), without_divergence, without_logarithm, of_twice_the_samples],
+    "too large": [with_part_of_the_root(2.0), of_half_the_samples],
+}
+
+
 def least_loss_in_ball(x: Any, w: Any, radius: float) -> float:
     return float(corollary_5_2.sample_losses(w[None], x)[0])
 
@@ -157,6 +186,14 @@ WRONG = [
     Wrong("theorem_5_1", "gaussian_kl", times(theorem_5_1.gaussian_kl, 1.2), {"KL of Gaussians"}),
     Wrong("theorem_5_1", "pac_bayes_bound", lambda loss, *_: loss, {"PAC-Bayes"}),
     Wrong("theorem_5_1", "pac_bayes_bound", plus(theorem_5_1.pac_bayes_bound, 1.0), {"PAC-Bayes"}),
+    *(Wrong("theorem_5_1", "pac_bayes_bound", root, {"PAC-Bayes, any posterior"}) for root in WRONG_ROOTS["too small"]),
+    *(Wrong("theorem_5_1", "pac_bayes_bound", root, {"PAC-Bayes is nearly met"}) for root in WRONG_ROOTS["too large"]),
+    *(
+        Wrong("corollary_5_2", "pac_bayes_bound", root, {"root is theorem 5.1's"})
+        for roots in WRONG_ROOTS.values()
+        for root in roots
+    ),
+    Wrong("corollary_5_2", "gaussian_kl", times(theorem_5_1.gaussian_kl, 1.2), {"root is theorem 5.1's"}),
     Wrong("corollary_5_2", "tail_threshold", times(corollary_5_2.tail_threshold, 0.5), {"tail lemma"}),
     Wrong("corollary_5_2", "tail_threshold", times(corollary_5_2.tail_threshold, 2.0), {"tail lemma is not loose"}),
     Wrong(

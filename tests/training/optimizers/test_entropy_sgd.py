@@ -436,6 +436,25 @@ def test_a_killed_training_goes_on_bit_for_bit(changes: dict[str, Any], stop: in
     assert resumed.history.equals(whole.history)
 
 
+@pytest.mark.parametrize("select", ["last", "robust"])
+def test_statistics_that_training_left_are_kept_beside_the_new_ones(select: str, tmp_path: Path) -> None:
+    """They are those of the same training without recalibration, whose attack (in eval mode here) saw them; also if resumed."""
+    probe: dict[str, Any] = {"name": "accuracy", "parameters": {"split": "test", "attack": "pgd"}}
+    probes = {"robust": probe}
+    eval_mode = {"attack": "kl", "method": "trades", "probes": probes, "select": select}
+    state, again = tmp_path / "state.safetensors", recipe(recalibrate=3, **eval_mode)
+    train(again, state=state, fingerprint="f", until=2)
+    result, plain = train(again, state=state, fingerprint="f"), train(recipe(**eval_mode, keep=[0.25, 0.5, 0.75]))
+    kept = result.kept["as_trained.safetensors"]
+    expected = {**plain.kept, "epoch4.safetensors": plain.last}[f"epoch{result.epoch}.safetensors"]
+    assert set(kept) == set(expected) and all(torch.equal(kept[name], tensor) for name, tensor in expected.items())
+    assert not torch.equal(result.selected["1.running_mean"], kept["1.running_mean"])
+    assert "as_trained.safetensors" not in plain.kept
+    both = {"robust": probe, "left": probe | {"as_trained": True}}
+    history = train(recipe(recalibrate=3, **(eval_mode | {"probes": both}))).history
+    assert history["left"].tolist() == plain.history["robust"].tolist() != history["robust"].tolist()
+
+
 def test_recalibration_changes_statistics_and_nothing_else() -> None:
     """The weights of training never see the running statistics, when the attack is in training mode."""
     plain, again = train(recipe()).last, train(recipe(recalibrate=3)).last

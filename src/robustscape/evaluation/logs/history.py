@@ -22,8 +22,9 @@ def history(
 
     Args:
         run: the trained run.
-        columns: of history.csv (losses in nats, accuracies in percent, the recipe's probes), or ``seconds``: wall time of
-            training up to the end of the epoch, probes aside; None: all of them.
+        columns: of history.csv (losses in nats, accuracies in percent, the recipe's probes); ``seconds``: wall time of training
+            up to the end of the epoch, probes aside; ``running_train_accuracy``: 100 - train_error, of the updates' own passes on
+            attacked batches (and at perturbed weights, where the optimizer has those); None: the first two.
         units: unit by column, for columns whose unit is not known.
 
     Returns:
@@ -35,8 +36,11 @@ def history(
     table = pd.read_csv(check_recorded(run.path / "history.csv"))
     seconds = json.loads((run.path / "run.json").read_text(encoding="utf-8"))["epoch_seconds"]
     table["seconds"] = list(itertools.accumulate(seconds))
-    known = {"lr": "1", "eps": "1", "train_loss": "nats", "seconds": "seconds", **(units or {})}
-    wanted = columns or [column for column in table.columns if column != "epoch"]
+    if "train_error" in table:
+        table["running_train_accuracy"] = 100.0 - table["train_error"]
+    percentages = {"train_error": "percent", "running_train_accuracy": "percent"}
+    known = {**percentages, "lr": "1", "eps": "1", "train_loss": "nats", "seconds": "seconds", **(units or {})}
+    wanted = columns or [column for column in table.columns if column not in ("epoch", "running_train_accuracy")]
     for column in wanted:
         if column not in table:
             raise unknown_name("column of history.csv", column, list(table.columns))

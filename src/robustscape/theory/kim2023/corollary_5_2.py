@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from robustscape.theory.kim2023._toys import Array
-from robustscape.theory.kim2023.theorem_5_1 import gaussian_kl, pac_bayes_bound
+from robustscape.theory.kim2023.theorem_5_1 import gaussian_kl, log_ratios, pac_bayes_bound
 from robustscape.theory.rows import check_row
 
 #: Centre and standard deviation of the population of samples x in the plane; prior N(0, ``PRIOR``^2 I) of the weights.
@@ -38,8 +38,10 @@ def corollary_5_2(
     and its mean under Gaussian weights have closed forms. The weights are those that minimise the loss of a data set, so they
     are better on it than on the population. Checked on many data sets: the assumption L_D(w) <= E L_D(w + e) (for most), eq
     5.15 and the corollary at every lambda, for whom the loss at w itself, without radius and root, is no bound; and that the
-    right side falls with lambda. The probabilities of eqs 5.12 and 5.13 use an alpha that the work does not define, so rho_1 is
-    chosen here such that |e| exceeds it with probability below 1e-5.
+    right side falls with lambda. The radii leave so much room that a smaller root would bound the loss as well; that it is the
+    root of theorem 5.1 is checked by solving it for the divergence, which Monte Carlo gives. The probabilities of eqs 5.12 and
+    5.13 use an alpha that the work does not define, so rho_1 is chosen here such that |e| exceeds it with probability below
+    1e-5.
 
     Args:
         dimensions: values of k in the lemma.
@@ -139,7 +141,19 @@ def _population(
         bounds.append(float(right[-1]))
         without_root += float(population - losses[-1]) / datasets
     own = {"rho_1": radii[0], "rho_2": radii[1], "sigma": sigma, "samples": samples, "datasets": datasets, "seed": seed}
+    solved = 2 * (samples - 1) * float(right[-1] - losses[-1]) ** 2 - math.log(samples / level)
+    ratios = log_ratios(w, sigma, PRIOR, generator.standard_normal((20_000, 2)))
     return [
+        check_row(
+            "root is theorem 5.1's",
+            "2 (n - 1) root^2 - log(n / a) of the last data set",
+            solved,
+            "==",
+            float(ratios.mean()),
+            tolerance=5 * float(ratios.std(ddof=1)) / len(ratios) ** 0.5,
+            level=level,
+            **own,
+        ),
         check_row("bound", "share of data sets that violate it", violated / datasets, "<=", level, level=level, **own),
         check_row(
             "loss at w is no bound",

@@ -19,8 +19,6 @@ from robustscape.theory.kim2023._picture_rows import (
 )
 from robustscape.theory.kim2023._toys import Path, Rule, quadratic, quadratic_gradient, sam_path
 
-#: Eigenvalues of the Hessian, in the order of the work.
-EIGENVALUES = (2.0, -2.0)
 WINDOW = (-3.5, 3.5)
 
 
@@ -99,15 +97,24 @@ def contraction_rate(axis: int, radius: float, eta: float) -> float:
     return float(1 - path.weights[1, axis - 1]) / eta
 
 
+def saddle_eigenvalues() -> list[float]:
+    """Return the eigenvalues of the Hessian at the saddle, the larger first, from differences of the gradient along each axis."""
+    step = 0.5  # the gradient is linear, so that the differences are exact
+    ends = [(quadratic_gradient(step, 0.0), quadratic_gradient(-step, 0.0))]
+    ends.append((quadratic_gradient(0.0, step), quadratic_gradient(0.0, -step)))
+    hessian = np.array([[(above - below) / (2 * step) for above, below in zip(*pair, strict=True)] for pair in ends])
+    return sorted(np.linalg.eigvalsh(hessian).tolist(), reverse=True)
+
+
 def _eigenvalues(view: str, radius: float, run: Any, offset: float, protocol: dict[str, Any]) -> Rows:
     """Return lambda + rho lambda^2 over rho, the rates at which SAM moves, and the least radius that traps it, by bisection.
 
-    The numbers beside the printed ones are measured: one step of SAM along each axis shrinks that coordinate by eta times the
-    eigenvalue of the linearised dynamics.
+    The numbers beside the printed ones are computed: the Hessian's from the gradient, and the rates from one step of SAM along
+    each axis, which shrinks that coordinate by eta times the eigenvalue of the linearised dynamics.
     """
     panel, metric = "(d) SAM's eigenvalues", "lambda_plus_rho_lambda_squared"
     rows, rho = [], np.linspace(0, 1.2 * radius, 13)
-    for number, value in enumerate(EIGENVALUES, 1):
+    for number, value in enumerate(saddle_eigenvalues(), 1):
         label = f"λ = {value:g}".replace("-", "−")
         rows += drawn_rows(view, "curve", rho, 0.0, value + rho * value**2, panel=panel, method=label, metric=metric)
         rows += outcome_row(view, f"hessian_eigenvalue_{number}", value, method="GD")

@@ -1,0 +1,57 @@
+"""No claim may fail on the numbers that its own work printed: such a claim says more than the work found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from robustscape.claims.verdicts import claim_verdict
+from robustscape.config.loading import load_experiment
+from robustscape.config.studies import Item
+from robustscape.report.items import aggregate_repetitions, read_rows
+from robustscape.report.words import FAILS, HOLDS
+
+ROOT = Path(__file__).parents[2]
+STUDIES = load_experiment(ROOT / "config", "paper").studies
+ITEMS = [
+    (work, name)
+    for work, study in STUDIES.items()
+    for name, item in study.items.items()
+    if item.printed and item.claims
+]
+
+#: How far a number is put beyond its printed bound, so that a strict comparison with the bound can hold.
+BEYOND = {"at_least": 1e-6, "at_most": -1e-6}
+
+
+def printed_as_measured(item: Item) -> pd.DataFrame:
+    """The item's CSV as if each printed number had been measured with its printed deviation (0 if none) over three seeds."""
+    printed = read_rows(ROOT / "resources" / "paper" / f"{item.printed}.csv").dropna(subset=["value"])
+    printed = printed.assign(**{factor: None for factor in item.factors if factor not in printed})
+    beyond = printed["metric"].map(item.bounds).map(BEYOND).fillna(0.0)
+    rows = printed[[*item.factors, "metric", "unit"]].assign(value=printed["value"] + beyond)
+    table = aggregate_repetitions(rows, item.factors, printed)
+    deviations = table["paper_std"].fillna(0.0) if "paper_std" in table else 0.0
+    return table.assign(std=deviations, n=3)
+
+
+def printed_verdicts(work: str, name: str) -> dict[str, tuple[str, str]]:
+    """Verdict and evidence of each claim of an item on the printed numbers, at a scale that it can be tested at."""
+    item = STUDIES[work].items[name]
+    table = printed_as_measured(item)
+    return {claim.id: claim_verdict(claim, table, item.factors, claim.scales[-1], item.names) for claim in item.claims}
+
+
+@pytest.mark.parametrize(("work", "name"), ITEMS)
+def test_no_claim_fails_on_the_printed_numbers(work: str, name: str) -> None:
+    failing = {
+        claim: evidence for claim, (verdict, evidence) in printed_verdicts(work, name).items() if verdict == FAILS
+    }
+    assert not failing
+
+
+def test_most_claims_on_printed_tables_are_tested_so() -> None:
+    found = [verdict for work, name in ITEMS for verdict, _ in printed_verdicts(work, name).values()]
+    assert sum(verdict == HOLDS for verdict in found) >= 100
