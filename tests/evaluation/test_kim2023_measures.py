@@ -22,12 +22,13 @@ from robustscape.data import Split
 from robustscape.errors import ConfigError, UserError
 from robustscape.evaluation import margins as margins_module
 from robustscape.evaluation._method_columns import method_columns
-from robustscape.evaluation.attack_accuracies import attack_accuracies
+from robustscape.evaluation.attack_accuracies import CLEAN_OF_ATTACKED, attack_accuracies
 from robustscape.evaluation.best_robust_accuracies import best_robust_accuracies
 from robustscape.evaluation.blackbox_accuracy import blackbox_accuracy
 from robustscape.evaluation.bridges import bridges, log_probabilities_along_path
 from robustscape.evaluation.collapse_rule import collapsed, training_state
 from robustscape.evaluation.distortion import distortion
+from robustscape.evaluation.errors_under_attacks import errors_under_attacks
 from robustscape.evaluation.harness.craft import craft
 from robustscape.evaluation.harness.distorted import distorted, percent_of
 from robustscape.evaluation.logs.collapse import collapse, rank_correlation, start_of_final_stretch
@@ -473,6 +474,12 @@ def test_attacks_may_see_fewer_samples_than_clean_accuracy_is_of() -> None:
     for row, other in zip(rows[1:], alone[1:], strict=True):
         assert (row["attack"], row["value"], row["samples"]) == (other["attack"], other["value"], 6)
     assert rows[0]["samples"] == 60
+    # What the accuracies under attack are compared with: clean accuracy on the same samples.
+    assert value(rows, "accuracy", attack=CLEAN_OF_ATTACKED) == value(alone, "accuracy", attack="clean") != 80.0
+    errors = errors_under_attacks(run, suite=attacks, attacked_samples=6)
+    assert [row["attack"] for row in errors] == ["none", "fgsm", "pgd"], (
+        "an error of clean samples is none under attack"
+    )
 
 
 def test_the_best_of_a_grid_is_chosen_by_one_attack(tmp_path: Path) -> None:
