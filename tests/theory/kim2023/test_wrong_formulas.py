@@ -167,6 +167,18 @@ WRONG = [
     ),
     Wrong(
         "theorem_4_5",
+        "mean_squared_displacement",
+        with_keywords(diffusion.mean_squared_displacement, power=1),
+        {"power 2, as printed, does not"},
+    ),
+    Wrong(
+        "theorem_4_5",
+        "mean_squared_displacement",
+        with_keywords(diffusion.mean_squared_displacement, power=2),
+        {"C2 = eta / t agrees with SAM"},
+    ),
+    Wrong(
+        "theorem_4_5",
         "simulate_momentum_displacement",
         lambda eigenvalue, gammas, **_: np.ones(len(gammas)),
         {"simulation", "simulation rises", "simulation falls"},

@@ -30,6 +30,12 @@ MOMENTUM_PANELS: dict[str, float] = {
     "(d) momentum, λ = −1, ρ = 0.5, t = 1": -1.0,
     "(e) momentum, λ = 1, ρ = 0.5, t = 1": 1.0,
 }
+#: Reading of theorem 4.5, power of 1 + rho lambda, and whether C2 is the printed one. Both are as printed in the last.
+READINGS: tuple[tuple[str, int, bool], ...] = (
+    ("C₂ = t/η", 1, False),
+    ("C₂ = η/t", 1, True),
+    ("as printed (C₂ = η/t, power 2)", 2, True),
+)
 #: Method -> power of 1 + rho lambda in the drift, and True if rho is 0.
 METHODS = {"SGD": (1, True), "SAM, as it steps (power 1)": (1, False), "SAM, theorem 4.3 (power 2)": (2, False)}
 
@@ -108,7 +114,7 @@ def _simulated_drift(eigenvalue: float, rho: float, power: int) -> float:
 
 
 def _momentum(eta: float, batch: int, draws: int, generator: np.random.Generator) -> Rows:
-    """Return the rows of theorem 4.5: simulation of SAM, and closed form (power 1) with both readings of C2.
+    """Return the rows of theorem 4.5: simulation of SAM, and the closed form in three readings, the printed one for one B.
 
     Beside them, not drawn, simulated_over_formula for each momentum.
     """
@@ -120,15 +126,16 @@ def _momentum(eta: float, batch: int, draws: int, generator: np.random.Generator
         found = simulate_momentum_displacement(
             eigenvalue, gammas, rho=rho, eta=eta, batch=size, steps=round(time / eta), paths=draws, generator=generator
         )
-        for reading, printed in (("C₂ = t/η", False), ("C₂ = η/t", True)):
-            common: Protocol = {"rho": rho, "eta": eta, "batch": size, "power": 1, "printed": printed}
+        for reading, power, printed in READINGS[: None if size == batch else 2]:
+            common: Protocol = {"rho": rho, "eta": eta, "batch": size, "power": power, "printed": printed}
             method = f"SAM with momentum, B = {size}, {reading}"
             line = mean_squared_displacement(grid, eigenvalue, time, **common)
-            rows += drawn_rows(view, "curve", grid, 0.0, line, panel=panel, method=method, metric=metric, **own)
+            drawn = {**own, "power": power}
+            rows += drawn_rows(view, "curve", grid, 0.0, line, panel=panel, method=method, metric=metric, **drawn)
             ratios = found / mean_squared_displacement(gammas, eigenvalue, time, **common)
             for gamma, ratio in zip(gammas.tolist(), ratios.tolist(), strict=True):
                 rows += outcome_row(
-                    view, "simulated_over_formula", ratio, panel=panel, method=method, gamma=gamma, **own, draws=draws
+                    view, "simulated_over_formula", ratio, panel=panel, method=method, gamma=gamma, **drawn, draws=draws
                 )
         method = f"SAM with momentum, B = {size}"
         simulated = f"simulated_{metric}"

@@ -179,6 +179,9 @@ def _landscape(view: str, points: int) -> Rows:
 def _references(ends: Ends) -> Rows:
     """Return the losses at which training ends: at minima, at the saddle line, and with large radii; the work prints all three.
 
+    Those of the minima and of the saddle line are properties of the work's own loss, so that they reproduce its numbers; the
+    third depends on learning rate, batch size and updates, which are ours.
+
     The minimum is the lowest expected loss of any end of SGD; the saddle line's is the mean over the ends of SAM with the
     largest normalised radius that are stuck.
     """
@@ -190,7 +193,7 @@ def _references(ends: Ends) -> Rows:
     saddle = _mean(expected_loss(w1[stuck], w2[stuck]))
     rows = []
     for text, metric, value in (("minima", "global_minimum_loss", lowest), ("saddle line", "saddle_loss", saddle)):
-        rows += drawn_rows(VIEW, "level", 0.0, 0.0, value, panel=PANELS[2], method="any", metric=metric, text=text)
+        rows += drawn_rows(VIEW, "level", 0.0, 0.0, value, panel=PANELS[2], method="any", metric=metric, text=text, paper_protocol=True)
     large = [rho for rho in radii if rho > 0.7]
     if large:
         mean = _mean([_mean_loss(ends["normalised", rho]) for rho in large])
