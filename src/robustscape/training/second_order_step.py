@@ -1,7 +1,7 @@
 """By how much the second-order step of Entropy-SGD differs from the first-order one (kanai2022, appendix D, equation 77).
 
-theta - lr (1 - gamma s)^-1 (theta - mu), where s is the variance of the inner loop's weights, elementwise: where gamma s is small
-the two are the same. Cost: ``updates`` outer updates.
+theta - lr (1 - gamma s)^-1 (theta - mu), where s is the variance of the inner loop's weights, elementwise: where gamma s is
+small the two are the same. Cost: ``updates`` outer updates.
 """
 
 from __future__ import annotations
