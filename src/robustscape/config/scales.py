@@ -27,6 +27,8 @@ class MeasurementSizes(Strict):
     """Random directions."""
     draws: int | None = Field(None, ge=1)
     """Monte Carlo draws."""
+    smooth: int | None = Field(None, ge=1)
+    """Values of a running mean: small batches need more of them."""
     suite: str | None = None
     """Suite of attacks; the rows name the one that ran."""
 
