@@ -93,6 +93,7 @@ PROTOCOLS: dict[str, list[dict[str, Any]]] = {
     "ch5_sam": [C10 | sam(0.1)],
     "ch5_ascents": [C10 | sam(0.1, n) for n in (1, 2, 3)] + [C100 | sam(0.5, n) for n in (1, 2, 3)],
     "ch5_sgd": [C10 | SGD, C100 | SGD],
+    "ch5_vanilla": [C10 | SGD],
     "ch5_radius_of_sam": [C10 | m for m in (sam(0.1), esam(0.1, 0.6), gsam(0.1), asam(0.1), msam(0.1))]
     + [C100 | m for m in (sam(0.5), esam(0.5, 0.5), gsam(0.5), asam(0.5), msam(0.5))],
     "ch5_radius_of_authors": [C10 | m for m in (sam(0.05), esam(0.05, 0.6), gsam(0.05), asam(0.5), msam(0.1))]

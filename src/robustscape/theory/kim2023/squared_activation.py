@@ -193,7 +193,8 @@ def _references(ends: Ends) -> Rows:
     saddle = _mean(expected_loss(w1[stuck], w2[stuck]))
     rows = []
     for text, metric, value in (("minima", "global_minimum_loss", lowest), ("saddle line", "saddle_loss", saddle)):
-        rows += drawn_rows(VIEW, "level", 0.0, 0.0, value, panel=PANELS[2], method="any", metric=metric, text=text, paper_protocol=True)
+        shown: Protocol = {"panel": PANELS[2], "method": "any", "text": text, "paper_protocol": True}
+        rows += drawn_rows(VIEW, "level", 0.0, 0.0, value, metric=metric, **shown)
     large = [rho for rho in radii if rho > 0.7]
     if large:
         mean = _mean([_mean_loss(ends["normalised", rho]) for rho in large])
