@@ -85,6 +85,15 @@ class Plan:
         for study in self.studies.values():
             check_claims(study, experiment.folder)
 
+    def with_made_works(self) -> Plan:
+        """Return the plan with, beside its works, those of which an item was made: they stay in the claims and the report."""
+        works = [
+            work
+            for work, study in self.experiment.studies.items()
+            if work in self.studies or any(self.item_path(work, name).exists() for name in study.items)
+        ]
+        return Plan(self.experiment, self.root.parent, works, self.downloads)
+
     def command(self, *arguments: str) -> str:
         """Return the command line that makes a result of this plan again."""
         return " ".join(["robustscape", "--scale", self.experiment.scale_name, *arguments])
