@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from PIL import Image
 from test_imports import ORDER
 
 from robustscape import catalog
@@ -24,6 +26,8 @@ from robustscape.config.base import validate_model
 from robustscape.config.datasets import DatasetEntry
 from robustscape.config.loading import load_experiment
 from robustscape.config.main import Main
+from robustscape.models import build_classifier
+from robustscape.pipeline.fingerprints import dataset_fingerprint
 from robustscape.pipeline.jobs import Job, list_jobs
 from robustscape.pipeline.plan import Plan
 
@@ -57,13 +61,17 @@ def text_of(pages: list[Path]) -> dict[str, str]:
     return {str(page.relative_to(ROOT)): page.read_text() for page in pages}
 
 
-def example_files() -> list[tuple[str, bool, str]]:
-    """The blocks of the pages that name a file in their first line: (path, whether it is added to a file, text)."""
+def example_files(outside: bool = False) -> list[tuple[str, bool, str]]:
+    """The blocks of the pages that name a file in their first line: (path, whether it is added to a file, text).
+
+    Those of plug-ins, which are ``outside`` of the project, are in a folder ``mine``.
+    """
     block = re.compile(r"^```\w+\n# (\S+/\S+)( \(add\))?\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
     return [
         (name, bool(add), body)
         for page in (ROOT / "docs").rglob("*.md")
         for name, add, body in block.findall(page.read_text())
+        if name.startswith("mine/") == outside
     ]
 
 
@@ -324,6 +332,49 @@ def test_the_examples_are_studies_that_run(tmp_path: Path) -> None:
     verdicts = (made / "claims.csv").read_text()
     assert "M-1" in verdicts and "A-1" in verdicts
     assert "halving_pgd" in next((made / "myattack/measurements").rglob("*.csv")).read_text()
+
+
+@pytest.mark.slow
+def test_the_example_of_plug_ins_runs_and_follows_its_files(tmp_path: Path) -> None:
+    """A folder outside the project: a data set of PNGs, an attack, a study with weights from outside."""
+    examples = example_files(outside=True)
+    assert len(examples) == 7
+    for name, add, text in examples:
+        assert not add
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for verb in (["check"], ["format", "--check"]):
+        ruff = [sys.executable, "-m", "ruff", *verb, "mine"]
+        assert subprocess.run(ruff, cwd=tmp_path, check=False).returncode == 0
+    generator = torch.Generator().manual_seed(0)
+    for place, number in itertools.product(range(2), range(30)):
+        folder = tmp_path / "downloads" / "my_images" / f"class{place}"
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = torch.rand(6, 6, generator=generator) * 150 + 100 * place
+        Image.fromarray(pixels.numpy().astype("uint8")).save(folder / f"{number:02}.png")
+    torch.save(build_classifier("mlp", {"hidden": [16]}, (1, 6, 6), 2).net.state_dict(), tmp_path / "theirs.pt")
+    options = ["--config", str(ROOT / "config"), "--plugins", "mine", "--scale", "smoke", "--threads", "1"]
+    done = subprocess.run(
+        [sys.executable, "-m", "robustscape", *options, "run", "mywork_outside"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(SOURCE.parent), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    table = (tmp_path / "results/smoke/mywork_outside/table_1.csv").read_text()
+    assert "my_recipe" in table and "theirs" in table and "weights from outside (theirs.pt)" in table
+    try:
+        catalog.use_plugins(tmp_path / "mine")
+        entry = DatasetEntry(dataset="png_folder", parameters={"folder": "my_images"})
+        before = dataset_fingerprint(entry, tmp_path / "downloads")
+        changed = tmp_path / "downloads/my_images/class0/00.png"
+        Image.new("L", (6, 6)).save(changed)
+        assert dataset_fingerprint(entry, tmp_path / "downloads") != before
+    finally:
+        catalog.use_plugins(None)
 
 
 def test_the_python_example_evaluates_a_model(

@@ -32,7 +32,7 @@ LOCK = read_pins(REQUIREMENTS / "lock.txt")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 #: Tools of the main process, which no job needs.
-MAIN_PROCESS = {"snakemake", "snakemake-executor-plugin-slurm", "dvc", "setuptools"}
+MAIN_PROCESS = {"shtab", "snakemake", "snakemake-executor-plugin-slurm", "dvc", "setuptools"}
 
 
 def normal(name: str) -> str:

@@ -105,7 +105,7 @@ def test_a_chain_with_an_edited_file_is_refused(folder: Path) -> None:
     with pytest.raises(CorruptFile, match=r"seed3\.csv is not the file .* `robustscape evaluate seed3` makes it again"):
         records.check_chain(folder / "table_1.json")
     measured.unlink()
-    with pytest.raises(CorruptFile, match=r"seed3\.csv is gone"):
+    with pytest.raises(CorruptFile, match=rf"seed3\.csv is gone, .*; `robustscape run {folder.name}` makes it again"):
         records.check_chain(folder / "table_1.json")
 
 

@@ -110,6 +110,40 @@ def test_unknown_key_on_snakemakes_command_line(project: Project) -> None:
     assert done.returncode != 0 and "Did you mean 'scale'" in done.stdout + done.stderr
 
 
+def snakemake_with(project: Project, *settings: str) -> subprocess.CompletedProcess[str]:
+    """Snakemake's job that prepares a data set, with settings of config.yaml."""
+    return subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "snakemake",
+            "--cores",
+            "1",
+            "prepare_digits2_tiny",
+            "--config",
+            "scale=smoke",
+            *settings,
+        ],
+        cwd=project.root,
+        env=project.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_results_folder_may_have_a_space(project: Project) -> None:
+    done = snakemake_with(project, "results=my results", "downloads=raw {files} here")
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert (project.root / "my results/smoke/data/digits2_tiny/card.json").exists()
+    assert (project.root / "my results/smoke/logs/prepare/digits2_tiny.log").exists()
+
+
+def test_a_results_folder_with_braces_is_refused(project: Project) -> None:
+    done = snakemake_with(project, "results=my{results}")
+    assert done.returncode != 0 and "takes braces in a path for wildcards" in done.stdout + done.stderr
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_is_a_sentence(project: Project, tmp_path: Path) -> None:
     """A tiny file system where one can be mounted; else the atomic writer's own tests cover it."""

@@ -31,6 +31,10 @@ try:
     JOBS = list_jobs(PLAN)
 except UserError as error:
     raise WorkflowError(str(error)) from None
+if {"{", "}"} & set(MAIN.results):
+    raise WorkflowError(
+        f"results got '{MAIN.results}': Snakemake takes braces in a path for wildcards."
+    )
 
 # Jobs run the code beside this file, whatever else is installed, also inside a conda environment or on another node; without
 # conda with the Python that runs Snakemake, whether or not its environment is activated.
@@ -44,6 +48,7 @@ shell.prefix(
     )
 )
 
+# Braces of a folder's name are doubled, since Snakemake formats commands.
 COMMAND = " ".join(
     [
         "python -m robustscape",
@@ -53,7 +58,7 @@ COMMAND = " ".join(
         f"--downloads {shlex.quote(MAIN.downloads)}",
         *([f"--plugins {shlex.quote(MAIN.plugins)}"] if MAIN.plugins else []),
     ]
-)
+).replace("{", "{{").replace("}", "}}")
 ENVIRONMENT = "../envs/robustscape.yaml"
 RESOURCES = EXPERIMENT.scale.resources
 LOGS = f"{PLAN.root}/logs"

@@ -43,4 +43,4 @@ for job in JOBS:
         message:
             f"{MESSAGES[job.stage]}: {shlex.join(job.targets)}"
         shell:
-            f"{COMMAND} --threads {{threads}} {{params.arguments}} > {{log}} 2>&1"
+            f"{COMMAND} --threads {{threads}} {{params.arguments}} > {{log:q}} 2>&1"

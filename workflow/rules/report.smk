@@ -43,7 +43,7 @@ for job in JOBS:
         message:
             f"Making: {shlex.join(job.targets)}"
         shell:
-            f"{COMMAND} {{params.arguments}} > {{log}} 2>&1"
+            f"{COMMAND} {{params.arguments}} > {{log:q}} 2>&1"
 
 
 for job in JOBS:
@@ -79,7 +79,7 @@ for job in JOBS:
         message:
             "Writing {output}"
         shell:
-            f"{COMMAND} {{params.arguments}} > {{log}} 2>&1"
+            f"{COMMAND} {{params.arguments}} > {{log:q}} 2>&1"
 
 
 # `snakemake yamada2021` makes the items of a work, `snakemake yamada2021_table_1` one of them.

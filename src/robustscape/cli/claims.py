@@ -16,7 +16,12 @@ def add_claims_command(commands: Any) -> None:
         help=text,
         description=f"{sentence_case(text)} by their items; writes claims.csv, one row per claim, and prints counts.",
     )
-    command.add_argument("targets", nargs="*", metavar="WORK", help="a work (default: those of config.yaml, or all)")
+    command.add_argument(
+        "targets",
+        nargs="*",
+        metavar="WORK",
+        help="a work, beside those already made (default: config.yaml's, or all)",
+    )
     command.set_defaults(execute=claims_command)
 
 

@@ -38,7 +38,7 @@ def add_list_command(commands: Any) -> None:
     """Add the command to the parser."""
     text = "list what can be named, one per line"
     command = commands.add_parser("list", help=text, description=f"{sentence_case(text)}, and what it is.")
-    command.add_argument("what", choices=LISTS, metavar="WHAT", help=", ".join(LISTS))
+    command.add_argument("what", choices=list(LISTS), metavar="WHAT", help=", ".join(LISTS))
     command.set_defaults(execute=list_command)
 
 

@@ -15,6 +15,7 @@ from robustscape.cli.attack import add_attack_command
 from robustscape.cli.check import add_check_command
 from robustscape.cli.claims import add_claims_command
 from robustscape.cli.compare import add_compare_command
+from robustscape.cli.completion import add_completion_command
 from robustscape.cli.doctor import add_doctor_command
 from robustscape.cli.dvc import add_dvc_command
 from robustscape.cli.evaluate import add_evaluate_commands
@@ -62,6 +63,7 @@ _ADD_COMMANDS = (
     add_doctor_command,
     add_dvc_command,
     add_schemas_command,
+    add_completion_command,
 )
 
 

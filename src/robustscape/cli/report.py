@@ -14,7 +14,12 @@ def add_report_command(commands: Any) -> None:
     command = commands.add_parser(
         "report", help=text, description=f"{sentence_case(text)}: items, verdicts, and how each number was made."
     )
-    command.add_argument("targets", nargs="*", metavar="WORK", help="a work (default: those of config.yaml, or all)")
+    command.add_argument(
+        "targets",
+        nargs="*",
+        metavar="WORK",
+        help="a work, beside those already made (default: config.yaml's, or all)",
+    )
     command.set_defaults(execute=report_command)
 
 

@@ -18,6 +18,7 @@ from robustscape.config.experiment import Experiment, Planned, Run, kind_and_nam
 from robustscape.config.studies import Comparison, Item, Measurement
 from robustscape.errors import ConfigError, unknown_name
 from robustscape.numbers import number_label
+from robustscape.pipeline.levels import check_levels
 from robustscape.storage.run_files import HEALTH, WEIGHTS, run_files
 
 #: Sections of a study whose entries are targets of a command.
@@ -84,6 +85,16 @@ class Plan:
         self.studies = {name: experiment.studies[name] for name in names}
         for study in self.studies.values():
             check_claims(study, experiment.folder)
+            check_levels(self, study.work)
+
+    def with_made_works(self) -> Plan:
+        """Return the plan with, beside its works, those of which an item was made: they stay in the claims and the report."""
+        works = [
+            work
+            for work, study in self.experiment.studies.items()
+            if work in self.studies or any(self.item_path(work, name).exists() for name in study.items)
+        ]
+        return Plan(self.experiment, self.root.parent, works, self.downloads)
 
     def command(self, *arguments: str) -> str:
         """Return the command line that makes a result of this plan again."""

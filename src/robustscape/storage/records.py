@@ -79,13 +79,17 @@ def check_recorded(path: Path) -> Path:
 def check_chain(record_path: Path) -> None:
     """Refuse the first file behind a result, at whatever distance, that is gone or that its record does not vouch for.
 
+    Args:
+        record_path: of an item, in the folder of its work.
+
     Raises:
         CorruptFile: as ``check_recorded``.
     """
     for path, record in reachable_records(record_path):
         for given in recorded_inputs(record, path):
             if given.path is None:
-                raise CorruptFile(f"{given.name} is gone, which `{record.get('command')}` has read; make it again.")
+                again = f"`robustscape run {record_path.parent.name}` makes it again"
+                raise CorruptFile(f"{given.name} is gone, which `{record.get('command')}` has read; {again}.")
         named = [entry["path"] for entry in record.get("outputs", [])] or record.get("files", {})
         files = [path.with_name(Path(str(name)).name) for name in named]
         for file in files or ([path.with_suffix(".csv")] if "output" in record else []):

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import inspect
 
 import foolbox
+import numpy as np
 import pyautoattack
+import pytest
+import torch
 import torchattacks
+from art.attacks.evasion import FastGradientMethod
+from art.estimators.classification import PyTorchClassifier
+from pyautoattack import checks
+from torch import nn
+
+import robustscape
+from robustscape.errors import UserError
 
 
 def test_what_the_table_says_of_pyautoattack() -> None:
@@ -23,3 +34,34 @@ def test_what_the_table_says_of_foolbox_and_torchattacks() -> None:
     made = inspect.signature(torchattacks.AutoAttack.__init__).parameters
     assert isinstance(made["eps"].default, float) and "state_path" not in made
     assert not hasattr(foolbox.attacks, "AutoAttack")
+
+
+@pytest.mark.parametrize("name", ["pyautoattack", "foolbox", "torchattacks", "adversarial-robustness-toolbox"])
+def test_only_ours_is_a_command(name: str) -> None:
+    points = importlib.metadata.distribution(name).entry_points
+    assert not [point for point in points if point.group == "console_scripts"]
+
+
+def test_what_the_table_says_of_gradient_masking() -> None:
+    assert {"check_randomized", "check_zero_gradients", "check_square_sr"} <= set(vars(checks))
+
+
+def net() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(48, 5))
+
+
+def test_what_the_table_says_of_inputs_up_to_255() -> None:
+    model, x = net(), 255 * torch.rand(6, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    y = model(x).argmax(1)
+    with pytest.raises(UserError, match="255"):
+        robustscape.evaluate(model, x, y, suite="pgd20", eps=8 / 255)
+    wrapped = foolbox.PyTorchModel(model.eval(), bounds=(0, 1), device="cpu")
+    with pytest.raises(AssertionError, match=r"^$"):
+        foolbox.attacks.FGSM()(wrapped, x, y, epsilons=8 / 255)
+    with pytest.raises(ValueError, match="range"):
+        torchattacks.FGSM(model)(x, y)
+    oracle = pyautoattack.AutoAttack(model, eps=8 / 255, version="custom", attacks_to_run=["apgd-ce"], verbose=False)
+    assert oracle.run_standard_evaluation(x, y)[0].max() <= 255
+    estimator = PyTorchClassifier(model, nn.CrossEntropyLoss(), (3, 4, 4), 5, clip_values=(0.0, 1.0))
+    assert np.isclose(FastGradientMethod(estimator, eps=8 / 255).generate(x.numpy()).max(), 1.0)

@@ -11,7 +11,11 @@ from robustscape.storage.records import hash_files, write_csv_with_record
 
 
 def judge_claims(plan: Plan) -> list[dict[str, str]]:
-    """Judge every claim of the plan's works; write ``claims.csv``, one row per claim, with its record; return its rows."""
+    """Judge every claim of the plan's works and of all others that were made; return the rows of ``claims.csv``, one per claim.
+
+    The file is written with its record.
+    """
+    plan = plan.with_made_works()
     rows = claim_rows(plan.studies, plan.root, plan.experiment.scale_name, plan.level_is_fixed)
     items = [plan.item_path(work, name) for work, study in plan.studies.items() for name in study.items]
     record = {
