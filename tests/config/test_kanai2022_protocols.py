@@ -17,9 +17,6 @@ from robustscape.training.schedules import schedule_factor
 ROOT = Path(__file__).parents[2]
 TEXT = pd.read_csv(ROOT / "resources/paper/kanai2022_text_numbers.csv", float_precision="round_trip")
 
-#: Updates of an epoch of CIFAR at a batch size of 128.
-STEPS = 391
-
 
 @pytest.fixture(scope="module")
 def paper() -> Experiment:
@@ -97,15 +94,12 @@ def training_attack(paper: Experiment, recipe: Recipe) -> Any:
     return paper.attacks[str(recipe.attack)].parameters
 
 
-def test_attack(paper: Experiment, recipe: Recipe) -> Any:
+def selection_attack(paper: Experiment, recipe: Recipe) -> Any:
     return paper.attacks[recipe.probes["robust_test_accuracy"].parameters["attack"]].parameters
 
 
-test_attack.__test__ = False  # type: ignore[attr-defined]
-
-
 def step_size(paper: Experiment, row: Any, recipe: Recipe, eps: float) -> float:
-    chosen = test_attack if row.context == "evaluation" else training_attack
+    chosen = selection_attack if row.context == "evaluation" else training_attack
     return float(chosen(paper, recipe)["rel_step_size"]) * eps
 
 
@@ -118,7 +112,7 @@ SETTINGS: dict[str, Any] = {
     "lr_milestone_1": lambda p, row, r, eps: falls(r)[:1],
     "lr_milestone_2": lambda p, row, r, eps: falls(r)[1:],
     "pgd_train_steps": lambda p, row, r, eps: [training_attack(p, r)["steps"]],
-    "pgd_eval_steps": lambda p, row, r, eps: [test_attack(p, r)["steps"]],
+    "pgd_eval_steps": lambda p, row, r, eps: [selection_attack(p, r)["steps"]],
     "pgd_step_size_x255": lambda p, row, r, eps: [255 * step_size(p, row, r, eps)],
     "pgd_step_size": lambda p, row, r, eps: [step_size(p, row, r, eps)],
     "warmup_epochs_without_awp_and_ensgd": lambda p, row, r, eps: [first_epoch_of(r)],
