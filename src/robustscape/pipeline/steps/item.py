@@ -104,9 +104,8 @@ def with_lr_factor(experiment: Experiment, rows: pd.DataFrame) -> pd.DataFrame:
         return rows
     factors = {}
     for name in rows["recipe"].dropna().unique():
-        trained, stated = (
-            recipes[name].optimizer.parameters.get("lr") for recipes in (experiment.recipes, experiment.full_recipes)
-        )
+        trained = experiment.recipes[name].optimizer.parameters.get("lr")
+        stated = experiment.full_recipes[name].optimizer.parameters.get("lr")
         factors[name] = round(trained / stated, 9) if trained and stated else 1.0
     return rows.assign(lr_factor=rows["recipe"].map(factors)) if set(factors.values()) - {1.0} else rows
 
