@@ -60,7 +60,8 @@ def collapse_surfaces(
             f"{run.path} has no {' and '.join(missing)}; give the recipe the key 'keep_collapse' with 'distortion'."
         )
     collapse_epoch, vanished_epoch = kept_epochs(run)
-    kept = {COLLAPSE_FILES[1]: (NO_COLLAPSE, None) if collapse_epoch is None else (MOMENTS[0], collapse_epoch)}
+    first = (MOMENTS[0] if collapse_epoch is not None else NO_COLLAPSE, collapse_epoch)
+    kept: dict[str, tuple[str, int | None]] = {COLLAPSE_FILES[1]: first}
     if vanished_epoch is not None:
         kept[VANISHED_FILE] = (MOMENTS[1], vanished_epoch)
     x, y = run.subset("train", samples)
