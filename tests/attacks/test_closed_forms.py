@@ -12,6 +12,7 @@ from pyautoattack.fab_projections import projection_l1, projection_l2, projectio
 from torch import Tensor, nn
 
 from robustscape.attacks._boundary import project_on_hyperplane
+from robustscape.attacks._bumps import one_bump
 from robustscape.attacks.apgd import apgd
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import misclassified, predict
@@ -25,7 +26,7 @@ from robustscape.attacks.gaussian_noise import gaussian_noise
 from robustscape.attacks.pgd import pgd
 from robustscape.attacks.random_noise import random_noise
 from robustscape.attacks.simba import simba
-from robustscape.attacks.square import SCHEDULE, _bump, _window_share, square
+from robustscape.attacks.square import SCHEDULE, _window_share, square
 
 DIMENSIONS, SAMPLES, EPS = 12, 64, 0.3
 
@@ -234,6 +235,6 @@ def test_square_halves_its_windows_on_schedule() -> None:
     assert [shares[bound] / shares[bound + 1] for bound in SCHEDULE] == [2.0] * len(SCHEDULE)
     assert _window_share(2_500, 5_000, 0.8) == _window_share(5_000, 10_000, 0.8)
     for size in ((5, 5), (1, 9), (6, 6)):
-        bump = _bump(*size, like=torch.zeros(()))
+        bump = one_bump(*size, torch.zeros(()), "L2")
         assert bump.norm().item() == pytest.approx(1.0)
         assert bump.min() < 0 < bump.max()

@@ -21,16 +21,21 @@ from pyautoattack.square import SquareAttack
 from torch import Tensor, nn
 
 from robustscape.attacks import apgd as apgd_module
+from robustscape.attacks import apgd_l1 as apgd_l1_module
 from robustscape.attacks.apgd import apgd
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import frozen, misclassified, predict
-from robustscape.attacks.base.losses import dlr, dlr_targeted
+from robustscape.attacks.base.losses import cross_entropy, dlr, dlr_targeted
+from robustscape.attacks.base.search import search_model
 from robustscape.attacks.base.threat import ThreatModel
+from robustscape.attacks.base.trials import Rows
 from robustscape.attacks.bim import bim
 from robustscape.attacks.fab import fab
+from robustscape.attacks.fab_l1 import fab_l1
 from robustscape.attacks.fgsm import fgsm
 from robustscape.attacks.pgd import pgd
 from robustscape.attacks.square import square
+from robustscape.attacks.square_l1 import square_l1
 
 STEPS = 7
 
@@ -149,25 +154,52 @@ def test_apgd_takes_the_authors_steps(digits: Any, norm: Any, loss: str, their_l
     assert (misclassified(model(released), y) == ~their_accuracy).double().mean() > 0.99
 
 
-@pytest.mark.parametrize("norm", ["Linf", "L2"])
+def test_apgd_takes_the_authors_steps_in_l1(digits: Any) -> None:
+    """In one ball, from the same point: after 8 steps no gradient has been so small that rounding decided about it."""
+    correct = ~misclassified(predict(digits.model, digits.x), digits.y)
+    x, y = digits.x[correct][:60], digits.y[correct][:60]
+    threat, places = ThreatModel("L1", 2.0), torch.arange(len(x))
+    start = threat.project(x + torch.randn(x.shape, generator=torch.Generator().manual_seed(0)), x)
+    rows = Rows(places, places, torch.zeros_like(places), x, y, threat, SampleGenerator.seeded(0, places))
+    for iterations in (1, 8):
+        oracle = APGDAttack(digits.model, n_iter=iterations, norm="L1", eps=2.0, device="cpu")
+        oracle.init_hyperparam(x)
+        theirs, _, highest, _ = oracle.attack_single_run(x, y, x_init=start.clone())
+        state = apgd_l1_module._SparseAscent.at(start, rows, torch.zeros_like(places))
+        ours = apgd_l1_module._ascend(
+            search_model(digits.model), state, lambda z, y, _: cross_entropy(z, y), iterations, False
+        )
+        assert ((ours.point - theirs).abs().flatten(1).amax(1) < 1e-4).float().mean() > 0.95
+        assert ours.value.mean().item() == pytest.approx(highest.mean().item(), rel=0.005)
+
+
+#: Norm -> FAB, the Square attack, and a budget that breaks some samples and not all.
+BY_NORM: dict[str, tuple[Any, Any, float]] = {
+    "Linf": (fab, square, 0.12),
+    "L2": (fab, square, 0.8),
+    "L1": (fab_l1, square_l1, 2.0),
+}
+
+
+@pytest.mark.parametrize("norm", BY_NORM)
 @pytest.mark.parametrize("targeted", [True, False])
 def test_fab_fools_what_the_authors_fab_fools(digits: Any, norm: Any, targeted: bool) -> None:
     digits = digits.first(160)
-    eps = 0.12 if norm == "Linf" else 0.8
+    ours_in, _, eps = BY_NORM[norm]
     oracle = FABAttack_PT(
         digits.model, norm=norm, n_restarts=1, n_iter=15, eps=eps, targeted=targeted, device="cpu", n_target_classes=3
     )
     theirs = misclassified(predict(digits.model, oracle.perturb(digits.x, digits.y)), digits.y)
-    x_adv = attack(fab, digits, ThreatModel(norm, eps), each_class=targeted, iterations=15, n_target_classes=3)
+    x_adv = attack(ours_in, digits, ThreatModel(norm, eps), each_class=targeted, iterations=15, n_target_classes=3)
     ours = misclassified(predict(digits.model, x_adv), digits.y)
     assert (ours == theirs).float().mean() > 0.98
     assert 0.2 < ours.float().mean() < 0.9
 
 
-@pytest.mark.parametrize("norm", ["Linf", "L2"])
+@pytest.mark.parametrize("norm", BY_NORM)
 def test_square_is_as_strong_as_the_authors(digits: Any, norm: Any) -> None:
     """Two random searches of the same budget. Ours draws windows for each sample, and reaches the last row."""
-    eps, queries = (0.15 if norm == "Linf" else 1.0), 150
+    search, eps, queries = BY_NORM[norm][1], 1.25 * BY_NORM[norm][2], 150
     theirs, ours = [], []
     for seed in range(3):
         oracle = SquareAttack(
@@ -176,9 +208,10 @@ def test_square_is_as_strong_as_the_authors(digits: Any, norm: Any) -> None:
         theirs.append(misclassified(predict(digits.model, oracle.perturb(digits.x, digits.y)), digits.y).float().mean())
         with frozen(digits.model):
             generator = SampleGenerator.seeded(seed, len(digits.x))
-            x_adv = square(digits.model, digits.x, digits.y, ThreatModel(norm, eps), generator, queries=queries)
+            x_adv = search(digits.model, digits.x, digits.y, ThreatModel(norm, eps), generator, queries=queries)
         ours.append(misclassified(predict(digits.model, x_adv), digits.y).float().mean())
-    assert -0.02 < torch.stack(ours).mean() - torch.stack(theirs).mean() < 0.06
+    # In L1 all samples of the authors' search share windows that are mostly empty, which costs it a tenth and more.
+    assert -0.02 < torch.stack(ours).mean() - torch.stack(theirs).mean() < (0.2 if norm == "L1" else 0.06)
     clean = misclassified(predict(digits.model, digits.x), digits.y).float().mean()
     assert torch.stack(ours).mean() > clean + 0.05
 

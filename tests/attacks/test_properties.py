@@ -51,6 +51,7 @@ CHEAP: dict[str, Any] = {
 #: Attack -> parameters beyond ``CHEAP`` (or instead of it).
 PARAMETERS: dict[str, dict[str, Any]] = {
     "fab": {"iterations": 3, "restarts": 2},
+    "fab_l1": {"iterations": 3, "restarts": 2},
     "linbp": {"start": 0.0},
     "bpa": {"start": 0.0},
     "di_fgsm": {"resize_rate": 0.7, "probability": 0.8},
@@ -62,7 +63,9 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "pgd_restarts": ("pgd", {"steps": 2, "restarts": 2, "early_stopping": True, "keep_best": True}),
     "pgd_targeted": ("pgd", {"targeted": True}),
     "apgd_targeted": ("apgd", {"loss": "dlr_targeted"}),
+    "apgd_l1_targeted": ("apgd_l1", {"loss": "dlr_targeted"}),
     "fab_untargeted": ("fab", {"iterations": 3, "each_class": False}),
+    "fab_l1_untargeted": ("fab_l1", {"iterations": 3, "each_class": False}),
     "kl_pgd_uniform": ("kl_pgd", {"start": "uniform"}),
     "hierarchical_pgd_average": ("hierarchical_pgd", {"targets": "average"}),
     "band_limited_noise_variance": ("band_limited_noise", {"variance": 0.1}),
@@ -78,7 +81,7 @@ SHAPES: dict[str, list[tuple[int, ...]]] = {
 INPUTS = {"di_fgsm": "images", "ti_fgsm": "images", "dim_1d": "waveforms", "tim_1d": "waveforms"}
 
 #: Attacks whose random numbers decide nothing for most samples.
-SEED_RARELY_MATTERS = {"fab", "fab_untargeted"}
+SEED_RARELY_MATTERS = {"fab", "fab_untargeted", "fab_l1", "fab_l1_untargeted"}
 
 NAMES = [*catalog.catalog_entries("attack"), *VARIANTS]
 
@@ -86,6 +89,15 @@ NAMES = [*catalog.catalog_entries("attack"), *VARIANTS]
 def attack_name(name: str) -> str:
     """The name in the catalogue of a name in ``NAMES``."""
     return VARIANTS[name][0] if name in VARIANTS else name
+
+
+def norms(name: str) -> list[Any]:
+    """The norms of the balls that the attack searches."""
+    return ["L1"] if attack_name(name).endswith("_l1") else ["Linf", "L2"]
+
+
+#: Every attack in every norm that it is defined in.
+IN_NORMS = [(name, norm) for name in NAMES for norm in norms(name)]
 
 
 def parameters(name: str, **changes: Any) -> dict[str, Any]:
@@ -96,7 +108,8 @@ def parameters(name: str, **changes: Any) -> dict[str, Any]:
     return {key: value for key, value in (shared | own | changes).items() if key in known}
 
 
-def spec(name: str, norm: Any = "Linf", **changes: Any) -> AttackSpec:
+def spec(name: str, norm: Any = None, **changes: Any) -> AttackSpec:
+    norm = norm or norms(name)[0]
     aim = {"targets": "second"} if parameters(name).get("targeted") else {}
     fields = {"attack": attack_name(name), "norm": norm, "parameters": parameters(name)} | aim | changes
     return AttackSpec.model_validate(fields)
@@ -165,7 +178,7 @@ def test_inputs_are_known_here(name: str) -> None:
     for shape in shapes(name):
         x, y = torch.rand(3, *shape), torch.arange(3)
         try:
-            run(name, Net(x[0].numel()), x, y, ThreatModel("Linf", 0.1))
+            run(name, Net(x[0].numel()), x, y, ThreatModel(norms(name)[0], 0.1))
         except AttackError as error:
             pytest.fail(
                 f"the attack '{name}' refuses inputs of shape {tuple(x.shape)} ({error}): say in INPUTS of {__file__} "
@@ -186,14 +199,14 @@ def test_tables_name_attacks_of_the_catalogue() -> None:
 @settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(
     place=st.integers(0, 5),
-    norm=st.sampled_from(["Linf", "L2"]),
+    which=st.integers(0, 1),
     bounds=st.sampled_from([(0.0, 1.0), (-1.0, 1.0), None]),
     eps_values=st.lists(st.sampled_from([0.0, 1e-4, 0.03, 0.3, 1.0, 4.0]), min_size=1, max_size=4),
     shared=st.booleans(),
     seed=st.integers(0, 2**31),
 )
 def test_result_is_in_the_ball_and_in_the_range(
-    name: str, place: int, norm: Any, bounds: Any, eps_values: list[float], shared: bool, seed: int
+    name: str, place: int, which: int, bounds: Any, eps_values: list[float], shared: bool, seed: int
 ) -> None:
     shape = shapes(name)[place % len(shapes(name))]
     count = len(eps_values)
@@ -204,7 +217,7 @@ def test_result_is_in_the_ball_and_in_the_range(
     x[0].round_()  # corners of the range are where clipping goes wrong
     x = x.clamp(low, high)
     y = torch.randint(CLASSES, (count,), generator=stream)
-    threat = ThreatModel(norm, eps, bounds)
+    threat = ThreatModel(norms(name)[which % len(norms(name))], eps, bounds)
     x_before = x.clone()
     x_adv = run(name, Net(x[0].numel(), seed=seed % 7), x, y, threat, seed)
     threat.check(x_adv, x)  # shape, finite, ball, range
@@ -214,8 +227,7 @@ def test_result_is_in_the_ball_and_in_the_range(
     torch.testing.assert_close(x_adv[still], x[still], rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("norm", ["Linf", "L2"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "norm"), IN_NORMS)
 def test_batch_size_and_order_change_nothing(name: str, norm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Any] = []
     bits = SampleGenerator._bits
@@ -237,8 +249,7 @@ def test_batch_size_and_order_change_nothing(name: str, norm: Any, monkeypatch: 
         assert torch.equal(other, whole) == (not drawn), f"'{name}' draws random numbers, and the seed does not matter"
 
 
-@pytest.mark.parametrize("norm", ["Linf", "L2"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "norm"), IN_NORMS)
 def test_eps_per_sample_equals_one_eps_at_a_time(name: str, norm: Any) -> None:
     torch.manual_seed(2)
     x, y = torch.rand(24, *shapes(name)[-1]).double(), torch.randint(CLASSES, (24,))
@@ -256,7 +267,7 @@ def test_eps_zero_is_clean(name: str) -> None:
     x, y = torch.rand(6, *shapes(name)[0]), torch.randint(CLASSES, (6,))
     model = Net(x[0].numel())
     assert torch.equal(craft(model, x, y, spec(name), 0.0, seed=0), x)
-    torch.testing.assert_close(run(name, model, x, y, ThreatModel("Linf", 0.0)), x, rtol=0, atol=1e-6)
+    torch.testing.assert_close(run(name, model, x, y, ThreatModel(norms(name)[0], 0.0)), x, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -271,7 +282,7 @@ def test_model_is_left_as_it_was(name: str) -> None:
     for mode in ("eval", "train"):
         craft(model, x, y, spec(name, model_mode=mode), 0.1, seed=0)
         assert [m.training for m in model.modules()] == modes
-    run(name, model.eval(), x, y, ThreatModel("Linf", 0.1))
+    run(name, model.eval(), x, y, ThreatModel(norms(name)[0], 0.1))
     assert not any(m.training for m in model.modules())
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     assert {key for key, p in model.named_parameters() if not p.requires_grad} == {"second.bias"}
@@ -329,8 +340,7 @@ class Flat(nn.Module):
         return logits + 0 * self.meta(x).sum(1, keepdim=True)
 
 
-@pytest.mark.parametrize("norm", ["Linf", "L2"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "norm"), IN_NORMS)
 def test_odd_batches_are_attacked_legally(name: str, norm: Any) -> None:
     """One sample; a class that is absent; zero gradients; budgets of which one is 0, among rows of every shape."""
     for shape in shapes(name):
@@ -405,7 +415,8 @@ def test_robust_accuracy_does_not_rise_with_eps(name: str, digits: Any) -> None:
     robust = []
     with frozen(model):
         for eps in (0.0, 0.06, 0.12, 0.25):
-            x_adv = run(name, model, x, y, ThreatModel("Linf", eps), **ENOUGH)
+            threat = ThreatModel("L1", 16 * eps) if norms(name) == ["L1"] else ThreatModel("Linf", eps)
+            x_adv = run(name, model, x, y, threat, **ENOUGH)
             predicted = predict(model, x_adv).argmax(1)
             right = members[predicted] == members[y] if superclass else predicted == y
             robust.append(int(right.sum()))

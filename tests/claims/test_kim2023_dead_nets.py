@@ -101,6 +101,35 @@ def test_they_fail_where_nothing_collapses_and_where_everything_does(tmp_path: P
     assert {gone[name] for name in ("C2-2", "C2-2-gradalign", "C2-7-others", "C2-7-full", "C2-7-ratio")} == {FAILS}
 
 
+@pytest.mark.parametrize(("collapsed", "verdict"), [(1.0, HOLDS), (0.0, FAILS)])
+def test_gamma_says_nothing_of_a_net_that_has_not_collapsed(collapsed: float, verdict: str, tmp_path: Path) -> None:
+    """C2-11 is about collapsed fast AT."""
+    values = {"fast_at": (-2.0, 90.0), "pgd2_at": (0.1, 40.0), "single_step_checkpoints": (0.2, 30.0)}
+    rows = [
+        {"metric": metric, "method": method, "value": value, "unit": "1"}
+        for method, numbers in values.items()
+        for metric, value in zip(("gamma_mean", "gamma_negative"), numbers, strict=True)
+    ]
+    rows.append({"metric": "collapsed", "method": "fast_at", "value": collapsed, "unit": "1"})
+    assert set(verdicts("figure_2_16", rows, tmp_path).values()) == {verdict}
+
+
+@pytest.mark.parametrize(
+    ("collapsed", "vanished", "end", "verdict"),
+    [(1, 1, 0, HOLDS), (1, 1, 1, FAILS), (1, 0, None, FAILS), (0, 0, None, FAILS)],
+)
+def test_figure_2_11_needs_both_of_its_moments(
+    collapsed: float, vanished: float, end: float | None, verdict: str, tmp_path: Path
+) -> None:
+    """A run that never collapsed, or whose distortion stays, has no such moment; the claim then fails."""
+    first = "collapse" if collapsed else "largest fall, no collapse"
+    told = {first: 1.0, **({} if end is None else {"distortion gone": end})}
+    rows = [{"metric": "distorted_interval", "moment": m, "value": value, "unit": "1"} for m, value in told.items()]
+    for metric, value in (("collapsed", collapsed), ("distortion_vanished", vanished)):
+        rows.append({"metric": metric, "value": value, "unit": "1"})
+    assert verdicts("figure_2_11", rows, tmp_path) == {"C2-12-surface": verdict}
+
+
 @pytest.mark.parametrize(
     ("before", "after", "end", "distorted", "verdict"),
     [(0, 0, 0, 0, FAILS), (0, 20, 60, 1, HOLDS), (30, 40, 60, 1, FAILS), (0, 20, 10, 1, FAILS), (0, 20, 60, 0, FAILS)],

@@ -54,7 +54,7 @@ def test_every_public_module_is_in_the_library() -> None:
 def test_types_are_described_in_words() -> None:
     page = PAGES["reference/configuration/study.md"]
     assert "| `eps` | list of number >= 0 | required |" in page
-    assert '| `norm` | `"Linf"`, `"L2"` | `"Linf"` |' in PAGES["reference/configuration/attacks.md"]
+    assert '| `norm` | `"Linf"`, `"L2"`, `"L1"` | `"Linf"` |' in PAGES["reference/configuration/attacks.md"]
     assert "| `step_size` | number > 0 or null | `null` |" in PAGES["reference/catalogue/attack.md"]
 
 

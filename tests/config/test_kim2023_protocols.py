@@ -83,7 +83,88 @@ def test_tiny_imagenet_has_the_grid_of_beta(paper: Experiment) -> None:
 
 def test_figure_3_7_has_the_grid_of_eps(paper: Experiment) -> None:
     eps = {round(planned.eps, 4) for planned in paper.runs("kim2023", "ch3b_mnist_curve")}
-    assert sorted(eps) == [0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5]
+    assert sorted(eps) == [0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.375, 0.4, 0.45, 0.5]
+
+
+#: Attack -> eps, steps, step size (sections 2.4.1 and 3.4.2: alpha = max(2/255, eps/n), 2/255, 0.02 on MNIST).
+STEPS = {
+    "kim2023_fast": (8 / 255, 1, 10 / 255),
+    "kim2023_pgd2": (8 / 255, 2, 4 / 255),
+    "kim2023_pgd4": (8 / 255, 4, 2 / 255),
+    "kim2023_pgd7": (8 / 255, 7, 2 / 255),
+    "kim2023_kl7": (8 / 255, 7, 2 / 255),
+    "kim2023_pgd10": (8 / 255, 10, 2 / 255),
+    "kim2023_kl10": (8 / 255, 10, 2 / 255),
+    "kim2023_pgd10_16": (16 / 255, 10, 2 / 255),
+    "kim2023_kl10_16": (16 / 255, 10, 2 / 255),
+    "pgd50": (8 / 255, 50, 2 / 255),
+    "kim2023_pgd50_16": (16 / 255, 50, 2 / 255),
+    "kim2023_mnist_pgd40": (0.3, 40, 0.02),
+    "kim2023_mnist_kl40": (0.45, 40, 0.02),
+    "kim2023_mnist_pgd50": (0.45, 50, 0.02),
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_steps_of_the_attacks(paper: Experiment, name: str) -> None:
+    eps, steps, size = STEPS[name]
+    parameters = paper.attacks[name].parameters
+    absolute = parameters.get("step_size")
+    assert parameters.get("steps", 1) == steps
+    assert (absolute if absolute is not None else parameters["rel_step_size"] * eps) == pytest.approx(size)
+
+
+#: Recipe -> method, its parameters, attack, optimizer, learning rate, epochs, and batch-independent augmentation (crop, flip).
+TRAINED = {
+    "kim2023_co": ("adversarial", {}, "kim2023_pgd7", "sgd", 0.01, 200, (4, True)),
+    "kim2023_co-pgd2": ("adversarial", {}, "kim2023_pgd2", "sgd", 0.01, 200, (4, True)),
+    "kim2023_co-trades": ("trades", {"beta": 6}, "kim2023_kl7", "sgd", 0.01, 200, (4, True)),
+    "kim2023_co-fast": ("adversarial", {}, "kim2023_fast", "sgd", 0.01, 200, (4, True)),
+    "kim2023_co-gradalign": ("gradalign", {"beta": 0.2}, "fgsm", "sgd", 0.01, 200, (4, True)),
+    "kim2023_co-checkpoints2": (
+        "single_step_checkpoints",
+        {"checkpoints": 2},
+        "kim2023_fast",
+        "sgd",
+        0.01,
+        200,
+        (4, True),
+    ),
+    "kim2023_co-checkpoints4": (
+        "single_step_checkpoints",
+        {"checkpoints": 4},
+        "kim2023_fast",
+        "sgd",
+        0.01,
+        200,
+        (4, True),
+    ),
+    "kim2023_co-standard": ("standard", {}, None, "sgd", 0.01, 200, (4, True)),
+    "kim2023_bat_c10": ("adversarial", {}, "kim2023_pgd10", "sgd", 0.3, 30, (4, True)),
+    "kim2023_bat_c10-trades": ("trades", {"beta": 5}, "kim2023_kl10", "sgd", 0.3, 30, (4, True)),
+    "kim2023_bat_c10-mart": ("mart", {"beta": 5}, "kim2023_pgd10", "sgd", 0.3, 30, (4, True)),
+    "kim2023_bat_c10-bat": ("bat", {"beta": 5, "bridges": 2}, "kim2023_pgd10", "sgd", 0.3, 30, (4, True)),
+    "kim2023_bat_c10-bat16": ("bat", {"beta": 5, "bridges": 2}, "kim2023_pgd10_16", "sgd", 0.3, 30, (4, True)),
+    "kim2023_bat_c10-trades16": ("trades", {"beta": 5}, "kim2023_kl10_16", "sgd", 0.3, 30, (4, True)),
+    "kim2023_bat_mnist": ("adversarial", {}, "kim2023_mnist_pgd40", "adam", 0.001, 50, (0, False)),
+    "kim2023_bat_mnist-trades": ("trades", {"beta": 5}, "kim2023_mnist_kl40", "adam", 0.001, 50, (0, False)),
+    "kim2023_bat_mnist-mart": ("mart", {"beta": 5}, "kim2023_mnist_pgd40", "sgd", 0.01, 50, (0, False)),
+    "kim2023_bat_mnist-bat": ("bat", {"beta": 5, "bridges": 2}, "kim2023_mnist_pgd40", "adam", 0.001, 50, (0, False)),
+    "kim2023_bat_tiny": ("adversarial", {}, "kim2023_pgd10", "sgd", 0.1, 110, (4, True)),
+    "kim2023_bat_tiny-bat": ("bat", {"beta": 5, "bridges": 3}, "kim2023_pgd10", "sgd", 0.1, 110, (4, True)),
+}
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_effective_recipes(paper: Experiment, name: str) -> None:
+    recipe = paper.recipes[name]
+    optimizer, augmentation = recipe.optimizer, recipe.augmentation
+    given = {key: recipe.parameters[key] for key in TRAINED[name][1]}
+    found = (recipe.method, given, recipe.attack, optimizer.name, optimizer.parameters["lr"], recipe.epochs)
+    assert (*found, (augmentation.crop, augmentation.flip)) == TRAINED[name]
+    if optimizer.name == "sgd" and name != "kim2023_bat_mnist-mart":
+        assert (optimizer.parameters["momentum"], optimizer.parameters["weight_decay"]) == (0.9, 5e-4)
+    assert recipe.batch_size == 128
 
 
 @pytest.mark.parametrize("name", ["pgd2", "trades", "fast", "gradalign", "checkpoints3"])

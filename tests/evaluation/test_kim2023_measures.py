@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Callable
@@ -21,12 +22,13 @@ from robustscape.data import Split
 from robustscape.errors import ConfigError, UserError
 from robustscape.evaluation import margins as margins_module
 from robustscape.evaluation._method_columns import method_columns
-from robustscape.evaluation.attack_accuracies import attack_accuracies
+from robustscape.evaluation.attack_accuracies import CLEAN_OF_ATTACKED, attack_accuracies
 from robustscape.evaluation.best_robust_accuracies import best_robust_accuracies
 from robustscape.evaluation.blackbox_accuracy import blackbox_accuracy
 from robustscape.evaluation.bridges import bridges, log_probabilities_along_path
 from robustscape.evaluation.collapse_rule import collapsed, training_state
 from robustscape.evaluation.distortion import distortion
+from robustscape.evaluation.errors_under_attacks import errors_under_attacks
 from robustscape.evaluation.harness.craft import craft
 from robustscape.evaluation.harness.distorted import distorted, percent_of
 from robustscape.evaluation.logs.collapse import collapse, rank_correlation, start_of_final_stretch
@@ -320,6 +322,22 @@ def test_a_linear_classifier_of_two_classes_loses_its_class_monotonously() -> No
     torch.testing.assert_close(ends[0], ends[-1])
 
 
+def test_a_path_that_rises_anywhere_is_not_monotone() -> None:
+    """Counted sample by sample, on a net with many boundaries within eps."""
+    run = make_run(bent(frequency=6.0))
+    x, y = run.test.inputs(), run.test.y
+    x_adv = craft(run.model, x, y, PGD, EPS, seed=run.seed)
+    monotone = 0
+    with torch.no_grad():
+        for start, end, label in zip(x, x_adv, y, strict=True):
+            points = torch.stack([start + k / 5 * (end - start) for k in range(6)])
+            true = run.model(points).softmax(1)[:, label].tolist()
+            monotone += all(after <= before for before, after in itertools.pairwise(true))
+    assert 0 < monotone < len(y)
+    rows = bridges(run, attack=PGD, segments=[5])
+    assert value(rows, "monotone_paths", segments=5) == pytest.approx(100 * monotone / len(y))
+
+
 # -- the monitor and the detector --------------------------------------------------------------------------------------
 
 
@@ -401,7 +419,7 @@ def test_collapse_reads_the_history(tmp_path: Path) -> None:
         "final_collapse_epoch": 6,
         "first_distortion_epoch": 3,
         "distortion_vanishes_epoch": 5,
-        "distortion_back_to_zero_epoch": 5,
+        "distortion_back_to_zero_epoch": 7,  # since the last of the two collapses, in epoch 6
         "distortion_max_over_training": 60,
         "distortion_at_collapse": 40,
         "distortion_at_end": 0,
@@ -456,6 +474,12 @@ def test_attacks_may_see_fewer_samples_than_clean_accuracy_is_of() -> None:
     for row, other in zip(rows[1:], alone[1:], strict=True):
         assert (row["attack"], row["value"], row["samples"]) == (other["attack"], other["value"], 6)
     assert rows[0]["samples"] == 60
+    # What the accuracies under attack are compared with: clean accuracy on the same samples.
+    assert value(rows, "accuracy", attack=CLEAN_OF_ATTACKED) == value(alone, "accuracy", attack="clean") != 80.0
+    errors = errors_under_attacks(run, suite=attacks, attacked_samples=6)
+    assert [row["attack"] for row in errors] == ["none", "fgsm", "pgd"], (
+        "an error of clean samples is none under attack"
+    )
 
 
 def test_the_best_of_a_grid_is_chosen_by_one_attack(tmp_path: Path) -> None:
@@ -503,6 +527,21 @@ def test_blackbox_examples_are_made_on_the_source(tmp_path: Path) -> None:
     assert (row["recipe"], row["attack"]) == ("r", "black box")
     with pytest.raises(UserError, match="no run"):
         blackbox_accuracy([target], source="clean", attack=FGSM, name="black box")
+
+
+def test_blackbox_examples_have_the_eps_of_their_target() -> None:
+    source = make_run(linear(3), eps=0.0)
+    source.config["recipe"]["name"] = "clean"
+    targets = [
+        TrainedRun(**{**make_run(bent(seed)).__dict__, "test": source.test, "eps": eps})
+        for seed, eps in enumerate((0.05, 0.4))
+    ]
+    rows = blackbox_accuracy([*targets, source], source="clean", attack=FGSM, name="black box")
+    x, y = source.test.inputs(), source.test.y
+    for row, target in zip(rows, targets, strict=True):
+        points = craft(source.model, x, y, FGSM, target.eps, seed=0)
+        expected = 100 * (target.model(points).argmax(1) == y).float().mean().item()
+        assert row["value"] == pytest.approx(expected) and row["attack_eps"] == target.eps
 
 
 def test_training_time_is_relative_to_the_reference(tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from scipy.optimize import minimize
 from torch import Tensor
 
 from robustscape.attacks.base.threat import ThreatModel
@@ -125,3 +127,81 @@ def test_equation_9_where_the_fixed_hessian_vanishes() -> None:
     torch.testing.assert_close(total[1:], torch.full((7,), eps / (2 * c), dtype=torch.float64))
     fixed = closed.fixed_hessian(c * u, closed.worst_case(c * u, x, y, threat), y)
     assert fixed.abs().max() < 1e-15
+
+
+def separated(samples: int = 40, features: int = 8) -> tuple[Tensor, Tensor]:
+    """Inputs in [0, 1] and labels of two classes that differ in two coordinates; one coordinate is 0 throughout."""
+    generator = torch.Generator().manual_seed(3)
+    x = torch.rand(samples, features, generator=generator, dtype=torch.float64)
+    y = torch.arange(samples) % 2
+    x[:, 0] = (0.3 * x[:, 0] + 0.6 * y).clamp(0, 1)
+    x[:, 1] = (0.5 * x[:, 1] + 0.4 * (1 - y)).clamp(0, 1)
+    x[:, 2] = 0
+    return x, y
+
+
+def minimum(x: Tensor, y: Tensor, threat: ThreatModel) -> Tensor:
+    """The weights of least worst-case loss: those of both signs apart, a smooth problem with bounds, by L-BFGS-B."""
+    size = x.shape[1]
+    s, ones = closed.label_signs(y)[:, None], torch.ones(size, dtype=torch.float64)
+    rooms = [-s * sign * (closed.worst_case(sign * ones, x, y, threat) - x) for sign in (1.0, -1.0)]
+    margins = torch.cat([s * x - rooms[0], -s * x - rooms[1]], 1).numpy()
+
+    def loss_and_gradient(parts: np.ndarray) -> tuple[float, np.ndarray]:
+        m = margins @ parts
+        return float(np.logaddexp(0, -m).mean()), -(margins.T @ (1 / (1 + np.exp(m)))) / len(m)
+
+    options = {"ftol": 1e-16, "gtol": 1e-10, "maxiter": 5000}
+    found = minimize(
+        loss_and_gradient,
+        np.zeros(2 * size),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(0, None)] * 2 * size,
+        options=options,
+    )
+    return torch.from_numpy(found.x[:size] - found.x[size:])
+
+
+@pytest.mark.parametrize("bounds", BOUNDS)
+def test_one_sided_slopes_are_those_of_the_loss(bounds: tuple[float, float] | None) -> None:
+    weight, x, y = problem()
+    threat, h = ThreatModel("Linf", 0.3, bounds), 1e-6
+    weight[2] = 0
+    right, left = closed.one_sided_slopes(weight, x, y, threat)
+    for sign, slope in ((1.0, right), (-1.0, left)):
+        moved = weight.clone()
+        moved[2] += sign * h
+        difference = (worst_loss(moved, x, y, threat) - worst_loss(weight, x, y, threat)) / (sign * h)
+        assert slope[2].item() == pytest.approx(difference.item(), abs=1e-5)
+    assert (right - left)[2] > 1e-3, "there is no kink, so the test sees nothing"
+
+
+@pytest.mark.parametrize("bounds", BOUNDS)
+def test_the_gradient_mapping_is_the_gradient_away_from_kinks_and_0_at_the_minimum_alone(
+    bounds: tuple[float, float] | None,
+) -> None:
+    x, y = separated()
+    threat = ThreatModel("Linf", 0.3, bounds)
+
+    def gradient(weight: Tensor) -> Tensor:
+        leaf = weight.clone().requires_grad_()
+        inputs = closed.worst_case(weight, x, y, threat)
+        return torch.autograd.grad(closed.losses(leaf, inputs, y).mean(), leaf)[0]
+
+    far = torch.where(torch.arange(8) % 2 == 0, 3.0, -3.0).double()
+    torch.testing.assert_close(closed.gradient_mapping(far, x, y, threat), gradient(far))
+    best = minimum(x, y, threat)
+    zeros = best.abs() < 1e-7
+    assert zeros.any() and not zeros.all()
+    assert closed.gradient_mapping(best, x, y, threat).norm() < 1e-5
+    beside = torch.where(zeros, 1e-4, best)
+    assert gradient(beside).norm() > 0.05, "the gradient alone would see it, so the mapping is not needed"
+    assert closed.gradient_mapping(beside, x, y, threat).norm() < 1e-3
+    assert closed.gradient_mapping(best + 0.1 * torch.eye(8, dtype=torch.float64)[0], x, y, threat).norm() > 1e-3
+
+
+def test_only_linf_noise_has_kinks() -> None:
+    weight, x, y = problem()
+    with pytest.raises(ValueError, match="Linf noise only"):
+        closed.one_sided_slopes(weight, x, y, ThreatModel("L2", 0.3))

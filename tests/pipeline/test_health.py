@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
 from made_up import vouch_for
 
 from robustscape.config.experiment import Experiment, Run
@@ -102,6 +103,13 @@ def test_rows_of_a_comparison_are_of_the_run_they_name_or_of_all(plan: Plan) -> 
     assert with_health_flag(plan, table, nameless)["flag_under_trained"].tolist() == [1, 1]
     elsewhere = pd.DataFrame([{"metric": "loss", "value": 1.0, "dataset": "of another study"}])
     assert with_health_flag(plan, table, elsewhere)["flag_under_trained"].tolist() == [1]
+    write_health(plan, one)
+    write_health(plan, other, clean_accuracy=20.0)
+    last_only = with_health_flag(plan, table, nameless)
+    assert last_only["flag_under_trained"].tolist() == [1, 1] and last_only["health"].str.startswith(other.key).all()
+    assert with_health_flag(plan, table, named)["flag_under_trained"].tolist() == [0, 1]
+    write_health(plan, one, clean_accuracy=20.0)
+    write_health(plan, other)
     partly = pd.DataFrame([{"metric": "loss", "value": 1.0, "seed": other.seed, "recipe": None}])
     same = one.seed == other.seed
     assert with_health_flag(plan, table, partly)["flag_under_trained"].tolist() == [int(same)]
@@ -159,3 +167,40 @@ def test_items_wait_for_the_health_of_their_runs_and_measurements_do_not() -> No
     assert fingerprints.contents_of_run(entry, {"files": files}, "w") == fingerprints.contents_of_run(
         entry, with_health, "w"
     )
+
+
+#: Printed tables of adversarially trained nets.
+PRINTED = [
+    *(f"kim2023_table_{number}" for number in ("2_1", "2_2", "3_5", "3_6", "3_7", "3_8", "3_9")),
+    *(f"yamada2021_table_{number}" for number in range(1, 7)),
+    "liu2020_table_4",
+]
+#: Data set -> its classes.
+CLASSES = {"mnist2": 2, "mnist": 10, "cifar10": 10, "svhn": 10, "tiny_imagenet": 200}
+
+
+@pytest.mark.parametrize("table", PRINTED)
+def test_no_net_that_a_work_prints_as_trained_is_flagged_at_paper(table: str) -> None:
+    """Nor one a standard deviation worse. PGD-50 is no weaker than an attack of training; fast AT's is a single step.
+
+    The works say themselves that AT, TRADES and MART fail on MNIST at eps 0.45 (kim2023 table 3.7).
+    """
+    common = yaml.safe_load((ROOT / "config" / "scales" / "paper" / "common.yaml").read_text(encoding="utf-8"))
+    gate = HealthThresholds.model_validate(common["health"])
+    rows = pd.read_csv(ROOT / "resources" / "paper" / f"{table}.csv").fillna({"std": 0.0})
+    rows = rows[rows["metric"].isin(["accuracy", "robust_test_accuracy", "clean_test_error", "robust_test_error"])]
+    seen = 0
+    for _, row in rows.iterrows():
+        error = row["metric"].endswith("error")
+        accuracy = (100.0 - row["value"] if error else row["value"]) - row["std"]
+        attack, method = row.get("attack", "pgd"), row.get("method")
+        wanted = (
+            ["clean", "none", "fgsm"] if method == "fast_at" else ["clean", "none", "pgd", "pgd50", "pgd50_restarts10"]
+        )
+        dead = table == "kim2023_table_3_7" and float(row["epsilon"]) == 0.45 and method != "bat"
+        if attack in wanted and not dead:
+            kind = "clean" if attack in ("clean", "none") else "robust"
+            health = {**GOOD, "classes": CLASSES[row["dataset"]], "clean_accuracy": None, "robust_accuracy": None}
+            assert shortfalls(health | {f"{kind}_accuracy": accuracy}, gate) == [], dict(row)
+            seen += 1
+    assert seen

@@ -78,6 +78,16 @@ def test_a_net_that_learnt_nothing_is_at_chance() -> None:
     assert found["loss_over_chance"] == pytest.approx(1.0)
 
 
+def test_accuracies_are_of_test_samples_and_the_loss_is_of_training_samples() -> None:
+    """One of the two splits has the wrong labels."""
+    right, wrong = make_split(40, 0.3), make_split(40, 0.3)
+    wrong.y[:] = 1 - wrong.y
+    for train, test, accuracy in ((right, wrong, 0.0), (wrong, right, 100.0)):
+        found = measure_health(Threshold(), train, test, make_recipe(), ATTACKS, 0.1, 0, HISTORY, 2)
+        assert found["clean_accuracy"] == found["robust_accuracy"] == accuracy
+        assert (found["loss_over_chance"] > 1) == (train is wrong)
+
+
 @pytest.mark.parametrize("changes", [{"attack": None, "method": "standard"}, {"eps": 0.0}])
 def test_without_an_attack_there_is_no_robust_accuracy(changes: dict[str, Any]) -> None:
     found = measure(Threshold(), **changes)

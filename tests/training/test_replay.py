@@ -8,8 +8,10 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
+from made_up import vouch_for
 from torch import nn
 
 from robustscape.config.attacks import AttackSpec
@@ -150,23 +152,47 @@ def test_surfaces_of_one_image_at_three_moments(run: TrainedRun) -> None:
     assert corner == [pytest.approx(last, rel=1e-4)]
 
 
-def test_surfaces_at_the_collapse_and_without_distortion(run: TrainedRun, tmp_path: Path) -> None:
-    """One image, each model at its own epoch, which the row names."""
+@pytest.mark.parametrize(
+    ("robust", "distortion", "shown"),
+    [
+        ([40, 60, 5, 4], [0, 0, 40, 0.5], [("collapse", 3), ("distortion gone", 4)]),
+        ([40, 60, 5, 4], [0, 0, 40, 30], [("collapse", 3)]),  # it stays distorted: the last weights are not "gone"
+        ([40, 60, 55, 50], [0, 0, 0, 0], [("largest fall, no collapse", 3)]),  # nothing to be distorted and to vanish
+    ],
+)
+def test_surfaces_at_the_collapse_and_without_distortion(
+    run: TrainedRun, tmp_path: Path, robust: list[float], distortion: list[float], shown: list[tuple[str, int]]
+) -> None:
+    """One image, each model at its own epoch, which the row names; only of epochs that the history tells."""
     for number, file in enumerate((COLLAPSE_FILES[1], VANISHED_FILE)):
         model = make_model()
         with torch.no_grad():
             model[0].weight.mul_(number + 1)
         checkpoints.save_checkpoint(tmp_path / file, model.state_dict(), {"epoch": 3 + number})
-    rows = collapse_surfaces(TrainedRun(**{**run.__dict__, "path": tmp_path}), points=3)
-    assert {(row["moment"], row["epoch"]) for row in rows} == {("collapse", 3), ("distortion gone", 4)}
-    assert len({row["image"] for row in rows}) == 1
-    losses = [
-        [row["value"] for row in rows if row["moment"] == moment and row["metric"] == "loss"]
-        for moment in ("collapse", "distortion gone")
-    ]
-    assert losses[0] != losses[1]
+    told = {"epoch": [1, 2, 3, 4], "train_pgd7": robust, "train_fgsm": [50, 65, 90, 95], "train_distortion": distortion}
+    pd.DataFrame(told).to_csv(tmp_path / "history.csv", index=False)
+    vouch_for(tmp_path / "history.csv")
+    kept = TrainedRun(**{**run.__dict__, "path": tmp_path})
+    rows = collapse_surfaces(kept, points=3)
+    surfaces = [row for row in rows if "moment" in row]
+    assert list(dict.fromkeys((row["moment"], row["epoch"]) for row in surfaces)) == shown
+    said = {row["metric"]: row["value"] for row in rows if "moment" not in row}
+    assert said == {"collapsed": float(shown[0][0] == "collapse"), "distortion_vanished": float(len(shown) == 2)}
+    assert len({row["image"] for row in surfaces}) == 1
+    losses = [[r["value"] for r in surfaces if r["moment"] == m and r["metric"] == "loss"] for m, _ in shown]
+    assert all(a != b for a, b in itertools.pairwise(losses))
     with pytest.raises(UserError, match="distortion"):
         collapse_surfaces(TrainedRun(**{**run.__dict__, "path": tmp_path / "nothing"}), points=3)
+
+
+def test_weights_of_another_epoch_than_the_history_tells_are_refused(run: TrainedRun, tmp_path: Path) -> None:
+    for file in (COLLAPSE_FILES[1], VANISHED_FILE):
+        checkpoints.save_checkpoint(tmp_path / file, make_model().state_dict(), {"epoch": 4})
+    told = {"epoch": [1, 2, 3, 4], "train_pgd7": [40, 60, 5, 4], "train_fgsm": [50, 65, 90, 95], "train_distortion": 0}
+    pd.DataFrame(told).to_csv(tmp_path / "history.csv", index=False)
+    vouch_for(tmp_path / "history.csv")
+    with pytest.raises(UserError, match="epoch 4; by the run's history it should be 3"):
+        collapse_surfaces(TrainedRun(**{**run.__dict__, "path": tmp_path}), points=3)
 
 
 def test_a_run_without_a_kept_epoch_says_so(run: TrainedRun, tmp_path: Path) -> None:

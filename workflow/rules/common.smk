@@ -22,7 +22,12 @@ try:
     EXPERIMENT = load_experiment(
         Path(os.path.relpath(workflow.basedir)) / "config", MAIN.scale
     )
-    PLAN = Plan(EXPERIMENT, Path(MAIN.results), MAIN.studies or None)
+    PLAN = Plan(
+        EXPERIMENT,
+        Path(MAIN.results),
+        MAIN.studies or None,
+        Path(MAIN.downloads),
+    )
     JOBS = list_jobs(PLAN)
 except UserError as error:
     raise WorkflowError(str(error)) from None

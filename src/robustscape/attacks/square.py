@@ -31,6 +31,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from robustscape.attacks._bumps import grid_of_bumps, random_windows, window_sides
 from robustscape.attacks.base.active import select_rows
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import Classifier, misclassified, predict
@@ -235,16 +236,6 @@ def _window_share(query: int, queries: int, p_init: float) -> float:
     return p_init / 2 ** sum(position > bound for bound in SCHEDULE)
 
 
-def _side(share: float, images: Tensor, least: int) -> tuple[int, int]:
-    """Height and width of a window with that share of the image; an interval in images one pixel high."""
-    height, width = images.shape[-2:]
-    if height == 1:
-        return 1, min(max(round(share * width), least), width)
-    side = max(round(math.sqrt(share * height * width)), least)
-    side = min(side, height, width)
-    return side, side
-
-
 def _stripes(images: Tensor, threat: ThreatModel, generator: SampleGenerator) -> Tensor:
     """+-eps, one sign for each channel and column."""
     signs = generator.signs((images.shape[1], 1, images.shape[3]))
@@ -259,7 +250,7 @@ def _window(
     Returns:
         The points (B, C, H, W), and those that differ from ``best``, bool (B,).
     """
-    height, width = _side(share, images, least=1)
+    height, width = window_sides(share, images, least=1)
     top, left = (generator.shared_integer(n - m + 1) for n, m in zip(images.shape[2:], (height, width), strict=True))
     rows, columns = slice(top, top + height), slice(left, left + width)
     signs = generator.signs((images.shape[1], 1, 1))
@@ -269,51 +260,14 @@ def _window(
     return candidate, (changed != best[:, :, rows, columns]).flatten(1).any(1)
 
 
-def _bump(height: int, width: int, like: Tensor) -> Tensor:
-    """eta^(h, w), (1, 1, h, w): two peaks of opposite sign, one in each half, of norm 1 (the paper's eq 2)."""
-    halves = (height // 2, height - height // 2) if height > 1 else (width // 2, width - width // 2)
-    parts = [_peak(half, width, like) if height > 1 else _peak(1, half, like) for half in halves]
-    bump = torch.cat([parts[0], -parts[1]], dim=0 if height > 1 else 1)
-    return (bump / bump.norm().clamp_min(1e-12))[None, None]
-
-
-def _peak(height: int, width: int, like: Tensor) -> Tensor:
-    """A sum of nested squares about the centre, the k-th of height 1 / (k + 1)^2."""
-    rings = max(height, width) // 2 + 1
-    down = (torch.arange(height, device=like.device) - height // 2).abs()
-    across = (torch.arange(width, device=like.device) - width // 2).abs()
-    distance = torch.maximum(down[:, None], across[None, :])
-    heights = 1.0 / torch.arange(1, rings + 1, device=like.device, dtype=like.dtype) ** 2
-    tails = heights.flip(0).cumsum(0).flip(0)
-    peak = tails[distance.clamp(max=rings - 1)] if height * width else like.new_zeros(height, width)
-    return peak / peak.norm().clamp_min(1e-12)
-
-
-def _turned(bump: Tensor, generator: SampleGenerator) -> Tensor:
-    """The bump lying or standing at random for each sample, (B, 1, h, w)."""
-    count = len(generator)
-    if bump.shape[2] != bump.shape[3]:
-        return bump.expand(count, -1, -1, -1)
-    standing = generator.uniform((1, 1, 1)) < 0.5
-    return torch.where(standing, bump, bump.transpose(2, 3))
-
-
 def _on_sphere(offset: Tensor, images: Tensor, threat: ThreatModel) -> Tensor:
     """``images`` plus the offset stretched to norm eps, cut to the range."""
     return threat.project(images + offset / (l2_norm(offset) + 1e-12) * threat.eps_like(images), images)
 
 
 def _bumps(images: Tensor, threat: ThreatModel, generator: SampleGenerator) -> Tensor:
-    """A grid of 5 x 5 bumps (5 in a row for waveforms), each channel's of random sign."""
-    offset = torch.zeros_like(images)
-    height, width = images.shape[2:]
-    tile = (1, max(width // 5, 1)) if height == 1 else (max(min(height, width) // 5, 1),) * 2
-    bump = _bump(*tile, like=images)
-    for top in range((height % tile[0]) // 2, height - tile[0] + 1, tile[0]):
-        for left in range((width % tile[1]) // 2, width - tile[1] + 1, tile[1]):
-            patch = _turned(bump, generator) * generator.signs((images.shape[1], 1, 1))
-            offset[:, :, top : top + tile[0], left : left + tile[1]] += patch
-    return _on_sphere(offset, images, threat)
+    """A grid of bumps, stretched to the sphere."""
+    return _on_sphere(grid_of_bumps(images, "L2", generator), images, threat)
 
 
 def _moved_bump(
@@ -324,21 +278,9 @@ def _moved_bump(
     Returns:
         The points (B, C, H, W), and those that differ from ``best``, bool (B,).
     """
-    batch, channels, height, width = images.shape
-    window = _side(share, images, least=3)
-    if height > 1 and window[0] % 2 == 0 and window[0] < min(height, width):
-        window = (window[0] + 1, window[0] + 1)
+    batch, channels = images.shape[:2]
     delta = (best - images).flatten(2)
-
-    def pixels() -> Tensor:
-        """Flat positions of a window of each sample, (B, channels, h * w)."""
-        top, left = (generator.integers(n - m + 1) for n, m in zip((height, width), window, strict=True))
-        down = top[:, None, None] + torch.arange(window[0], device=images.device)[:, None]
-        across = left[:, None, None] + torch.arange(window[1], device=images.device)
-        return (down * width + across).flatten(1)[:, None].expand(-1, channels, -1)
-
-    first, second = pixels(), pixels()
-    bump = (_turned(_bump(*window, like=images), generator) * generator.signs((channels, 1, 1))).flatten(2)
+    first, second, bump = random_windows(images, share, "L2", generator)
 
     old = delta.gather(2, first)
     shape = bump + old / (old.norm(dim=2, keepdim=True) + 1e-12)

@@ -123,9 +123,9 @@ def add_protocol_options(parser: argparse.ArgumentParser) -> None:
         "--eps",
         nargs="+",
         metavar="EPS",
-        help="perturbation budgets, such as 8/255 (default: that of the run, else 8/255)",
+        help="perturbation budgets, such as 8/255 (default: that of the run, else 8/255 in Linf)",
     )
-    group.add_argument("--norm", choices=["Linf", "L2"], help="of all attacks (default: the suite's own)")
+    group.add_argument("--norm", choices=["Linf", "L2", "L1"], help="of all attacks (default: the suite's own)")
     group.add_argument(
         "--batch-size",
         type=positive_integer,
@@ -185,9 +185,10 @@ def attack_command(options: argparse.Namespace) -> None:
     from robustscape.evaluation.own_model.call import evaluate, progress_bars
 
     _check_outputs(options)
-    budgets = _read_eps(options, run_config := _run_config(options.checkpoint))
+    run_config = _run_config(options.checkpoint)
     plan = _project(options)
     suite = _find_suite(options, plan)
+    budgets = _read_eps(options, run_config, suite)
     with _own_device(options, plan) as device:
         samples, card = _load_samples(options, plan, run_config, device)
         model, notes = _make_model(options, plan, run_config, card, samples.x)
@@ -326,13 +327,16 @@ def _own_device(options: argparse.Namespace, plan: Plan | None) -> Any:
 def _find_suite(options: argparse.Namespace, plan: Plan | None) -> Suite:
     """Return the suite of the project, else of the package; the name of an attack is a suite of one."""
     from robustscape.config.attacks import Suite
-    from robustscape.config.shipped import find_suite
+    from robustscape.config.shipped import find_suite, name_in_norm
 
-    if plan is not None and options.suite in plan.experiment.suites:
-        return plan.experiment.suite(options.suite)
-    if plan is not None and options.suite in plan.experiment.attacks:
-        return Suite(name=options.suite, attacks=((options.suite, plan.experiment.attack(options.suite)),))
-    return find_suite(options.suite)
+    if plan is not None:
+        experiment = plan.experiment
+        name = name_in_norm(options.suite, options.norm, {*experiment.suites, *experiment.attacks})
+        if name in experiment.suites:
+            return experiment.suite(name)
+        if name in experiment.attacks:
+            return Suite(name=name, attacks=((name, experiment.attack(name)),))
+    return find_suite(options.suite, options.norm)
 
 
 def _run_config(checkpoint: Path | None) -> dict[str, Any]:
@@ -505,13 +509,20 @@ def _shaped(samples: Samples, shape: list[int] | None) -> Samples:
     return dataclasses.replace(samples, x=samples.x.view(-1, *shape))
 
 
-def _read_eps(options: argparse.Namespace, run_config: dict[str, Any]) -> list[float]:
-    """Return the perturbation budgets.
+def _read_eps(options: argparse.Namespace, run_config: dict[str, Any], suite: Suite) -> list[float]:
+    """Return the perturbation budgets: those given, that of the run, or the default.
 
     Raises:
-        ConfigError: one is not a number, or not above 0.
+        ConfigError: one is not a number, or not above 0; none is given, and the norm has no default.
     """
-    given = options.eps if options.eps is not None else [run_config.get("eps", "8/255")]
+    from robustscape.evaluation.own_model.call import default_eps
+
+    if options.eps is not None:
+        given = options.eps
+    elif "eps" in run_config and options.norm in (None, "Linf"):
+        given = [run_config["eps"]]
+    else:
+        given = [default_eps([options.norm] if options.norm else [spec.norm for _, spec in suite.attacks])]
     budgets = [_float("--eps", text) for text in given]
     for eps in budgets:
         if not 0 < eps < float("inf"):

@@ -55,7 +55,8 @@ def find_plugins(options: argparse.Namespace) -> None:
     folder = options.plugins
     if folder is None and (Path(options.config) / "suites.yaml").is_file():  # else this is no project
         folder = read_main(options).plugins
-    catalog.use_plugins(folder)
+    if folder is not None or catalog.plugins():
+        catalog.use_plugins(folder)
 
 
 def downloads_folder(options: argparse.Namespace) -> Path:
@@ -72,7 +73,8 @@ def make_plan(options: argparse.Namespace, works: Sequence[str] | None = None) -
     """
     main = read_main(options)
     experiment = load_experiment(Path(options.config), options.scale or main.scale)
-    return Plan(experiment, Path(options.results or main.results), works or main.studies or None)
+    downloads = Path(options.downloads or main.downloads)
+    return Plan(experiment, Path(options.results or main.results), works or main.studies or None, downloads)
 
 
 @contextlib.contextmanager

@@ -18,8 +18,11 @@ def add_train_command(commands: Any) -> None:
 
 def train_command(options: argparse.Namespace) -> None:
     """Train the runs named in ``options.targets``."""
+    from robustscape.pipeline.steps.outside import take_over_runs
     from robustscape.pipeline.steps.train import train_runs
 
     plan = make_plan(options)
+    outside = [run.key for run in plan.find_runs(options.targets) if run.recipe in plan.experiment.checkpoints]
     with job_device(options, plan) as device:
-        train_runs(plan, options.targets, device)
+        train_runs(plan, [key for key in options.targets if key not in outside], device)
+        take_over_runs(plan, outside, device)

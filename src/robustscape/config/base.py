@@ -150,7 +150,7 @@ def error_sentence(error: ValidationError, model: type[BaseModel]) -> str:
         else:
             message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
             prefix = "allowed is " if message != detail["msg"] and "error" not in detail["type"] else ""
-            if not location and message.startswith("key '"):
+            if not location and isinstance(got, (dict, BaseModel)):  # the sentence is about the whole
                 lines.append(f"{message.rstrip('.')}.")
                 continue
             found = "" if isinstance(got, (dict, BaseModel)) else f" got {reprlib.repr(got)}"

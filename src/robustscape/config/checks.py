@@ -13,6 +13,9 @@ from robustscape.config.sizing import RECIPE_TAKES
 from robustscape.config.studies import Comparison, Measurement, Study
 from robustscape.errors import ConfigError, unknown_name
 
+#: Folders of the catalogue whose measurements read the logs of training, or train again from what it has kept.
+READS_LOGS = ("evaluation/logs", "training")
+
 
 def check_experiment(experiment: Experiment) -> None:
     """Refuse what only shows when the files are read together."""
@@ -94,6 +97,8 @@ def _check_stand_ins_are_used(experiment: Experiment, folder: str) -> None:
         for name, run_sets in study.runs.items():
             fitting = [p for p in given if not p or fnmatchcase(f"{work}/{name}", p)]
             for run_set in run_sets:
+                if run_set.checkpoint is not None:
+                    continue  # nothing stands in for what its weights were made for
                 places = [("datasets", run_set.dataset), ("architectures", run_set.architecture)]
                 for field, theirs in [*places, *(("eps", eps) for eps in run_set.eps)]:
                     deciding = [p for p in fitting if theirs in getattr(given[p], field)]
@@ -121,7 +126,7 @@ def _check_study(experiment: Experiment, study: Study, folders: dict[str, Run]) 
             for recipe in run_set.recipe:
                 if recipe not in experiment.recipes:
                     raise ConfigError(f"{where}: runs '{name}': {unknown_name('recipe', recipe, experiment.recipes)}")
-                if experiment.recipes[recipe].attack is None and any(run_set.eps):
+                if not run_set.checkpoint and experiment.recipes[recipe].attack is None and any(run_set.eps):
                     raise ConfigError(
                         f"{where}: runs '{name}': recipe '{recipe}' has no attack, so eps must be 0, got {run_set.eps}."
                     )
@@ -154,6 +159,13 @@ def _check_study(experiment: Experiment, study: Study, folders: dict[str, Run]) 
     for name, entry in entries.items():
         parameters, _ = experiment.sized(study.work, name, entry)
         kind, function = kind_and_name(entry)
+        if catalog.find_entry(kind, function).folder in READS_LOGS:
+            for runs in entry.runs:
+                if any(run_set.checkpoint for run_set in study.runs[runs]):
+                    raise ConfigError(
+                        f"{where}: measurement '{name}': '{function}' reads the logs of training, which the checkpoints of runs "
+                        f"'{runs}' do not have."
+                    )
         _within(
             f"{where}: measurement '{name}'",
             partial(experiment.arguments, kind, function, parameters),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from robustscape.config.attacks import AttackSpec, Suite, SuiteSpec
 from robustscape.config.datasets import DatasetEntry
 from robustscape.config.recipes import Recipe
 from robustscape.config.scales import Scale
-from robustscape.config.studies import Comparison, Measurement, Study, Theory
+from robustscape.config.studies import Comparison, Measurement, RunSet, Study, Theory
 from robustscape.errors import unknown_name
 from robustscape.numbers import number_label, pretty_number
 
@@ -53,6 +53,8 @@ class Planned:
     eps: float
     own_protocol: bool
     """True if data set, architecture, eps and training length are the work's own."""
+    checkpoint: str | None = None
+    """Name of the file of weights, where they come from outside."""
 
     @property
     def stand_in(self) -> str:
@@ -61,8 +63,17 @@ class Planned:
             (self.run.dataset, self.dataset),
             (self.run.architecture, self.architecture),
             (f"eps {pretty_number(self.run.eps)}", f"eps {pretty_number(self.eps)}"),
+            *([(f"weights from outside ({self.checkpoint})", "training here")] if self.checkpoint else []),
         )
         return ", ".join(f"{own} for {theirs}" for own, theirs in pairs if own != theirs)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A file of weights from outside that a run list names: where it is, and the SHA-256 of its content."""
+
+    path: str
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -80,6 +91,8 @@ class Experiment:
     recipes: dict[str, Recipe]
     studies: dict[str, Study]
     full_recipes: dict[str, Recipe]
+    checkpoints: dict[str, Checkpoint] = field(default_factory=dict)
+    """By the name that a run list gives them in place of a recipe's; ``recipes`` has it too, and says nothing there."""
 
     # -- names -> entries ---------------------------------------------------------------------------------------------
 
@@ -123,6 +136,9 @@ class Experiment:
                 limit = stand_ins.seeds or limit
         found = []
         for run_set in self.studies[work].runs[name]:
+            if run_set.checkpoint is not None:
+                found.append(self._outside_run(run_set))
+                continue
             dataset = datasets.get(run_set.dataset, run_set.dataset)
             architecture = architectures.get(run_set.architecture, run_set.architecture)
             for recipe, eps in itertools.product(run_set.recipe, run_set.eps):
@@ -133,6 +149,12 @@ class Experiment:
                     run = Run(dataset, architecture, recipe, used, seed)
                     found.append(Planned(run, run_set.dataset, run_set.architecture, eps, own))
         return found
+
+    def _outside_run(self, run_set: RunSet) -> Planned:
+        """The run whose weights come from outside: nothing stands in for what they were made for, and it reproduces nothing."""
+        run = Run(run_set.dataset, run_set.architecture, run_set.recipe[0], run_set.eps[0], run_set.seeds[0])
+        name = Path(str(run_set.checkpoint)).name
+        return Planned(run, run.dataset, run.architecture, run.eps, own_protocol=False, checkpoint=name)
 
     def recipe_names(self, work: str, lists: Iterable[str]) -> set[str]:
         """The recipes of some run lists of a study."""
@@ -155,7 +177,15 @@ class Experiment:
             name: self.attack(name).model_dump(mode="json", exclude={"about"})
             for name in sorted(recipe_attacks(recipe))
         }
-        source = self.recorded_run(run)
+        source, trained_by = self.recorded_run(run), recipe.model_dump(mode="json", exclude=_NOT_TRAINING)
+        if run.recipe in self.checkpoints:
+            trained_by |= {
+                "method": None,
+                "optimizer": {"name": None, "parameters": {}},
+                "epochs": 0,
+                "batch_size": None,
+            }
+            trained_by["checkpoint"] = self.checkpoints[run.recipe].sha256
         return {
             **({"recorded": self.run_config(source)} if source else {}),
             "dataset": {"name": run.dataset, **self.datasets[run.dataset].model_dump(mode="json", exclude={"about"})},
@@ -163,7 +193,7 @@ class Experiment:
                 "name": run.architecture,
                 **self.architectures[run.architecture].model_dump(mode="json", exclude={"about"}),
             },
-            "recipe": {"name": run.recipe, **recipe.model_dump(mode="json", exclude=_NOT_TRAINING)},
+            "recipe": {"name": run.recipe, **trained_by},
             "attacks": attacks,
             "eps": run.eps,
             "seed": run.seed,

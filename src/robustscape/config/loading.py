@@ -12,6 +12,7 @@ from robustscape.config.checks import check_experiment
 from robustscape.config.datasets import DatasetEntry
 from robustscape.config.experiment import Experiment
 from robustscape.config.inheritance import read_recipes
+from robustscape.config.outside import NO_RECIPE, read_checkpoints
 from robustscape.config.reading import read_attacks, read_entries, read_scale, read_studies, scale_names
 from robustscape.config.sizing import resize_recipe
 from robustscape.errors import ConfigError, unknown_name
@@ -43,7 +44,10 @@ def _load_experiment(
         raise unknown_name("scale", scale_name, scales)
     folders = (folder, *catalog.config_folders())
     full, studies = read_recipes(folders, read_studies(folders))
+    checkpoints = read_checkpoints(studies, full)
     scale = read_scale(folders, scale_name, list(studies))
+    recipes = {name: resize_recipe(name, recipe, scale.recipes) for name, recipe in full.items()}
+    outside = dict.fromkeys(checkpoints, NO_RECIPE)
     experiment = Experiment(
         folder=folder,
         paper=paper or folder.parent / "resources" / "paper",
@@ -53,9 +57,10 @@ def _load_experiment(
         suites=read_entries(SuiteSpec, "suites.yaml", folders),
         datasets=read_entries(DatasetEntry, "datasets.yaml", folders),
         architectures=read_entries(ArchitectureEntry, "architectures.yaml", folders),
-        recipes={name: resize_recipe(name, recipe, scale.recipes) for name, recipe in full.items()},
-        full_recipes=full,
+        recipes={**recipes, **outside},
+        full_recipes={**full, **outside},
         studies=studies,
+        checkpoints=checkpoints,
     )
     check_experiment(experiment)
     return experiment

@@ -20,7 +20,7 @@ def yaml_files(folders: Sequence[Path], inside: str) -> list[Path]:
 
 
 def read_entries(model: type[Model], name: str, folders: Sequence[Path]) -> dict[str, Model]:
-    """The named entries of the file ``name`` of each of ``folders``, the first of which has one; each name is in one file only."""
+    """The named entries of the file ``name`` of each of ``folders``, of which the first has one; a name is in one file only."""
     return _merged(model, [folders[0] / name, *(path for f in folders[1:] if (path := f / name).is_file())])
 
 

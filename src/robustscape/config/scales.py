@@ -29,6 +29,8 @@ class MeasurementSizes(Strict):
     """Monte Carlo draws."""
     eps: Budget | None = None
     """Budget of the attacks of a measurement that states its own: where runs are trained at a stand-in for the work's eps."""
+    smooth: int | None = Field(None, ge=1)
+    """Values of a running mean: small batches need more of them."""
     suite: str | None = None
     """Suite of attacks; the rows name the one that ran."""
 

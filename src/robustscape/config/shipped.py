@@ -7,15 +7,18 @@ there is one source.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Literal
 
 from robustscape import catalog
 from robustscape.config.attacks import AttackSpec, Suite, SuiteSpec
+from robustscape.config.base import validate_model
 from robustscape.config.datasets import DatasetEntry
 from robustscape.config.reading import read_attacks, read_entries
 from robustscape.errors import ConfigError, unknown_name
+
+Norm = Literal["Linf", "L2", "L1"]
 
 FILES = Path(__file__).parent / "files"
 
@@ -47,22 +50,39 @@ def _read_shipped(
     )
 
 
-def find_attack(name: str) -> AttackSpec:
+def name_in_norm(name: str, norm: Norm | None, known: Container[str]) -> str:
+    """Return the name in ``norm`` of a suite or an attack: in L1 those have others, whose names end in "_l1", if there is one.
+
+    In L2 the same attacks search another ball; that of L1 needs attacks of its own.
+
+    >>> name_in_norm("autoattack", "L1", {"autoattack", "autoattack_l1"})
+    'autoattack_l1'
+    >>> name_in_norm("autoattack", "L2", {"autoattack", "autoattack_l1"})
+    'autoattack'
+    """
+    return f"{name}_l1" if norm == "L1" and f"{name}_l1" in known else name
+
+
+def find_attack(name: str, norm: Norm | None = None) -> AttackSpec:
     """Return an attack by the name of its protocol ("pgd50_restarts10"), or of the function alone ("pgd"), with its defaults.
 
+    Args:
+        name: the name; "apgd_ce" in L1 is "apgd_ce_l1".
+        norm: None: the protocol's own.
+
     Raises:
-        ConfigError: there is neither.
+        ConfigError: there is neither, or the attack is not defined in that norm.
     """
-    known = shipped_attacks()
+    known, functions = shipped_attacks(), catalog.catalog_entries("attack")
+    name = name_in_norm(name, norm, {*known, *functions})
     if name in known:
-        return known[name]
-    functions = catalog.catalog_entries("attack")
+        return known[name] if norm is None else in_norm(known[name], norm)
     if name in functions:
-        return AttackSpec(attack=name)
+        return in_norm(AttackSpec.model_construct(attack=name), norm or ("L1" if name.endswith("_l1") else "Linf"))
     raise unknown_name("attack", name, {*known, *functions})
 
 
-def find_suite(suite: str | Suite | AttackSpec | Sequence[str], norm: Literal["Linf", "L2"] | None = None) -> Suite:
+def find_suite(suite: str | Suite | AttackSpec | Sequence[str], norm: Norm | None = None) -> Suite:
     """Return a suite by its name, that of one attack, or a list of names of attacks.
 
     Args:
@@ -70,30 +90,35 @@ def find_suite(suite: str | Suite | AttackSpec | Sequence[str], norm: Literal["L
         norm: the norm of all its attacks; None: their own.
 
     Raises:
-        ConfigError: there is none, or a list of none.
+        ConfigError: there is none, a list of none, or an attack is not defined in that norm.
     """
     if isinstance(suite, AttackSpec):
         suite = Suite(name=suite.attack, attacks=((suite.attack, suite),))
     elif isinstance(suite, str):
-        suite = _named_suite(suite)
+        suite = _named_suite(suite, norm)
     elif not isinstance(suite, Suite):
         if not suite:
             raise ConfigError("suite got no attack; name at least one.")
-        suite = Suite(name="+".join(suite), attacks=tuple((name, find_attack(name)) for name in suite))
-    return suite if norm is None else with_norm(suite, norm)
+        suite = Suite(name="+".join(suite), attacks=tuple((name, find_attack(name, norm)) for name in suite))
+    if norm is None:
+        return suite
+    return Suite(name=suite.name, attacks=tuple((name, in_norm(spec, norm)) for name, spec in suite.attacks))
 
 
-def _named_suite(name: str) -> Suite:
+def _named_suite(name: str, norm: Norm | None) -> Suite:
     suites = shipped_suites()
-    if name in suites:
-        return Suite(name=name, attacks=tuple((attack, find_attack(attack)) for attack in suites[name].attacks))
-    try:
-        return Suite(name=name, attacks=((name, find_attack(name)),))
-    except ConfigError:
-        raise unknown_name("suite or attack", name, {*suites, *shipped_attacks()}) from None
+    suite = name_in_norm(name, norm, suites)
+    if suite in suites:
+        return Suite(name=suite, attacks=tuple((attack, find_attack(attack, norm)) for attack in suites[suite].attacks))
+    if name not in {*shipped_attacks(), *catalog.catalog_entries("attack")}:
+        raise unknown_name("suite or attack", name, {*suites, *shipped_attacks()})
+    return Suite(name=name, attacks=((name, find_attack(name, norm)),))
 
 
-def with_norm(suite: Suite, norm: Literal["Linf", "L2"]) -> Suite:
-    """Return ``suite`` with all its attacks in ``norm``."""
-    attacks = tuple((name, spec.model_copy(update={"norm": norm})) for name, spec in suite.attacks)
-    return Suite(name=suite.name, attacks=attacks)
+def in_norm(spec: AttackSpec, norm: Norm) -> AttackSpec:
+    """Return an attack in another norm.
+
+    Raises:
+        ConfigError: it is not defined there.
+    """
+    return validate_model(AttackSpec, {**spec.model_dump(), "norm": norm}, f"norm {norm}")

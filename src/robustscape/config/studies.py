@@ -32,7 +32,10 @@ class RunSet(Strict):
     architecture: str
     """The work's architecture; the scale may name a stand-in."""
     recipe: Names
-    """Name of a recipe, or several: a file in config/recipes/, or `file-variant`."""
+    """Name of a recipe, or several: a file in config/recipes/, or `file-variant`. With `checkpoint`, a name of your own."""
+    checkpoint: str | None = None
+    """File of weights from outside, safetensors or a state dict of `torch.save`, seen from where the command runs: the run is not
+    trained but has these. Data set and architecture are theirs at every scale, and `eps` is what they were trained with."""
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
     """Key of the recipe, such as `parameters.beta` -> its values: every combination is a recipe of its own, called
     `recipe-beta3`. A value that is the recipe's own changes nothing. The last word of the key is a factor of the rows."""
@@ -48,6 +51,12 @@ class RunSet(Strict):
         if twice := sorted({folder for folder in folders if folders.count(folder) > 1}):
             raise ValueError(f"eps has values that share the folder eps{twice[0]}, got {value}")
         return value
+
+    @model_validator(mode="after")
+    def _a_checkpoint_is_one_run(self) -> RunSet:
+        if self.checkpoint is not None and (self.grid or max(len(self.recipe), len(self.eps), len(self.seeds)) > 1):
+            raise ValueError("a checkpoint is one run: give it one recipe (a name of your own), one eps and no grid")
+        return self
 
 
 class Measurement(FromCatalog):

@@ -1,7 +1,8 @@
 """Clean accuracy, accuracy under each of several attacks alone, and under a suite together: a line of kim2023's tables.
 
 Each column of the work's tables 2.1, 2.2 and 3.5 to 3.9 is the accuracy under one attack on all samples; in ``robust_suite`` an
-attack sees only the samples that earlier ones left robust. All attacks see the same samples. Cost: that of the attacks.
+attack sees only the samples that earlier ones left robust. All attacks see the same samples; where they are not all of those
+that clean accuracy is of, accuracies under attack are to be compared with ``CLEAN_OF_ATTACKED``. Cost: that of the attacks.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from robustscape.evaluation.harness.craft import correctly_classified, craft
 from robustscape.evaluation.harness.suite import run_suite
 from robustscape.evaluation.percentages import percent_true_fp32
 from robustscape.evaluation.trained_run import TrainedRun, protocol_columns
+
+#: The column ``attack`` of clean accuracy on the samples that the attacks see.
+CLEAN_OF_ATTACKED = "clean_of_attacked"
 
 #: The metric's name in the printed numbers.
 ATTACKED_ONLY_IF_CORRECT = "accuracy_on_correctly_classified_attack_only_if_correct"
@@ -34,6 +38,7 @@ def attack_accuracies(
 ) -> list[dict[str, Any]]:
     """Return rows accuracy (percent) with the attack's name as ``attack``: clean, each of ``attacks`` alone, ``suite`` together.
 
+    Beside ``clean``, which is of all samples, ``CLEAN_OF_ATTACKED`` is of those that the attacks see.
     If FGSM is among ``attacks``, one more row has the metric ``ATTACKED_ONLY_IF_CORRECT``: only samples classified correctly are
     attacked, and all others count as wrong. It is below the accuracy under FGSM if the single step corrects mistakes (kim2023
     section 2.4).
@@ -70,6 +75,7 @@ def accuracies_alone(
     clean = {"attack": "clean", "metric": "accuracy", "value": percent_true_fp32(right), "samples": len(y)}
     rows: list[dict[str, Any]] = [clean]
     x, y, right = x[:attacked_samples], y[:attacked_samples], right[:attacked_samples]
+    rows.append({"attack": CLEAN_OF_ATTACKED, "metric": "accuracy", "value": percent_true_fp32(right)})
     for name, spec in attacks.attacks:
         robust = correctly_classified(run.model, craft(run.model, x, y, spec, attack_eps, seed=run.seed), y)
         protocol = protocol_columns(spec, attack_eps, split, len(y)) | {"attack": name}

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from robustscape.config.attacks import Suite
-from robustscape.evaluation.attack_accuracies import attack_accuracies
+from robustscape.evaluation.attack_accuracies import CLEAN_OF_ATTACKED, attack_accuracies
 from robustscape.evaluation.trained_run import TrainedRun
 
 
@@ -41,7 +41,7 @@ def errors_under_attacks(
     )
     rows = []
     for row in accuracies:
-        if row["metric"] == "accuracy":
+        if row["metric"] == "accuracy" and row["attack"] != CLEAN_OF_ATTACKED:
             kind = "clean" if row["attack"] == "clean" else "robust"
             name = {"clean": "none", **names}.get(row["attack"], row["attack"])
             rows.append(row | {"attack": name, "metric": f"{kind}_{split}_error", "value": 100.0 - row["value"]})

@@ -163,12 +163,17 @@ def _is_bare_logistic(model: nn.Module) -> bool:
     return plain and isinstance(net, LogisticRegression) and net.linear.bias is None
 
 
+def has_closed_form(model: nn.Module, spec: AttackSpec) -> bool:
+    """Return whether the attack finds the worst case of a linear model, and this model is one without a bias (``logistic``)."""
+    plain = not spec.parameters.get("targeted") and spec.parameters.get("loss", "cross_entropy") == "cross_entropy"
+    return _is_bare_logistic(model) and spec.attack in EXACT_FOR_LINEAR_MODELS and plain
+
+
 def total_operator(
     model: nn.Module, x: Tensor, y: Tensor, spec: AttackSpec, eps: float, *, seed: int, step: float
 ) -> tuple[Operator, str]:
     """Return the Hessian of convention T at the clean inputs ``x``, and its source: "closed form" or "central difference"."""
-    plain = not spec.parameters.get("targeted") and spec.parameters.get("loss", "cross_entropy") == "cross_entropy"
-    if _is_bare_logistic(model) and spec.attack in EXACT_FOR_LINEAR_MODELS and plain:
+    if has_closed_form(model, spec):
         weight = flatten(parameters_of(model))
         matrix = logistic.total_hessian(weight, x.flatten(1), y, ThreatModel(spec.norm, eps, spec.bounds)).to(weight)
         return lambda vectors: vectors @ matrix, "closed form"

@@ -96,3 +96,36 @@ def total_hessian(weight: Tensor, x: Tensor, y: Tensor, threat: ThreatModel) -> 
     factor = torch.where(squared > 0, slack * free_length / squared.sqrt(), 0.0)
     rank_one = torch.where(squared > 0, factor / squared, 0.0)
     return matrix + torch.diag((free * factor[:, None]).sum(0)) - moving.T @ (moving * rank_one[:, None])
+
+
+def one_sided_slopes(weight: Tensor, x: Tensor, y: Tensor, threat: ThreatModel) -> tuple[Tensor, Tensor]:
+    """Return the slopes of the mean worst-case loss to the right and to the left of 0 in every coordinate, (d,) float64 each.
+
+    Linf only. Each sample's loss has its present slope; coordinate i alone is at 0, where the worst perturbation changes its sign
+    with w_i, so that the slopes differ by the mean of |loss'| times the room on both sides: the kink.
+
+    Raises:
+        ValueError: the norm is not Linf.
+    """
+    if threat.norm != "Linf":
+        raise ValueError(f"the loss has kinks under Linf noise only, got {threat.norm}")
+    weight, x = weight.double(), x.double()
+    s = label_signs(y)
+    slack = (-s * (worst_case(weight, x, y, threat) @ weight)).sigmoid() / len(x)
+    right, left = (
+        -(slack * s) @ (x + _worst_perturbation(sign * torch.ones_like(weight), x, y, threat)[0])
+        for sign in (1.0, -1.0)
+    )
+    return right, left
+
+
+def gradient_mapping(weight: Tensor, x: Tensor, y: Tensor, threat: ThreatModel) -> Tensor:
+    """Return the gradient mapping of the mean worst-case loss under Linf noise at ``weight`` (d,), (d,) float64.
+
+    G = w - soft(w - m, k), with m and k the mean of a coordinate's ``one_sided_slopes`` and half of their difference, and
+    soft(z, k) = sign(z) max(|z| - k, 0): the proximal gradient step of length 1, as for an L1 penalty of weight k. It is the
+    gradient where w_i is away from 0, w_i itself where a step comes to the kink, and 0 everywhere just at a minimum.
+    """
+    right, left = one_sided_slopes(weight, x, y, threat)
+    moved, kink = weight.double() - (right + left) / 2, (right - left) / 2
+    return weight.double() - moved.sign() * (moved.abs() - kink).clamp_min(0)

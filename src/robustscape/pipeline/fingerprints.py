@@ -9,13 +9,16 @@ comment, or a key that is not read, changes neither.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from robustscape import catalog
 from robustscape.config.attacks import AttackSpec, Suite
+from robustscape.config.checks import READS_LOGS
 from robustscape.config.datasets import DatasetEntry
 from robustscape.config.experiment import Experiment, Run, kind_and_name, recipe_attacks
 from robustscape.config.studies import Comparison, Item, Measurement, Study, Theory
+from robustscape.data.raw_files import hash_raw_files
 from robustscape.pipeline.plan import Group, Plan
 from robustscape.storage.provenance import code_version, config_hash, file_hash, looked_up_kinds
 from robustscape.storage.run_files import HEALTH
@@ -44,27 +47,31 @@ def contents_of_run(entry: Measurement | Comparison, run_record: Mapping[str, An
 
 def reads_logs(entry: Measurement | Comparison) -> bool:
     """Return whether a measurement reads the logs of training, or trains again from what training has kept."""
-    return catalog.find_entry(*kind_and_name(entry)).folder in ("evaluation/logs", "training")
+    return catalog.find_entry(*kind_and_name(entry)).folder in READS_LOGS
 
 
 # -- data sets and runs ------------------------------------------------------------------------------------------------
 
 
-def dataset_fingerprint(entry: DatasetEntry) -> str:
-    """Return what a prepared data set depends on."""
+def dataset_fingerprint(entry: DatasetEntry, downloads: Path) -> str:
+    """Return what a prepared data set depends on; of the files below ``downloads``, those that the data set declares."""
     module = catalog.find_entry("dataset", entry.dataset).module
-    return config_hash(
-        [entry.model_dump(mode="json", exclude={"about"}), code_version("robustscape.pipeline.steps.prepare", module)]
-    )
+    code = code_version("robustscape.pipeline.steps.prepare", module)
+    files = hash_raw_files(entry, downloads)
+    return config_hash([entry.model_dump(mode="json", exclude={"about"}), code, *([files] if files else [])])
 
 
 def recipe_modules(experiment: Experiment, run: Run) -> dict[str, set[str]]:
     """Return the modules of the functions that a run's recipe and architecture name, by their kind in the catalogue."""
     recipe = experiment.recipes[run.recipe]
+    net = experiment.architectures[run.architecture].architecture
+    if run.recipe in experiment.checkpoints:
+        recipe_kinds: dict[str, set[str]] = {kind: set() for kind in (*_OF_RECIPES, "attack")}
+        return {**recipe_kinds, "architecture": {catalog.find_entry("architecture", net).module}}
     names: dict[str, set[str]] = {
         "method": {recipe.method, *(phase.method for phase in recipe.phases if phase.method)},
         "optimizer": {recipe.optimizer.name, *(phase.optimizer.name for phase in recipe.phases if phase.optimizer)},
-        "architecture": {experiment.architectures[run.architecture].architecture},
+        "architecture": {net},
         "probe": {probe.name for probe in recipe.probes.values()},
         "trace": {trace.name for trace in recipe.traces.values()},
         "attack": {experiment.attacks[name].attack for name in recipe_attacks(recipe)},
@@ -74,7 +81,8 @@ def recipe_modules(experiment: Experiment, run: Run) -> dict[str, set[str]]:
 
 def training_modules(experiment: Experiment, run: Run) -> set[str]:
     """Return the modules that train a run and measure its health: the step, and the functions its recipe names."""
-    return {"robustscape.pipeline.steps.train"}.union(*recipe_modules(experiment, run).values())
+    step = "outside" if run.recipe in experiment.checkpoints else "train"
+    return {f"robustscape.pipeline.steps.{step}"}.union(*recipe_modules(experiment, run).values())
 
 
 def training_code(experiment: Experiment, run: Run) -> str:

@@ -68,7 +68,7 @@ def _prepare_jobs(plan: Plan) -> list[Job]:
     for name in sorted({run.dataset for run in plan.runs}):
         folder = plan.data_folder(name)
         outputs = (f"{folder}/data.safetensors", f"{folder}/card.json")
-        fingerprint = fingerprints.dataset_fingerprint(plan.experiment.datasets[name])
+        fingerprint = fingerprints.dataset_fingerprint(plan.experiment.datasets[name], plan.downloads)
         jobs.append(Job("prepare", name, (name,), (), outputs, fingerprint))
     return jobs
 
@@ -76,13 +76,14 @@ def _prepare_jobs(plan: Plan) -> list[Job]:
 def _train_jobs(plan: Plan) -> list[Job]:
     """Jobs of up to ``runs_per_job`` runs of the same works, data set and architecture.
 
-    Runs that read the history of another run are in jobs of their own.
+    Runs that read the history of another run are in jobs of their own, and so are those whose weights come from outside.
     """
 
     def kind(run: Run) -> tuple[str, ...]:
         after = ["after"] if plan.experiment.recorded_run(run) else []
         recipe = [run.recipe] if plan.experiment.scale.runs_per_job == 1 else []
-        return *plan.works_by_run[run], run.dataset, run.architecture, *recipe, *after
+        outside = ["outside"] if run.recipe in plan.experiment.checkpoints else []
+        return *plan.works_by_run[run], run.dataset, run.architecture, *recipe, *after, *outside
 
     return [_train_job(plan, name, runs) for name, runs in _chunks(plan, plan.runs, kind)]
 

@@ -18,7 +18,7 @@ from robustscape.config.experiment import Experiment, Planned, Run, kind_and_nam
 from robustscape.config.studies import Comparison, Item, Measurement
 from robustscape.errors import ConfigError, unknown_name
 from robustscape.numbers import number_label
-from robustscape.storage.run_files import HEALTH, run_files
+from robustscape.storage.run_files import HEALTH, WEIGHTS, run_files
 
 #: Sections of a study whose entries are targets of a command.
 Section = Literal["measurements", "comparisons", "theory", "items"]
@@ -67,8 +67,15 @@ class Plan:
         ConfigError: a work is unknown, or a claim cannot be checked.
     """
 
-    def __init__(self, experiment: Experiment, results: Path, works: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        results: Path,
+        works: Sequence[str] | None = None,
+        downloads: Path = Path("downloads"),
+    ) -> None:
         self.experiment = experiment
+        self.downloads = downloads
         self.root = results / experiment.scale_name
         names = list(experiment.studies) if works is None else list(works)
         for name in names:
@@ -126,6 +133,8 @@ class Plan:
 
     def run_files(self, run: Run) -> tuple[str, ...]:
         """Return the names of the files that a run leaves in its folder."""
+        if run.recipe in self.experiment.checkpoints:
+            return (*WEIGHTS.values(), "run.json", HEALTH)
         return run_files(self.experiment.recipes[run.recipe])
 
     # -- runs -----------------------------------------------------------------------------------------------------------

@@ -14,8 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustscape import catalog
-from robustscape.attacks.base.gradients import frozen_copy
+from robustscape.attacks.base.generator import SampleGenerator
+from robustscape.attacks.base.gradients import frozen_copy, misclassified
 from robustscape.attacks.base.search import SearchModel
+from robustscape.attacks.base.threat import ThreatModel
+from robustscape.attacks.fab import fab
 from robustscape.attacks.precision.bf16 import CLOSE, bf16
 from robustscape.models import build_classifier, fold_batchnorm
 from robustscape.storage.provenance import PACKAGE, code_version
@@ -68,6 +71,20 @@ ODD: dict[str, Callable[[Odd, Tensor], Tensor]] = {
     "in place, and read afterwards": lambda n, z: z + n.relu(z),
     "in place, after a normalisation": lambda n, z: (b := n.bn(n.second(z))) + n.relu(b),
     "in place, on a view": lambda n, z: n.relu((b := n.bn(n.second(z)))[:, :2]).repeat(1, 2, 1, 1) + b,
+    "in place, for block and shortcut": lambda n, z: n.third(F.relu_(b := n.bn(z))) + n.second(b),
+    "in place, behind the identity": lambda n, z: n.second(F.relu_(nn.Identity()(z))) + z,
+    "in place, after float()": lambda n, z: n.second(F.relu_(z.float())) + z,
+    "in place, after contiguous()": lambda n, z: n.second(F.relu_(z.contiguous())) + z,
+    "in place, after to()": lambda n, z: n.second(F.relu_(z.to(torch.float32))) + n.bn(z),
+    "in place, on a part": lambda n, z: F.relu_(z[:, :2]).repeat(1, 2, 1, 1) + n.second(z),
+    "dropout in place": lambda n, z: n.second(F.dropout(z, 0.3, n.training, inplace=True)) + z,
+    "a leaky ReLU in place": lambda n, z: n.second(F.leaky_relu_(b := n.bn(z), 0.1)) + b,
+    "a hard tanh in place": lambda n, z: n.second(F.hardtanh_(z)) + z,
+    "SiLU in place": lambda n, z: n.second(F.silu(z, inplace=True)) + z,
+    "ELU in place": lambda n, z: n.second(F.elu_(z)) + z,
+    "scaled in place": lambda n, z: n.second(z.mul_(0.5)) + z,
+    "clamped in place": lambda n, z: n.second(z.clamp_(min=0)) + z,
+    "added in place, after a normalisation": lambda n, z: n.second((b := n.bn(n.third(z))).add_(z)) + b,
     "added in place": lambda n, z: n.second(z).add_(z).relu_() + n.bn(z),
     "a normalisation before its convolution": lambda n, z: n.second(F.relu(n.bn(z))) + z,
     "a convolution twice": lambda n, z: n.bn(n.second(z)) + n.second(z),
@@ -91,6 +108,23 @@ def test_odd_nets_are_the_same_function(name: str) -> None:
     form = bf16(frozen_copy(model, x))
     assert_close(form.search, model, x, 0.02)
     assert torch.equal(form(x), frozen_copy(model, x)(x))
+
+
+@pytest.mark.parametrize("name", [name for name in ODD if "place" in name])
+def test_fab_finds_in_bfloat16_what_it_finds_in_fp32(name: str) -> None:
+    """Another function in the search would lead along another boundary; fp32 would confirm nothing there."""
+    torch.manual_seed(0)
+    x = torch.rand(24, 2, 6, 6)
+    model: Any = used(Odd(ODD[name]), x)
+    model.last.bias -= model(x).mean(0)  # a boundary is near
+    y = model(x).argmax(1)
+    threat, generator = ThreatModel("L2", 0.3), SampleGenerator.seeded(0, 24)
+    found = [
+        misclassified(model(fab(form, x, y, threat, generator, iterations=8, n_target_classes=2)), y)
+        for form in (SearchModel(frozen_copy(model, x)), bf16(frozen_copy(model, x)))
+    ]
+    assert (found[0] == found[1]).sum() >= 22
+    assert found[0].any()
 
 
 def test_tied_and_reparametrised_layers_are_the_same_function() -> None:
@@ -138,7 +172,9 @@ def test_the_copy_is_quick_and_errs_little(architecture: str, parameters: dict[s
     found, truth = form.search(x), exact(x)
     assert 0 < (found - truth).abs().max() < 2 * CLOSE * truth.abs().max()  # untrained nets err more than trained ones
     low: Any = form.low
-    weights = [module.weight.dtype for module in low.form.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    weights = [
+        module.weight.dtype for module in low.form.args[0].modules() if isinstance(module, nn.Conv2d | nn.Linear)
+    ]
     assert weights[0] == weights[-1] == torch.float32 and set(weights[1:-1]) == {torch.bfloat16}
 
 

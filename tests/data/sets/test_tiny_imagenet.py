@@ -13,9 +13,12 @@ import pytest
 from PIL import Image
 
 from robustscape import catalog
+from robustscape.config.datasets import DatasetEntry
 from robustscape.data import download
+from robustscape.data.raw_files import hash_raw_files
 from robustscape.data.sets import tiny_imagenet
 from robustscape.errors import CorruptFile, MissingData
+from robustscape.pipeline.fingerprints import dataset_fingerprint
 
 NUMBERS = ["n00000002", "n00000001"]
 
@@ -137,3 +140,29 @@ def test_another_zip_is_refused(tmp_path: Path, files: dict[str, bytes]) -> None
         archive.writestr("x", "y")
     with pytest.raises(CorruptFile, match="bytes"):
         tiny_imagenet.tiny_imagenet(tmp_path)
+
+
+def test_links_hidden_files_and_blank_lines_change_nothing(tmp_path: Path, files: dict[str, bytes]) -> None:
+    plain = tiny_imagenet.tiny_imagenet(write(tmp_path / "plain", files))
+    files["tiny-imagenet-200/val/val_annotations.txt"] += b"\n\n"
+    for folder in ("train/n00000001/images", "val/images", "train/n00000002"):
+        files[f"tiny-imagenet-200/{folder}/._n00000001_0.JPEG"] = b"Mac OS X"
+    files["tiny-imagenet-200/.DS_Store"] = b"Mac OS X"
+    write(tmp_path / "stored", files)
+    linked = tmp_path / "linked" / "tiny-imagenet-200"
+    linked.mkdir(parents=True)
+    for path in (tmp_path / "stored/tiny-imagenet-200").iterdir():  # train and val on another disk
+        (linked / path.name).symlink_to(path)
+    untidy = tiny_imagenet.tiny_imagenet(tmp_path / "linked")
+    assert (untidy.train_x == plain.train_x).all() and (untidy.test_x == plain.test_x).all()
+    assert (untidy.train_y == plain.train_y).all() and (untidy.test_y == plain.test_y).all()
+
+
+def test_a_changed_image_of_the_folder_changes_the_fingerprint(tmp_path: Path, files: dict[str, bytes]) -> None:
+    entry = DatasetEntry(dataset="tiny_imagenet")
+    assert hash_raw_files(entry, tmp_path) == []
+    write(tmp_path, files)
+    before = dataset_fingerprint(entry, tmp_path)
+    assert dataset_fingerprint(entry, tmp_path) == before
+    (tmp_path / "tiny-imagenet-200/val/images/val_0.JPEG").write_bytes(jpeg(11))
+    assert dataset_fingerprint(entry, tmp_path) != before

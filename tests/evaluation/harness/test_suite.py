@@ -117,6 +117,15 @@ def test_batch_size_changes_nothing(digits: Any) -> None:
     ]
 
 
+def test_a_sample_keeps_its_random_numbers_in_every_batch(digits: Any) -> None:
+    noise, x, y = AttackSpec(attack="random_noise"), digits.x[:20], digits.y[:20]
+    whole = craft(digits.model, x, y, noise, 0.1, seed=3)
+    assert torch.equal(craft(digits.model, x, y, noise, 0.1, seed=3, batch_size=7), whole)
+    last = torch.arange(15, 20)
+    assert torch.equal(craft(digits.model, x[last], y[last], noise, 0.1, seed=3, index=last), whole[last])
+    assert (whole - x).flatten(1).unique(dim=0).size(0) == 20
+
+
 def test_passes_are_what_the_docstrings_say() -> None:
     x, y = torch.rand(10, 8), torch.zeros(10, dtype=torch.int64)
     result = run_suite(Stubborn(), x, y, small_suite(), 0.1, seed=0, batch_size=4)

@@ -12,6 +12,7 @@ from torch import nn
 
 from robustscape.data import Split
 from robustscape.errors import ConfigError
+from robustscape.evaluation.logs.history import history
 from robustscape.evaluation.logs.training_curves import training_curves
 from robustscape.evaluation.logs.update_summary import update_summary
 from robustscape.evaluation.trained_run import TrainedRun
@@ -49,6 +50,24 @@ def test_a_history_without_the_probes_is_refused(tmp_path: Path) -> None:
     vouch_for(tmp_path / "history.csv")
     with pytest.raises(ConfigError, match="train_error"):
         training_curves(logged_run(tmp_path, {}))
+
+
+def test_a_history_has_the_accuracy_of_the_updates_own_passes_and_adds_up_its_seconds(tmp_path: Path) -> None:
+    """100 - train_error; probes that were not measured have no row."""
+    (tmp_path / "history.csv").write_text("epoch,train_error,probed\n1,60.0,\n2,20.0,70.0\n")
+    vouch_for(tmp_path / "history.csv", epoch_seconds=[1.5, 2.0])
+    run = logged_run(tmp_path, {"probes": {"probed": {"name": "accuracy"}}, "traces": {}})
+    rows = history(run, columns=["running_train_accuracy", "probed", "seconds"])
+    assert {(row["metric"], row["epoch"]): row["value"] for row in rows} == {
+        ("running_train_accuracy", 1): 40.0,
+        ("running_train_accuracy", 2): 80.0,
+        ("probed", 2): 70.0,
+        ("seconds", 1): 1.5,
+        ("seconds", 2): 3.5,
+    }
+    units = {row["metric"]: row["unit"] for row in rows}
+    assert units == {"running_train_accuracy": "percent", "probed": "percent", "seconds": "seconds"}
+    assert {row["metric"] for row in history(run)} == {"train_error", "probed", "seconds"}
 
 
 def test_summary_of_the_updates(tmp_path: Path) -> None:

@@ -137,6 +137,51 @@ def test_the_norm_is_that_of_all_attacks(digits: Any) -> None:
     assert own.protocol["norm"] == "L2"
 
 
+def test_l1_has_suites_and_attacks_of_its_own(digits: Any) -> None:
+    some = digits.first(24)
+    found = robustscape.evaluate(some.model, some.x, some.y, suite="autoattack-lite", eps=[0.5, 2, 12], norm="L1")
+    assert found.robust_accuracy[0] > found.robust_accuracy[1] >= found.robust_accuracy[2] == 0
+    for one, eps in zip(found, (0.5, 2.0, 12.0), strict=True):
+        assert one.protocol["norm"] == "L1"
+        assert (one.x_adv - some.x).flatten(1).abs().sum(1).max() <= eps + 1e-4
+    assert [o.name for o in found[0].result.outcomes][1:] == list(shipped_suites()["autoattack-lite_l1"].attacks)
+    same = robustscape.evaluate(some.model, some.x, some.y, suite="autoattack-lite_l1", eps=0.5)
+    assert torch.equal(same.x_adv, found[0].x_adv)
+    eps = torch.linspace(0, 2, 24)
+    x_adv = robustscape.attack(some.model, some.x, some.y, "square", eps=eps, norm="L1", queries=20)
+    assert ((x_adv - some.x).flatten(1).abs().sum(1) <= eps + 1e-4).all() and torch.equal(x_adv[0], some.x[0])
+
+
+@pytest.mark.parametrize(
+    ("suite", "norm", "sentence"),
+    [
+        ("pgd", "L1", "attack 'pgd' is not defined in L1; attacks in L1 are apgd_l1, fab_l1, square_l1"),
+        ("white-box", "L1", "attack 'fgsm' is not defined in L1"),
+        (["apgd_ce", "simba"], "L1", "attack 'simba' is not defined in L1"),
+        ("apgd_ce_l1", "L2", "attack 'apgd_l1' is not defined in L2; allowed is L1"),
+        ("autoattac", "L1", "Did you mean 'autoattack'"),
+    ],
+)
+def test_an_attack_is_refused_in_a_norm_that_it_is_not_for(digits: Any, suite: Any, norm: Any, sentence: str) -> None:
+    some = digits.first(4)
+    with pytest.raises(ConfigError) as refused:
+        robustscape.evaluate(some.model, some.x, some.y, suite=suite, norm=norm, eps=1)
+    assert sentence in str(refused.value) and "top level" not in str(refused.value)
+
+
+def test_a_budget_has_a_default_in_linf_alone(digits: Any) -> None:
+    some = digits.first(4)
+    assert robustscape.evaluate(some.model, some.x, some.y, suite="fgsm").protocol["eps"] == 8 / 255
+    for call in (
+        lambda: robustscape.evaluate(some.model, some.x, some.y, norm="L1"),
+        lambda: robustscape.attack(some.model, some.x, some.y, "apgd", norm="L1"),
+    ):
+        with pytest.raises(ConfigError, match="eps has no default in L1: give one, such as 12"):
+            call()
+    with pytest.raises(ConfigError, match="eps got 65, which in L1 is more than the whole range"):
+        robustscape.attack(some.model, some.x, some.y, "apgd", norm="L1", eps=65)
+
+
 def test_a_wrong_name_or_setting_is_a_sentence(digits: Any) -> None:
     some = digits.first(4)
     with pytest.raises(ConfigError, match=r"unknown suite or attack 'autoatack'\. Did you mean 'autoattack'"):

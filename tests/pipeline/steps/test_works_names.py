@@ -10,8 +10,11 @@ import pytest
 from made_up import vouch_for
 
 from robustscape.config.experiment import Planned, Run
+from robustscape.config.loading import load_experiment
 from robustscape.pipeline.plan import Table
 from robustscape.pipeline.steps import item
+
+CONFIG = Path(__file__).parents[3] / "config"
 
 
 def planned(eps: float, theirs: float, own: bool = False, dataset: str = "digits", net: str = "small") -> Planned:
@@ -71,3 +74,15 @@ def test_a_row_can_say_that_it_reproduces_nothing(monkeypatch: pytest.MonkeyPatc
     ]
     table = Table(Path(), (planned(0.1, 0.1, True, "cifar10", "resnet18"),), True)
     assert list(named(monkeypatch, tmp_path, rows, table)["paper_protocol"]) == [True, False]
+
+
+def test_a_rate_that_the_scale_changed_is_said_in_every_row() -> None:
+    """Rows of table 3 of liu2020 name the work's rates; at small they are trained with ten times as much."""
+    rows = pd.DataFrame(
+        {"recipe": ["liu2020_mnist_04", "liu2020_mnist_04-cosine-lr0.001", None], "value": [1.0, 2.0, 3.0]}
+    )
+    small, paper = (load_experiment(CONFIG, scale) for scale in ("small", "paper"))
+    found = item.with_lr_factor(small, rows)["lr_factor"]
+    assert found[0] == found[1] == small.scale.recipes["liu2020_mnist*"].lr_factor == 10 and pd.isna(found[2])
+    assert "lr_factor" not in item.with_lr_factor(paper, rows)
+    assert "lr_factor" not in item.with_lr_factor(small, rows.drop(columns="recipe"))

@@ -1,17 +1,30 @@
-"""Every check of kanai2022 falls when the thing under test is replaced by something wrong: by nothing, or by half of it."""
+"""Every check of kanai2022 falls when the thing under test is replaced by something wrong: by nothing, or by half of it.
+
+So does every claim on its toys, ``movement`` and ``surface``, which state nothing themselves.
+"""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from theory_checks import failing_checks, replace_in_check, run_check
 
 from robustscape import catalog
+from robustscape.claims.checks import tally
+from robustscape.claims.verdicts import claim_verdict
+from robustscape.config.loading import load_experiment
+from robustscape.config.studies import Study
+from robustscape.report.items import aggregate_repetitions, select_metrics
+from robustscape.report.sources import source_rows
+from robustscape.report.words import FAILS, HOLDS
 from robustscape.theory import logistic
 from robustscape.theory.kanai2022 import (
     _lipschitz,
@@ -20,6 +33,8 @@ from robustscape.theory.kanai2022 import (
     closed_form,
     lemma_4,
     lemma_5,
+    movement,
+    surface,
     theorem_3,
 )
 from robustscape.training.optimizers.entropy_sgd import entropy_sgd
@@ -150,6 +165,15 @@ MUTATIONS = [
     Mutation("lemma_4", "weight_gradients", lambda f, x, t: torch.zeros_like(t), "smoothness"),
     Mutation("lemma_5", "bordered_hessian", lambda c, o, m: right_hessian(c, o, 2 * m), "lemma 5"),
     Mutation("lemma_5", "bordered_hessian", lambda c, o, m: right_hessian(c, 0.5 * o, m), "lemma 5"),
+    Mutation("lemma_5", "bordered_hessian", lambda c, o, m: right_hessian(0 * c, o, m), "lemma 5, curved loss"),
+    Mutation("lemma_5", "bordered_hessian", lambda c, o, m: right_hessian(-c, o, m), "lemma 5, curved loss"),
+    Mutation("lemma_5", "bordered_hessian", lambda c, o, m: right_hessian(c, o, 1.01 * m), "lemma 5, curved loss"),
+    Mutation(
+        "lemma_5",
+        "worst_inputs_of_curved",
+        lambda a, p, eps: (eps * p / p.norm(dim=1, keepdim=True), p.norm(dim=1) / eps),
+        "lemma 5, curved loss",
+    ),
     Mutation("lemma_5", "_worst_input", lambda b, t, eps: -eps * b @ t / (b @ t).norm(), "lemma 5"),
     Mutation("theorem_3", "local_entropy_moments", moments_without_covariance, "theorem 3"),
     Mutation("theorem_3", "local_entropy_moments", moments_without_covariance, "attacked"),
@@ -216,4 +240,129 @@ def test_every_statement_of_a_check_falls_on_something(check: str) -> None:
 def test_every_check_has_mutations() -> None:
     entries = catalog.catalog_entries("theory")
     names = {name.removeprefix("kanai2022/") for name in entries if name.startswith("kanai2022/")}
-    assert names - {"movement", "surface"} == set(FAST)  # these two draw toys: they state nothing
+    assert names - {"movement", "surface"} == set(FAST)  # these two draw toys: their claims fall, below
+
+
+# -- claims on the toys ------------------------------------------------------------------------------------------------
+
+
+#: Figures of toys.
+TOYS = ("figure_1", "figure_2", "figure_4", "figure_5")
+
+
+@dataclass(frozen=True)
+class WrongToy:
+    """``part`` of a module replaced by ``wrong``; the ``claims`` of the figure must fail then."""
+
+    figure: str
+    part: str
+    wrong: Callable[..., Any]
+    claims: tuple[str, ...]
+    module: str = "surface"
+
+
+@functools.cache
+def study() -> Study:
+    return load_experiment(Path(__file__).parents[3] / "config", "small").studies["kanai2022"]
+
+
+def verdicts(figure: str) -> dict[str, str]:
+    """Claim -> its verdict on the figure's rows, made with the modules as they are now."""
+    item = study().items[figure]
+    frames = []
+    for source in item.rows:
+        entry = study().theory[source.of]
+        fast = {"points": 31 if entry.check.endswith("swish_attack") else 5}
+        rows = pd.DataFrame(run_check(entry.check, **entry.parameters | fast))
+        rows = (rows if "metric" in rows else tally(rows)).assign(stand_in="", paper_protocol=False)
+        frames.append(source_rows(rows, source, item.factors, {}, None))
+    rows = select_metrics(pd.concat(frames, ignore_index=True), item.factors, item.metrics)
+    table = aggregate_repetitions(rows, item.factors)
+    return {claim.id: claim_verdict(claim, table, item.factors, "small", item.names)[0] for claim in item.claims}
+
+
+right_input, right_point = movement.attacked_input, movement.highest_point_of_ball
+right_pgd = surface.swish_pgd_losses
+
+
+def bend_beside_the_axis(values: Any, side: Any, step: float) -> float:
+    zero = len(side) // 2 + 7
+    bends = values[zero + 1] - 2 * values[zero] + values[zero - 1]
+    return float(np.abs(bends[np.abs(side) >= 1]).max()) / step**2
+
+
+def projected(peak: Any, eps: float) -> Any:
+    return peak if np.linalg.norm(peak) <= eps else eps * peak / np.linalg.norm(peak)
+
+
+def any_attack_as(attack: str) -> Callable[..., Any]:
+    return lambda m, d, a, eps: _two_weight_losses.worst_loss(m, d, attack, eps)  # type: ignore[arg-type]
+
+
+def helpful(m: Any, d: Any, a: Any, eps: float) -> Any:
+    """An attack that lowers the loss."""
+    return _two_weight_losses.worst_loss(m, d, a, -eps)
+
+
+WRONG_TOYS = [
+    WrongToy("figure_1", "attacked_input", lambda t, e, n: movement.CENTRE, ("Linf-jump", "L2-ratio"), "movement"),
+    WrongToy(
+        "figure_1", "attacked_input", lambda t, e, n: right_input(t, 0.98 * e, n), ("Linf-jump", "L2-ratio"), "movement"
+    ),
+    WrongToy("figure_1", "attacked_input", lambda t, e, n: right_input(t, e, "Linf"), ("L2-ratio",), "movement"),
+    WrongToy("figure_1", "attacked_input", lambda t, e, n: right_input(t, e, "L2"), ("Linf-jump",), "movement"),
+    WrongToy("figure_1", "highest_point_of_ball", lambda peak, eps: peak, ("sphere",), "movement"),
+    WrongToy("figure_1", "highest_point_of_ball", projected, ("sphere",), "movement"),
+    WrongToy(
+        "figure_1",
+        "highest_point_of_ball",
+        lambda peak, eps: eps * peak / np.linalg.norm(peak),
+        ("interior", "sphere"),
+        "movement",
+    ),
+    WrongToy("figure_1", "highest_point_of_ball", lambda p, eps: 0.99 * right_point(p, eps), ("interior",), "movement"),
+    WrongToy("figure_2", "worst_loss", any_attack_as("none"), ("order", "kinks-L2", "kinks-Linf", "axes")),
+    WrongToy("figure_2", "worst_loss", any_attack_as("L2"), ("order", "smooth-clean", "axes", "swish-axes")),
+    WrongToy(
+        "figure_2",
+        "worst_loss",
+        lambda m, d, a, eps: _two_weight_losses.worst_loss("linear", d, a, eps),
+        ("swish-interior",),
+    ),
+    WrongToy("figure_2", "local_entropy", unsmoothed, ("smooth-EnSGD", "alike")),
+    WrongToy("figure_2", "_second_difference_across", bend_beside_the_axis, ("axes", "swish-axes")),
+    WrongToy(
+        "figure_2",
+        "swish_pgd_losses",
+        lambda side, x, norm, eps, *seed: right_pgd(side, x, "L2", eps, *seed),
+        ("swish-order",),
+    ),
+    WrongToy(
+        "figure_2",
+        "swish_pgd_losses",
+        lambda side, x, norm, eps, *seed: right_pgd(side, x, norm, 0.1 * eps, *seed),
+        ("swish-interior", "swish-order"),
+    ),
+    WrongToy("figure_2", "worst_loss", loss_of(eps=0.25), ("swish",), "swish_attack"),
+    WrongToy("figure_4", "worst_loss", helpful, ("theta-2", "degrades")),
+    WrongToy("figure_4", "worst_loss", any_attack_as("none"), ("degrades", "Linf-axes", "L2-origin")),
+    WrongToy("figure_4", "worst_loss", any_attack_as("Linf"), ("degrades", "L2-origin")),
+    WrongToy("figure_4", "worst_loss", any_attack_as("L2"), ("degrades", "Linf-axes")),
+    WrongToy("figure_5", "local_entropy", unsmoothed, ("smooth", "alike")),
+    WrongToy("figure_5", "worst_loss", helpful, ("theta-2", "degrades")),
+    WrongToy("figure_5", "worst_loss", any_attack_as("L2"), ("degrades",)),
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG_TOYS, ids=lambda w: f"{w.figure}-{w.part}-{'+'.join(w.claims)}")
+def test_claims_on_a_wrong_toy_fail(wrong: WrongToy, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace_in_check(monkeypatch, f"kanai2022/{wrong.module}", wrong.part, wrong.wrong)
+    found = verdicts(wrong.figure)
+    assert {claim: found[claim] for claim in wrong.claims} == dict.fromkeys(wrong.claims, FAILS)
+
+
+@pytest.mark.parametrize("figure", TOYS)
+def test_claims_on_the_toys_hold_and_each_can_fail(figure: str) -> None:
+    found = verdicts(figure)
+    assert set(found.values()) == {HOLDS}
+    assert set(found) == {claim for wrong in WRONG_TOYS if wrong.figure == figure for claim in wrong.claims}

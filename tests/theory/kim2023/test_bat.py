@@ -13,7 +13,10 @@ from theory_checks import failing_checks, replace_in_check, run_check
 from torch import Tensor
 
 from robustscape import catalog
-from robustscape.theory.kim2023 import smoothness_gradient, theorem_3_3, theorem_3_4
+from robustscape.evaluation.harness.distorted import distorted
+from robustscape.evaluation.nonlinearity import loss_nonlinearity
+from robustscape.theory.kim2023 import checkpoints, smoothness_gradient, theorem_3_3, theorem_3_4
+from robustscape.training.methods.single_step_checkpoints import shortest_misclassified_step
 
 CHECKS = [
     "kim2023/smoothness_gradient",
@@ -56,6 +59,9 @@ def test_a_wrong_sign_in_proposition_3_2_is_found(monkeypatch: pytest.MonkeyPatc
     )
 
 
+DISTORTED, NONLINEARITY, SHORTEST = distorted, loss_nonlinearity, shortest_misclassified_step
+PSI_INVERSE, BRIDGED, SURROGATE = theorem_3_3._psi_inverse, theorem_3_3.bridged_term, theorem_3_3._surrogate_loss
+
 MUTATIONS: list[tuple[str, str, Callable[..., Any], set[str]]] = [
     # check, part of its module, what replaces it, the statements that fall
     (
@@ -75,13 +81,61 @@ MUTATIONS: list[tuple[str, str, Callable[..., Any], set[str]]] = [
     ("theorem_3_3", "_count_violations_of_3_23", lambda m: strict_violations(m), {"eq 3.23"}),
     ("theorem_3_4", "chain_excess", lambda chain: chain[:, 0, 0] - chain[:, -1, 0], {"theorem 3.4"}),
     ("theorem_3_4", "chain_excess", lambda chain: torch.zeros(len(chain)), {"theorem 3.4"}),
+    ("theorem_3_3", "_psi_inverse", lambda name, value: 2 * PSI_INVERSE(name, value), {"theorem 3.3"}),
+    ("theorem_3_3", "_psi_inverse", lambda name, value: PSI_INVERSE("hinge", value), {"theorem 3.3"}),
+    ("theorem_3_3", "_psi_inverse", lambda name, value: PSI_INVERSE(name, value) + 1, {"theorem 3.3"}),
+    ("theorem_3_3", "bridged_term", lambda name, f, path, beta: BRIDGED(name, f, path, 1.0), {"theorem 3.3"}),
+    ("theorem_3_3", "bridged_term", lambda name, f, path, beta: 2 * BRIDGED(name, f, path, beta), {"theorem 3.3"}),
+    (
+        "theorem_3_3",
+        "bridged_term",
+        lambda name, f, path, beta: BRIDGED(name, f, path[:1].repeat(2, 1), beta),
+        {"theorem 3.3"},
+    ),
+    ("theorem_3_3", "bridged_term", lambda name, f, path, beta: BRIDGED(name, f, path[[0, -1]], beta), {"theorem 3.3"}),
+    ("theorem_3_3", "_least_conditional_risk", lambda name, eta: 0 * eta, {"theorem 3.3"}),
+    ("theorem_3_3", "_surrogate_loss", lambda name, z: 1 + SURROGATE(name, z), {"theorem 3.3"}),
+    ("checkpoints", "distorted", lambda *a: (DISTORTED(*a)[0] & False, DISTORTED(*a)[1]), {"eq 2.5"}),
+    ("checkpoints", "distorted", lambda *a: (DISTORTED(*a)[0], ~DISTORTED(*a)[0]), {"eq 2.5"}),
+    ("checkpoints", "distorted", lambda net, x, y, *a: (DISTORTED(net, x, y, *a)[0], y >= 0), {"eq 2.5"}),
+    ("checkpoints", "distorted", lambda net, x, y, *a: DISTORTED(net, x, net(x).argmax(1), *a), {"eq 2.5"}),
+    ("checkpoints", "distorted", lambda net, x, y, eps, k: DISTORTED(net, x, y, 2 * eps, k), {"eq 2.5"}),
+    ("checkpoints", "loss_nonlinearity", lambda *a: NONLINEARITY(*a).abs(), {"eq 2.10"}),
+    ("checkpoints", "loss_nonlinearity", lambda *a: NONLINEARITY(*a).clamp_min(0), {"eq 2.10"}),
+    ("checkpoints", "loss_nonlinearity", lambda *a: 2 * NONLINEARITY(*a), {"eq 2.10"}),
+    ("checkpoints", "loss_nonlinearity", lambda *a: 0 * NONLINEARITY(*a), {"eq 2.10"}),
+    ("checkpoints", "loss_nonlinearity", lambda *a: NONLINEARITY(*a[:3], a[3] / 2, *a[4:]), {"eq 2.10"}),
     ("checkpoints", "distorted", lambda net, x, y, *_: (random_mask(y), random_mask(y)), {"eq 2.5"}),
     ("checkpoints", "distorted", lambda net, x, y, *_: (torch.zeros(len(y), dtype=bool),) * 2, {"eq 2.5"}),
     ("checkpoints", "loss_nonlinearity", lambda net, x, y, *_: y - 1.0, {"eq 2.6", "eq 2.10"}),
     ("checkpoints", "shortest_misclassified_step", lambda net, x, *_: (x, torch.zeros(len(x))), {"algorithm 1"}),
     ("checkpoints", "shortest_misclassified_step", lambda net, x, *_: (x, torch.full((len(x),), 0.4)), {"algorithm 1"}),
     ("checkpoints", "shortest_misclassified_step", lambda net, x, *_: (x + 1, torch.ones(len(x))), {"algorithm 1"}),
+    ("checkpoints", "shortest_misclassified_step", lambda *a: longest_step(*a), {"algorithm 1"}),
+    ("checkpoints", "shortest_misclassified_step", lambda *a: SHORTEST(*a[:6], -a[6]), {"algorithm 1"}),
+    ("checkpoints", "shortest_misclassified_step", lambda *a: SHORTEST(*a[:6], 0.5), {"algorithm 1"}),
+    ("checkpoints", "shortest_misclassified_step", lambda *a: (a[2], SHORTEST(*a)[1]), {"algorithm 1"}),
+    ("checkpoints", "shortest_misclassified_step", lambda *a: SHORTEST(*a[:2], a[1], *a[3:]), {"algorithm 1"}),
+    (
+        "checkpoints",
+        "shortest_misclassified_step",
+        lambda *a: (SHORTEST(*a)[0], SHORTEST(*a)[1].clamp_min(0.01)),
+        {"algorithm 1"},
+    ),
+    ("checkpoints", "shortest_misclassified_step", lambda *a: SHORTEST(*a[:5], 1, a[6]), {"algorithm 1"}),
 ]
+
+
+def longest_step(
+    model: Any, x: Tensor, start: Tensor, y: Tensor, threat: Any, c: int, size: float
+) -> tuple[Tensor, Tensor]:
+    """The last checkpoint that is misclassified instead of the first; the end where there is none."""
+    end = x + checkpoints._single_step(model, x, start, y, threat.eps)
+    steps = torch.ones(len(x), dtype=x.dtype)
+    for j in range(c):
+        wrong = model(torch.lerp(x, end, j / c) if j else start).argmax(1) != y
+        steps[wrong] = j / c
+    return torch.lerp(x, end, steps[:, None]), steps
 
 
 def random_places(f: Tensor) -> Tensor:

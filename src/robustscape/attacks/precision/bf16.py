@@ -24,7 +24,7 @@ from robustscape.models import copy_model, fold_batchnorm
 #: place, about twice the largest error seen on ResNets.
 CLOSE = 2.0**-6
 
-#: How far the logits of the quick copy may be from those of the model under autocast alone, as a share of the largest.
+#: How far logits in bfloat16 may be from those of the model in fp32, as a share of the largest.
 TRUSTED = 4 * CLOSE
 
 
@@ -38,31 +38,33 @@ def bf16(model: Classifier) -> SearchModel:
 
 
 class _Bfloat16:
-    """``model`` in bfloat16: a quick copy of it if that gives the same logits on the first batch, else under autocast alone.
+    """``model`` in bfloat16: the first of a quick copy, and of itself under autocast, whose logits on the first batch are right.
 
-    The copy is made without knowing what the model's code does with its layers and tensors, so its logits on the first batch are
-    compared with those of the model before it is used.
+    Both are made without knowing what the model's code does with its layers and tensors, so their logits on the first batch are
+    compared with those in fp32 before they are used. They may be those of another function: where an activation is bfloat16,
+    ``x.float()`` is a copy, and a change of it in place no longer changes ``x``. Where neither is right, the search is in fp32.
     """
 
     def __init__(self, model: Classifier) -> None:
-        self.form = self.plain = model
-        self.quick = _quick_copy(model) if isinstance(model, nn.Module) else None
+        copies = [_quick_copy(model)] if isinstance(model, nn.Module) else []
+        self.exact, self.form = model, model
+        self.candidates: list[Classifier] = [partial(_under_autocast, form) for form in (*copies, model)]
 
     def __call__(self, x: Tensor) -> Tensor:
-        if self.quick is not None and len(x):
-            self.form = self.quick if self._is_right(self.quick, x) else self.plain
-            self.quick = None
-        return _under_autocast(self.form, x)
+        if self.candidates and len(x):
+            self.form = next((form for form in self.candidates if self._is_right(form, x)), self.exact)
+            self.candidates = []
+        return self.form(x)
 
-    def _is_right(self, quick: nn.Module, x: Tensor) -> bool:
+    def _is_right(self, form: Classifier, x: Tensor) -> bool:
         logits = []
-        for form in (self.plain, quick):
+        for asked in (self.exact, form):
             with torch.random.fork_rng(
                 [x.device] if x.is_cuda else []
             ):  # both draw the same numbers, if they draw any, and use none up
                 try:
-                    logits.append(predict(partial(_under_autocast, form), x))
-                except Exception:  # whatever the model's code could not do with the copy
+                    logits.append(predict(asked, x))
+                except Exception:  # whatever the model's code could not do with the copy, or in bfloat16
                     return False
         return bool(((logits[0] - logits[1]).abs().amax() <= TRUSTED * logits[0].abs().amax()).item())
 

@@ -12,6 +12,7 @@ The labels of the test images were never published: the validation images are th
 from __future__ import annotations
 
 import io
+import os
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -47,8 +48,7 @@ def tiny_imagenet(directory: Path) -> RawSplits:
     """
     folder = directory / ROOT
     if folder.is_dir():
-        files = [path.relative_to(directory).as_posix() for path in folder.rglob("*") if path.is_file()]
-        return _read_both_splits(str(folder), files, lambda name: (directory / name).read_bytes())
+        return _read_both_splits(str(folder), _files_below(directory), lambda name: (directory / name).read_bytes())
     (path,) = obtain_files("tiny_imagenet", [ARCHIVE], directory)
     verify_file(path, ARCHIVE)
     try:
@@ -58,9 +58,21 @@ def tiny_imagenet(directory: Path) -> RawSplits:
         raise CorruptFile(f"'{path}' is not a whole zip archive: {error}.") from None
 
 
+def raw_files(directory: Path) -> list[Path]:
+    """Return the files of the unpacked folder, which nothing else verifies; none where the publisher's zip is read."""
+    return [path for name in _files_below(directory) if not (path := directory / name).name.startswith(".")]
+
+
+def _files_below(directory: Path) -> list[str]:
+    """Return the names of the files of the unpacked folder, seen from ``directory``; links to folders are followed."""
+    walk = os.walk(directory / ROOT, followlinks=True)
+    return [Path(folder, file).relative_to(directory).as_posix() for folder, _, files in walk for file in files]
+
+
 def _read_both_splits(where: str, files: Iterable[str], read: Reader) -> RawSplits:
     """Return both splits; ``read`` returns the bytes of a file of ``files``, whose names begin with ``tiny-imagenet-200/``."""
-    known = {name.removeprefix(f"{ROOT}/") for name in files}
+    # Without the files that systems add, such as the ._* of macOS.
+    known = {name.removeprefix(f"{ROOT}/") for name in files if not name.rpartition("/")[2].startswith(".")}
 
     def text(name: str) -> str:
         if name not in known:
@@ -85,7 +97,7 @@ def _read_both_splits(where: str, files: Iterable[str], read: Reader) -> RawSpli
             )
         train += [(name, label[number]) for name in own]
     test: list[tuple[str, int]] = []
-    for line in text("val/val_annotations.txt").splitlines():
+    for line in filter(str.strip, text("val/val_annotations.txt").splitlines()):
         file, number, *_ = line.split("\t")
         if f"val/images/{file}" not in known or number not in label:
             raise CorruptFile(f"'{where}': val_annotations.txt names '{file}' of class '{number}', which is not there.")

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from robustscape.errors import UserError
 from robustscape.evaluation._method_columns import method_columns
-from robustscape.evaluation.collapse_rule import collapsed, training_state
+from robustscape.evaluation.collapse_rule import collapse_onsets, collapsed, training_state
 from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.storage.records import check_recorded
 
@@ -34,9 +34,10 @@ def collapse(
     collapsed, robust_throughout and never_robust (1 or 0, at most one of them 1; see ``collapse_rule.training_state``);
     catastrophic_overfitting_epoch and final_collapse_epoch (the first collapsed one, and the first from which on all are);
     first_distortion_epoch, distortion_vanishes_epoch (the first below ``visible`` after a visible one),
-    distortion_back_to_zero_epoch (the first below ``visible`` after the collapse), distortion_max_over_training,
-    distortion_at_collapse (in the first collapsed epoch) and distortion_at_end (percent); highest_robust_accuracy and
-    pgd7_accuracy_train_at_end (percent); and the rank correlation of distortion and robust accuracy over epochs.
+    distortion_back_to_zero_epoch (the first below ``visible`` after training collapsed for the last time, see
+    ``last_collapse``), distortion_max_over_training, distortion_at_collapse (in the first collapsed epoch) and distortion_at_end
+    (percent); highest_robust_accuracy and pgd7_accuracy_train_at_end (percent); and the rank correlation of distortion and robust
+    accuracy over epochs.
 
     Args:
         run: the trained run.
@@ -59,7 +60,7 @@ def collapse(
     under_one_step = history[single].tolist()
     is_collapsed, state = collapsed(accuracy, under_one_step, share), training_state(accuracy, under_one_step, share)
     turn = is_collapsed.index(True) if any(is_collapsed) else None
-    back = [turn is not None and place > turn and value < visible for place, value in enumerate(distortions)]
+    _, back = last_collapse(accuracy, under_one_step, distortions, share, visible)
     found: dict[str, tuple[float | None, str]] = {
         "collapsed": (float(state == "collapsed"), "1"),
         "robust_throughout": (float(state == "robust throughout"), "1"),
@@ -68,7 +69,7 @@ def collapse(
         "final_collapse_epoch": (start_of_final_stretch(epochs, is_collapsed), "epoch"),
         "first_distortion_epoch": (first_true(epochs, [value >= visible for value in distortions]), "epoch"),
         "distortion_vanishes_epoch": (first_true(epochs, vanished(distortions, visible)), "epoch"),
-        "distortion_back_to_zero_epoch": (first_true(epochs, back), "epoch"),
+        "distortion_back_to_zero_epoch": (None if back is None else epochs[back], "epoch"),
         "distortion_max_over_training": (max(distortions), "percent"),
         "distortion_at_collapse": (None if turn is None else distortions[turn], "percent"),
         "distortion_at_end": (distortions[-1], "percent"),
@@ -81,6 +82,28 @@ def collapse(
         {"metric": name, "value": float("nan") if value is None else value, "unit": unit, **shared}
         for name, (value, unit) in found.items()
     ]
+
+
+def last_collapse(
+    robust: Sequence[float], single: Sequence[float], distortions: Sequence[float], share: float, visible: float = 1.0
+) -> tuple[int | None, int | None]:
+    """Return the places at which training collapses for the last time, and at which the distortion has gone since then.
+
+    None for what there is not. These are the epochs whose weights the recipe's ``keep_collapse`` keeps. A training that is
+    collapsed from its first place on has no start of a collapse to keep, and no such place.
+
+    Args:
+        robust: accuracies under the multi-step attack, in percent; see ``collapse_rule``.
+        single: accuracies under the single step, in percent.
+        distortions: in percent; NaN counts as none.
+        share: fraction of the highest robust accuracy so far, below which robustness is lost.
+        visible: distortion in percent from which it counts.
+    """
+    onsets = collapse_onsets(robust, single, share)
+    if not onsets:
+        return None, None
+    later = range(onsets[-1] + 1, len(distortions))
+    return onsets[-1], next((place for place in later if not distortions[place] >= visible), None)
 
 
 def vanished(values: Sequence[float], visible: float) -> list[bool]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -16,7 +16,7 @@ from robustscape import devices
 from robustscape.attacks.base.gradients import frozen_copy
 from robustscape.attacks.base.search import SearchModel
 from robustscape.config.attacks import AttackSpec, Suite
-from robustscape.config.shipped import find_attack, find_suite
+from robustscape.config.shipped import Norm, find_attack, find_suite
 from robustscape.errors import ConfigError
 from robustscape.evaluation.harness import inputs
 from robustscape.evaluation.harness.craft import craft
@@ -27,7 +27,6 @@ from robustscape.storage.checkpoints import content_hash
 
 Array = Tensor | NDArray[Any]
 Model = Callable[[Tensor], Tensor]
-Norm = Literal["Linf", "L2"]
 
 #: The stage of a larger budget at which the points found within smaller ones are checked.
 SMALLER = "smaller eps"
@@ -39,7 +38,7 @@ def evaluate(
     x: Array,
     y: Array,
     *,
-    eps: float | str | Tensor = ...,
+    eps: float | str | Tensor | None = ...,
     suite: str | Suite | AttackSpec | Sequence[str] = ...,
     norm: Norm | None = ...,
     seed: int = ...,
@@ -73,7 +72,7 @@ def evaluate(
     y: Array,
     *,
     suite: str | Suite | AttackSpec | Sequence[str] = "autoattack",
-    eps: float | str | Tensor | list[float] | list[str] | tuple[float | str, ...] = 8 / 255,
+    eps: float | str | Tensor | list[float] | list[str] | tuple[float | str, ...] | None = None,
     norm: Norm | None = None,
     seed: int = 0,
     batch_size: int | None = None,
@@ -92,8 +91,10 @@ def evaluate(
         suite: name of a suite (`robustscape list suites`) or of an attack, a list of attacks, or one of your own; worst case per
             sample.
         eps: perturbation budget, such as 8 / 255 or "8/255"; a tensor (N,): one per sample; a list: one evaluation each, in which
-            a sample broken within a smaller budget counts as broken, and is not attacked again, within the larger ones.
-        norm: "Linf" or "L2", of all attacks; None: the suite's own, which is Linf unless its name says otherwise.
+            a sample broken within a smaller budget counts as broken, and is not attacked again, within the larger ones. None:
+            8/255 in Linf; in L2 and L1 it must be given.
+        norm: "Linf", "L2" or "L1", of all attacks; None: the suite's own, which is Linf unless its name says otherwise. L1 has
+            suites and attacks of its own: "autoattack" is "autoattack_l1" there.
         seed: of the attacks' random numbers.
         batch_size: samples of a pass; None: what suits the device. It changes nothing but rounding, see ``flag_batch_dependent``.
         precision: of the search, "fp32", "bf16" or "auto"; whether a sample is broken is always decided in fp32.
@@ -107,6 +108,8 @@ def evaluate(
     inputs.check_model(model)
     x = matching_dtype(model, inputs.check_samples(x, [spec.bounds for _, spec in chosen.attacks]))
     y = inputs.check_labels(y, len(x))
+    if eps is None:
+        eps = default_eps(spec.norm for _, spec in chosen.attacks)
     several = isinstance(eps, list | tuple)
     if several and not eps:
         raise ConfigError("eps got an empty list; give at least one budget.")
@@ -145,7 +148,7 @@ def attack(
     y: Array,
     name: str | AttackSpec = "pgd",
     *,
-    eps: float | str | Tensor = 8 / 255,
+    eps: float | str | Tensor | None = None,
     norm: Norm | None = None,
     targets: Literal["random", "least_likely", "second", "all"] | None = None,
     seed: int = 0,
@@ -159,8 +162,8 @@ def attack(
         x: inputs (N, ...), a floating tensor or array.
         y: the true labels (N,).
         name: of an attack (`robustscape list attacks`) or of one of its protocols, such as "pgd50_restarts10".
-        eps: perturbation budget; a tensor (N,): one per sample.
-        norm: "Linf" or "L2"; None: the protocol's own.
+        eps: perturbation budget; a tensor (N,): one per sample; None: 8/255 in Linf, in L2 and L1 it must be given.
+        norm: "Linf", "L2" or "L1"; None: the protocol's own. "apgd", "fab" and "square" have versions in L1.
         targets: the classes a targeted attack aims at; None: untargeted.
         seed: of its random numbers.
         batch_size: samples of a pass; None: what suits the device.
@@ -169,7 +172,7 @@ def attack(
     Raises:
         UserError: whatever is wrong with what was given; a sentence.
     """
-    spec = name if isinstance(name, AttackSpec) else find_attack(name)
+    spec = name if isinstance(name, AttackSpec) else find_attack(name, norm)
     changes: dict[str, Any] = {"parameters": {**spec.parameters, **parameters}}
     if norm is not None:
         changes["norm"] = norm
@@ -179,11 +182,27 @@ def attack(
     inputs.check_model(model)
     x = matching_dtype(model, inputs.check_samples(x, [spec.bounds]))
     inputs.check_count(len(x), "the number of samples")
-    labels, budget = inputs.check_labels(y, len(x)), inputs.check_eps(eps, len(x))
+    labels, budget = (
+        inputs.check_labels(y, len(x)),
+        inputs.check_eps(default_eps([spec.norm]) if eps is None else eps, len(x)),
+    )
     inputs.check_budget_fits(budget, [spec], x[0].numel())
     inputs.count_classes(SearchModel(frozen_copy(model, x)), x, labels, [spec])
     with devices.exact_fp32():
         return craft(model, x, labels, spec, budget, seed=seed, batch_size=batch_size)
+
+
+def default_eps(norms: Iterable[str]) -> float:
+    """Return the budget of attacks for which none is given: 8/255, a usual one in Linf and next to nothing in other norms.
+
+    Raises:
+        ConfigError: an attack is in another norm.
+    """
+    others = sorted({*norms} - {"Linf"})
+    if others:
+        usual = "12" if others == ["L1"] else "0.5"
+        raise ConfigError(f"eps has no default in {others[0]}: give one, such as {usual} for images of 32 x 32 pixels.")
+    return 8 / 255
 
 
 def own_attack(content: dict[str, Any]) -> AttackSpec:

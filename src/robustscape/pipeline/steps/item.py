@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from robustscape.claims.checks import tally
+from robustscape.config.experiment import Experiment
 from robustscape.config.studies import Source
 from robustscape.errors import ConfigError, MissingData
 from robustscape.pipeline import fingerprints
@@ -85,12 +86,29 @@ def _source_rows(plan: Plan, work: str, name: str, source: Source) -> pd.DataFra
         rows = pd.concat([_theory_rows(table) for table in tables], ignore_index=True)
     else:
         rows = pd.concat([_rows_in_the_works_names(plan, table) for table in tables], ignore_index=True)
+        rows = with_lr_factor(plan.experiment, rows)
     experiment, factors = plan.experiment, plan.studies[work].items[name].factors
     chosen = experiment.recipe_names(work, source.runs) if source.runs else None
     try:
         return source_rows(rows, source, factors, experiment.factors, chosen)
     except ConfigError as error:
         raise ConfigError(f"item {work}/{name}: {error}") from None
+
+
+def with_lr_factor(experiment: Experiment, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows with the column ``lr_factor`` if the scale trained a recipe of theirs at another rate than the recipe says.
+
+    A row may name the work's rate in a factor (``learning_rate``), and must then say what it was multiplied by.
+    """
+    if "recipe" not in rows:
+        return rows
+    factors = {}
+    for name in rows["recipe"].dropna().unique():
+        trained, stated = (
+            recipes[name].optimizer.parameters.get("lr") for recipes in (experiment.recipes, experiment.full_recipes)
+        )
+        factors[name] = round(trained / stated, 9) if trained and stated else 1.0
+    return rows.assign(lr_factor=rows["recipe"].map(factors)) if set(factors.values()) - {1.0} else rows
 
 
 def _theory_rows(table: Table) -> pd.DataFrame:

@@ -34,7 +34,9 @@ def movement(
     Rows x_1 and x_2 are the ``place``-th point of a ``shape`` in a ``panel``: (a) a linear model under L2 and Linf attacks; (b) a
     peak of the loss inside the ball; (c) a peak outside, with the worst input on the sphere. Paths are drawn from the formulas.
     For the pairs of (a) there are rows adversarial_example_distance, between the worst inputs that PGD finds, weight_distance,
-    their ratio, bound (eps/theta_min, lemma 2) and jump (2 eps, lemma 3).
+    their ratio, bound (eps/theta_min, lemma 2) and jump (2 eps, lemma 3). Of (b) and (c) there are smallest_reach and
+    largest_reach, ||x' - x|| / eps over the way, and slope_left, the largest gradient there that x' could still follow: all of it
+    inside the ball, on the sphere what does not point outwards (lemmas 4 and 5: none).
 
     Args:
         eps: perturbation budget.
@@ -68,6 +70,7 @@ def movement(
         rows += _shape(panel, "x'(θ) on the way", np.array(way)) + _ends(
             panel, [highest_point_of_ball(p, eps) for p in peaks]
         )
+        rows += _optimality(panel, np.array(way), (1 - shares) * peaks[0] + shares * peaks[1], eps)
     return rows
 
 
@@ -137,6 +140,22 @@ def _distances(panel: str, norm: Norm, eps: float, pair: tuple[Array, Array]) ->
         "bound": eps / least,
         "jump": 2 * eps,
     }
+    return _single_rows(panel, norm, found)
+
+
+def _optimality(panel: str, way: Array, peaks: Array, eps: float) -> list[dict[str, Any]]:
+    """Return how far the points of a way (n, 2) are from the centre, and what gradient is left there for peaks (n, 2)."""
+    reach = np.linalg.norm(way - CENTRE, axis=1) / eps
+    gradients = (peaks - way) @ CURVATURE
+    outwards = (way - CENTRE) / (reach * eps)[:, None]
+    along = np.where(reach >= 1 - 1e-9, np.maximum((gradients * outwards).sum(1), 0.0), 0.0)
+    left = np.linalg.norm(gradients - along[:, None] * outwards, axis=1)
+    found = {"smallest_reach": reach.min(), "largest_reach": reach.max(), "slope_left": left.max()}
+    return _single_rows(panel, "L2", {name: float(value) for name, value in found.items()})
+
+
+def _single_rows(panel: str, norm: Norm, found: dict[str, float]) -> list[dict[str, Any]]:
+    """Return a row per metric of a panel as a whole."""
     return [
         {"panel": panel, "shape": None, "place": None, "norm": norm, "metric": metric, "value": value, "unit": "1"}
         for metric, value in found.items()

@@ -27,8 +27,10 @@ def checkpoints(
     """Check statements that hold for all models, on random linear classifiers and on a net with many boundaries within eps.
 
     Equation 2.6: a linear loss rises by eps ||grad||_1 along the single step, so gamma = 0; gamma >= 0 for a linear classifier; a
-    linear classifier of two classes has no distortion; a finer search finds no less distortion. Algorithm 1: k* is a multiple of
-    1/c, the point is in the ball, and k* = 1 exactly where the start and all inner checkpoints are classified correctly.
+    linear classifier of two classes has no distortion; a finer search finds no less distortion; and of the net, half of it with
+    random labels, gamma and both masks of the distortion are those worked out here from the equations. Algorithm 1: k* is a
+    multiple of 1/c, the point is in the ball, delta is the single step worked out here, the point is x + k* delta (x + eta does
+    the testing at k = 0), and k* is the first of 0, 1/c, ... that is misclassified, else 1.
 
     Args:
         dimension: dimension of the inputs.
@@ -53,6 +55,10 @@ def checkpoints(
     wavy = _Wavy(dimension, generator)
     labels = wavy(x).argmax(1)
     coarse, fine = (distorted(wavy, x, labels, eps, points)[0].sum().item() for points in (9, 99))  # i/10 is 10 i/100
+    mixed = torch.where(torch.arange(samples) % 2 == 0, labels, y)
+    gap = (loss_nonlinearity(wavy, x, mixed, eps) - _nonlinearity(wavy, x, mixed, eps)).abs().max().item()
+    masks = zip(distorted(wavy, x, mixed, eps, 9), _distorted(wavy, x, mixed, eps, 9), strict=True)
+    miscounted = sum(int((mask != expected).sum()) for mask, expected in masks)
     rows = [
         check_row("eq 2.6", "largest |gamma| of a linear loss", single, "==", 0.0, tolerance=1e-10, **protocol),
         check_row("eq 2.10", "smallest gamma of a linear classifier", convex, ">=", 0.0, tolerance=1e-10, **protocol),
@@ -74,18 +80,19 @@ def checkpoints(
         ),
         check_row("eq 2.5", "distorted samples found by 99 points, against 9", fine, ">=", coarse, **protocol),
         check_row("eq 2.5", "distorted samples found by 99 points", fine, ">", 0.0, **protocol),
+        check_row("eq 2.5", "samples of S_D and S_N or S_N told wrongly", miscounted, "==", 0.0, **protocol),
+        check_row("eq 2.10", "largest error of gamma", gap, "==", 0.0, tolerance=1e-9, **protocol),
     ]
     threat = ThreatModel("Linf", eps)
     start = threat.random_point(x, SampleGenerator.seeded(seed, samples)).double()
     for c in checkpoints:
-        points, steps = shortest_misclassified_step(wavy, x, start, labels, threat, c, 1.25)
+        points, steps = shortest_misclassified_step(wavy, x, start, mixed, threat, c, 1.25)
         off_grid = (steps * c - (steps * c).round()).abs().max().item()
         farthest = threat.distance(points, x).max().item()
-        full, _ = shortest_misclassified_step(_Always(wavy, labels), x, start, labels, threat, c, 1.25)
-        right = wavy(start).argmax(1) == labels
-        for j in range(1, c):
-            right &= wavy(torch.lerp(x, full, j / c)).argmax(1) == labels
-        mistaken = int(((steps == 1) != right).sum())
+        delta = _single_step(wavy, x, start, mixed, eps)
+        beside = (points - x - steps[:, None] * delta).abs().max().item()
+        shortest = _first_misclassified(wavy, x, start, delta, mixed, c)
+        mistaken = int(((steps * c).round() != shortest).sum())
         rows += [
             check_row(
                 "algorithm 1",
@@ -102,7 +109,17 @@ def checkpoints(
             ),
             check_row(
                 "algorithm 1",
-                "samples with k* = 1 but a wrong checkpoint, or none wrong but k* < 1",
+                "largest |x' - x - k* delta|",
+                beside,
+                "==",
+                0.0,
+                tolerance=1e-9,
+                checkpoints=c,
+                **protocol,
+            ),
+            check_row(
+                "algorithm 1",
+                "samples whose k* is not the first misclassified of 0, 1/c, ..., or 1 of none",
                 mistaken,
                 "==",
                 0.0,
@@ -133,14 +150,42 @@ class _Wavy(nn.Module):
         return (x @ self.inner.T).sin() @ self.outer.T  # type: ignore[operator]
 
 
-class _Always(nn.Module):
-    """A classifier with the gradients of a model that always predicts the labels, so that algorithm 1 takes the full step."""
+def _gradient(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the cross-entropy of each sample, (N,), and its gradient in the inputs, (N, d)."""
+    with torch.enable_grad():
+        inputs = x.detach().requires_grad_(True)
+        losses = -model(inputs).log_softmax(1)[torch.arange(len(y)), y]
+        (gradient,) = torch.autograd.grad(losses.sum(), inputs)
+    return losses.detach(), gradient
 
-    def __init__(self, model: nn.Module, labels: Tensor) -> None:
-        super().__init__()
-        self.model, self.labels = model, labels
 
-    def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.model(x)
-        raised = torch.nn.functional.one_hot(self.labels, logits.shape[1]).repeat(len(x) // len(self.labels), 1)
-        return logits + 1e3 * raised if not torch.is_grad_enabled() else logits
+def _nonlinearity(model: nn.Module, x: Tensor, y: Tensor, eps: float) -> Tensor:
+    """Return gamma of each sample, (N,), by equation 2.10."""
+    before, gradient = _gradient(model, x, y)
+    after, _ = _gradient(model, x + eps * gradient.sign(), y)
+    return after - before - eps * gradient.abs().sum(1)
+
+
+def _distorted(model: nn.Module, x: Tensor, y: Tensor, eps: float, points: int) -> tuple[Tensor, Tensor]:
+    """Return the masks (N,) of S_D and S_N and of S_N by equation 2.5, the step cut to [0, 1], k at ``points`` inner points."""
+    delta = (x + eps * _gradient(model, x, y)[1].sign()).clamp(0, 1) - x
+    right = (model(x).argmax(1) == y) & (model(x + delta).argmax(1) == y)
+    wrong = torch.zeros_like(right)
+    for i in range(1, points + 1):
+        wrong |= model(x + i / (points + 1) * delta).argmax(1) != y
+    return wrong & right, right
+
+
+def _single_step(model: nn.Module, x: Tensor, start: Tensor, y: Tensor, eps: float) -> Tensor:
+    """Return delta of fast AT, (N, d): 1.25 eps along the gradient's sign at ``start``, cut to the ball of x and to [0, 1]."""
+    end = start + 1.25 * eps * _gradient(model, start, y)[1].sign()
+    return end.clamp(0, 1).clamp(x - eps, x + eps) - x
+
+
+def _first_misclassified(model: nn.Module, x: Tensor, start: Tensor, delta: Tensor, y: Tensor, c: int) -> Tensor:
+    """Return c k* of each sample, (N,), by algorithm 1: the first j that is misclassified, ``start`` for j = 0, else c."""
+    found = torch.full((len(y),), float(c), dtype=x.dtype)
+    for j in range(c - 1, -1, -1):
+        wrong = model(x + j / c * delta if j else start).argmax(1) != y
+        found[wrong] = float(j)
+    return found

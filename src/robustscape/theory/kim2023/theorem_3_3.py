@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import torch
@@ -34,7 +34,10 @@ def theorem_3_3(
 
         R_rob(f) - R*_nat <= psi^{-1}( R_phi(f) - R*_phi ) + E sum_k phi( beta f(g_k) f(g_{k+1}) )
 
-    (theorem 3.3), for phi with phi(0) >= 1, where psi(t) = |t| for the hinge loss and 1 - h_2((1+t)/2) for the logistic one.
+    (theorem 3.3), for phi with phi(0) >= 1, where psi(t) = |t| for the hinge loss and 1 - h_2((1+t)/2) for the logistic one. A
+    bound that is too large would hold as well. So its right side is compared with closed forms on two problems where it says
+    much: f = -s everywhere with s -> 0 and beta s^2 -> infinity, where both sides are 2 eta - 1; and a step of f = +-1 with
+    certain labels, whose bridges cost phi(-beta) + (m - 1) phi(beta) in the ball of the boundary.
 
     Args:
         points: number of grid points.
@@ -66,10 +69,7 @@ def theorem_3_3(
             path = torch.stack([_path_points(k, m, star) for k in range(m + 1)])
             for beta in betas:
                 for name in ("hinge", "logistic"):
-                    excess = weight @ (
-                        eta * _surrogate_loss(name, f) + (1 - eta) * _surrogate_loss(name, -f)
-                    ) - weight @ _least_conditional_risk(name, eta)
-                    bound = _psi_inverse(name, excess.item()) + (weight @ bridged_term(name, f, path, beta)).item()
+                    bound = sum(_right_side(name, f, eta, weight, path, beta))
                     slack[name, m] = min(slack[name, m], bound - (rob - best).item())
     protocol = {"points": points, "radius": radius, "draws": draws, "seed": seed}
     return [
@@ -105,7 +105,67 @@ def theorem_3_3(
             )
             for (name, m), value in slack.items()
         ),
+        *_tight_rows(points, radius, bridges, betas, protocol),
     ]
+
+
+def _right_side(name: str, f: Tensor, eta: Tensor, weight: Tensor, path: Tensor, beta: float) -> tuple[float, float]:
+    """Return psi^{-1}(R_phi(f) - R*_phi) and E sum_k phi(beta f(g_k) f(g_{k+1})); arrays (points,), the path (m + 1, points)."""
+    excess = weight @ (eta * _surrogate_loss(name, f) + (1 - eta) * _surrogate_loss(name, -f))
+    excess -= weight @ _least_conditional_risk(name, eta)
+    return _psi_inverse(name, excess.item()), (weight @ bridged_term(name, f, path, beta)).item()
+
+
+def _tight_rows(
+    points: int, radius: int, bridges: Sequence[int], betas: Sequence[float], protocol: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Return rows that compare the right side of theorem 3.3 with closed forms; see ``theorem_3_3``."""
+    place = torch.arange(points)
+    weight = torch.full((points,), 1 / points, dtype=torch.float64)
+    step = torch.where(place < points // 2, -1.0, 1.0).double()
+    star = _opposite_sign_points(step, radius)
+    share = (star != place).double().mean().item()  # of the points in the ball of the boundary
+    worst = {"excess": 0.0, "bridges": 0.0}
+    for name, phi in _CLOSED_FORMS.items():
+        for m in bridges:
+            for eta in (0.6, 0.8, 1.0):
+                barely = torch.full((points,), -1e-4, dtype=torch.float64)
+                same = torch.stack([place] * (m + 1))
+                found = sum(_right_side(name, barely, torch.full_like(barely, eta), weight, same, 1e10))
+                worst["excess"] = max(worst["excess"], abs(found - (2 * eta - 1)))
+            whole = torch.stack([_path_points(k, m, star) for k in range(m + 1)])
+            # A path of fewer grid points than m + 1 stays at some of them, which costs phi(beta) too.
+            for beta in betas:
+                _, found = _right_side(name, step, (step > 0).double(), weight, whole, beta)
+                expected = share * (phi(-beta) + (m - 1) * phi(beta)) + (1 - share) * m * phi(beta)
+                worst["bridges"] = max(worst["bridges"], abs(found - expected))
+    return [
+        check_row(
+            "theorem 3.3",
+            "largest |right side - (2 eta - 1)| for f barely wrong everywhere",
+            worst["excess"],
+            "==",
+            0.0,
+            tolerance=1e-3,
+            **protocol,
+        ),
+        check_row(
+            "theorem 3.3",
+            "largest error of the sum over bridges of a step",
+            worst["bridges"],
+            "==",
+            0.0,
+            tolerance=1e-9,
+            **protocol,
+        ),
+    ]
+
+
+#: phi of the hinge and of the base-2 logistic loss, in closed form.
+_CLOSED_FORMS: dict[str, Callable[[float], float]] = {
+    "hinge": lambda z: max(0.0, 1 - z),
+    "logistic": lambda z: math.log2(1 + math.exp(-z)),
+}
 
 
 def _random_line_problem(number: int, points: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
