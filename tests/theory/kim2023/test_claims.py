@@ -39,7 +39,7 @@ ITEMS = [
     *("figure_5_1", "figure_5_6", "theorems_chapter_4", "theorems_chapter_5", "diffusion_chapter_4"),
 ]
 #: What the work says and our simulation does not confirm.
-FAILING = {"K4-6-constant"}
+FAILING = {"K4-6-constant", "K4-6-stuck"}
 #: Drawings of definitions; the work claims nothing of them.
 WITHOUT_CLAIMS = {"figure_5_1", "figure_5_6"}
 
@@ -108,6 +108,10 @@ def steps_by_way_of_the_mirror_image(points: Any, radius: float, eta: float) -> 
     return points * np.array([-1, 1]), sam_steps(points, radius, eta)[1]
 
 
+def trained_without_ascent(settings: Any, **keywords: Any) -> Any:
+    return train_squared_unit([(rule, 0.0) for rule, _ in settings], **keywords)
+
+
 WRONG: list[tuple[str, str, Callable[..., Any], set[str]]] = [
     ("beale_paths", "sam_path", changed(_toys.sam_path, radius=0.0), {"K4-1-SAM", "K4-1-SAM-constant", "K4-3", "K4-2"}),
     ("beale_paths", "sam_path", changed(_toys.sam_path, rule="constant", radius=0.05), {"K4-1-GD", "K4-3", "K4-2"}),
@@ -134,6 +138,12 @@ WRONG: list[tuple[str, str, Callable[..., Any], set[str]]] = [
         changed(train_squared_unit, steps=1),
         {"K4-6", "K4-6-landscape", "K4-7"},
     ),
+    (
+        "squared_activation",
+        "train_squared_unit",
+        trained_without_ascent,
+        {"K4-6", "K4-6-large", "K4-6-stuck-4", "K4-7"},
+    ),
     ("squared_activation", "expected_loss", lambda w1, w2: 2.3 + 0 * w1, {"K4-6", "K4-6-large", "K4-6-landscape"}),
     (
         "diffusion",
@@ -147,6 +157,7 @@ WRONG: list[tuple[str, str, Callable[..., Any], set[str]]] = [
         changed(mean_squared_displacement, printed=False),
         {"K4-8-T4.5-C2"},
     ),
+    ("diffusion", "mean_squared_displacement", changed(mean_squared_displacement, power=1), {"K4-8-T4.5-power"}),
     (
         "diffusion",
         "simulate_momentum_displacement",

@@ -161,12 +161,26 @@ def test_sam_on_the_quadratic_saddle_grows_as_its_eigenvalues_say(rho: float) ->
 def test_the_quadratic_saddle_in_numbers() -> None:
     rows = run_check("kim2023/quadratic_saddle", points=5)
     assert single_value(rows, "attractor_threshold_rho") == pytest.approx(0.5, abs=1e-5)
+    assert single_value(rows, "hessian_eigenvalue_1") == 2 and single_value(rows, "hessian_eigenvalue_2") == -2
     assert single_value(rows, "lambda+rho*lambda^2 (eig 1)") == 6
     assert single_value(rows, "lambda+rho*lambda^2 (eig 2)") == 2
     assert quadratic_saddle.contraction_rate(2, 0.25, 0.01) == pytest.approx(-1)
     assert single_value(rows, "distance_to_saddle", method="SAM") < 1e-19
     assert single_value(rows, "largest_y", method="GD") > 1
     assert single_value(rows, "distance_to_saddle", method="SAM, normalised") < 0.05
+
+
+def test_the_eigenvalues_of_the_saddle_are_those_of_its_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quadratic_saddle, "quadratic_gradient", lambda x, y: (3 * x + y, x - 5 * y))
+    assert quadratic_saddle.saddle_eigenvalues() == pytest.approx([-1 + 17**0.5, -1 - 17**0.5])
+
+
+def test_the_best_of_fair_tosses_is_the_binomial_tail() -> None:
+    """Two hypotheses, three tosses: both have an error at least with probability (7/8)^2."""
+    below = theorem_5_1.probability_that_the_best_is_below
+    assert below(1 / 3, 2, 3) == pytest.approx(1 - (7 / 8) ** 2)
+    assert below(0.34, 2, 3) == pytest.approx(1 - (4 / 8) ** 2)
+    assert below(0.0, 2, 3) == 0
 
 
 def test_ascent_under_both_rules() -> None:
