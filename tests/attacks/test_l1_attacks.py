@@ -44,21 +44,27 @@ def nearest_boundary(model: nn.Linear, x: Tensor, y: Tensor, bounds: tuple[float
             solved = linprog(np.ones(2 * INPUTS), A_ub=[[*-normal, *normal]], b_ub=[-gap], bounds=room)
             distances.append(solved.fun if solved.success else np.inf)
         found.append(min(distances))
-    return torch.tensor(found)
+    return torch.tensor(found, dtype=torch.float64)
 
 
 @pytest.mark.parametrize("bounds", BOUNDS)
 @pytest.mark.parametrize(
-    ("attack", "parameters", "reach"),
+    ("attack", "parameters", "reach", "least"),
     [
-        (fab_l1, {"iterations": 40}, 1.01),
-        (fab_l1, {"iterations": 40, "each_class": False}, 1.01),
-        (apgd_l1, {"loss": "dlr_targeted"}, 1.05),
-        (square_l1, {"queries": 500}, 6.0),
+        (fab_l1, {"iterations": 40}, 1.01, 1.0),
+        # Which boundary is nearest FAB judges by the distance without a range, so in one it may be another.
+        (fab_l1, {"iterations": 40, "each_class": False}, 1.3, 1.0),
+        (apgd_l1, {"loss": "dlr_targeted", "iterations": 60}, 1.1, 0.9),
+        (square_l1, {"queries": 300}, 4.0, 0.9),
     ],
 )
 def test_a_linear_model_is_broken_beyond_its_nearest_boundary_and_never_before(
-    linear: tuple[nn.Linear, Tensor, Tensor], bounds: Any, attack: Any, parameters: dict[str, Any], reach: float
+    linear: tuple[nn.Linear, Tensor, Tensor],
+    bounds: Any,
+    attack: Any,
+    parameters: dict[str, Any],
+    reach: float,
+    least: float,
 ) -> None:
     model, x, y = linear
     distance = nearest_boundary(model, x, y, bounds)
@@ -67,12 +73,13 @@ def test_a_linear_model_is_broken_beyond_its_nearest_boundary_and_never_before(
         gaps = model(x).gather(1, y[:, None]) - model(x)
         closed = (gaps / slopes.abs().amax(2)).scatter(1, y[:, None], torch.inf).amin(1)
         torch.testing.assert_close(distance, closed)
-    for factor, broken in ((0.99, 0.0), (reach, 1.0)):
+    shares = []
+    for factor in (0.99, reach):
         threat = ThreatModel("L1", distance * factor, bounds)
         found = attack(model, x, y, threat, SampleGenerator.seeded(0, SAMPLES), **parameters)
         threat.check(found, x)
-        share = misclassified(predict(model, found), y).double().mean().item()
-        assert share == broken if attack is not square_l1 or not broken else share > 0.7
+        shares.append(misclassified(predict(model, found), y).double().mean().item())
+    assert shares[0] == 0 and shares[1] >= least
 
 
 def test_apgd_changes_few_coordinates(linear: tuple[nn.Linear, Tensor, Tensor]) -> None:

