@@ -24,6 +24,9 @@ from robustscape.report.level_matching import same_level
 if TYPE_CHECKING:
     from robustscape.pipeline.plan import Plan
 
+#: Factors that every row of a measurement has from its run.
+_OF_RUNS = ("dataset", "architecture", "eps")
+
 
 def check_levels(plan: Plan, work: str) -> None:
     """Refuse a claim of a work that names a level which neither our rows nor the printed ones can have.
@@ -81,10 +84,11 @@ def _levels(plan: Plan, work: str, item: Item, factor: str) -> list[Any] | None:
             continue
         if not isinstance(entry, Measurement):
             return None
-        if factor in catalog.find_entry("measurement", entry.measure).path.read_text(encoding="utf-8"):
+        text = catalog.find_entry("measurement", entry.measure).path.read_text(encoding="utf-8")
+        if (f'"{factor}"' if factor in _OF_RUNS else factor) in text:
             return None  # the measurement may say it itself
         planned = plan.planned_runs(work, entry)
-        if factor in ("dataset", "architecture", "eps"):
+        if factor in _OF_RUNS:
             found += [getattr(one, factor) for one in planned]
             continue
         of_recipes = [plan.experiment.factors[one.run.recipe] for one in planned]
