@@ -48,7 +48,6 @@ shell.prefix(
     )
 )
 
-# Braces of a folder's name are doubled, since Snakemake formats commands.
 COMMAND = " ".join(
     [
         "python -m robustscape",
@@ -58,7 +57,9 @@ COMMAND = " ".join(
         f"--downloads {shlex.quote(MAIN.downloads)}",
         *([f"--plugins {shlex.quote(MAIN.plugins)}"] if MAIN.plugins else []),
     ]
-).replace("{", "{{").replace("}", "}}")
+)
+# Snakemake formats commands, so braces of a folder's name are doubled.
+COMMAND = COMMAND.replace("{", "{{").replace("}", "}}")
 ENVIRONMENT = "../envs/robustscape.yaml"
 RESOURCES = EXPERIMENT.scale.resources
 LOGS = f"{PLAN.root}/logs"

@@ -160,7 +160,7 @@ def _catalogue_page(kind: str) -> Iterator[str]:
     title, use = KINDS[kind]
     yield from [f"# {title}", "", f"Named in {use}."]
     for name, entry in catalog.catalog_entries(kind).items():
-        module = ".".join(entry.path.relative_to(catalog.PACKAGE.parent).with_suffix("").parts)
+        module = entry.module
         yield from ["", f"## `{name}`", "", *_headlines(entry), "", f"Source: [`{module}`][{module}]", ""]
         schema = schema_documents.schema_of(entry.parameters)
         described = _arguments(_docstrings(entry)[1])

@@ -12,7 +12,7 @@ from robustscape.config.checks import check_experiment
 from robustscape.config.datasets import DatasetEntry
 from robustscape.config.experiment import Experiment
 from robustscape.config.inheritance import read_recipes
-from robustscape.config.outside import NO_RECIPE, read_checkpoints
+from robustscape.config.outside import no_recipe, read_checkpoints
 from robustscape.config.reading import read_attacks, read_entries, read_scale, read_studies, scale_names
 from robustscape.config.sizing import resize_recipe
 from robustscape.errors import ConfigError, unknown_name
@@ -47,7 +47,7 @@ def _load_experiment(
     checkpoints = read_checkpoints(studies, full)
     scale = read_scale(folders, scale_name, list(studies))
     recipes = {name: resize_recipe(name, recipe, scale.recipes) for name, recipe in full.items()}
-    outside = dict.fromkeys(checkpoints, NO_RECIPE)
+    outside = {name: no_recipe() for name in checkpoints}
     experiment = Experiment(
         folder=folder,
         paper=paper or folder.parent / "resources" / "paper",

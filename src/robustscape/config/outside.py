@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,10 +13,16 @@ from robustscape.config.recipes import Optimizer, Recipe
 from robustscape.config.studies import Study
 from robustscape.errors import ConfigError
 
-#: What stands under the name of a checkpoint among the recipes: nothing here has trained it.
-NO_RECIPE = Recipe(
-    about="weights from outside", method="standard", optimizer=Optimizer(name="sgd", parameters={"lr": 1.0}), epochs=1
-)
+
+@functools.cache
+def no_recipe() -> Recipe:
+    """Return what stands under the name of a checkpoint among the recipes: nothing here has trained it."""
+    return Recipe(
+        about="weights from outside",
+        method="standard",
+        optimizer=Optimizer(name="sgd", parameters={"lr": 1.0}),
+        epochs=1,
+    )
 
 
 def read_checkpoints(studies: Mapping[str, Study], recipes: Iterable[str]) -> dict[str, Checkpoint]:

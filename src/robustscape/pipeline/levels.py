@@ -19,10 +19,13 @@ from robustscape.claims.reading import READERS
 from robustscape.config.studies import Item, Measurement
 from robustscape.errors import ConfigError, unknown_name
 from robustscape.numbers import pretty_number
-from robustscape.report.level_matching import same_level
+from robustscape.report.level_matching import level_key, same_level
 
 if TYPE_CHECKING:
     from robustscape.pipeline.plan import Plan
+
+#: Factors that every row of a measurement has from its run.
+_OF_RUNS = ("dataset", "architecture", "eps")
 
 
 def check_levels(plan: Plan, work: str) -> None:
@@ -39,9 +42,7 @@ def check_levels(plan: Plan, work: str) -> None:
                     known[factor] = _levels(plan, work, item, factor)
                 levels = known[factor]
                 if levels is not None and not any(same_level(level, other) for other in levels):
-                    texts = [pretty_number(v) if isinstance(v, float) else str(v) for v in dict.fromkeys(levels)]
-                    got = pretty_number(level) if isinstance(level, float) else str(level)
-                    problem = unknown_name(f"level of '{factor}'", got, texts)
+                    problem = unknown_name(f"level of '{factor}'", _text(level), dict.fromkeys(map(_text, levels)))
                     raise ConfigError(f"{work}/{name}: claim '{claim.id}': {problem}")
 
 
@@ -81,10 +82,11 @@ def _levels(plan: Plan, work: str, item: Item, factor: str) -> list[Any] | None:
             continue
         if not isinstance(entry, Measurement):
             return None
-        if factor in catalog.find_entry("measurement", entry.measure).path.read_text(encoding="utf-8"):
+        text = catalog.find_entry("measurement", entry.measure).path.read_text(encoding="utf-8")
+        if (f'"{factor}"' if factor in _OF_RUNS else factor) in text:
             return None  # the measurement may say it itself
         planned = plan.planned_runs(work, entry)
-        if factor in ("dataset", "architecture", "eps"):
+        if factor in _OF_RUNS:
             found += [getattr(one, factor) for one in planned]
             continue
         of_recipes = [plan.experiment.factors[one.run.recipe] for one in planned]
@@ -101,3 +103,9 @@ def _printed_levels(plan: Plan, item: Item, factor: str) -> list[Any]:
     path: Path = plan.experiment.paper / f"{item.printed}.csv"
     with path.open(encoding="utf-8", newline="") as file:
         return [row[factor] for row in csv.DictReader(file) if row.get(factor)]
+
+
+def _text(level: Any) -> str:
+    """A level as text; numbers, and texts that are numbers, in one notation."""
+    number = level_key(level)
+    return pretty_number(number) if isinstance(number, float) else str(level)
