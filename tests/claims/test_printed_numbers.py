@@ -1,4 +1,7 @@
-"""No claim may fail on the numbers that its own work printed: such a claim says more than the work found."""
+"""No claim may fail on the numbers that its own work printed: such a claim says more than the work found.
+
+Exceptions are listed: sentences of a work that its table contradicts.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,9 @@ ITEMS = [
     for name, item in study.items.items()
     if item.printed and item.claims
 ]
+
+#: Claims that are a sentence of the work which its own table contradicts; their texts say so.
+CONTRADICTED = {("liu2020", "table_4"): {"a-vgg16-plain-better"}}
 
 #: How far a number is put beyond its printed bound, so that a strict comparison with the bound can hold.
 BEYOND = {"at_least": 1e-6, "at_most": -1e-6}
@@ -49,7 +55,7 @@ def test_no_claim_fails_on_the_printed_numbers(work: str, name: str) -> None:
     failing = {
         claim: evidence for claim, (verdict, evidence) in printed_verdicts(work, name).items() if verdict == FAILS
     }
-    assert not failing
+    assert set(failing) == CONTRADICTED.get((work, name), set()), failing
 
 
 def test_most_claims_on_printed_tables_are_tested_so() -> None:
