@@ -108,6 +108,7 @@ def test_rows_of_a_comparison_are_of_the_run_they_name_or_of_all(plan: Plan) -> 
     last_only = with_health_flag(plan, table, nameless)
     assert last_only["flag_under_trained"].tolist() == [1, 1] and last_only["health"].str.startswith(other.key).all()
     assert with_health_flag(plan, table, named)["flag_under_trained"].tolist() == [0, 1]
+    assert with_health_flag(plan, table, elsewhere)["flag_under_trained"].tolist() == [1]
     write_health(plan, one, clean_accuracy=20.0)
     write_health(plan, other)
     partly = pd.DataFrame([{"metric": "loss", "value": 1.0, "seed": other.seed, "recipe": None}])
