@@ -16,6 +16,8 @@ Run: ``python benchmarks/evaluate_call.py``; minutes for each candidate. ``--ima
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -75,6 +77,9 @@ def of_torchattacks(model: nn.Module, eps: float) -> Call:
 
 def of_art(model: nn.Module, eps: float) -> Call:
     """The namesake in ART."""
+    sys.modules.setdefault(
+        "multiprocess", multiprocessing
+    )  # it imports this package, and needs it for several processes only
     from art.attacks.evasion import AutoAttack
     from art.estimators.classification import PyTorchClassifier
 

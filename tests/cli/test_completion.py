@@ -34,7 +34,7 @@ def test_a_script_knows_commands_options_and_names(shell: str, capsys: pytest.Ca
     [
         ("robustscape exp", {"explain"}),
         ("robustscape attack --su", {"--suite"}),
-        ("robustscape attack --suite autoattack-", {"autoattack-lite"}),
+        ("robustscape attack --suite autoattack-", {"autoattack-lite", "autoattack-lite_l1"}),
         ("robustscape run yam", {"yamada2021"}),
         ("robustscape --scale sm", {"small", "smoke"}),
         ("robustscape list att", {"attacks"}),
