@@ -69,6 +69,11 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 
+def test_a_log_holds_no_progress_bar(capfd: pytest.CaptureFixture[str]) -> None:
+    loop.train(make_model(), *make_splits(), make_recipe(epochs=1), ATTACKS, 0.1, 3, progress=True)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_same_seed_gives_the_same_bits_and_another_seed_does_not() -> None:
     recipe = make_recipe()
     first, again, other = train(recipe), train(recipe), train(recipe, seed=4)

@@ -101,7 +101,7 @@ def train(
         seed: of batch order, augmentation and attacks; initialisation is the caller's.
         state: file that holds the state after each epoch; if it exists, training goes on from there.
         fingerprint: identifies the run; a state with another fingerprint is refused.
-        progress: show epochs done and time left.
+        progress: show epochs done and time left, on a terminal; a log holds no bar.
         label: name in front of the progress bar.
         until: stop after this epoch, counted from 1, as if killed there.
         observe: called after every update with (epoch, step, model in eval mode, x, y).
@@ -118,7 +118,7 @@ def train(
         initial=start,
         total=recipe.epochs,
         desc=label,
-        disable=not progress,
+        disable=None if progress else True,
         unit="epoch",
     )
     for epoch in bar:
