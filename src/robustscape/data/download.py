@@ -15,6 +15,7 @@ import http.client
 import os
 import re
 import shutil
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -183,8 +184,9 @@ def _locked_part(target: Path) -> Iterator[BinaryIO | None]:
 
 
 def _bar(file: RemoteFile) -> tqdm:
-    """Return a progress bar, updated twice a second; a log holds none."""
-    return tqdm(total=file.size, desc=file.name, unit="B", unit_scale=True, mininterval=0.5, disable=None)
+    """Return a progress bar, updated twice a second on a terminal and twice a minute in a log file."""
+    interval = 0.5 if sys.stderr.isatty() else 30.0
+    return tqdm(total=file.size, desc=file.name, unit="B", unit_scale=True, mininterval=interval, maxinterval=interval)
 
 
 def _from_mirror(file: RemoteFile, url: str, part: BinaryIO, bar: tqdm) -> None:
