@@ -55,11 +55,12 @@ docs: export NO_MKDOCS_2_WARNING := 1
 docs: $(VENV)/.test
 	mkdocs build --strict --quiet
 
-# The CSVs of a scale's results, for the site's pages of results: those that are there; others of before stay.
+# The CSVs of a scale's results, for the site's pages of results: those that are there, but for those of whole landscapes
+# (100 kB and more); others of before stay.
 works := $(basename $(notdir $(wildcard config/studies/*.yaml)))
 results-docs:
-	@cd results/$(SCALE) && for file in $(works:%=%/*.csv) claims.csv; do \
-	  test ! -e "$$file" || install -D -m 644 "$$file" ../../docs/results/$(SCALE)/"$$file"; done
+	@cd results/$(SCALE) && find $(works) claims.csv -maxdepth 1 -name '*.csv' \
+	  \( -name claims.csv -o -size -100k \) -exec install -D -m 644 {} ../../docs/results/$(SCALE)/{} \; 2> /dev/null || true
 
 doctor: $(VENV)/.base
 	robustscape --scale $(SCALE) doctor

@@ -93,7 +93,7 @@ def _scale_page(scale: str, experiment: Experiment, reasons: Mapping[str, str]) 
             continue
         yield from ["", f"## {work}", "", f"{study.title} ({study.reference})."]
         if absent := [name for name in study.items if name not in names]:
-            yield from ["", f"Not made here: {', '.join(f'`{name}`' for name in absent)}."]
+            yield from ["", f"Not here: {', '.join(f'`{name}`' for name in absent)}."]
         for name in names:
             rows = read_rows(folder / work / f"{name}.csv")
             of_item = [claim for claim in claims if (claim["work"], claim["item"]) == (work, name)]
