@@ -315,6 +315,6 @@ def test_an_interrupt_ends_with_one_line(mine: Path) -> None:
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate(timeout=240)
     assert process.returncode == 130
     assert error.strip().splitlines()[-1] == "robustscape: interrupted." and "Traceback" not in error
