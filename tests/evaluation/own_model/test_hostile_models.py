@@ -185,6 +185,39 @@ def test_what_cannot_be_judged_is_a_sentence(name: str) -> None:
         judged(make())
 
 
+def test_autocast_of_the_caller_is_put_off() -> None:
+    asked: list[torch.dtype] = []
+
+    def note(z: Tensor) -> Tensor:
+        asked.append(z.dtype)
+        return z
+
+    plain = judged(Wrapped(same, note))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = judged(Wrapped(same, note))
+        robustscape.attack(Wrapped(same, note), X, Y, "fgsm", eps=0.05)
+    assert set(asked) == {torch.float32}
+    assert torch.equal(found.x_adv, plain.x_adv)
+
+
+#: Inputs of which the first two are not changed by a clamp to [0.2, 1], so that a first pass of them shows nothing.
+CLAMPED = torch.cat([X[:2] * 0.7 + 0.25, X[2:]])
+
+
+@pytest.mark.parametrize("attack", ["pgd20", "square500", "random_noise"])
+def test_a_model_that_changes_some_samples_in_place_is_refused(attack: str) -> None:
+    model, x = Wrapped(lambda x: x.clamp_(0.2, 1.0), same), CLAMPED.clone()
+    with pytest.raises(UserError, match="the model changes its input in place"):
+        robustscape.evaluate(model, x, Y, suite=attack, eps=0.05)
+    assert torch.equal(x, CLAMPED)
+
+
+def test_a_model_that_changes_its_input_in_place_moves_no_ball() -> None:
+    """Without a judge in front an attack meets it first."""
+    with pytest.raises(UserError, match="the model or attack 'square' changes its input in place"):
+        robustscape.attack(Wrapped(lambda x: x.clamp_(0.2, 1.0), same), CLAMPED, Y, "square", eps=0.05)
+
+
 def test_a_relu_in_place_whose_input_is_read_again_is_attacked_as_it_computes() -> None:
     model = PreActivation()
     y = model(X).argmax(1)

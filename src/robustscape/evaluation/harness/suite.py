@@ -134,6 +134,7 @@ class SuiteResult:
         return table
 
 
+@torch.inference_mode(False)  # in which a caller may be, and in which there are no gradients
 def run_suite(
     model: Classifier,
     x: Tensor,
@@ -275,7 +276,10 @@ def _attack_batch(
     if spec is not None:
         threat = ThreatModel(spec.norm, shared.eps, spec.bounds).select(batch)
         found = craft_batch(shared.forms[spec.model_mode], found, labels, spec, threat, shared.seed, batch).to(shared.x)
-    wrong = misclassified(judge.confirm(found.to(device)), labels.to(device)).cpu()
+    passed = found.to(device, copy=True)
+    wrong = misclassified(judge.confirm(passed), labels.to(device)).cpu()
+    if not torch.equal(passed, found.to(device)):
+        raise inputs.changed_in_place("the model")
     judge.refuse_nan(name)
     cost = {
         "seconds": time.perf_counter() - started,
