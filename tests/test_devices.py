@@ -256,6 +256,20 @@ def test_configure() -> None:
 
 
 @pytest.mark.usefixtures("settings")
+def test_exact_fp32_puts_off_what_the_caller_has_set() -> None:
+    weights, x = torch.rand(4, 4), torch.rand(4, 4)
+    torch.backends.cuda.matmul.allow_tf32 = True
+    with torch.autocast("cpu", torch.bfloat16):
+        with devices.exact_fp32():
+            assert (x @ weights).dtype == torch.float32
+            assert not torch.is_autocast_enabled("cuda") and not torch.backends.cuda.matmul.allow_tf32
+            with devices.autocast(x.device, "bf16"):
+                assert (x @ weights).dtype == torch.bfloat16
+        assert (x @ weights).dtype == torch.bfloat16
+    assert torch.backends.cuda.matmul.allow_tf32
+
+
+@pytest.mark.usefixtures("settings")
 def test_two_deterministic_trainings_are_equal() -> None:
     devices.configure_device(1)
 

@@ -172,6 +172,33 @@ def test_what_is_wrong_with_a_plugin_is_a_sentence(folder: Path, case: str) -> N
         named()
 
 
+#: Body of a plug-in's attack -> what is said.
+BAD_ATTACKS = {
+    "return None": "attack 'bad' returned a NoneType, not adversarial inputs",
+    "return x.numpy()": "attack 'bad' returned a ndarray, not adversarial inputs",
+    "return x, y": "attack 'bad' returned a tuple, not adversarial inputs",
+    "return (x * 255).byte()": "attack 'bad' returned uint8, not floating numbers",
+    "return x[0] / [1]": "attack 'bad' fails: TypeError: ",
+    "raise SystemExit": "attack 'bad' fails: SystemExit: no reason given",
+    "return x.mul_(0.5)": "the model or attack 'bad' changes its input in place",
+}
+
+
+@pytest.mark.parametrize("body", BAD_ATTACKS)
+def test_what_a_plugins_attack_does_wrong_is_said_with_its_name(tmp_path: Path, body: str) -> None:
+    write(tmp_path, {"attacks/bad.py": f'"""Bad."""\n\n\ndef bad(model, x, y, threat, generator):\n    {body}\n'})
+    catalog.use_plugins(tmp_path)
+    model, x, y = small_model()
+    before = x.clone()
+    for call in (
+        lambda: robustscape.attack(model, x, y, "bad"),
+        lambda: robustscape.evaluate(model, x, y, suite="bad"),
+    ):
+        with pytest.raises(UserError, match=BAD_ATTACKS[body]):
+            call()
+    assert torch.equal(x, before)
+
+
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--plugins", str(tmp_path / "nowhere"), "--config", str(ROOT / "config"), "list", "attacks"]) == 2
     assert f"plugins: there is no folder '{tmp_path / 'nowhere'}'" in capsys.readouterr().err

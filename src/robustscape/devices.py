@@ -75,12 +75,16 @@ def configure_device(threads: int, *, deterministic: bool = True) -> None:
 
 @contextlib.contextmanager
 def exact_fp32() -> Iterator[None]:
-    """Have fp32 mean fp32 for the length of the block: no TF32, whatever the caller has set; the settings are put back."""
+    """Have fp32 mean fp32 for the length of the block: no TF32 and no autocast, whatever the caller has set.
+
+    The settings are put back. What enters autocast within the block, such as a search in bf16 or a model's own code, still does.
+    """
     matmul, convolution = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     try:
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
-        yield
+        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+            yield
     finally:
         torch.backends.cuda.matmul.allow_tf32 = matmul
         torch.backends.cudnn.allow_tf32 = convolution

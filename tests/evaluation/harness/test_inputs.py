@@ -289,6 +289,22 @@ def test_a_black_box_suite_needs_no_gradients(tmp_path: Any) -> None:
         assert np.isnan(result.flags["flag_zero_gradients"])
 
 
+@pytest.mark.parametrize("inside", [False, True])
+def test_tensors_with_a_graph_or_of_inference_mode_are_taken_as_they_are(inside: bool) -> None:
+    plain = run_suite(classifier(), X, Y, one_attack(), 0.05, seed=0)
+    with_graph = X.clone().requires_grad_()
+    with torch.inference_mode():
+        x, y, made = X.clone(), Y.clone(), classifier()
+    with torch.inference_mode(inside):
+        for model, given, labels in [(classifier(), with_graph * 1, Y), (classifier(), x, y), (made, x, y)]:
+            found = run_suite(model, given, labels, one_attack(), 0.05, seed=0)
+            assert torch.equal(found.x_adv, plain.x_adv) and not found.x_adv.requires_grad
+            assert torch.equal(
+                craft(model, given, labels, PGD, 0.05, seed=0), craft(classifier(), X, Y, PGD, 0.05, seed=0)
+            )
+    assert with_graph.requires_grad
+
+
 class CentredByBatch(nn.Module):
     """Batch normalisation without running statistics."""
 

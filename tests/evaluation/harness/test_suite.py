@@ -495,9 +495,12 @@ def test_flags_see_what_they_are_named_for() -> None:
         "flag_randomised": False,
         "flag_batch_dependent": False,
         "flag_zero_gradients": 0.0,
+        "flag_nonfinite_gradients": 0.0,
         "flag_softmax_outputs": False,
     }
     assert not flags.unreliable(healthy)
+    one_nan, one_zero = {**healthy, "flag_nonfinite_gradients": 0.5}, {**healthy, "flag_zero_gradients": 0.5}
+    assert flags.unreliable(one_nan) and not flags.unreliable(one_zero)
     assert flags.of_model(Noisy(), x, y)["flag_randomised"]
     assert flags.of_model(Softmax(), x, y)["flag_softmax_outputs"]
     images = torch.rand(60, 1, 4, 4) * 0.1 + 0.42
@@ -516,6 +519,15 @@ def test_flags_see_what_they_are_named_for() -> None:
     assert not flags.black_box_wins([clean, gradients, dataclasses.replace(search, backwards=1)])
     assert flags.non_monotone([90.0, 50.0, 50.3]) and not flags.non_monotone([90.0, 50.0, 50.1, 20.0])
     assert not flags.non_monotone([])
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 128, 129, 500])
+def test_flags_look_at_samples_of_the_whole_set(count: int) -> None:
+    rows = flags.spread_rows(count).tolist()
+    assert rows == sorted(set(rows)) and len(rows) == min(count, flags.FLAG_SAMPLES)
+    assert rows[0] == 0 and rows[-1] == count - 1
+    gaps = {after - row for row, after in itertools.pairwise(rows)}
+    assert not gaps or max(gaps) - min(gaps) <= 1
 
 
 def test_suite_refuses_a_model_that_answers_nan() -> None:

@@ -77,12 +77,50 @@ AS_THE_NET: dict[str, Callable[[], Any]] = {
     "parametrised": lambda: _parametrised(),
 }
 
+
+class Rolled(nn.Module):
+    """It answers wrongly from one pass to another, and rightly before and after them."""
+
+    def __init__(self, first: int, last: int) -> None:
+        super().__init__()
+        self.net, self.passes, self.first, self.last = net(), 0, first, last
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.passes += 1
+        logits: Tensor = self.net(x)
+        return logits.roll(1, 1) if self.first <= self.passes <= self.last else logits
+
+
+def late(x: Tensor) -> Tensor:
+    """The samples (B, 1, 1, 1) that are not among the first eight of ``X``, by a value that attacks leave as it is."""
+    near = (x[:, None] - X[:8]).flatten(2).abs().amax(2) < 0.2
+    return (~near.any(1)).float().view(-1, 1, 1, 1)
+
+
 #: Model -> the flag that is raised.
 FLAGGED: dict[str, tuple[Callable[[], Any], str]] = {
     "noise": (lambda: Wrapped(lambda x: x + 0.1 * torch.randn_like(x), same), "flag_randomised"),
     "dropout that is always on": (lambda: Wrapped(lambda x: F.dropout(x, 0.3), same), "flag_randomised"),
     "probabilities": (lambda: Wrapped(same, lambda z: z.softmax(1)), "flag_softmax_outputs"),
     "quantised inputs": (lambda: Wrapped(lambda x: (x * 4).round() / 4, same), "flag_zero_gradients"),
+    "gradients that are nan for some": (
+        lambda: Wrapped(lambda x: x + ((x - x.detach()) * (x[:, :1, :1, :1] > 0.5)).sqrt() * 0, same),
+        "flag_nonfinite_gradients",
+    ),
+    "other weights during the attack": (lambda: Rolled(6, 30), "flag_randomised"),
+    "other weights from the attack on": (lambda: Rolled(6, 10**6), "flag_randomised"),
+    "noise beyond the first batch": (
+        lambda: Wrapped(lambda x: x + 0.1 * late(x) * torch.randn_like(x), same),
+        "flag_randomised",
+    ),
+    "quantised beyond the first batch": (
+        lambda: Wrapped(lambda x: torch.where(late(x) > 0, (x * 4).round() / 4, x), same),
+        "flag_zero_gradients",
+    ),
+    "the mean of the batch, beyond its first samples": (
+        lambda: Wrapped(lambda x: x - 0.5 * late(x) * x.mean(0), same),
+        "flag_batch_dependent",
+    ),
     "the mean of the batch": (lambda: Wrapped(lambda x: x - 0.5 * x.mean(0), same), "flag_batch_dependent"),
     "saturated": (lambda: Wrapped(same, lambda z: z * 1e6), "flag_zero_gradients"),
 }
@@ -137,7 +175,7 @@ def test_what_computes_the_same_is_as_robust(name: str) -> None:
 def test_what_misleads_has_a_flag(name: str) -> None:
     make, flag = FLAGGED[name]
     torch.manual_seed(0)
-    assert flag in judged(make()).reasons
+    assert flag in judged(make(), batch_size=8).reasons
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -145,6 +183,39 @@ def test_what_cannot_be_judged_is_a_sentence(name: str) -> None:
     make, said = REFUSED[name]
     with pytest.raises(UserError, match=said):
         judged(make())
+
+
+def test_autocast_of_the_caller_is_put_off() -> None:
+    asked: list[torch.dtype] = []
+
+    def note(z: Tensor) -> Tensor:
+        asked.append(z.dtype)
+        return z
+
+    plain = judged(Wrapped(same, note))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = judged(Wrapped(same, note))
+        robustscape.attack(Wrapped(same, note), X, Y, "fgsm", eps=0.05)
+    assert set(asked) == {torch.float32}
+    assert torch.equal(found.x_adv, plain.x_adv)
+
+
+#: Inputs of which the first two are not changed by a clamp to [0.2, 1], so that a first pass of them shows nothing.
+CLAMPED = torch.cat([X[:2] * 0.7 + 0.25, X[2:]])
+
+
+@pytest.mark.parametrize("attack", ["pgd20", "square500", "random_noise"])
+def test_a_model_that_changes_some_samples_in_place_is_refused(attack: str) -> None:
+    model, x = Wrapped(lambda x: x.clamp_(0.2, 1.0), same), CLAMPED.clone()
+    with pytest.raises(UserError, match="the model changes its input in place"):
+        robustscape.evaluate(model, x, Y, suite=attack, eps=0.05)
+    assert torch.equal(x, CLAMPED)
+
+
+def test_a_model_that_changes_its_input_in_place_moves_no_ball() -> None:
+    """Without a judge in front an attack meets it first."""
+    with pytest.raises(UserError, match="the model or attack 'square' changes its input in place"):
+        robustscape.attack(Wrapped(lambda x: x.clamp_(0.2, 1.0), same), CLAMPED, Y, "square", eps=0.05)
 
 
 def test_a_relu_in_place_whose_input_is_read_again_is_attacked_as_it_computes() -> None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ from robustscape.attacks.base.losses import cross_entropy
 from robustscape.attacks.base.search import SearchModel
 from robustscape.attacks.base.threat import ThreatModel
 from robustscape.config.attacks import AttackSpec
+from robustscape.errors import AttackError, UserError
 from robustscape.evaluation.harness import inputs
 
 Progress = Callable[[int, int], None]
@@ -43,6 +44,7 @@ TRIAL_SAMPLES, TRIALS = 64, 5
 WORTHWHILE = 1.25
 
 
+@torch.inference_mode(False)  # in which a caller may be, and in which there are no gradients
 def craft(
     model: Classifier,
     x: Tensor,
@@ -159,15 +161,40 @@ def craft_batch(
             return x_adv
     elif threat.eps == 0:
         return x.clone()
-    attack: Callable[..., Tensor] = catalog.load_function("attack", spec.attack)
-    attack = partial(attack, **spec.parameters)
-    if spec.targets is None:
-        x_adv = attack(model, x, y, threat, generator).detach()
-    else:
-        x_adv = targeted_points(attack, model, x, y, threat, generator, spec.targets).detach()
+    given = x.clone()  # what the attack has is not what its points are compared with
+    x_adv = _checked_attack(spec)(model, given, y, threat, generator)
+    if not torch.equal(given, x):
+        raise inputs.changed_in_place(f"the model or attack '{spec.attack}'")
     model.refuse_nan(spec.attack)
     threat.check(x_adv, x)
     return x_adv
+
+
+def _checked_attack(spec: AttackSpec) -> Callable[..., Tensor]:
+    """The attack of ``spec`` with its parameters and targets; what a plug-in does wrong is said with its name."""
+    entry = catalog.find_entry("attack", spec.attack)
+    attack, own = entry.load(), catalog.PACKAGE in entry.path.parents
+
+    def points(*arguments: Any) -> Tensor:
+        try:
+            found = attack(*arguments, **spec.parameters)
+        except UserError:
+            raise
+        except (Exception, SystemExit) as error:  # whatever the plug-in's code raises
+            if own:
+                raise  # a fault of ours, or of the model
+            reason = " ".join(str(error).split()) or "no reason given"
+            raise AttackError(f"attack '{spec.attack}' fails: {type(error).__name__}: {reason}") from error
+        if not isinstance(found, Tensor):
+            kind = type(found).__name__
+            raise AttackError(f"attack '{spec.attack}' returned a {kind}, not adversarial inputs (B, ...), a tensor.")
+        if not found.is_floating_point():
+            raise AttackError(
+                f"attack '{spec.attack}' returned {found.dtype}, not floating numbers.".replace("torch.", "")
+            )
+        return found.detach()
+
+    return points if spec.targets is None else partial(targeted_points, points, rule=spec.targets)
 
 
 def checked_arrays(

@@ -29,7 +29,7 @@ TEST_SAMPLES = 2
 
 
 def check_samples(x: Any, bounds: Iterable[Bounds] = ()) -> Tensor:
-    """Return inputs as a floating tensor (N, ...); NumPy arrays are accepted. One look at the data, none at a model.
+    """Return inputs as a floating tensor (N, ...) outside of any graph; NumPy arrays are accepted. One look at the data.
 
     Args:
         x: the inputs.
@@ -56,7 +56,7 @@ def check_samples(x: Any, bounds: Iterable[Bounds] = ()) -> Tensor:
         for limits in bounds:
             if limits is not None:
                 _check_range(low, high, limits)
-    return x
+    return _ordinary(x)
 
 
 def check_labels(y: Any, samples: int) -> Tensor:
@@ -77,7 +77,7 @@ def check_labels(y: Any, samples: int) -> Tensor:
         raise AttackError(f"the labels must be integers (N,), got {_dtype(y)} of {_shape(y)}.")
     if len(y) != samples:
         raise AttackError(f"there are {samples} inputs and {len(y)} labels; give one label per input.")
-    y = y.long()
+    y = _ordinary(y.long())
     if len(y) and (lowest := int(y.min())) < 0:
         raise AttackError(f"the labels must be class numbers from 0 on, got {lowest}.")
     return y
@@ -199,9 +199,7 @@ def count_classes(judge: SearchModel, x: Tensor, y: Tensor, specs: Iterable[Atta
     if fault := fault_of_logits(answer, len(sample)):
         raise AttackError(f"the model must return logits, a floating tensor (B, C); {fault}.")
     if not torch.equal(sample, given):
-        raise AttackError(
-            "the model changes its input in place, and so the samples that are evaluated; have it work on a copy."
-        )
+        raise changed_in_place("the model")
     if not torch.isfinite(answer).all():
         raise AttackError(
             "the model returns NaN or infinite logits on clean inputs, so it cannot be attacked or evaluated."
@@ -220,6 +218,21 @@ def count_classes(judge: SearchModel, x: Tensor, y: Tensor, specs: Iterable[Atta
         if loss in LEAST_CLASSES:
             require_classes(loss, classes)
     return classes
+
+
+def _ordinary(x: Tensor) -> Tensor:
+    """``x`` without a graph; a copy if it was made in inference mode, since such a tensor has no gradient."""
+    if not x.is_inference():
+        return x.detach()
+    with torch.inference_mode(False):
+        return x.clone()
+
+
+def changed_in_place(who: str) -> AttackError:
+    """The error of ``who`` changes what it is given."""
+    return AttackError(
+        f"{who} changes its input in place, and so the samples that are evaluated; have it work on a copy."
+    )
 
 
 def expect_labels(judge: SearchModel, y: Tensor) -> None:

@@ -134,6 +134,7 @@ class SuiteResult:
         return table
 
 
+@torch.inference_mode(False)  # in which a caller may be, and in which there are no gradients
 def run_suite(
     model: Classifier,
     x: Tensor,
@@ -192,6 +193,10 @@ def run_suite(
         for mode in sorted({"eval", *(spec.model_mode for spec in specs)})
     }
     shared = _Evaluation(forms, x, y, eps, seed, batch_size, progress)
+    seen = flags.spread_rows(len(x))
+    device = device_of(judge, x)
+    x_seen, y_seen = x[seen].to(device), y[seen].to(device)
+    before = flags.all_logits(judge, x_seen, batch_size)  # of a model that changes with time
 
     x_adv = x.clone()
     outcomes: list[Outcome] = []
@@ -207,12 +212,16 @@ def run_suite(
         robust = robust & ~outcomes[-1].broken
 
     result = SuiteResult(suite.name, eps, seed, precision, tuple(outcomes), x_adv)
-    device, first = device_of(forms["eval"], x), slice(0, batch_size)
-    losses = flags.losses_followed(outcomes)
-    signs = flags.of_model(forms["eval"], x[first].to(device), y[first].to(device), losses) | flags.of_outcomes(
-        outcomes
+    signs = flags.of_model(
+        forms["eval"],
+        x_seen,
+        y_seen,
+        flags.losses_followed(outcomes),
+        batch_size=batch_size,
+        before=before,
+        verdicts=flags.Verdicts(x_adv[seen].to(device), ~result.robust[seen].to(device)),
     )
-    return replace(result, flags=signs)
+    return replace(result, flags=signs | flags.of_outcomes(outcomes))
 
 
 @dataclass(frozen=True)
@@ -267,7 +276,10 @@ def _attack_batch(
     if spec is not None:
         threat = ThreatModel(spec.norm, shared.eps, spec.bounds).select(batch)
         found = craft_batch(shared.forms[spec.model_mode], found, labels, spec, threat, shared.seed, batch).to(shared.x)
-    wrong = misclassified(judge.confirm(found.to(device)), labels.to(device)).cpu()
+    passed = found.to(device, copy=True)
+    wrong = misclassified(judge.confirm(passed), labels.to(device)).cpu()
+    if not torch.equal(passed, found.to(device)):
+        raise inputs.changed_in_place("the model")
     judge.refuse_nan(name)
     cost = {
         "seconds": time.perf_counter() - started,

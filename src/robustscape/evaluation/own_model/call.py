@@ -187,8 +187,8 @@ def attack(
         inputs.check_eps(default_eps([spec.norm]) if eps is None else eps, len(x)),
     )
     inputs.check_budget_fits(budget, [spec], x[0].numel())
-    inputs.count_classes(SearchModel(frozen_copy(model, x)), x, labels, [spec])
     with devices.exact_fp32():
+        inputs.count_classes(SearchModel(frozen_copy(model, x)), x, labels, [spec])
         return craft(model, x, labels, spec, budget, seed=seed, batch_size=batch_size)
 
 
