@@ -42,6 +42,9 @@ NET = """
     def broken():
         raise KeyError("depth")
 
+    def leaves():
+        raise SystemExit(0)
+
     class Net(nn.Sequential):
         def __init__(self):
             super().__init__(*make_net())
@@ -55,6 +58,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of one's own: a net in a file, images, weights; no project, no configuration."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "net.py").write_text(textwrap.dedent(NET))
+    (tmp_path / "leaves.py").write_text("import sys\nsys.exit(0)\n")
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 4))
     x = torch.randint(0, 256, (40, 1, 8, 8), dtype=torch.uint8)
@@ -111,8 +115,8 @@ def test_everything_is_written_and_read_again(mine: Path, capsys: pytest.Capture
     assert attack(*options, "--save-adversarial", "adversarial.safetensors") == 0
     shown = capsys.readouterr().out
     content = json.loads(Path("result.json").read_text(encoding="utf-8"))
-    assert content["eps"] == [1 / 255, 8 / 255]
-    first, second = content["evaluations"]
+    assert content["eps"] == [8 / 255, 1 / 255]
+    second, first = content["evaluations"]
     assert first["robust_accuracy"] >= second["robust_accuracy"]
     assert f"{second['robust_accuracy']:.2f} %" in shown and "apgd_ce_lite" in shown
     assert second["protocol"]["environment"]["torch"] == torch.__version__ or second["protocol"]["environment"]["torch"]
@@ -178,9 +182,13 @@ SAID = {
     "too many": (["--model-args", '{"depth": 2}'], "unexpected keyword argument 'depth'. It is make_net(width=8)"),
     "no JSON": (["--model-args", "width=8"], "allowed is a JSON object"),
     "nothing": (["--model", "net.py:nothing"], "must return a torch.nn.Module, it returned a NoneType"),
+    "leaves": (["--model", "net.py:leaves"], "--model 'net.py:leaves' fails: SystemExit: 0 (net.py, line 17)"),
+    "leaves at once": (["--model", "leaves.py:make"], "importing 'leaves.py' fails: SystemExit: 0 (leaves.py, line 2)"),
     "broken": (["--model", "net.py:broken"], "--model 'net.py:broken' fails: KeyError: 'depth' (net.py, line 14)"),
     "no weights": (["--weights", "net2.pt"], "there is no file of weights 'net2.pt'"),
     "other weights": (["--model-args", '{"width": 9}'], "1.weight has shape (8, 64), the model's (9, 64)"),
+    "weights twice": (["--checkpoint", "net.safetensors"], "--weights and --checkpoint exclude each other"),
+    "model twice": (["--architecture", "mlp"], "--model and --architecture exclude each other"),
     "std alone": (["--std", "1"], "--mean and --std belong together"),
     "channels": (["--mean", "0", "0", "--std", "1"], "--mean has 2 values, but the inputs have 1 channels"),
     "no data": (["--data", "imags"], "unknown data set 'imags'"),
@@ -201,7 +209,7 @@ SAID = {
 @pytest.mark.parametrize("name", SAID)
 def test_a_fault_of_the_command_is_a_sentence(mine: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     given, said = SAID[name]
-    weights = [] if name in ("needs", "nothing", "broken") else ["--weights", "net.pt"]
+    weights = [] if name in ("needs", "nothing", "broken", "leaves", "leaves at once") else ["--weights", "net.pt"]
     assert attack(*weights, "--data", "test.npz", *given) == 2
     error = capsys.readouterr().err
     assert error.splitlines()[-1].startswith("robustscape: ") and said in error

@@ -184,6 +184,7 @@ def attack_command(options: argparse.Namespace) -> None:
     """Run the suite, show its progress, print the result and write it where the options say."""
     from robustscape.evaluation.own_model.call import evaluate, progress_bars
 
+    _check_model_options(options)
     _check_outputs(options)
     run_config = _run_config(options.checkpoint)
     plan = _project(options)
@@ -218,6 +219,22 @@ def attack_command(options: argparse.Namespace) -> None:
         name=name,
     ) | {"model": _described_model(options, notes), "data": _described_data(samples, card)}
     _write_outputs(options, result, content)
+
+
+def _check_model_options(options: argparse.Namespace) -> None:
+    """Refuse options of which one would be passed over in silence: the result would name what was not attacked.
+
+    Raises:
+        ConfigError: two options exclude each other, or one belongs to another that is not given.
+    """
+    for pair in (
+        {"--weights": options.weights, "--checkpoint": options.checkpoint},
+        {"--model": options.model, "--architecture": options.architecture},
+    ):
+        if None not in pair.values():
+            raise ConfigError(f"{' and '.join(pair)} exclude each other; give the one that is meant.")
+    if options.model is None and options.model_args != "{}":
+        raise ConfigError("--model-args are those of a --model; say which it is.")
 
 
 def _check_outputs(options: argparse.Namespace) -> None:
