@@ -140,7 +140,7 @@ def test_quiet_prints_one_line(mine: Path, capsys: pytest.CaptureFixture[str]) -
 def test_normalisation_is_put_into_the_model(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plain = run_json(capsys, "--weights", "net.pt", "--data", "test.npz")
     same = run_json(capsys, "--weights", "net.pt", "--data", "test.npz", "--mean", "0", "--std", "1")
-    other = run_json(capsys, "--weights", "net.pt", "--data", "test.npz", "--mean", "0.9", "--std", "2")
+    other = run_json(capsys, "--weights", "net.pt", "--data", "test.npz", "--mean", "0.9", "--std", "0.5")
     assert plain["robust_accuracy"] == same["robust_accuracy"]
     assert other["clean_accuracy"] < 100.0 and other["model"]["mean"] == [0.9]
 
@@ -150,6 +150,20 @@ def test_models_of_every_kind_are_made(mine: Path, name: str, capsys: pytest.Cap
     arguments = ["--model-args", '{"width": 8}'] if name == "needs" else []
     options = ["--model", f"net.py:{name}", *arguments, "--weights", "net.pt", "--data", "test.npz"]
     assert run_json(capsys, *options)["clean_accuracy"] == 100.0
+
+
+def test_what_a_model_prints_is_not_the_result(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither when its file is imported, nor when it is made, nor when it is asked."""
+    Path("loud.py").write_text(
+        "from torch import nn\nprint('imported')\n"
+        "class Loud(nn.Linear):\n    def forward(self, x):\n"
+        "        print('asked')\n        return super().forward(x.flatten(1))\n"
+        "def make():\n    print('made')\n    return Loud(64, 4)\n"
+    )
+    assert attack("--json", "--model", "loud.py:make", "--data", "test.npz") == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["protocol"]["samples"] == 40
+    assert all(word in captured.err for word in ("imported", "made", "asked"))
 
 
 def test_a_torchvision_net_is_made(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -202,6 +216,24 @@ SAID = {
     "eps word": (["--eps", "8/0"], "--eps got '8/0'"),
     "suite": (["--suite", "autoatack"], "unknown suite or attack 'autoatack'. Did you mean 'autoattack'?"),
     "both": (["-q", "-v"], "--quiet and --verbose exclude each other"),
+    "mean of pixels": (
+        ["--mean", "125.3", "--std", "0.5"],
+        "--mean got 125.3, but inputs are in [0, 1]; if it is of pixels",
+    ),
+    "std of pixels": (["--mean", "0.5", "--std", "63"], "--std got 63, but inputs are in [0, 1]; if it is of pixels"),
+    "mean nan": (["--mean", "nan", "--std", "1"], "--mean got nan, allowed is a finite number"),
+    "std inf": (["--mean", "0", "--std", "inf"], "--std got inf, allowed is a finite number above 0"),
+    "std 0": (["--mean", "0", "--std", "0"], "--std got 0, allowed is a finite number above 0"),
+    "no folder": (["--output", "/proc/nope/r.json"], "cannot write '/proc/nope/r.json': No such file or directory"),
+    "below a file": (["--save-adversarial", "net.py/a"], "cannot write 'net.py/a': "),
+    "one file": (
+        ["--output", "r", "--save-adversarial", "./r"],
+        "--output and --save-adversarial are the same file, 'r'",
+    ),
+    "one name": (
+        ["--save-adversarial", "a.safetensors", "--eps", "0.1", "0.10000001"],
+        "two budgets of --eps would write the same file 'a-eps0.1.safetensors'",
+    ),
     "output": (["--output", "images"], "cannot write 'images': there is a folder of that name"),
 }
 
