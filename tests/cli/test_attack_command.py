@@ -42,6 +42,13 @@ NET = """
     def broken():
         raise KeyError("depth")
 
+    class Leaving(nn.Linear):
+        def __init__(self):
+            super().__init__(64, 4)
+
+        def forward(self, x):
+            raise SystemExit(0)
+
     def leaves():
         raise SystemExit(0)
 
@@ -196,7 +203,8 @@ SAID = {
     "too many": (["--model-args", '{"depth": 2}'], "unexpected keyword argument 'depth'. It is make_net(width=8)"),
     "no JSON": (["--model-args", "width=8"], "allowed is a JSON object"),
     "nothing": (["--model", "net.py:nothing"], "must return a torch.nn.Module, it returned a NoneType"),
-    "leaves": (["--model", "net.py:leaves"], "--model 'net.py:leaves' fails: SystemExit: 0 (net.py, line 17)"),
+    "leaves": (["--model", "net.py:leaves"], "--model 'net.py:leaves' fails: SystemExit: 0 (net.py, line 24)"),
+    "leaves when asked": (["--model", "net.py:Leaving"], "a model or a plug-in ended the program: SystemExit: 0"),
     "leaves at once": (["--model", "leaves.py:make"], "importing 'leaves.py' fails: SystemExit: 0 (leaves.py, line 2)"),
     "broken": (["--model", "net.py:broken"], "--model 'net.py:broken' fails: KeyError: 'depth' (net.py, line 14)"),
     "no weights": (["--weights", "net2.pt"], "there is no file of weights 'net2.pt'"),
@@ -241,7 +249,11 @@ SAID = {
 @pytest.mark.parametrize("name", SAID)
 def test_a_fault_of_the_command_is_a_sentence(mine: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     given, said = SAID[name]
-    weights = [] if name in ("needs", "nothing", "broken", "leaves", "leaves at once") else ["--weights", "net.pt"]
+    weights = (
+        []
+        if name in ("needs", "nothing", "broken", "leaves", "leaves when asked", "leaves at once")
+        else ["--weights", "net.pt"]
+    )
     assert attack(*weights, "--data", "test.npz", *given) == 2
     error = capsys.readouterr().err
     assert error.splitlines()[-1].startswith("robustscape: ") and said in error
