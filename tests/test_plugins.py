@@ -213,6 +213,25 @@ def test_a_plugin_that_cannot_be_imported_is_blamed(folder: Path) -> None:
         catalog.load_function("attack", "corner")
 
 
+def test_a_plugin_that_ends_the_program_is_blamed(folder: Path) -> None:
+    write(folder, {"attacks/_sign.py": "raise SystemExit(0)\n"})
+    catalog.use_plugins(folder)
+    with pytest.raises(UserError, match=r"corner\.py: importing it fails: SystemExit: 0"):
+        catalog.load_function("attack", "corner")
+
+
+@pytest.mark.parametrize("named", ["edge", ["edge"]])
+def test_a_file_with_a_function_of_another_name_is_explained_wherever_it_is_named(folder: Path, named: object) -> None:
+    write(folder, {"attacks/edge.py": ATTACK})
+    catalog.use_plugins(folder)
+    model, x, y = small_model()
+    sentence = r"attack 'edge': .*edge\.py exists, but defines no function of that name"
+    with pytest.raises(ConfigError, match=sentence):
+        robustscape.evaluate(model, x, y, suite=named, eps=0.1)  # type: ignore[call-overload]
+    with pytest.raises(ConfigError, match=sentence):
+        robustscape.attack(model, x, y, "edge", eps=0.1)
+
+
 def test_names_of_the_packages_files_that_define_nothing_are_explained_too() -> None:
     with pytest.raises(ConfigError, match=r"evaluation/collapse_rule\.py exists, but defines no function .*\(run\)"):
         catalog.find_entry("measurement", "collapse_rule")

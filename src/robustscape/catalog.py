@@ -110,7 +110,7 @@ class Entry:
     def _member(self, name: str) -> Callable[..., Any]:
         try:
             module = importlib.import_module(self.module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # whatever the module does
             if PACKAGE in self.path.parents:
                 raise  # a fault of ours
             text = f"{type(error).__name__}: {' '.join(str(error).split()).rstrip('.')}"
@@ -325,12 +325,21 @@ def find_entry(kind: str, name: str) -> Entry:
     """
     found = catalog_entries(kind)
     if name not in found:
-        for path, _, _ in _files(kind):
-            if name in (path.stem, f"{path.parent.name}/{path.stem}"):
-                wanted = f" with arguments ({', '.join(KINDS[kind][1])})" if KINDS[kind][1] else ""
-                raise ConfigError(f"{kind} '{name}': {path} exists, but defines no function of that name{wanted}.")
+        refuse_empty_file(kind, name)
         raise unknown_name(kind, name, found)
     return found[name]
+
+
+def refuse_empty_file(kind: str, name: str) -> None:
+    """Do nothing unless there is a file of that name that defines nothing of the kind, which explains why it is not found.
+
+    Raises:
+        ConfigError: there is one; the message says what it lacks.
+    """
+    for path, _, _ in _files(kind):
+        if name in (path.stem, f"{path.parent.name}/{path.stem}") and name not in catalog_entries(kind):
+            wanted = f" with arguments ({', '.join(KINDS[kind][1])})" if KINDS[kind][1] else ""
+            raise ConfigError(f"{kind} '{name}': {path} exists, but defines no function of that name{wanted}.")
 
 
 def load_function(kind: str, name: str) -> Callable[..., Any]:

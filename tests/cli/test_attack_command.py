@@ -42,6 +42,16 @@ NET = """
     def broken():
         raise KeyError("depth")
 
+    class Leaving(nn.Linear):
+        def __init__(self):
+            super().__init__(64, 4)
+
+        def forward(self, x):
+            raise SystemExit(0)
+
+    def leaves():
+        raise SystemExit(0)
+
     class Net(nn.Sequential):
         def __init__(self):
             super().__init__(*make_net())
@@ -55,6 +65,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of one's own: a net in a file, images, weights; no project, no configuration."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "net.py").write_text(textwrap.dedent(NET))
+    (tmp_path / "leaves.py").write_text("import sys\nsys.exit(0)\n")
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 4))
     x = torch.randint(0, 256, (40, 1, 8, 8), dtype=torch.uint8)
@@ -111,8 +122,8 @@ def test_everything_is_written_and_read_again(mine: Path, capsys: pytest.Capture
     assert attack(*options, "--save-adversarial", "adversarial.safetensors") == 0
     shown = capsys.readouterr().out
     content = json.loads(Path("result.json").read_text(encoding="utf-8"))
-    assert content["eps"] == [1 / 255, 8 / 255]
-    first, second = content["evaluations"]
+    assert content["eps"] == [8 / 255, 1 / 255]
+    second, first = content["evaluations"]
     assert first["robust_accuracy"] >= second["robust_accuracy"]
     assert f"{second['robust_accuracy']:.2f} %" in shown and "apgd_ce_lite" in shown
     assert second["protocol"]["environment"]["torch"] == torch.__version__ or second["protocol"]["environment"]["torch"]
@@ -136,7 +147,7 @@ def test_quiet_prints_one_line(mine: Path, capsys: pytest.CaptureFixture[str]) -
 def test_normalisation_is_put_into_the_model(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plain = run_json(capsys, "--weights", "net.pt", "--data", "test.npz")
     same = run_json(capsys, "--weights", "net.pt", "--data", "test.npz", "--mean", "0", "--std", "1")
-    other = run_json(capsys, "--weights", "net.pt", "--data", "test.npz", "--mean", "0.9", "--std", "2")
+    other = run_json(capsys, "--weights", "net.pt", "--data", "test.npz", "--mean", "0.9", "--std", "0.5")
     assert plain["robust_accuracy"] == same["robust_accuracy"]
     assert other["clean_accuracy"] < 100.0 and other["model"]["mean"] == [0.9]
 
@@ -146,6 +157,20 @@ def test_models_of_every_kind_are_made(mine: Path, name: str, capsys: pytest.Cap
     arguments = ["--model-args", '{"width": 8}'] if name == "needs" else []
     options = ["--model", f"net.py:{name}", *arguments, "--weights", "net.pt", "--data", "test.npz"]
     assert run_json(capsys, *options)["clean_accuracy"] == 100.0
+
+
+def test_what_a_model_prints_is_not_the_result(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither when its file is imported, nor when it is made, nor when it is asked."""
+    Path("loud.py").write_text(
+        "from torch import nn\nprint('imported')\n"
+        "class Loud(nn.Linear):\n    def forward(self, x):\n"
+        "        print('asked')\n        return super().forward(x.flatten(1))\n"
+        "def make():\n    print('made')\n    return Loud(64, 4)\n"
+    )
+    assert attack("--json", "--model", "loud.py:make", "--data", "test.npz") == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["protocol"]["samples"] == 40
+    assert all(word in captured.err for word in ("imported", "made", "asked"))
 
 
 def test_a_torchvision_net_is_made(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -178,9 +203,14 @@ SAID = {
     "too many": (["--model-args", '{"depth": 2}'], "unexpected keyword argument 'depth'. It is make_net(width=8)"),
     "no JSON": (["--model-args", "width=8"], "allowed is a JSON object"),
     "nothing": (["--model", "net.py:nothing"], "must return a torch.nn.Module, it returned a NoneType"),
+    "leaves": (["--model", "net.py:leaves"], "--model 'net.py:leaves' fails: SystemExit: 0 (net.py, line 24)"),
+    "leaves when asked": (["--model", "net.py:Leaving"], "a model or a plug-in ended the program: SystemExit: 0"),
+    "leaves at once": (["--model", "leaves.py:make"], "importing 'leaves.py' fails: SystemExit: 0 (leaves.py, line 2)"),
     "broken": (["--model", "net.py:broken"], "--model 'net.py:broken' fails: KeyError: 'depth' (net.py, line 14)"),
     "no weights": (["--weights", "net2.pt"], "there is no file of weights 'net2.pt'"),
     "other weights": (["--model-args", '{"width": 9}'], "1.weight has shape (8, 64), the model's (9, 64)"),
+    "weights twice": (["--checkpoint", "net.safetensors"], "--weights and --checkpoint exclude each other"),
+    "model twice": (["--architecture", "mlp"], "--model and --architecture exclude each other"),
     "std alone": (["--std", "1"], "--mean and --std belong together"),
     "channels": (["--mean", "0", "0", "--std", "1"], "--mean has 2 values, but the inputs have 1 channels"),
     "no data": (["--data", "imags"], "unknown data set 'imags'"),
@@ -194,6 +224,24 @@ SAID = {
     "eps word": (["--eps", "8/0"], "--eps got '8/0'"),
     "suite": (["--suite", "autoatack"], "unknown suite or attack 'autoatack'. Did you mean 'autoattack'?"),
     "both": (["-q", "-v"], "--quiet and --verbose exclude each other"),
+    "mean of pixels": (
+        ["--mean", "125.3", "--std", "0.5"],
+        "--mean got 125.3, but inputs are in [0, 1]; if it is of pixels",
+    ),
+    "std of pixels": (["--mean", "0.5", "--std", "63"], "--std got 63, but inputs are in [0, 1]; if it is of pixels"),
+    "mean nan": (["--mean", "nan", "--std", "1"], "--mean got nan, allowed is a finite number"),
+    "std inf": (["--mean", "0", "--std", "inf"], "--std got inf, allowed is a finite number above 0"),
+    "std 0": (["--mean", "0", "--std", "0"], "--std got 0, allowed is a finite number above 0"),
+    "no folder": (["--output", "/proc/nope/r.json"], "cannot write '/proc/nope/r.json': No such file or directory"),
+    "below a file": (["--save-adversarial", "net.py/a"], "cannot write 'net.py/a': "),
+    "one file": (
+        ["--output", "r", "--save-adversarial", "./r"],
+        "--output and --save-adversarial are the same file, 'r'",
+    ),
+    "one name": (
+        ["--save-adversarial", "a.safetensors", "--eps", "0.1", "0.10000001"],
+        "two budgets of --eps would write the same file 'a-eps0.1.safetensors'",
+    ),
     "output": (["--output", "images"], "cannot write 'images': there is a folder of that name"),
 }
 
@@ -201,7 +249,11 @@ SAID = {
 @pytest.mark.parametrize("name", SAID)
 def test_a_fault_of_the_command_is_a_sentence(mine: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     given, said = SAID[name]
-    weights = [] if name in ("needs", "nothing", "broken") else ["--weights", "net.pt"]
+    weights = (
+        []
+        if name in ("needs", "nothing", "broken", "leaves", "leaves when asked", "leaves at once")
+        else ["--weights", "net.pt"]
+    )
     assert attack(*weights, "--data", "test.npz", *given) == 2
     error = capsys.readouterr().err
     assert error.splitlines()[-1].startswith("robustscape: ") and said in error

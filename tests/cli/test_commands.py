@@ -98,6 +98,17 @@ def test_check_says_how_large_the_experiment_is(capsys: pytest.CaptureFixture[st
     assert re.search(r"\d+ studies, \d+ runs, \d+ jobs at the scale smoke\.", capsys.readouterr().out)
 
 
+@pytest.mark.parametrize(("what", "name"), [("attacks", "pgd"), ("suites", "autoattack"), ("datasets", "digits")])
+def test_what_the_package_has_is_listed_outside_of_a_project(
+    what: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As `robustscape attack` says where to look for names, and needs no project."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["list", what]) == 0
+    assert re.search(rf"^{name} +\S", capsys.readouterr().out, re.MULTILINE)
+    assert main(["list", "works"]) == 2 and "config.yaml" in capsys.readouterr().err
+
+
 def test_a_list_has_a_line_per_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--config", str(ROOT / "config"), "list", "attacks"]) == 0
     assert re.search(r"^pgd +\S", capsys.readouterr().out, re.MULTILINE)

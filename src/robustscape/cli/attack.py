@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import math
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -184,12 +186,15 @@ def attack_command(options: argparse.Namespace) -> None:
     """Run the suite, show its progress, print the result and write it where the options say."""
     from robustscape.evaluation.own_model.call import evaluate, progress_bars
 
+    _check_model_options(options)
     _check_outputs(options)
     run_config = _run_config(options.checkpoint)
     plan = _project(options)
     suite = _find_suite(options, plan)
     budgets = _read_eps(options, run_config, suite)
-    with _own_device(options, plan) as device:
+    _check_adversarial_files(options.save_adversarial, budgets)
+    # What one's own model and plug-ins print is not the result.
+    with contextlib.redirect_stdout(sys.stderr), _own_device(options, plan) as device:
         samples, card = _load_samples(options, plan, run_config, device)
         model, notes = _make_model(options, plan, run_config, card, samples.x)
         notes += samples.notes
@@ -220,18 +225,66 @@ def attack_command(options: argparse.Namespace) -> None:
     _write_outputs(options, result, content)
 
 
+def _check_model_options(options: argparse.Namespace) -> None:
+    """Refuse options of which one would be passed over in silence: the result would name what was not attacked.
+
+    Raises:
+        ConfigError: two options exclude each other, or one belongs to another that is not given.
+    """
+    for pair in (
+        {"--weights": options.weights, "--checkpoint": options.checkpoint},
+        {"--model": options.model, "--architecture": options.architecture},
+    ):
+        if None not in pair.values():
+            raise ConfigError(f"{' and '.join(pair)} exclude each other; give the one that is meant.")
+    if options.model is None and options.model_args != "{}":
+        raise ConfigError("--model-args are those of a --model; say which it is.")
+
+
 def _check_outputs(options: argparse.Namespace) -> None:
     """Refuse, before hours of attacks, an output that cannot be written.
 
     Raises:
-        ConfigError: two outputs exclude each other.
-        UserError: a path is a folder.
+        ConfigError: two outputs exclude each other, or are the same file.
+        UserError: a path is a folder, or in one that cannot be made or written to.
     """
     if options.quiet and options.verbose:
         raise ConfigError("--quiet and --verbose exclude each other.")
-    for path in (options.output, options.save_adversarial):
-        if path is not None and path.is_dir():
+    paths = [path for path in (options.output, options.save_adversarial) if path is not None]
+    for path in paths:
+        _check_writable(path)
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise ConfigError(
+            f"--output and --save-adversarial are the same file, '{paths[0]}'; the second would replace the first."
+        )
+
+
+def _check_writable(path: Path) -> None:
+    """Make the folder of a file that is written in the end, and write a file in it that is gone at once.
+
+    Raises:
+        UserError: it cannot be done; with the reason.
+    """
+    try:
+        if path.is_dir():
             raise UserError(f"cannot write '{path}': there is a folder of that name.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise UserError(f"cannot write '{path}': {error.strerror or error}.") from None
+
+
+def _check_adversarial_files(path: Path | None, budgets: Sequence[float]) -> None:
+    """Refuse budgets whose adversarial examples would be written to the same file.
+
+    Raises:
+        ConfigError: two of them are the same up to the digits of a file's name.
+    """
+    files = [_numbered(path, eps, len(budgets)) for eps in budgets] if path is not None else []
+    twice = sorted({str(file) for file in files if files.count(file) > 1})
+    if twice:
+        raise ConfigError(f"two budgets of --eps would write the same file '{twice[0]}' of adversarial examples.")
 
 
 def _write_outputs(options: argparse.Namespace, result: Evaluation | EvaluationSeries, content: dict[str, Any]) -> None:
@@ -244,7 +297,7 @@ def _write_outputs(options: argparse.Namespace, result: Evaluation | EvaluationS
         atomic.write_json(options.output, content)
     if options.save_adversarial:
         for evaluation in several:
-            evaluation.save_adversarial(_numbered(options.save_adversarial, evaluation, len(several)))
+            evaluation.save_adversarial(_numbered(options.save_adversarial, float(evaluation.eps), len(several)))
     if options.json:
         print(json.dumps(content, indent=2, ensure_ascii=False))
         return
@@ -257,13 +310,13 @@ def _write_outputs(options: argparse.Namespace, result: Evaluation | EvaluationS
             print(json.dumps(evaluation.protocol, indent=2, ensure_ascii=False))
 
 
-def _numbered(path: Path, evaluation: Evaluation, count: int) -> Path:
+def _numbered(path: Path, eps: float, count: int) -> Path:
     """The file of the examples of a budget: the one named, with several budgets ``name-eps8_255.safetensors``."""
     from robustscape.numbers import number_label
 
     if count == 1:
         return path
-    return path.with_name(f"{path.stem}-eps{number_label(float(evaluation.eps))}{path.suffix}")
+    return path.with_name(f"{path.stem}-eps{number_label(eps)}{path.suffix}")
 
 
 def _described_model(options: argparse.Namespace, notes: Sequence[str]) -> dict[str, Any]:
@@ -310,7 +363,6 @@ def _own_device(options: argparse.Namespace, plan: Plan | None) -> Any:
     """The device, for the length of a block; outside of a project "auto"."""
     if plan is not None:
         return job_device(options, plan)
-    import contextlib
     import os
 
     from robustscape import devices
@@ -396,9 +448,17 @@ def _per_channel(option: str, given: list[str], channels: int) -> list[float]:
     """Return the values of --mean or --std, one for each channel; a single one is that of all.
 
     Raises:
-        ConfigError: there are others than channels.
+        ConfigError: there are others than channels, or one cannot be the mean or standard deviation of values in [0, 1].
     """
     values = [_float(option, text) for text in given]
+    for value in values:
+        if not math.isfinite(value) or (option == "--std" and value <= 0):
+            allowed = "a finite number" if option == "--mean" else "a finite number above 0"
+            raise ConfigError(f"{option} got {value:g}, allowed is {allowed}.")
+        if value > 1:
+            raise ConfigError(
+                f"{option} got {value:g}, but inputs are in [0, 1]; if it is of pixels in [0, 255], divide by 255."
+            )
     if len(values) not in (1, channels):
         raise ConfigError(f"{option} has {len(values)} values, but the inputs have {channels} channels.")
     return values * channels if len(values) == 1 else values
@@ -500,7 +560,6 @@ def _needs_no_files(dataset: str) -> bool:
 
 def _shaped(samples: Samples, shape: list[int] | None) -> Samples:
     import dataclasses
-    import math
 
     if shape is None:
         return samples

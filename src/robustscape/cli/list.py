@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from robustscape import catalog
 from robustscape.cli.options import make_plan, sentence_case
 from robustscape.config.reading import scale_names
+from robustscape.config.shipped import shipped_suites
 from robustscape.pipeline.plan import Plan
 
 #: What can be listed -> the kind in the catalogue, where it is one.
@@ -44,22 +46,31 @@ def add_list_command(commands: Any) -> None:
 
 def list_command(options: argparse.Namespace) -> None:
     """Print the list that ``options.what`` names."""
-    print("\n".join(list_lines(options.what, make_plan(options))))
+    outside = options.config == "config" and not (Path(options.config) / "suites.yaml").is_file()
+    plan = None if outside and (options.what == "suites" or LISTS[options.what] is not None) else make_plan(options)
+    print("\n".join(list_lines(options.what, plan)))
 
 
-def list_lines(what: str, plan: Plan) -> list[str]:
-    """Return aligned lines ``name  what it is``; ``what`` is one of ``LISTS``."""
+def list_lines(what: str, plan: Plan | None) -> list[str]:
+    """Return aligned lines ``name  what it is``.
+
+    Args:
+        what: one of ``LISTS``.
+        plan: of the project; None outside of one, where functions of the catalogue and the package's own suites can be listed.
+    """
     pairs = _named(what, plan)
     width = max((len(name) for name, _ in pairs), default=0)
     return [f"{name:<{width}}  {text}".rstrip() for name, text in pairs]
 
 
-def _named(what: str, plan: Plan) -> list[tuple[str, str]]:
+def _named(what: str, plan: Plan | None) -> list[tuple[str, str]]:
     """Return pairs of a name and what it is."""
-    experiment = plan.experiment
     kind = LISTS[what]
     if kind is not None:
         return [(name, entry.summary) for name, entry in catalog.catalog_entries(kind).items()]
+    if plan is None:
+        return [(name, suite.about) for name, suite in shipped_suites().items()]
+    experiment = plan.experiment
     if what == "works":
         return [(name, f"{study.title} ({study.reference})") for name, study in plan.studies.items()]
     if what == "items":

@@ -87,7 +87,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code.
 
-    A ``UserError`` becomes its message and exit code 2, Ctrl-C one line and 130.
+    A ``UserError`` becomes its message and exit code 2, Ctrl-C one line and 130. No command ends the program by itself: where
+    something does, it is a model or a plug-in, and there is no result.
 
     Every other exception is a fault of the program and keeps its traceback.
     """
@@ -101,6 +102,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nrobustscape: interrupted.", file=sys.stderr)
         return 130
+    except SystemExit as ended:
+        print(f"robustscape: a model or a plug-in ended the program: SystemExit: {ended.code}.", file=sys.stderr)
+        return 2
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         return 141
     return 0

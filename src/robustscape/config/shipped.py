@@ -7,9 +7,9 @@ there is one source.
 from __future__ import annotations
 
 import functools
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from robustscape import catalog
 from robustscape.config.attacks import AttackSpec, Suite, SuiteSpec
@@ -63,23 +63,31 @@ def name_in_norm(name: str, norm: Norm | None, known: Container[str]) -> str:
     return f"{name}_l1" if norm == "L1" and f"{name}_l1" in known else name
 
 
-def find_attack(name: str, norm: Norm | None = None) -> AttackSpec:
+def find_attack(name: str, norm: Norm | None = None, parameters: Mapping[str, Any] | None = None) -> AttackSpec:
     """Return an attack by the name of its protocol ("pgd50_restarts10"), or of the function alone ("pgd"), with its defaults.
 
     Args:
         name: the name; "apgd_ce" in L1 is "apgd_ce_l1".
         norm: None: the protocol's own.
+        parameters: in place of the protocol's or the defaults; those without a default must be given, unless a protocol has them.
 
     Raises:
-        ConfigError: there is neither, or the attack is not defined in that norm.
+        ConfigError: there is neither, the attack is not defined in that norm, or a parameter is missing or wrong.
     """
+    if not isinstance(name, str):
+        raise ConfigError(f"an attack is named by a text such as 'pgd', got {name!r}.")
     known, functions = shipped_attacks(), catalog.catalog_entries("attack")
     name = name_in_norm(name, norm, {*known, *functions})
     if name in known:
-        return known[name] if norm is None else in_norm(known[name], norm)
-    if name in functions:
-        return in_norm(AttackSpec.model_construct(attack=name), norm or ("L1" if name.endswith("_l1") else "Linf"))
-    raise unknown_name("attack", name, {*known, *functions})
+        spec = known[name] if norm is None else in_norm(known[name], norm)
+        fields = spec.model_dump()
+    elif name in functions:
+        fields = {"attack": name, "norm": norm or ("L1" if name.endswith("_l1") else "Linf"), "parameters": {}}
+    else:
+        catalog.refuse_empty_file("attack", name)
+        raise unknown_name("attack", name, {*known, *functions})
+    fields["parameters"] = {**fields["parameters"], **(parameters or {})}
+    return validate_model(AttackSpec, fields, f"attack '{name}'")
 
 
 def find_suite(suite: str | Suite | AttackSpec | Sequence[str], norm: Norm | None = None) -> Suite:
@@ -97,8 +105,15 @@ def find_suite(suite: str | Suite | AttackSpec | Sequence[str], norm: Norm | Non
     elif isinstance(suite, str):
         suite = _named_suite(suite, norm)
     elif not isinstance(suite, Suite):
+        if not isinstance(suite, list | tuple):
+            raise ConfigError(
+                f"suite got {suite!r}, allowed is a name, a list of names of attacks, a Suite or an AttackSpec."
+            )
         if not suite:
             raise ConfigError("suite got no attack; name at least one.")
+        for name in suite:
+            if not isinstance(name, str):
+                raise ConfigError(f"suite got a list with {name!r}, allowed are names of attacks, such as 'pgd'.")
         suite = Suite(name="+".join(suite), attacks=tuple((name, find_attack(name, norm)) for name in suite))
     if norm is None:
         return suite
@@ -111,6 +126,7 @@ def _named_suite(name: str, norm: Norm | None) -> Suite:
     if suite in suites:
         return Suite(name=suite, attacks=tuple((attack, find_attack(attack, norm)) for attack in suites[suite].attacks))
     if name not in {*shipped_attacks(), *catalog.catalog_entries("attack")}:
+        catalog.refuse_empty_file("attack", name)
         raise unknown_name("suite or attack", name, {*suites, *shipped_attacks()})
     return Suite(name=name, attacks=((name, find_attack(name, norm)),))
 

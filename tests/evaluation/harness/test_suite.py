@@ -7,6 +7,7 @@ import dataclasses
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -38,6 +39,7 @@ from robustscape.evaluation.harness import suite as suite_module
 from robustscape.evaluation.harness.craft import correctly_classified, craft
 from robustscape.evaluation.harness.curve import eps_curve
 from robustscape.evaluation.harness.suite import SuiteResult, run_suite, to_robustbench
+from robustscape.storage import checkpoints, provenance
 
 
 def small_suite(*names: str) -> Suite:
@@ -264,6 +266,83 @@ def test_state_of_another_evaluation_is_refused(tmp_path: Path) -> None:
         model[0].weight += 0.1  # type: ignore[operator]
     with pytest.raises(UserError, match="'model'"):
         run_suite(model, x, y, small_suite("pgd"), 0.3, seed=5, state_dir=tmp_path)
+
+
+def test_state_of_a_model_that_differs_on_one_sample_is_refused(tmp_path: Path) -> None:
+    """Also where it is the last one."""
+    model, x, y = killable()
+
+    def other(inputs: Tensor) -> Tensor:
+        logits: Tensor = model(inputs)
+        return torch.where((inputs == x[-1]).all(1, keepdim=True), -logits, logits)
+
+    run_suite(lambda inputs: model(inputs), x, y, small_suite("pgd"), 0.3, seed=5, state_dir=tmp_path)
+    with pytest.raises(UserError, match="is of another model: its logits differ"):
+        run_suite(other, x, y, small_suite("pgd"), 0.3, seed=5, state_dir=tmp_path)
+
+
+def test_state_made_with_other_code_of_an_attack_is_refused(tmp_path: Path) -> None:
+    model, x, y = killable()
+    plugin, file = tmp_path / "mine", tmp_path / "mine/attacks/corner.py"
+    file.parent.mkdir(parents=True)
+    code = "def corner(model, x, y, threat, generator):\n    return threat.project(x + 1, x)\n"
+    suite = Suite(name="corner", attacks=(("corner", AttackSpec.model_construct(attack="corner")),))
+
+    def evaluated(text: str) -> SuiteResult:
+        file.write_text(text)
+        for cached in (provenance._code_version, provenance._reached, provenance._read_module):
+            cached.cache_clear()  # as a new process would begin
+        catalog.use_plugins(plugin)
+        return run_suite(model, x, y, suite, 0.3, seed=5, state_dir=tmp_path / "state")
+
+    try:
+        first = evaluated(code)
+        assert same(evaluated(code + "# a remark\n"), first)
+        with pytest.raises(UserError, match="of another evaluation: 'code' was"):
+            evaluated(code.replace("x + 1", "x - 1"))
+    finally:
+        catalog.use_plugins(None)
+
+
+def test_batches_of_another_evaluation_are_refused(tmp_path: Path) -> None:
+    """A folder put together from two: each file bears the hash of its evaluation."""
+    model, x, y = killable()
+    for eps in (0.2, 0.3):
+        run_suite(model, x, y, small_suite("pgd"), eps, seed=5, state_dir=tmp_path / str(eps))
+    for stage in ("00-clean", "01-pgd"):
+        own = next(tmp_path.glob(f"0.2/{stage}/*.safetensors"))
+        kept = own.read_bytes()
+        shutil.copy(next(tmp_path.glob(f"0.3/{stage}/*.safetensors")), own)
+        with pytest.raises(CorruptFile, match=f"{own.name}' does not belong here: it is of another evaluation"):
+            run_suite(model, x, y, small_suite("pgd"), 0.2, seed=5, state_dir=tmp_path / "0.2")
+        own.write_bytes(kept)
+    run_suite(model, x, y, small_suite("pgd"), 0.2, seed=5, state_dir=tmp_path / "0.2")
+
+
+@pytest.mark.parametrize(
+    ("stage", "said"), [("00-clean", "points are not the inputs of the stage"), ("01-pgd", "attack left the Linf ball")]
+)
+def test_points_of_a_state_are_checked_as_those_of_an_attack(tmp_path: Path, stage: str, said: str) -> None:
+    model, x, y = killable()
+    y[0] = (y[0] + 1) % 6  # a sample that is broken when clean
+    run_suite(model, x, y, small_suite("pgd"), 0.3, seed=5, state_dir=tmp_path)
+    path = next(tmp_path.glob(f"{stage}/*.safetensors"))
+    tensors, metadata = checkpoints.load_checkpoint(path)
+    assert len(tensors["x_adv"])
+    tensors["x_adv"] = 1 - tensors["x_adv"]
+    checkpoints.save_checkpoint(path, tensors, metadata)
+    with pytest.raises(CorruptFile, match=f"{path.name}' does not belong here: .*{said}"):
+        run_suite(model, x, y, small_suite("pgd"), 0.3, seed=5, state_dir=tmp_path)
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("content", ["[]", "5", "null", "{}"])
+@pytest.mark.parametrize("precision", ["fp32", "auto"])
+def test_a_description_that_is_none_is_named(tmp_path: Path, content: str, precision: str) -> None:
+    model, x, y = killable()
+    (tmp_path / "evaluation.json").write_text(content)
+    with pytest.raises(UserError, match=r"evaluation\.json' (describes no|names no)|of another evaluation"):
+        run_suite(model, x, y, small_suite("pgd"), 0.3, seed=5, precision=precision, state_dir=tmp_path)
 
 
 @pytest.mark.fault

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import subprocess
@@ -19,8 +20,9 @@ import yaml
 from torch import nn
 
 import robustscape
+from robustscape.catalog import catalog_entries
 from robustscape.config.attacks import AttackSpec
-from robustscape.config.shipped import FILES, find_suite, shipped_attacks, shipped_suites
+from robustscape.config.shipped import FILES, find_attack, find_suite, shipped_attacks, shipped_suites
 from robustscape.errors import ConfigError, UserError
 from robustscape.evaluation.harness.craft import correctly_classified
 from robustscape.evaluation.harness.suite import run_suite
@@ -85,8 +87,9 @@ def test_a_raised_flag_has_its_reason() -> None:
 def test_several_budgets_reuse_what_is_broken(digits: Any, tmp_path: Path) -> None:
     some, budgets = digits.first(120), [0.15, 0.05, 0.1]
     series = robustscape.evaluate(some.model, some.x, some.y, suite=LITE, eps=budgets, state=tmp_path)
-    assert series.eps == sorted(budgets)
-    for smaller, larger in zip(series, series.evaluations[1:], strict=False):
+    assert series.eps == budgets  # as they were given: results are zipped with the caller's own list
+    rising = sorted(series, key=lambda evaluation: float(evaluation.eps))
+    for smaller, larger in itertools.pairwise(rising):
         assert not (larger.robust & ~smaller.robust).any()  # robust accuracy never rises
         first = larger.result.outcomes[2]
         assert torch.equal(first.attempted, smaller.robust)  # what was broken is not attacked again
@@ -100,6 +103,48 @@ def test_several_budgets_reuse_what_is_broken(digits: Any, tmp_path: Path) -> No
     assert again.robust_accuracy == series.robust_accuracy
     assert list(series.table()["eps"].unique()) == series.eps
     assert len(json.loads(series.to_json())["evaluations"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("eps", "sentence"),
+    [
+        ([0.1, "8/255", 8 / 255], "eps got a list in which 8/255 stands twice"),
+        ([0.1, torch.full((4,), 0.1)], "eps got a list with a tensor of one budget per sample"),
+        (True, "eps got True, allowed is a number"),
+    ],
+)
+def test_budgets_that_are_no_list_of_budgets_are_refused(digits: Any, eps: Any, sentence: str) -> None:
+    some = digits.first(4)
+    with pytest.raises(ConfigError) as refused:
+        robustscape.evaluate(some.model, some.x, some.y, suite="fgsm", eps=eps)
+    assert sentence in str(refused.value)
+
+
+@pytest.mark.parametrize("suite", [5, [print], {"pgd"}, None])
+def test_a_suite_that_is_none_is_a_sentence(digits: Any, suite: Any) -> None:
+    some = digits.first(4)
+    with pytest.raises(ConfigError, match=r"suite got .*allowed"):
+        robustscape.evaluate(some.model, some.x, some.y, suite=suite)
+
+
+def test_every_attack_can_be_called_by_its_name(digits: Any) -> None:
+    """With the parameters that have no default given as keywords; the catalogue says which they are."""
+    some, classes = digits.first(6), 10
+    given = {"superclass": [label % 2 for label in range(classes)], "variance": 0.01, "band": 1}
+    needing = set()
+    for name, entry in catalog_entries("attack").items():
+        needed = {key for key, field in entry.parameters.model_fields.items() if field.is_required()}
+        if not needed:
+            continue
+        needing.add(name)
+        with pytest.raises(ConfigError, match=f"attack '{name}': .*{min(needed)}"):
+            robustscape.attack(some.model, some.x, some.y, name, eps=0.1)
+        spec = find_attack(name, parameters={key: given[key] for key in needed})
+        assert spec.attack == name and needed <= set(spec.parameters)
+        arguments = {key: given[key] for key in needed} | ({"meta": "6"} if name == "pgd_meta" else {})
+        x_adv = robustscape.attack(some.model, some.x, some.y, name, eps=0.1, **arguments)
+        assert x_adv.shape == some.x.shape and (x_adv - some.x).abs().max() <= 0.1 + 1e-6
+    assert len(needing) >= 5
 
 
 def test_samples_broken_early_make_further_budgets_cheap() -> None:

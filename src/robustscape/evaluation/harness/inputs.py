@@ -107,7 +107,9 @@ def check_eps(eps: Any, samples: int, *, unlimited: bool = False) -> float | Ten
         _check_budget(high, unlimited)
         return eps
     try:
-        value = float(parse_number(eps)) if not isinstance(eps, bool) else math.nan
+        if isinstance(eps, bool | np.bool_):
+            raise TypeError("Python takes True for 1")
+        value = float(parse_number(eps))
     except (TypeError, ValueError):
         raise ConfigError(f"eps got {eps!r}, allowed is a number such as 8/255 or 0.1.") from None
     _check_budget(value, unlimited)

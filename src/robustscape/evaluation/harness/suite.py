@@ -21,11 +21,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from robustscape import catalog
 from robustscape.attacks.base.gradients import Classifier, device_of, misclassified, predict
 from robustscape.attacks.base.search import SearchModel
 from robustscape.attacks.base.threat import ThreatModel
 from robustscape.config.attacks import AttackSpec, Suite
-from robustscape.errors import CorruptFile, UserError
+from robustscape.errors import AttackError, CorruptFile, UserError
 from robustscape.evaluation.harness import flags, inputs
 from robustscape.evaluation.harness.craft import (
     attacked_form,
@@ -39,14 +40,15 @@ from robustscape.evaluation.harness.outcome import Outcome
 from robustscape.evaluation.percentages import percent_true_fp32
 from robustscape.numbers import pretty_number
 from robustscape.storage import atomic, checkpoints
+from robustscape.storage.provenance import code_version, config_hash
 
 SuiteProgress = Callable[[str, int, int], None]
 
 CLEAN = "clean"
 
-#: The file of a state folder that holds the model's logits of the first ``BOUND_SAMPLES`` samples, and how far they may differ
-#: between machines, threads and batch sizes, relative to the largest.
-LOGITS, BOUND_SAMPLES, SAME_LOGITS = "logits.safetensors", 16, 1e-3
+#: The file of a state folder that holds the model's logits of all samples, and how far they may differ between machines,
+#: threads and batch sizes, relative to the largest.
+LOGITS, SAME_LOGITS = "logits.safetensors", 1e-3
 
 
 @dataclass(frozen=True)
@@ -184,8 +186,8 @@ def run_suite(
     inputs.count_classes(judge, x, y, specs)
     if precision == "auto":
         precision = state.precision() or quickest_precision(model, x, y)
-    state.claim(lambda: _fingerprint(model, x, y, suite, eps, seed, precision, known), judge, x)
     batch_size = batch_size or default_batch_size(model, x)
+    state.claim(lambda: _fingerprint(model, x, y, suite, eps, seed, precision, known), judge, x, batch_size)
     forms: dict[Literal["eval", "train"], SearchModel] = {
         mode: judge
         if mode == "eval" and precision == "fp32"
@@ -207,6 +209,8 @@ def run_suite(
     for order, (name, spec) in enumerate(stages):
         record = _Record(state, f"{order:02d}-{name}", x_adv)
         carried = known if known is not None and order == 1 else None
+        threat = None if spec is None else ThreatModel(spec.norm, eps, spec.bounds)
+        record.resume(carried.x_adv if carried else x, threat)
         _evaluate_stage(shared, name, spec, record, robust & carried.broken if carried else robust, carried)
         outcomes.append(record.outcome(name, spec))
         robust = robust & ~outcomes[-1].broken
@@ -297,19 +301,29 @@ class _State:
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
+        self.evaluation = ""
+        """The hash of what ``claim`` described; every batch that is kept bears it."""
 
-    def claim(self, describe_evaluation: Callable[[], dict[str, Any]], judge: SearchModel, x: Tensor) -> None:
+    def claim(
+        self, describe_evaluation: Callable[[], dict[str, Any]], judge: SearchModel, x: Tensor, batch_size: int
+    ) -> None:
         """Describe this evaluation in the folder; refuse a folder that describes another one, or another model.
 
-        Weights do not tell models apart (a function has none, and equal weights may be used in another way), so the logits of the
-        first samples are part of the description, compared up to rounding and the model's own randomness.
+        Weights do not tell models apart (a function has none, and equal weights may be used in another way), so the logits of all
+        samples are part of the description, compared up to rounding and the model's own randomness. They cost one pass.
+
+        Raises:
+            CorruptFile: what the folder has is damaged.
+            UserError: it is of another evaluation, or of another model.
         """
         if self.folder is None:
             return
         path, wanted = self.folder / "evaluation.json", describe_evaluation()
         if not path.exists():
-            _remember_logits(self.folder, judge, x)
+            logits = _all_logits(judge, x, batch_size)
+            checkpoints.save_checkpoint(self.folder / LOGITS, {"logits": logits}, {})
             atomic.write_json(path, wanted)
+            self.evaluation = _evaluation_hash(wanted, logits)
             return
         found = self._read(path)
         for key, value in wanted.items():
@@ -318,22 +332,28 @@ class _State:
                     f"the state in '{self.folder}' is of another evaluation: '{key}' was {found.get(key)!r} and is "
                     f"now {value!r}. Delete the folder or name another one."
                 )
-
-        _compare_logits(self.folder, judge, x)
+        self.evaluation = _evaluation_hash(wanted, _compared_logits(self.folder, judge, x, batch_size))
 
     def precision(self) -> str | None:
         """The precision in which an earlier call searched, if there was one."""
         path = None if self.folder is None else self.folder / "evaluation.json"
         if path is None or not path.exists():
             return None
-        precision: str = self._read(path)["precision"]
+        precision = self._read(path).get("precision")
+        if not isinstance(precision, str):
+            raise CorruptFile(f"'{path}' names no precision. Delete the folder '{self.folder}' and evaluate again.")
         return precision
 
     def _read(self, path: Path) -> dict[str, Any]:
         try:
-            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            found = json.loads(path.read_text(encoding="utf-8"))
         except ValueError:
             raise CorruptFile(f"'{path}' is not JSON. Delete the folder '{self.folder}' and evaluate again.") from None
+        if not isinstance(found, dict):
+            raise CorruptFile(
+                f"'{path}' describes no evaluation, it holds a {type(found).__name__}. Delete the folder '{self.folder}' and "
+                "evaluate again."
+            )
         return found
 
     def files(self, stage: str) -> list[Path]:
@@ -350,16 +370,42 @@ class _Record:
         self.broken = torch.zeros(len(x_adv), dtype=torch.bool)
         self.cost: dict[str, float] = {"seconds": 0.0, "forwards": 0, "backwards": 0}
         self.files = state.files(stage)
+
+    def resume(self, start: Tensor, threat: ThreatModel | None) -> None:
+        """Take over the finished batches, each checked as if it had been made now.
+
+        Args:
+            start: the inputs of the stage (N, ...): the clean ones, or the points of a smaller budget.
+            threat: of the attack; None: the stage attacks nothing, and its points are its inputs.
+
+        Raises:
+            CorruptFile: a batch is of another evaluation, or its points are illegal.
+        """
         for path in self.files:
             tensors, metadata = checkpoints.load_checkpoint(path)
-            self._note(tensors["batch"], tensors["broken"], tensors["x_adv"], metadata)
+            batch, broken, found = tensors["batch"], tensors["broken"], tensors["x_adv"]
+            fault = "" if metadata.get("evaluation") == self.state.evaluation else "it is of another evaluation"
+            rows = batch[broken]
+            if not fault and threat is None and not torch.equal(found, start[rows].cpu()):
+                fault = "its points are not the inputs of the stage"
+            elif not fault and threat is not None:
+                try:
+                    threat.select(rows).check(found, start[rows].cpu())
+                except AttackError as error:
+                    fault = str(error).rstrip(".")
+            if fault:
+                raise CorruptFile(
+                    f"'{path}' does not belong here: {fault}. Delete the folder '{self.state.folder}' and evaluate again."
+                )
+            self._note(batch, broken, found, metadata)
 
     def add(self, batch: Tensor, wrong: Tensor, found: Tensor, cost: dict[str, float]) -> None:
         """Add a finished batch; it is written first, if there is a folder."""
         found = found[wrong.to(found.device)]
         if self.state.folder is not None:
             path = self.state.folder / self.stage / f"{len(self.files):06d}.safetensors"
-            checkpoints.save_checkpoint(path, {"batch": batch, "broken": wrong, "x_adv": found}, cost)
+            metadata = {**cost, "evaluation": self.state.evaluation}
+            checkpoints.save_checkpoint(path, {"batch": batch, "broken": wrong, "x_adv": found}, metadata)
             self.files.append(path)
         self._note(batch, wrong, found, cost)
 
@@ -378,33 +424,36 @@ class _Record:
         )
 
 
-def _remember_logits(folder: Path, judge: SearchModel, x: Tensor) -> None:
-    checkpoints.save_checkpoint(folder / LOGITS, {"logits": _first_logits(judge, x)}, {})
+def _evaluation_hash(description: Mapping[str, Any], logits: Tensor) -> str:
+    """The hash of everything that determines the result, the model's answers (N, C) included."""
+    return config_hash({**description, "logits": checkpoints.content_hash({"logits": logits})})
 
 
-def _compare_logits(folder: Path, judge: SearchModel, x: Tensor) -> None:
-    """Refuse a folder whose logits of the first samples are not those of ``judge``.
+def _compared_logits(folder: Path, judge: SearchModel, x: Tensor, batch_size: int) -> Tensor:
+    """Return the logits (N, C) that the folder keeps; refuse them if they are not those of ``judge``.
 
     Raises:
         CorruptFile: they are missing or damaged.
         UserError: they are of another model.
     """
-    path, logits = folder / LOGITS, _first_logits(judge, x)
+    path, logits = folder / LOGITS, _all_logits(judge, x, batch_size)
     if not path.exists():
         raise CorruptFile(f"'{path}' is missing. Delete the folder '{folder}' and evaluate again.")
     before = checkpoints.load_checkpoint(path)[0]["logits"]
-    noise = (logits - _first_logits(judge, x)).abs().amax()
+    noise = (logits - _all_logits(judge, x, batch_size)).abs().amax()
     allowed = SAME_LOGITS * before.abs().amax() + 10 * noise
-    if before.shape != logits.shape or not ((before - logits).abs() <= allowed).all():
+    if before.shape != logits.shape or not ((before == logits) | ((before - logits).abs() <= allowed)).all():
         raise UserError(
-            f"the state in '{folder}' is of another model: its logits on the first samples differ, though the weights, if it "
-            "has any, are the same. Delete the folder or name another one."
+            f"the state in '{folder}' is of another model: its logits differ, though its weights, if any, are the same (or "
+            "the answers depend on the batch, and batches have another size). Delete the folder or name another one."
         )
+    return before
 
 
-def _first_logits(judge: SearchModel, x: Tensor) -> Tensor:
-    """The logits of the first samples, on the CPU."""
-    return predict(judge, x[:BOUND_SAMPLES].to(device_of(judge, x))).cpu()
+def _all_logits(judge: SearchModel, x: Tensor, batch_size: int) -> Tensor:
+    """The logits of all samples (N, C), on the CPU."""
+    device = device_of(judge, x)
+    return torch.cat([predict(judge, piece.to(device)).cpu() for piece in x.split(batch_size)])
 
 
 def _fingerprint(
@@ -417,7 +466,10 @@ def _fingerprint(
     precision: str,
     known: Known | None = None,
 ) -> dict[str, Any]:
-    """Everything that determines the result, as JSON, but for the model's code."""
+    """Everything that determines the result, as JSON, but for the model's code: its answers stand for it (``claim``)."""
+    code = {catalog.find_entry("attack", spec.attack).module for _, spec in suite.attacks}
+    if precision != "fp32":
+        code.add(catalog.find_entry("precision", precision).module)
     weights = model.state_dict() if isinstance(model, nn.Module) else {}
     return {
         "suite": suite.name,
@@ -425,6 +477,7 @@ def _fingerprint(
         "eps": checkpoints.content_hash({"eps": eps}) if isinstance(eps, Tensor) else repr(eps),
         "seed": seed,
         "precision": precision,
+        "code": code_version(*code),
         "data": checkpoints.content_hash({"x": x, "y": y}),
         "model": checkpoints.content_hash(weights),
         "known": checkpoints.content_hash({"broken": known.broken, "x_adv": known.x_adv}) if known else None,

@@ -22,7 +22,7 @@ from robustscape.evaluation.harness import inputs
 from robustscape.evaluation.harness.craft import craft
 from robustscape.evaluation.harness.suite import Known, SuiteProgress, run_suite
 from robustscape.evaluation.own_model.result import Evaluation, EvaluationSeries, describe_protocol
-from robustscape.numbers import number_label
+from robustscape.numbers import number_label, pretty_number
 from robustscape.storage.checkpoints import content_hash
 
 Array = Tensor | NDArray[Any]
@@ -90,9 +90,9 @@ def evaluate(
         y: labels (N,), integers.
         suite: name of a suite (`robustscape list suites`) or of an attack, a list of attacks, or one of your own; worst case per
             sample.
-        eps: perturbation budget, such as 8 / 255 or "8/255"; a tensor (N,): one per sample; a list: one evaluation each, in which
-            a sample broken within a smaller budget counts as broken, and is not attacked again, within the larger ones. None:
-            8/255 in Linf; in L2 and L1 it must be given.
+        eps: perturbation budget, such as 8 / 255 or "8/255"; a tensor (N,): one per sample; a list: one evaluation each, in its
+            order, in which a sample broken within a smaller budget counts as broken, and is not attacked again, within the larger
+            ones. None: 8/255 in Linf; in L2 and L1 it must be given.
         norm: "Linf", "L2" or "L1", of all attacks; None: the suite's own, which is Linf unless its name says otherwise. L1 has
             suites and attacks of its own: "autoattack" is "autoattack_l1" there.
         seed: of the attacks' random numbers.
@@ -114,13 +114,13 @@ def evaluate(
     if several and not eps:
         raise ConfigError("eps got an empty list; give at least one budget.")
     budgets = [inputs.check_eps(one, len(x)) for one in (eps if isinstance(eps, list | tuple) else [eps])]
-    if several:
-        budgets = sorted({float(one) for one in budgets})
+    order = _rising(budgets) if several else [0]
     data, weights = content_hash({"x": x, "y": y}), model_hash(model)
-    found: list[Evaluation] = []
+    found: dict[int, Evaluation] = {}
     known: Known | None = None
     with devices.exact_fp32(), _progress(progress) as show:
-        for budget in budgets:
+        for position in order:
+            budget = budgets[position]
             folder = Path(state) if state is not None else None
             if folder is not None and several:
                 folder = folder / f"eps{number_label(float(budget))}"
@@ -138,8 +138,8 @@ def evaluate(
                 known=known,
             )
             known = Known(SMALLER, ~result.robust, result.x_adv)
-            found.append(Evaluation(result, y, describe_protocol(result, chosen, data, weights)))
-    return EvaluationSeries(tuple(found)) if several else found[0]
+            found[position] = Evaluation(result, y, describe_protocol(result, chosen, data, weights))
+    return EvaluationSeries(tuple(found[position] for position in range(len(budgets)))) if several else found[0]
 
 
 def attack(
@@ -172,7 +172,7 @@ def attack(
     Raises:
         UserError: whatever is wrong with what was given; a sentence.
     """
-    spec = name if isinstance(name, AttackSpec) else find_attack(name, norm)
+    spec = name if isinstance(name, AttackSpec) else find_attack(name, norm, parameters)
     changes: dict[str, Any] = {"parameters": {**spec.parameters, **parameters}}
     if norm is not None:
         changes["norm"] = norm
@@ -190,6 +190,23 @@ def attack(
     with devices.exact_fp32():
         inputs.count_classes(SearchModel(frozen_copy(model, x)), x, labels, [spec])
         return craft(model, x, labels, spec, budget, seed=seed, batch_size=batch_size)
+
+
+def _rising(budgets: Sequence[float | Tensor]) -> list[int]:
+    """Return the positions of the budgets of a list, the smallest budget's first.
+
+    Raises:
+        ConfigError: two are the same, or one is a tensor with a budget per sample.
+    """
+    numbers = [one for one in budgets if not isinstance(one, Tensor)]
+    if len(numbers) < len(budgets):
+        raise ConfigError(
+            "eps got a list with a tensor of one budget per sample; give each such tensor to a call of its own."
+        )
+    twice = sorted({one for one in numbers if numbers.count(one) > 1})
+    if twice:
+        raise ConfigError(f"eps got a list in which {pretty_number(twice[0])} stands twice; give each budget once.")
+    return sorted(range(len(numbers)), key=numbers.__getitem__)
 
 
 def default_eps(norms: Iterable[str]) -> float:

@@ -55,7 +55,7 @@ def make_model(path: str, arguments: Mapping[str, Any]) -> nn.Module:
         pass  # a built-in, whose signature cannot be read
     try:
         model = factory(**arguments)
-    except Exception as error:  # whatever the user's code raises
+    except (Exception, SystemExit) as error:  # whatever the user's code raises
         raise UserError(f"--model '{path}' fails: {_described(error)}.") from error
     if not isinstance(model, nn.Module):
         raise UserError(f"--model '{path}' must return a torch.nn.Module, it returned a {type(model).__name__}.")
@@ -84,7 +84,7 @@ def _module(source: str) -> ModuleType:
     except ModuleNotFoundError as error:
         whose = "which" if error.name and source.startswith(error.name) else f"but it imports '{error.name}', which"
         raise ConfigError(f"--model got '{source}', {whose} cannot be imported: {error}.") from None
-    except Exception as error:  # whatever the user's file does
+    except (Exception, SystemExit) as error:  # whatever the user's file does
         raise UserError(f"--model: importing '{source}' fails: {_described(error)}.") from error
 
 

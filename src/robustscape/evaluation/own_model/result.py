@@ -141,7 +141,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class EvaluationSeries:
-    """A model under a suite at several budgets, rising; robust accuracy never rises with them."""
+    """A model under a suite at several budgets, in the order in which they were given; robust accuracy never rises with eps."""
 
     evaluations: tuple[Evaluation, ...]
 
