@@ -82,7 +82,7 @@ def test_tensors_without_values_are_refused(tmp_path: Path) -> None:
     given = state(**{"0__weight": torch.empty(3, 4, device="meta")})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("robustscape.evaluation.own_model.weights.read_weights", lambda _: (given, []))
-        with pytest.raises(UserError, match="0.weight holds float32, without values"):
+        with pytest.raises(UserError, match=r"0\.weight holds float32, without values"):
             load_weights(net(), tmp_path)
 
 
@@ -130,7 +130,7 @@ def lazy() -> nn.Module:
     [
         (lambda: WithState(4, 3), "'_extra_state' is a dict, not a tensor"),
         (lazy, "'(bias|weight)' has no shape yet: it is of a lazy layer"),
-        (lambda: nn.Linear(4, 3, device="meta"), "'bias' has no values: it is on the meta device"),
+        (lambda: nn.Linear(4, 3, device="meta"), "the model is on the meta device, where its weights have no values"),
     ],
     ids=["extra state", "lazy", "meta"],
 )
@@ -139,6 +139,12 @@ def test_a_model_whose_weights_cannot_be_hashed_is_refused_before_any_attack(
 ) -> None:
     with pytest.raises(UserError, match=said):
         robustscape.evaluate(make(), torch.rand(6, 4), torch.arange(6) % 3, suite="pgd", eps=0.1)
+
+
+def test_a_model_without_values_is_refused_by_a_single_attack_too() -> None:
+    model = nn.Linear(4, 3, device="meta")
+    with pytest.raises(UserError, match="the model is on the meta device, where its weights have no values"):
+        robustscape.attack(model, torch.rand(6, 4), torch.arange(6) % 3, "pgd", eps=0.1)
 
 
 def test_a_file_with_more_than_tensors_says_what(tmp_path: Path) -> None:
@@ -182,7 +188,6 @@ def test_a_conjugate_view_has_the_hash_of_its_values() -> None:
     assert checkpoints.content_hash({"w": view}) == checkpoints.content_hash({"w": torch.tensor([1 - 2j])})
 
 
-@pytest.mark.parametrize("value", [torch.eye(2).to_sparse(), torch.eye(2).to_sparse_csr()])
-def test_sparse_tensors_are_a_sentence(value: Tensor) -> None:
-    with pytest.raises(UserError, match="'w' is a tensor of sparse_.* layout"):
-        checkpoints.content_hash({"w": value})
+def test_sparse_tensors_are_a_sentence() -> None:
+    with pytest.raises(UserError, match=r"'w' is a tensor of sparse_.* layout"):
+        checkpoints.content_hash({"w": torch.eye(2).to_sparse()})
