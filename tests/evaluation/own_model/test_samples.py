@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, TiffImagePlugin
+from torch import nn
 
 from robustscape.errors import CorruptFile, MissingData, UserError
-from robustscape.evaluation.own_model.samples import read_samples
+from robustscape.evaluation.own_model.samples import Samples, note_other_classes, read_samples
 
 LEVELS = (np.arange(64) % 5).reshape(8, 8)
 
@@ -96,6 +97,22 @@ def test_folders_whose_numbers_are_not_their_labels_are_noted(
     found = read_samples(tmp_path)
     assert found.classes == tuple(names)
     assert (said in " ".join(found.notes)) if said else len(found.notes) == 1
+
+
+@pytest.mark.parametrize(
+    ("classes", "model", "noted"),
+    [
+        (("a", "b", "c"), nn.Linear(4, 5), True),
+        (("a", "b", "c"), nn.Linear(4, 5).double(), True),
+        (("a", "b", "c"), nn.Linear(4, 3), False),
+        ((), nn.Linear(4, 3), False),
+        (("a", "b"), nn.Linear(7, 3), False),
+    ],
+    ids=["more", "in float64", "as many", "no folders", "a model that fails"],
+)
+def test_another_number_of_classes_is_noted(classes: tuple[str, ...], model: nn.Module, noted: bool) -> None:
+    samples = Samples(torch.rand(6, 4), torch.arange(6) % 2, "images", classes)
+    assert bool(note_other_classes(samples, model.eval())) == noted
 
 
 def test_an_image_that_would_fill_the_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from robustscape.attacks.base.gradients import device_of
 from robustscape.errors import CorruptFile, MissingData, UserError
-from robustscape.evaluation.harness.inputs import check_labels
+from robustscape.evaluation.harness.inputs import TEST_SAMPLES, check_labels
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -66,6 +67,30 @@ def read_samples(path: str | Path, limit: int | None = None) -> Samples:
     if path.suffix.lower() == ".csv":
         return _read_csv(path, limit)
     raise UserError(f"'{path}' is neither a folder of images nor an .npz or .csv file.")
+
+
+def note_other_classes(samples: Samples, model: nn.Module) -> list[str]:
+    """Return a note if the model, in eval mode, has more or fewer classes than the samples; else an empty list.
+
+    Labels of a folder are counted from the folders in it, so an absent one shifts all after it. A model that
+    fails is not judged here.
+    """
+    from robustscape.evaluation.own_model.call import matching_dtype
+
+    if not samples.classes:
+        return []
+    sample = matching_dtype(model, samples.x[:TEST_SAMPLES]).to(device_of(model, samples.x), copy=True)
+    try:
+        with torch.no_grad():
+            answer = model(sample)
+    except Exception:  # whatever the model's code raises: the evaluation says it
+        return []
+    if not isinstance(answer, Tensor) or answer.dim() != 2 or answer.shape[1] == len(samples.classes):
+        return []
+    return [
+        f"the data have {len(samples.classes)} classes, but the model has {answer.shape[1]}; if the folder of a class is absent, "
+        "the labels after it are shifted: make it, empty"
+    ]
 
 
 def _read_folder(folder: Path, limit: int | None) -> Samples:
