@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -354,6 +355,16 @@ def test_a_limit_takes_of_each_class(mine: Path) -> None:
     counts = torch.bincount(found.y, minlength=4)
     whole = torch.bincount(read_samples("images").y, minlength=4)
     assert len(found.y) == 8 and (counts >= torch.minimum(whole, torch.tensor(1))).all()
+
+
+def test_an_absent_folder_of_a_class_is_noted(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It shifts the labels of all classes after it, and the accuracy would be that of other labels."""
+    given = ("--weights", "net.pt", "--data", "images", "--eps", "1/255")
+    whole = run_json(capsys, *given)
+    assert not any("classes" in note for note in whole["model"]["notes"])
+    shutil.rmtree("images/class_1")
+    notes = run_json(capsys, *given)["model"]["notes"]
+    assert any("the data have 3 classes, but the model has 4" in note for note in notes)
 
 
 @pytest.mark.slow

@@ -185,6 +185,7 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
 def attack_command(options: argparse.Namespace) -> None:
     """Run the suite, show its progress, print the result and write it where the options say."""
     from robustscape.evaluation.own_model.call import evaluate, progress_bars
+    from robustscape.evaluation.own_model.samples import note_other_classes
 
     _check_model_options(options)
     _check_outputs(options)
@@ -197,7 +198,7 @@ def attack_command(options: argparse.Namespace) -> None:
     with contextlib.redirect_stdout(sys.stderr), _own_device(options, plan) as device:
         samples, card = _load_samples(options, plan, run_config, device)
         model, notes = _make_model(options, plan, run_config, card, samples.x)
-        notes += samples.notes
+        notes += [*samples.notes, *note_other_classes(samples, model.to(device).eval())]
         if not options.quiet:
             for note in notes:
                 print(f"robustscape: {note}", file=sys.stderr)

@@ -18,6 +18,7 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 from robustscape.errors import CorruptFile, MissingData, UserError
 from robustscape.storage import atomic
@@ -34,15 +35,46 @@ _IMPOSTORS = {
     b"version https://git-lfs": "a Git LFS pointer; fetch the file itself",
 }
 
+#: Those of them that may be weights from elsewhere.
+_WEIGHTS = (b"PK\x03\x04", b"\x80")
+
+
+class _Foreign(ValueError):
+    """A file that is no checkpoint of this project, but may be whole and of use to the one who gave it."""
+
 
 def content_hash(tensors: Mapping[str, Tensor]) -> str:
-    """Return the SHA-256 of names, types, shapes and bytes, in the order of the names; the same on every device and machine."""
+    """Return the SHA-256 of names, types, shapes and bytes, in the order of the names; the same on every device and machine.
+
+    Raises:
+        UserError: an entry is no tensor, as a module's extra state may be, or a tensor that has no values or no plain layout.
+    """
     digest = hashlib.sha256()
     for name in sorted(tensors):
-        tensor = tensors[name].detach().to("cpu").contiguous()
+        _check_plain(name, tensors[name])
+        tensor = tensors[name].detach().to("cpu").contiguous().resolve_conj()
         digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def _check_plain(name: str, value: Any) -> None:
+    """Refuse what has no bytes to hash.
+
+    Raises:
+        UserError: the message names the entry and says what it is.
+    """
+    if not isinstance(value, Tensor):
+        raise UserError(
+            f"'{name}' is a {type(value).__name__}, not a tensor; a model whose state dict holds it cannot be used here."
+        )
+    if is_lazy(value):
+        raise UserError(f"'{name}' has no shape yet: it is of a lazy layer; call the model on a batch of inputs once.")
+    if value.is_meta:
+        raise UserError(f"'{name}' has no values: it is on the meta device; load the model's weights first.")
+    if value.layout != torch.strided or value.is_nested:
+        kind = "nested" if value.is_nested else str(value.layout).removeprefix("torch.")
+        raise UserError(f"'{name}' is a tensor of {kind} layout; give a dense one, such as tensor.to_dense().")
 
 
 def save_checkpoint(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> str:
@@ -69,14 +101,22 @@ def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> tup
     Raises:
         MissingData: there is no such file.
         CorruptFile: it is not the file that was saved; the message gives the reason.
+        UserError: it cannot be read, such as a folder.
     """
     path = Path(path)
     try:
         content = path.read_bytes()
     except FileNotFoundError:
         raise MissingData(f"there is no checkpoint '{path}'.") from None
+    except OSError as error:
+        raise UserError(f"the checkpoint '{path}' cannot be read: {error.strerror}.") from None
     try:
         document, tensors = _parse(content)
+    except _Foreign as error:
+        raise CorruptFile(
+            f"'{path}' is not a whole checkpoint of a run: {error}. If it holds weights of your own, give it as --weights, with "
+            "--model, or to robustscape.load_weights; if a run is to have written it, make it again."
+        ) from None
     except ValueError as error:
         raise CorruptFile(f"'{path}' is not a whole checkpoint: {error}. Delete it and make it again.") from None
     return {name: tensor.to(device) for name, tensor in tensors.items()}, document["metadata"] | {
@@ -95,7 +135,7 @@ def _parse(content: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
     for start, what in _IMPOSTORS.items():
         # A header may be 128 bytes long, so its length may start like a pickle; a brace follows it only in safetensors.
         if content.startswith(start) and content[8:9] != b"{":
-            raise ValueError(f"it is {what}")
+            raise (_Foreign if start in _WEIGHTS else ValueError)(f"it is {what}")
     if content[:512].lstrip().startswith(b"<"):
         raise ValueError("it is a web page (HTML or XML), probably from a failed download")
     length = int.from_bytes(content[:8], "little")
@@ -110,7 +150,7 @@ def _parse(content: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
     except SafetensorError as error:
         raise ValueError(f"it is cut short or altered: {error}") from None
     except (ValueError, KeyError, TypeError, AttributeError, UnicodeDecodeError):
-        raise ValueError("its header carries no robustscape document, so nothing can be verified") from None
+        raise _Foreign("its header carries no robustscape document, so nothing can be verified") from None
     if seal != _seal(document):
         raise ValueError("its header was altered: the seal does not fit the metadata")
     if content_hash(tensors) != document["sha256"]:

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from robustscape.attacks.base.gradients import Classifier, device_of
 from robustscape.attacks.base.losses import LEAST_CLASSES, require_classes
@@ -170,13 +171,15 @@ def check_model(model: Any) -> Classifier:
     """Return ``model`` if it can be called as a classifier.
 
     Raises:
-        AttackError: it is no model, such as a class, a state dict or a path.
+        AttackError: it is no model, such as a class, a state dict or a path, or its weights have no values.
     """
     if isinstance(model, type):
         raise AttackError(f"the model must be an instance, got the class {model.__name__}: call it first.")
     if not callable(model):
         what = "a state dict: load it into a module" if isinstance(model, dict) else f"a {type(model).__name__}"
         raise AttackError(f"the model must be a function from inputs (B, ...) to logits (B, C), got {what}.")
+    if isinstance(model, nn.Module) and any(p.is_meta for p in model.parameters() if not is_lazy(p)):
+        raise AttackError("the model is on the meta device, where its weights have no values; load them first.")
     classifier: Classifier = model
     return classifier
 

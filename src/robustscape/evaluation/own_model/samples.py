@@ -6,17 +6,24 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from robustscape.attacks.base.gradients import device_of
 from robustscape.errors import CorruptFile, MissingData, UserError
-from robustscape.evaluation.harness.inputs import check_labels
+from robustscape.evaluation.harness.inputs import TEST_SAMPLES, check_labels
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 #: Endings of files that are read as images.
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+
+#: Modes of Pillow with one channel of 8 bits or fewer, and those that are converted to red, green and blue of 8 bits each.
+_GREY, _COLOUR = ("1", "L", "LA"), ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV")
 
 #: Names of the column of a CSV that holds labels.
 LABELS = ("y", "label", "labels", "target", "class")
@@ -55,11 +62,35 @@ def read_samples(path: str | Path, limit: int | None = None) -> Samples:
         return _read_folder(path, limit)
     if not path.exists():
         raise MissingData(f"there is no file or folder '{path}'.")
-    if path.suffix == ".npz":
+    if path.suffix.lower() == ".npz":
         return _read_npz(path, limit)
-    if path.suffix == ".csv":
+    if path.suffix.lower() == ".csv":
         return _read_csv(path, limit)
     raise UserError(f"'{path}' is neither a folder of images nor an .npz or .csv file.")
+
+
+def note_other_classes(samples: Samples, model: nn.Module) -> list[str]:
+    """Return a note if the model, in eval mode, has more or fewer classes than the samples; else an empty list.
+
+    Labels of a folder are counted from the folders in it, so an absent one shifts all after it. A model that
+    fails is not judged here.
+    """
+    from robustscape.evaluation.own_model.call import matching_dtype
+
+    if not samples.classes:
+        return []
+    sample = matching_dtype(model, samples.x[:TEST_SAMPLES]).to(device_of(model, samples.x), copy=True)
+    try:
+        with torch.no_grad():
+            answer = model(sample)
+    except Exception:  # whatever the model's code raises: the evaluation says it
+        return []
+    if not isinstance(answer, Tensor) or answer.dim() != 2 or answer.shape[1] == len(samples.classes):
+        return []
+    return [
+        f"the data have {len(samples.classes)} classes, but the model has {answer.shape[1]}; if the folder of a class is absent, "
+        "the labels after it are shifted: make it, empty"
+    ]
 
 
 def _read_folder(folder: Path, limit: int | None) -> Samples:
@@ -76,49 +107,105 @@ def _read_folder(folder: Path, limit: int | None) -> Samples:
     if not order:
         raise MissingData(f"'{folder}' has folders of classes, but no image in them ({', '.join(IMAGES)}).")
     chosen = sorted(order[:limit])
-    arrays = [_read_image(files[label][row]) for label, row in chosen]
+    images = [_read_image(files[label][row]) for label, row in chosen]
+    arrays = [levels for levels, _ in images]
     sizes = {array.shape for array in arrays}
     if len(sizes) > 1:
         shown = " and ".join(f"{height}x{width}, {channels} channels" for channels, height, width in sorted(sizes)[:2])
         raise UserError(f"the images of '{folder}' must have one size and number of channels, got {shown}.")
     empty = [name for name, found in zip(names, files, strict=True) if not found]
-    notes = ["values divided by 255", *([f"no image of class {', '.join(empty)}"] if empty else [])]
+    notes = [
+        f"values divided by {' and '.join(str(most) for most in sorted({most for _, most in images}))}",
+        *([f"no image of class {', '.join(empty)}"] if empty else []),
+        *_numbered_otherwise(names),
+    ]
     labels = torch.tensor([label for label, _ in chosen])
     return Samples(torch.from_numpy(np.stack(arrays)), labels, str(folder), tuple(names), tuple(notes))
 
 
-def _read_image(path: Path) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """An image as float32 in [0, 1], (C, H, W): one channel if it is grey, else red, green and blue."""
-    from PIL import Image, UnidentifiedImageError
+def _numbered_otherwise(names: list[str]) -> list[str]:
+    """A note if folders are named by numbers that are not their labels: one is absent, they begin at 1, or 10 is before 2."""
+    if not all(name.isascii() and name.isdigit() for name in names):
+        return []
+    others = [f"'{name}' has label {label}" for label, name in enumerate(names) if int(name) != label]
+    if not others:
+        return []
+    return [
+        f"labels follow the order of the folders' names, not the numbers they spell: {', '.join(others[:4])}"
+        f"{f' and {len(others) - 4} more' if len(others) > 4 else ''}"
+    ]
+
+
+def _read_image(path: Path) -> tuple[np.ndarray[Any, np.dtype[np.float32]], int]:
+    """An image as float32 in [0, 1], (C, H, W), and the largest value its format can hold, by which it was divided.
+
+    It has one channel if it is grey, else red, green and blue.
+    """
+    from PIL import Image
 
     try:
         with Image.open(path) as image:
-            if image.mode.startswith("I"):  # 16 bits of grey
-                levels, most = np.asarray(image, dtype=np.float64)[None], 65535.0
-            else:
-                grey = image.mode in ("1", "L", "LA")
-                levels, most = np.asarray(image.convert("L" if grey else "RGB"), dtype=np.float64), 255.0
-                levels = levels[None] if grey else levels.transpose(2, 0, 1)
-    except (UnidentifiedImageError, OSError) as error:
-        raise CorruptFile(f"'{path}' is not an image, or damaged: {error}.") from None
-    return (levels / most).astype(np.float32)
+            mode = image.mode
+            most = 65535 if _has_16_bits(image) else 255 if mode in (*_GREY, *_COLOUR) else None
+            if most == 65535:
+                levels = np.asarray(image, dtype=np.float64)[None]
+            elif mode in _GREY:
+                levels = np.asarray(image.convert("L"), dtype=np.float64)[None]
+            elif most is not None:
+                levels = np.asarray(image.convert("RGB"), dtype=np.float64).transpose(2, 0, 1)
+    except Image.DecompressionBombError as error:
+        raise UserError(f"'{path}' is refused, it may be made to fill the memory: {_reason(error)}") from None
+    except Exception as error:  # whatever damaged content provokes in a decoder
+        raise CorruptFile(f"'{path}' is not an image, or damaged: {_reason(error)}") from None
+    if most is None:
+        raise UserError(
+            f"'{path}' has pixels of Pillow's mode {mode}, whose range is not known; images of 8 bits per channel, or of 16 bits "
+            "of grey, can be read. Save arrays as .npz, with x in [0, 1]."
+        )
+    return (levels / most).astype(np.float32), most
+
+
+def _has_16_bits(image: Image.Image) -> bool:
+    """Whether it is grey with values from 0 to 65535. TIFF also has 12 bits, and 32, in the modes of 16."""
+    from PIL.TiffImagePlugin import BITSPERSAMPLE, TiffImageFile
+
+    if isinstance(image, TiffImageFile):
+        return image.mode.startswith("I;16") and image.tag_v2.get(BITSPERSAMPLE) == (16,)
+    return image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
+
+
+def _reason(error: BaseException) -> str:
+    """What an error says, in one line that ends with a full stop."""
+    return (" ".join(str(error).split()) or type(error).__name__).rstrip(".") + "."
 
 
 def _read_npz(path: Path, limit: int | None) -> Samples:
     try:
-        with np.load(path, allow_pickle=False) as content:
+        content = np.load(path, allow_pickle=False)
+        if isinstance(content, np.ndarray):
+            raise UserError(f"'{path}' holds a single array, as numpy.save writes it; save x and y with numpy.savez.")
+        with content:
             found = {name: content[name] for name in content.files if name in ("x", "y")}
             names = content.files
-    except (ValueError, OSError, EOFError) as error:
-        raise CorruptFile(f"'{path}' is not an .npz of plain arrays, or damaged: {error}.") from None
+        if not all(isinstance(array, np.ndarray) for array in found.values()):  # numpy gives other content as bytes
+            raise ValueError("x or y is no array")
+    except UserError:
+        raise
+    except Exception as error:  # whatever damaged content provokes: BadZipFile, zlib.error, MemoryError, ...
+        raise CorruptFile(f"'{path}' is not an .npz of plain arrays, or damaged: {_reason(error)}") from None
     if set(found) != {"x", "y"}:
         raise UserError(f"'{path}' must hold the arrays x and y, it has {', '.join(names) or 'none'}.")
-    return _from_arrays(found["x"][:limit], found["y"][:limit], path)
+    return _from_arrays(found["x"], found["y"], path, limit)
 
 
 def _read_csv(path: Path, limit: int | None) -> Samples:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = [row for row in csv.reader(file) if row]
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:  # a line of nothing but spaces is an empty one
+            rows = [row for row in csv.reader(file) if len(row) > 1 or "".join(row).strip()]
+    except UnicodeDecodeError as error:
+        raise CorruptFile(f"'{path}' is not text in UTF-8 ({_reason(error)[:-1]}); save it as UTF-8.") from None
+    except (csv.Error, OSError) as error:
+        raise CorruptFile(f"'{path}' cannot be read as CSV: {_reason(error)}") from None
     if len(rows) < 2:
         raise MissingData(f"'{path}' has no samples: a line of names, then a line for each sample.")
     header, body = [name.strip() for name in rows[0]], rows[1:][:limit]
@@ -126,6 +213,8 @@ def _read_csv(path: Path, limit: int | None) -> Samples:
     if column is None:
         raise UserError(f"'{path}' has no column of labels in its first line; name it one of {', '.join(LABELS)}.")
     lengths = {len(row) for row in body} - {len(header)}
+    if len(header) < 2:
+        raise UserError(f"'{path}' has no column besides that of the labels.")
     if lengths:
         raise UserError(f"'{path}' has lines of {min(lengths)} values, but {len(header)} names.")
     try:
@@ -133,14 +222,24 @@ def _read_csv(path: Path, limit: int | None) -> Samples:
         y = np.array([int(row[column]) for row in body])
     except ValueError as error:
         raise UserError(f"'{path}' must hold numbers, and integers as labels: {error}.") from None
-    return _from_arrays(x.astype(np.float32), y, path)
+    return _from_arrays(x, y, path, None)
 
 
-def _from_arrays(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], path: Path) -> Samples:
+def _from_arrays(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], path: Path, limit: int | None) -> Samples:
+    """The first samples of arrays as a file holds them; x and y are compared before they are cut."""
+    if x.ndim < 2:
+        raise UserError(
+            f"'{path}': x must have a dimension for the samples and one or more for a sample, got {x.shape}."
+        )
+    if not x.size:
+        raise MissingData(f"'{path}' has no samples: x has the shape {x.shape}.")
+    labels = check_labels(y, len(x))[:limit]
     notes: Sequence[str] = ()
+    x = x[:limit]
     if x.dtype == np.uint8:
         x, notes = (x / np.float64(255)).astype(np.float32), ("x is uint8: values divided by 255",)
     elif x.dtype.kind != "f":
         raise UserError(f"'{path}': x must be floating numbers or uint8, got {x.dtype}.")
-    inputs = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))
-    return Samples(inputs, check_labels(y, len(inputs)), str(path), (), tuple(notes))
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, and that is refused by its name
+        inputs = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))
+    return Samples(inputs, labels, str(path), (), tuple(notes))
