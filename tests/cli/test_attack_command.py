@@ -250,11 +250,8 @@ SAID = {
 @pytest.mark.parametrize("name", SAID)
 def test_a_fault_of_the_command_is_a_sentence(mine: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     given, said = SAID[name]
-    weights = (
-        []
-        if name in ("needs", "nothing", "broken", "leaves", "leaves when asked", "leaves at once")
-        else ["--weights", "net.pt"]
-    )
+    makes_none = ("needs", "nothing", "broken", "leaves", "leaves when asked", "leaves at once")
+    weights = [] if name in makes_none else ["--weights", "net.pt"]
     assert attack(*weights, "--data", "test.npz", *given) == 2
     error = capsys.readouterr().err
     assert error.splitlines()[-1].startswith("robustscape: ") and said in error
