@@ -303,3 +303,13 @@ def test_an_attack_of_ones_own_is_taken(digits: Any) -> None:
     some = digits.first(20)
     spec = AttackSpec(attack="pgd", parameters={"steps": 4}, norm="L2")
     assert robustscape.evaluate(some.model, some.x, some.y, suite=spec, eps=0.5).protocol["suite"] == "pgd"
+
+
+def test_a_notebook_shows_the_summary_and_no_tensors() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 4))
+    x, y = torch.rand(6, 1, 4, 4), torch.arange(6) % 4
+    for result in (
+        robustscape.evaluate(model, x, y, suite="fgsm", eps=0.1),
+        robustscape.evaluate(model, x, y, suite="fgsm", eps=[0.1, 0.2]),
+    ):
+        assert repr(result) == str(result) and "tensor" not in repr(result) and "robust accuracy" in repr(result)

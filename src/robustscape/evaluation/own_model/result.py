@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """A model under a suite of attacks at one perturbation budget; percentages are of all samples."""
 
@@ -138,8 +138,11 @@ class Evaluation:
         )
         return "\n".join([head, *(f"{name}: {why}" for name, why in self.reasons.items())])
 
+    #: In a notebook the same lines, not the tensors.
+    __repr__ = __str__
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class EvaluationSeries:
     """A model under a suite at several budgets, in the order in which they were given; robust accuracy never rises with eps."""
 
@@ -190,6 +193,8 @@ class EvaluationSeries:
 
     def __str__(self) -> str:
         return "\n".join(str(evaluation) for evaluation in self)
+
+    __repr__ = __str__
 
 
 def describe_protocol(result: SuiteResult, suite: Suite, data: str, model: str | None) -> dict[str, Any]:
