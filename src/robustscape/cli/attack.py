@@ -109,12 +109,8 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="shape of one input, such as 3 32 32, for rows of a .csv (default: as they are)",
     )
-    group.add_argument(
-        "--samples",
-        type=positive_integer,
-        metavar="N",
-        help="so many samples: the first, or of folders as many of each class (default: all)",
-    )
+    few = "so many samples: the first, or of a folder as many of each class (default: all)"
+    group.add_argument("--samples", type=positive_integer, metavar="N", help=few)
 
 
 def add_protocol_options(parser: argparse.ArgumentParser) -> None:
