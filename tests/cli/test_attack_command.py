@@ -369,6 +369,9 @@ def test_an_interrupt_ends_with_one_line(mine: Path) -> None:
     command = [sys.executable, "-m", "robustscape", "attack", "--model", "net.py:make_net", "--weights", "net.pt"]
     command += ["--data", "test.npz", "--eps", "0.0001", "--threads", "1", "--batch-size", "1", "--state", "state"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a shell's background jobs ignore it, and so would the child
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 100
     while not list(mine.glob("state/*/01-*/*.safetensors")) and not list(mine.glob("state/01-*/*.safetensors")):
