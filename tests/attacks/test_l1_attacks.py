@@ -14,7 +14,7 @@ from robustscape.attacks.apgd_l1 import _iterations, apgd_l1
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import misclassified, predict
 from robustscape.attacks.base.threat import ThreatModel
-from robustscape.attacks.fab_l1 import fab_l1
+from robustscape.attacks.fab import fab
 from robustscape.attacks.square_l1 import square_l1
 
 SAMPLES, INPUTS, CLASSES = 12, 30, 4
@@ -51,9 +51,9 @@ def nearest_boundary(model: nn.Linear, x: Tensor, y: Tensor, bounds: tuple[float
 @pytest.mark.parametrize(
     ("attack", "parameters", "reach", "least"),
     [
-        (fab_l1, {"iterations": 40}, 1.01, 1.0),
+        (fab, {"iterations": 40}, 1.01, 1.0),
         # Which boundary is nearest FAB judges by the distance without a range, so in one it may be another.
-        (fab_l1, {"iterations": 40, "each_class": False}, 1.3, 1.0),
+        (fab, {"iterations": 40, "each_class": False}, 1.3, 1.0),
         (apgd_l1, {"loss": "dlr_targeted", "iterations": 60}, 1.1, 0.9),
         (square_l1, {"queries": 300}, 4.0, 0.9),
     ],

@@ -31,7 +31,6 @@ from robustscape.attacks.base.threat import ThreatModel
 from robustscape.attacks.base.trials import Rows
 from robustscape.attacks.bim import bim
 from robustscape.attacks.fab import fab
-from robustscape.attacks.fab_l1 import fab_l1
 from robustscape.attacks.fgsm import fgsm
 from robustscape.attacks.pgd import pgd
 from robustscape.attacks.square import square
@@ -177,7 +176,7 @@ def test_apgd_takes_the_authors_steps_in_l1(digits: Any) -> None:
 BY_NORM: dict[str, tuple[Any, Any, float]] = {
     "Linf": (fab, square, 0.12),
     "L2": (fab, square, 0.8),
-    "L1": (fab_l1, square_l1, 2.0),
+    "L1": (fab, square_l1, 2.0),
 }
 
 

@@ -26,7 +26,7 @@ from robustscape.attacks.base.gradients import frozen, misclassified, predict
 from robustscape.attacks.base.threat import ThreatModel
 from robustscape.attacks.fgsm import fgsm
 from robustscape.attacks.pgd import pgd
-from robustscape.config.attacks import AttackSpec
+from robustscape.config.attacks import AttackSpec, is_defined_in
 from robustscape.errors import AttackError
 from robustscape.evaluation.harness.craft import correctly_classified, craft
 
@@ -51,7 +51,6 @@ CHEAP: dict[str, Any] = {
 #: Attack -> parameters beyond ``CHEAP`` (or instead of it).
 PARAMETERS: dict[str, dict[str, Any]] = {
     "fab": {"iterations": 3, "restarts": 2},
-    "fab_l1": {"iterations": 3, "restarts": 2},
     "linbp": {"start": 0.0},
     "bpa": {"start": 0.0},
     "di_fgsm": {"resize_rate": 0.7, "probability": 0.8},
@@ -65,7 +64,6 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "apgd_targeted": ("apgd", {"loss": "dlr_targeted"}),
     "apgd_l1_targeted": ("apgd_l1", {"loss": "dlr_targeted"}),
     "fab_untargeted": ("fab", {"iterations": 3, "each_class": False}),
-    "fab_l1_untargeted": ("fab_l1", {"iterations": 3, "each_class": False}),
     "kl_pgd_uniform": ("kl_pgd", {"start": "uniform"}),
     "hierarchical_pgd_average": ("hierarchical_pgd", {"targets": "average"}),
     "band_limited_noise_variance": ("band_limited_noise", {"variance": 0.1}),
@@ -81,7 +79,7 @@ SHAPES: dict[str, list[tuple[int, ...]]] = {
 INPUTS = {"di_fgsm": "images", "ti_fgsm": "images", "dim_1d": "waveforms", "tim_1d": "waveforms"}
 
 #: Attacks whose random numbers decide nothing for most samples.
-SEED_RARELY_MATTERS = {"fab", "fab_untargeted", "fab_l1", "fab_l1_untargeted"}
+SEED_RARELY_MATTERS = {"fab", "fab_untargeted"}
 
 NAMES = [*catalog.catalog_entries("attack"), *VARIANTS]
 
@@ -93,7 +91,7 @@ def attack_name(name: str) -> str:
 
 def norms(name: str) -> list[Any]:
     """The norms of the balls that the attack searches."""
-    return ["L1"] if attack_name(name).endswith("_l1") else ["Linf", "L2"]
+    return [norm for norm in ("Linf", "L2", "L1") if is_defined_in(attack_name(name), norm)]
 
 
 #: Every attack in every norm that it is defined in.

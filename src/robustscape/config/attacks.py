@@ -8,6 +8,18 @@ from pydantic import Field, field_validator, model_validator
 
 from robustscape.config.base import FromCatalog, Strict
 
+#: Attacks that take the geometry of the ball from its norm in all three norms.
+IN_EVERY_BALL = ("fab",)
+
+
+def is_defined_in(attack: str, norm: str) -> bool:
+    """True if the attack searches the ball of ``norm``: in L1 those whose names end in "_l1" do, elsewhere the others.
+
+    >>> is_defined_in("apgd_l1", "L1"), is_defined_in("apgd", "L1"), is_defined_in("fab", "L1")
+    (True, False, True)
+    """
+    return attack in IN_EVERY_BALL or (norm == "L1") == attack.endswith("_l1")
+
 
 class AttackSpec(FromCatalog):
     """An attack with everything that changes its result, eps aside."""
@@ -17,7 +29,7 @@ class AttackSpec(FromCatalog):
     attack: str
     """Name of an attack (`robustscape list attacks`)."""
     norm: Literal["Linf", "L2", "L1"] = "Linf"
-    """Norm of the ball; L1 for the attacks whose names end in `_l1`, the others for the others."""
+    """Norm of the ball: L1 for the attacks whose names end in `_l1`, any for `fab`, Linf or L2 for the others."""
     bounds: tuple[float, float] | None = (0.0, 1.0)
     """Legal range of an input; null for none (closed forms hold only then)."""
     parameters: dict[str, Any] = {}
@@ -58,10 +70,10 @@ class AttackSpec(FromCatalog):
     @model_validator(mode="after")
     def _in_its_ball(self) -> Self:
         """Steps, windows and starts of other balls find next to nothing in that of L1, which would look like robustness."""
-        if (self.norm == "L1") != self.attack.endswith("_l1"):
+        if not is_defined_in(self.attack, self.norm):
             from robustscape import catalog
 
-            made = ", ".join(name for name in catalog.catalog_entries("attack") if name.endswith("_l1"))
+            made = ", ".join(name for name in catalog.catalog_entries("attack") if is_defined_in(name, "L1"))
             there = f"attacks in L1 are {made}" if self.norm == "L1" else "allowed is L1"
             raise ValueError(f"attack '{self.attack}' is not defined in {self.norm}; {there}")
         return self

@@ -241,12 +241,13 @@ def train_epoch(training: Training, epoch: int, observe: UpdateObserver | None =
     order = epoch_order(len(split.y), derive_seed(training.seed, "order"), epoch, device)
     # Training goes on from the statistics that it left, so that estimating them anew changes evaluations alone.
     model.load_state_dict(training.weights.get("buffers", {}), strict=False)
-    sums = {"train_loss": torch.zeros((), device=device)}
+    sums, samples = {"train_loss": torch.zeros((), device=device)}, {"train_loss": 0}
     model.train()
     for step, index in enumerate(order.split(training.batch_size)):
         x, y = _batch_inputs(training, epoch, index)
         for column, value in _update_weights(training, epoch, step, index, x, y).items():
             sums[column] = sums.get(column, torch.zeros((), device=device)) + value.detach() * len(y)
+            samples[column] = samples.get(column, 0) + len(y)
         if observe is not None:
             model.eval()
             observe(epoch + 1, step, model, x, y)
@@ -262,7 +263,7 @@ def train_epoch(training: Training, epoch: int, observe: UpdateObserver | None =
         "lr": phases.learning_rate(schedule_factor(recipe.lr_schedule, progress, recipe.epochs)),
         "eps": training.eps * schedule_factor(recipe.eps_schedule, progress, recipe.epochs),
         # the one point where an epoch waits for the device
-        **{column: value.item() / len(split.y) for column, value in sums.items()},
+        **{column: value.item() / samples[column] for column, value in sums.items()},
         **finished,
     }
     training.log.updates += training.recorder.rows(epoch + 1)
@@ -285,12 +286,16 @@ def _batch_inputs(training: Training, epoch: int, index: Tensor) -> tuple[Tensor
 def _update_weights(
     training: Training, epoch: int, step: int, index: Tensor, x: Tensor, y: Tensor
 ) -> dict[str, Tensor]:
-    """One update of the weights; return its loss as ``train_loss``, and what the method logs, each a mean over the batch."""
+    """One update of the weights; return its loss as ``train_loss``, and what the method logs, each a mean over the batch.
+
+    What the method logs is of the weights that an epoch leaves: updates within an inner loop have none.
+    """
     model, recipe, phases, recorder = training.model, training.recipe, training.phases, training.recorder
     update = epoch * training.steps + step
     progress = update / (recipe.epochs * training.steps)
     phases.set_learning_rate(schedule_factor(recipe.lr_schedule, progress, recipe.epochs))
     is_recorded = recorder.wants(update)
+    is_inner = getattr(phases.optimizer, "is_within_inner_loop", False)
     with devices.autocast(y.device, recipe.precision), recorder.watch() if is_recorded else nullcontext():
         objective = phases.method(model, x, y, training.make_attack(epoch, index, progress))
         model.train()
@@ -298,7 +303,8 @@ def _update_weights(
         loss: Tensor = phases.optimizer.step(closure)  # type: ignore[assignment, arg-type]
     if is_recorded:
         recorder.record(update, x, y, loss)
-    return {"train_loss": loss, **(objective.logged if isinstance(objective, LoggedObjective) else {})}
+    logged = objective.logged if isinstance(objective, LoggedObjective) and not is_inner else {}
+    return {"train_loss": loss, **logged}
 
 
 def _attacked_passes(training: Training, epoch: int, batches: Sequence[Tensor]) -> Iterator[Objective]:

@@ -20,6 +20,7 @@ from robustscape.training.methods.bat import bat, bat_loss, interpolate
 from robustscape.training.methods.gradalign import alignment, gradalign
 from robustscape.training.methods.mart import mart, mart_loss
 from robustscape.training.methods.single_step_checkpoints import single_step_checkpoints
+from robustscape.training.methods.trades import trades
 
 EPS = 0.2
 
@@ -311,6 +312,17 @@ def test_bat_without_beta_or_eps_is_standard_training_up_to_rounding() -> None:
     ):
         for a, b in zip(gradients(model, closure), standard, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_bat_of_one_bridge_is_trades_with_the_same_attack() -> None:
+    """Batch statistics included: a method that differs in them would be compared by them."""
+    losses, statistics = [], []
+    for method, parameters in ((bat, {"beta": 5.0, "bridges": 1}), (trades, {"beta": 5.0})):
+        model, (x, y) = make_model(norm=True).train(), batch()
+        losses.append(method(model, x, y, make_attack(attack="pgd"), **parameters)())
+        statistics.append(model.state_dict())
+    torch.testing.assert_close(losses[0], losses[1])
+    torch.testing.assert_close(statistics[0], statistics[1])
 
 
 def test_no_probability_of_bat_is_held_constant() -> None:

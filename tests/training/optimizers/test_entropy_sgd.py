@@ -473,7 +473,7 @@ def test_recalibrated_statistics_are_those_of_the_losses_own_inputs(content: dic
     model = make_net()
     model.load_state_dict(result.last)
     means: list[Tensor] = []
-    order = epoch_order(64, loop.derive_seed(3, "order"), 3, torch.device("cpu"))
+    order = epoch_order(64, loop.loop.derive_seed(3, "order"), 3, torch.device("cpu"))
     make_attack = loop.attack_maker(recipe(**content), ATTACKS, epsilon, 3)
     for index in order.split(20):
         draws = SampleGenerator.seeded(loop.derive_seed(3, "augmentation", 3), index, torch.device("cpu"))
@@ -504,6 +504,22 @@ def test_the_weights_of_an_epoch_are_theta() -> None:
         weights.append(train(slow, until=stop).last["0.weight"])
     assert torch.equal(weights[0], start["0.weight"]) and torch.equal(weights[1], start["0.weight"])
     assert not torch.equal(weights[2], start["0.weight"])
+
+
+def test_what_a_method_logs_is_of_theta() -> None:
+    """Of the first epoch's batches that is the first one; within the inner loop, which the second epoch does not leave, none."""
+    within = {"lr": 0.5, "inner_steps": 9, "inner_lr": 5.0}
+    history = train(
+        recipe(method="standard", attack=None, parameters={"log_error": True}, epochs=3).model_copy(
+            update={"optimizer": recipe(optimizer={"name": "entropy_sgd", "parameters": within}).optimizer}
+        ),
+        eps=0.0,
+    ).history
+    split = make_splits()[0]
+    first = epoch_order(64, loop.derive_seed(3, "order"), 0, split.y.device)[:20]
+    wrong = make_net().train()(split.inputs(first)).argmax(1) != split.y[first]
+    assert history["train_error"][0] == pytest.approx(100 * wrong.float().mean().item())
+    assert math.isnan(history["train_error"][1]) and not math.isnan(history["train_error"][2])
 
 
 def test_entropy_sgd_learns() -> None:

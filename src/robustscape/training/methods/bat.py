@@ -6,8 +6,9 @@ kim2023 chapter 3, part B, algorithm 2 (Kim & Lee 2021). With gamma(t) = x + t (
 
 m = 1 has the shape of TRADES' loss. The work leaves the path open (straight here) and the inner loss (the algorithm's attack
 takes the label, so x* is the recipe's attack on the cross-entropy, as for AT). No probability is held constant. The m + 1
-points of a batch are passed together and share their batch statistics. Cost with PGD-k: k forward and input-backward passes,
-m + 1 forward and backward (2k + 3(m + 1) forward-equivalents).
+points pass the net one after the other, from clean to attacked, each with batch statistics of its own, as in the authors' code
+and as with TRADES: so the two differ in nothing but the bridge. Cost with PGD-k: k forward and input-backward passes, m + 1
+forward and backward (2k + 3(m + 1) forward-equivalents).
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def bat(
         bridges: m, the number of segments.
     """
     points = interpolate(x, attack(model, x, y), bridges)
-    return lambda: bat_loss(model(points).unflatten(0, (bridges + 1, -1)), y, beta)
+    return lambda: bat_loss(torch.stack([model(point) for point in points.chunk(bridges + 1)]), y, beta)
 
 
 def interpolate(x: Tensor, x_adv: Tensor, bridges: int) -> Tensor:

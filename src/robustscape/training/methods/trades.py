@@ -4,7 +4,8 @@
 
 x' is the recipe's attack, ``kl_pgd`` in the work itself, run in the mode its entry names (eval). In the loss both p(x) and
 p(x') carry gradients. kanai2022 appendix F.2 (beta 6), kim2023 eq 3.8. Clean and attacked inputs pass the net one after the
-other, each with batch statistics of its own, as in the authors' code. Cost with k steps: 1 forward and k forward and
+other, each with batch statistics of its own, as in the authors' code, which makes the clean pass twice, once for each term: the
+loss is the same, the running statistics see one clean pass more there. Cost with k steps: 1 forward and k forward and
 input-backward passes for x', 2 forward and 2 backward (2k + 7 forward-equivalents).
 """
 

@@ -1,7 +1,8 @@
 """Optimizers, one file each: ``def NAME(parameters, *, ...) -> torch.optim.Optimizer`` whose ``step`` takes the closure.
 
-Two attributes are optional: ``statistics_pass``, the number of the closure's call that updates BatchNorm's running statistics
-(0 without it), and ``finish_epoch``, see ``EpochFinisher``.
+Three attributes are optional: ``statistics_pass``, the number of the closure's call that updates BatchNorm's running statistics
+(0 without it); ``is_within_inner_loop``, true before a step whose passes are not at the weights that an epoch leaves, so that
+what the method logs there does not count; and ``finish_epoch``, see ``EpochFinisher``.
 """
 
 from __future__ import annotations

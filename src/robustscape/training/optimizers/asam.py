@@ -4,7 +4,8 @@ Kwon et al. (2021), equations 8 and 9; a baseline of kim2023 table 5.2. With T =
 
     w^p = w + rho T^2 g(w) / |T g(w)|,   w <- SGD step from w with the gradient g(w^p)
 
-T acts on every weight, biases included (the authors' code leaves the biases out).
+T acts on every weight, biases included, as the equations say. (The authors' code, and that of the thesis' author, have T = 1 for
+tensors without "weight" in their name: biases are perturbed there, but not in units of their size.)
 
 Cost: 2 forward and backward passes; one more set of weights in memory.
 """

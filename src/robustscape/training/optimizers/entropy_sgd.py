@@ -113,6 +113,11 @@ class EntropySGD(torch.optim.Optimizer):
         """Number of the closure's call that updates BatchNorm's running statistics."""
         return 1 if self.param_groups[0]["awp_gamma"] else 0
 
+    @property
+    def is_within_inner_loop(self) -> bool:
+        """True unless the next step's pass is at theta (with AWP at theta + v), where the authors log errors."""
+        return bool(self.param_groups[0]["done"])
+
     def step(self, closure: Closure) -> Tensor:  # type: ignore[override]
         """Make one inner step, and the outer update if it is the last; return the loss at t before the step."""
         for group in self.param_groups:
