@@ -144,3 +144,35 @@ def test_figure_2_3_needs_a_distortion_that_was_not_there(
     ]
     rows += [{"metric": "distorted_interval", "moment": moment, "value": distorted, "unit": "1"} for moment in moments]
     assert verdicts("figure_2_3", rows, tmp_path) == {"C2-figure-2.3": verdict}
+
+
+@pytest.mark.parametrize(
+    ("shares", "verdict"),
+    [
+        ([0.02, 0.3, 0.6, 0.8, 0.9], HOLDS),
+        ([0.02, 0.3, 0.4, 0.5, 0.6], FAILS),  # grows, but not to eps
+        ([0.8, 0.9, 0.5, 0.3, 0.9], FAILS),  # ends near eps, having been there all along
+    ],
+)
+def test_figure_2_5_needs_a_perturbation_that_grows_to_eps(shares: list[float], verdict: str, tmp_path: Path) -> None:
+    shared = {"method": "single_step_checkpoints", "unit": "1"}
+    rows = [
+        {"metric": metric, "epoch": epoch, "value": value, **shared}
+        for epoch, share in enumerate(shares, 1)
+        for metric, value in (("mean_perturbation", share * 8 / 255), ("eps", 8 / 255))
+    ]
+    assert verdicts("figure_2_5", rows, tmp_path)["C2-10"] == verdict
+
+
+@pytest.mark.parametrize(
+    ("item", "needed"),
+    [("figure_2_6", 4), ("figure_2_7", 3), ("figure_2_9", 3), ("figure_2_12", 2), ("figure_2_15", 2)],
+)
+def test_surfaces_need_as_many_distorted_images_as_the_work_says(item: str, needed: int, tmp_path: Path) -> None:
+    """All four, most of them, and where the work says no number two."""
+    for count in range(5):
+        rows = [
+            {"metric": "distorted_interval", "image": image, "value": float(image < count), "unit": "1"}
+            for image in range(4)
+        ]
+        assert verdicts(item, rows, tmp_path)["C2-surfaces"] == (HOLDS if count >= needed else FAILS)

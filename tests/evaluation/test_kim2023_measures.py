@@ -553,12 +553,15 @@ def test_training_time_is_relative_to_the_reference(tmp_path: Path) -> None:
         run = make_run(bent(), folder)
         run.config["recipe"]["name"] = name
         runs.append(run)
-    rows = training_time(runs, reference="fast")
+    rows = training_time(runs, reference=["fast"])
     assert value(rows, "time_ratio", recipe="fast") == 1 and value(rows, "time_ratio", recipe="slow") == 2.5
     assert value(rows, "train_time", recipe="slow") == pytest.approx(14 / 3600)
     assert value(rows, "time_per_iteration", recipe="slow") == pytest.approx(2.5 / 4)
-    with pytest.raises(UserError, match="no run"):
-        training_time(runs, reference="other")
+    with pytest.raises(UserError, match="no run of the comparison has the recipe 'other'"):
+        training_time(runs, reference=["fast", "other"])
+    both = training_time(runs, reference=["fast", "slow"])
+    assert value(both, "time_ratio", recipe="fast") == pytest.approx(1 / 1.75), "their mean is 1.75 s"
+    assert value(both, "time_ratio", recipe="slow") == pytest.approx(2.5 / 1.75)
 
 
 # -- surfaces over inputs ----------------------------------------------------------------------------------------------

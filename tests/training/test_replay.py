@@ -19,9 +19,11 @@ from robustscape.config.recipes import Recipe
 from robustscape.data import Split
 from robustscape.errors import UserError
 from robustscape.evaluation.trained_run import TrainedRun
+from robustscape.landscape.input_surface import input_directions, surface_rows
 from robustscape.storage import checkpoints
 from robustscape.storage.run_files import COLLAPSE_FILES, VANISHED_FILE
 from robustscape.training import loop
+from robustscape.training import replay_surfaces as replay_surfaces_module
 from robustscape.training.collapse_surfaces import collapse_surfaces
 from robustscape.training.replay import collapse_batch, end_of_epoch, replay, replay_epoch, running_means
 from robustscape.training.replay_surfaces import MOMENTS, replay_surfaces
@@ -109,15 +111,26 @@ def test_rows_of_a_replay(run: TrainedRun) -> None:
     told = {row["metric"]: row["value"] for row in rows if "batch" not in row}
     series = {
         name: [row["value"] for row in rows if row["metric"] == name and "batch" in row]
-        for name in ("pgd_accuracy", "fgsm_accuracy", "input_grad_norm_l2", "mean_abs_delta_pgd")
+        for name in (
+            "pgd_accuracy",
+            "fgsm_accuracy",
+            "input_grad_norm_l2",
+            "input_grad_norm_l2_squared",
+            "mean_abs_delta_pgd",
+        )
     }
     assert told["replay_identical"] == 1.0
     assert {row["batch"] for row in rows if "batch" in row} == {1, 2, 3, 4}
     turn = collapse_batch(*(running_means(series[name], 2) for name in ("pgd_accuracy", "fgsm_accuracy")))
     assert told["catastrophic_overfitting_batch_in_epoch"] == turn
-    norms = series["input_grad_norm_l2"]
-    before = statistics.median(norms[: turn - 1])
-    assert told["gradient_norm_peak_over_before_ratio"] == pytest.approx(max(norms) / before)
+    ratios = [
+        ("gradient_norm_peak_over_before_ratio", "input_grad_norm_l2"),
+        ("gradient_norm_squared_peak_over_before_ratio", "input_grad_norm_l2_squared"),
+    ]
+    for ratio, name in ratios:
+        before = statistics.median(series[name][: turn - 1])
+        assert told[ratio] == pytest.approx(max(series[name]) / before)
+    assert told[ratios[0][0]] != told[ratios[1][0]]
     for name in ("pgd_accuracy", "fgsm_accuracy", "mean_abs_delta_pgd"):
         assert told[f"{name}_before"] == pytest.approx(statistics.fmean(series[name][: turn - 1]))
         assert told[f"{name}_after"] == pytest.approx(statistics.fmean(series[name][turn - 1 :]))
@@ -150,6 +163,34 @@ def test_surfaces_of_one_image_at_three_moments(run: TrainedRun) -> None:
     last = torch.nn.functional.cross_entropy(end_of_epoch(run)(x[image : image + 1]), y[image : image + 1]).item()
     corner = [r["value"] for r in rows if r["moment"] == MOMENTS[2] and r["metric"] == "loss" and r["a"] == r["b"] == 0]
     assert corner == [pytest.approx(last, rel=1e-4)]
+
+
+class Bump(nn.Module):
+    """Wrong where the first pixel is within ``width`` of a place that the second pixel chooses; right everywhere if 0."""
+
+    def __init__(self, places: tuple[float, float], width: float) -> None:
+        super().__init__()
+        self.places, self.width = places, width
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first, second = x.flatten(1).unbind(1)
+        place = torch.where(second > 0.5, self.places[1], self.places[0])
+        rising = self.width**2 - (first - place).square() if self.width else first - 10
+        return torch.stack([torch.zeros_like(rising), rising], 1)
+
+
+@pytest.mark.parametrize(("points", "chosen"), [(11, 1), (22, 0)])
+def test_the_image_is_chosen_on_the_grid_of_its_surface(points: int, chosen: int) -> None:
+    """One image is wrong at 10/21 of the way, where a surface of 11 points does not look, the other at 5/10."""
+    nets = [Bump((0, 0), 0.0), *(Bump((EPS * 10 / 21, EPS * 5 / 10), EPS / 1000) for _ in range(2))]
+    x, y = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1), torch.zeros(2, dtype=torch.long)
+    x = torch.cat([torch.zeros_like(x), x], 3)
+    models: list[nn.Module] = [net.eval() for net in nets]
+    index = replay_surfaces_module._choose_image(models, x, y, EPS, points - 2)
+    assert index.tolist() == [chosen]
+    first, second = input_directions(models[0], x[index], y[index], index, ATTACKS["fgsm"], EPS, 0)
+    rows = surface_rows(models[1], x[index], y[index], first, second, points, index, {})
+    assert [row["value"] for row in rows if row["metric"] == "distorted_interval"] == [1.0]
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,8 @@ class Split:
     def first(self, samples: int | None) -> tuple[Tensor, Tensor]:
         """Return inputs (n, ...) and labels (n,) of the first ``samples``, or of all for None.
 
-        Subsets are stored in ``splits.stratified_order``, so their first samples are a stratified sample.
+        Subsets are stored in ``splits.stratified_order``, so their first samples are a stratified sample. A whole data set is
+        in the order that its function gives: the publisher's where that is shuffled, else the stratified one.
         """
         if samples is not None and samples < 1:
             raise ConfigError(f"samples got {samples}, allowed is an integer of at least 1, or none for all.")

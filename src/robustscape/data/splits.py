@@ -23,7 +23,8 @@ class RawSplits:
     """A data set as returned by its function: training and test samples, and where they come from.
 
     Args:
-        train_x: training inputs, uint8, (N, C, H, W).
+        train_x: training inputs, uint8, (N, C, H, W); not sorted by class, since what is monitored are the first ones
+            (``stratified_order`` is an order for those that are).
         train_y: training labels, int64 in 0..K-1, (N,).
         test_x: test inputs, uint8, (M, C, H, W).
         test_y: test labels, int64 in 0..K-1, (M,).

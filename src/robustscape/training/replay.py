@@ -8,6 +8,7 @@ before its update. Cost: the epoch, and the measurements of ``evaluation.monitor
 
 from __future__ import annotations
 
+import math
 import statistics
 import tempfile
 from collections.abc import Callable
@@ -45,8 +46,9 @@ def replay(
 
     The summary: catastrophic_overfitting_epoch; catastrophic_overfitting_batch_in_epoch (see ``collapse_batch``) and
     collapsed_inside (1 if training collapsed at that batch, 0 if it is only that of the lowest accuracy);
-    gradient_norm_peak_over_before_ratio (the largest input-gradient norm divided by the median before that batch); the means
-    before, and from that batch on, of both accuracies and of |PGD's perturbation| per pixel; and replay_identical (1 or 0).
+    gradient_norm_peak_over_before_ratio (the largest input-gradient norm divided by the median before that batch) and
+    gradient_norm_squared_peak_over_before_ratio (that of the mean squared norms); the means before, and from that batch on, of
+    both accuracies and of |PGD's perturbation| per pixel; and replay_identical (1 or 0).
 
     Args:
         run: the trained run; its recipe has ``keep_collapse``.
@@ -63,13 +65,15 @@ def replay(
     series = {name: [entry[name] for entry in found] for name in UNITS}
     robust, single = (running_means(series[name], smooth) for name in ("pgd_accuracy", "fgsm_accuracy"))
     turn = collapse_batch(robust, single)
-    norms = series["input_grad_norm_l2"]
-    before = statistics.median(norms[: turn - 1])
     summary = {
         "catastrophic_overfitting_epoch": (epoch, "epoch"),
         "catastrophic_overfitting_batch_in_epoch": (turn, "batch"),
         "collapsed_inside": (float(collapsed(robust, single)[turn - 1]), "1"),
-        "gradient_norm_peak_over_before_ratio": (max(norms) / before if before else float("nan"), "ratio"),
+        "gradient_norm_peak_over_before_ratio": (peak_over_before(series["input_grad_norm_l2"], turn), "ratio"),
+        "gradient_norm_squared_peak_over_before_ratio": (
+            peak_over_before(series["input_grad_norm_l2_squared"], turn),
+            "ratio",
+        ),
         "replay_identical": (float(identical), "1"),
     }
     for name in ("pgd_accuracy", "fgsm_accuracy", "mean_abs_delta_pgd"):
@@ -93,6 +97,16 @@ def running_means(values: list[float], window: int) -> list[float]:
     [1.0, 2.0, 4.0]
     """
     return [statistics.fmean(values[max(0, i + 1 - window) : i + 1]) for i in range(len(values))]
+
+
+def peak_over_before(values: list[float], turn: int) -> float:
+    """Return the largest of ``values`` divided by the median of those before batch ``turn``, from 2; NaN if that is 0.
+
+    >>> peak_over_before([1.0, 3.0, 2.0, 20.0, 4.0], 4)
+    10.0
+    """
+    before = statistics.median(values[: turn - 1])
+    return max(values) / before if before else math.nan
 
 
 def collapse_batch(robust: list[float], single: list[float]) -> int:

@@ -66,7 +66,7 @@ def replay_surfaces(
     replay_epoch(run, keep)
     models = [kept[batch] for batch in (turn, turn + 1, len(robust) + 1)]
     x, y = trained
-    index = _choose_image(models, x, y, run.eps)
+    index = _choose_image(models, x, y, run.eps, max(1, points - 2))
     image, label = x[index], y[index]
     v1, v2 = input_directions(models[0], image, label, index, FGSM, run.eps, seed)
     rows: list[dict[str, Any]] = []
@@ -76,11 +76,19 @@ def replay_surfaces(
     return rows
 
 
-def _choose_image(models: list[nn.Module], x: Tensor, y: Tensor, eps: float) -> Tensor:
-    """Return the number of the image in the batch, (1,); see the module."""
+def _choose_image(models: list[nn.Module], x: Tensor, y: Tensor, eps: float, points: int) -> Tensor:
+    """Return the number of the image in the batch, (1,); see the module.
+
+    Args:
+        models: the nets of the three moments.
+        x: the batch (N, ...).
+        y: its labels (N,).
+        eps: perturbation budget of the single step.
+        points: interior points of the segment; those of the surface's edge, so that a picture shows what is chosen by.
+    """
     everyone = torch.arange(len(y))
     full = x + input_directions(models[0], x, y, everyone, FGSM, eps, 0)[0]
-    before, after, end = (distorted_towards(model, x, full, y, 20)[0] for model in models)
+    before, after, end = (distorted_towards(model, x, full, y, points)[0] for model in models)
     right = correctly_classified(models[0], x, y) & ~before
     rank = (right & after).int() * 4 + (right & end).int() * 2 + right.int()
     return rank.argmax().view(1).cpu()

@@ -91,6 +91,16 @@ def test_fashion_mnist5k_is_shipped_and_small():
     assert any(file.name == "LICENSE" for file in files)
 
 
+@pytest.mark.parametrize("name", ["digits", "mnist5k", "fashion_mnist5k"])
+def test_the_first_samples_are_of_all_classes(name):
+    """Whatever their number, they hold each class in its proportion: what is monitored are the first training images."""
+    splits = catalog.load_function("dataset", name)(NOWHERE)
+    for labels in (splits.train_y, splits.test_y):
+        shares = np.bincount(labels) / len(labels)
+        for count in (20, 50, 128, 300):
+            assert abs(np.bincount(labels[:count], minlength=10) - count * shares).max() <= 2
+
+
 @pytest.mark.parametrize("name", [file.name for file in fashion_mnist.FILES])
 def test_a_damaged_shipped_file_is_named(tmp_path, monkeypatch, name):
     for file in fashion_mnist5k.FOLDER.iterdir():

@@ -7,6 +7,9 @@
     tiny-imagenet-200/val/val_annotations.txt               file, number, four coordinates of a box
 
 The labels of the test images were never published: the validation images are the test set, as is usual (kim2023).
+
+The training images come in folders, one per class. They are given in ``splits.stratified_order``, since what is monitored are
+the first training images. The validation images are given in the publisher's order, which is shuffled.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ import numpy as np
 from PIL import Image
 
 from robustscape.data.download import RemoteFile, obtain_files, verify_file
-from robustscape.data.splits import Array, RawSplits
+from robustscape.data.splits import Array, RawSplits, stratified_order
 from robustscape.errors import CorruptFile
 
 ARCHIVE = RemoteFile(
@@ -96,6 +99,7 @@ def _read_both_splits(where: str, files: Iterable[str], read: Reader) -> RawSpli
                 f"'{where}': '{prefix}' holds {len(own)} images, not {PER_CLASS}; unpack {ARCHIVE.name} again."
             )
         train += [(name, label[number]) for name in own]
+    train = [train[place] for place in stratified_order(np.array([place for _, place in train]))]
     test: list[tuple[str, int]] = []
     for line in filter(str.strip, text("val/val_annotations.txt").splitlines()):
         file, number, *_ = line.split("\t")

@@ -1,4 +1,4 @@
-"""Training time of several runs, also as a ratio to the runs of one recipe (kim2023 tables 2.1, 2.2 and 3.6).
+"""Training time of several runs, also as a ratio to those of a method (kim2023 tables 2.1, 2.2 and 3.6).
 
 Wall times of the epochs, probes aside, as recorded in run.json; a run counts by its median epoch, so that one slow minute of a
 shared machine does not matter. The only log that differs between repetitions of the same training. Cost: none.
@@ -9,30 +9,35 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from robustscape.errors import UserError
 from robustscape.evaluation._method_columns import method_columns
 from robustscape.evaluation.trained_run import TrainedRun
 
 
-def training_time(runs: list[TrainedRun], *, reference: str) -> list[dict[str, Any]]:
+def training_time(
+    runs: list[TrainedRun], *, reference: Annotated[list[str], Field(min_length=1)]
+) -> list[dict[str, Any]]:
     """Return, per run, train_time (hour), seconds_per_epoch, time_per_iteration (second), and time_ratio to ``reference``.
 
     Args:
         runs: trained runs.
-        reference: name of the recipe; the mean over its runs has the ratio 1.
+        reference: names of recipes that train alike, such as one with probes and one without; the mean over their runs has
+            the ratio 1.
 
     Raises:
-        UserError: no run has that recipe.
+        UserError: no run has one of these recipes.
     """
     seconds = {
         id(run): json.loads((run.path / "run.json").read_text(encoding="utf-8"))["epoch_seconds"] for run in runs
     }
     epoch = {key: statistics.median(values) for key, values in seconds.items()}
-    known = [epoch[id(run)] for run in runs if run.config["recipe"]["name"] == reference]
-    if not known:
-        raise UserError(f"no run of the comparison has the recipe '{reference}', which times are to be relative to.")
+    if missing := sorted({*reference} - {run.config["recipe"]["name"] for run in runs}):
+        raise UserError(f"no run of the comparison has the recipe '{missing[0]}', which times are to be relative to.")
+    known = [epoch[id(run)] for run in runs if run.config["recipe"]["name"] in reference]
     rows: list[dict[str, Any]] = []
     for run in runs:
         recipe = run.config["recipe"]
@@ -43,6 +48,11 @@ def training_time(runs: list[TrainedRun], *, reference: str) -> list[dict[str, A
             "time_per_iteration": (epoch[id(run)] / updates, "second"),
             "time_ratio": (epoch[id(run)] / statistics.fmean(known), "1"),
         }
-        shared = {**run.names, **method_columns(run), "epochs": len(seconds[id(run)]), "reference": reference}
+        shared = {
+            **run.names,
+            **method_columns(run),
+            "epochs": len(seconds[id(run)]),
+            "reference": ", ".join(reference),
+        }
         rows += [{**shared, "metric": metric, "value": value, "unit": unit} for metric, (value, unit) in values.items()]
     return rows
