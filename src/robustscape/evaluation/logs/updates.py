@@ -70,8 +70,8 @@ def _with_lost_updates(run: TrainedRun, table: pd.DataFrame) -> tuple[pd.DataFra
         return table, pd.Series(False, index=table.index)
     recipe, samples = run.config["recipe"], len(run.train.y)
     steps = math.ceil(samples / (recipe["batch_size"] or samples))
-    total, wanted = recipe["epochs"] * steps, recipe["traced_updates"]
-    first = total if wanted["first"] is None else wanted["first"]
-    recorded = [update for update in range(1, total + 1) if update <= first or update > total - wanted["last"]]
+    total, traced = recipe["epochs"] * steps, recipe["traced_updates"]
+    first = total if traced["first"] is None else traced["first"]
+    recorded = [update for update in range(1, total + 1) if update <= first or update > total - traced["last"]]
     table = table.set_index("update").reindex(pd.Index(recorded, name="update")).reset_index()
     return table, (table["update"] - 1) // steps + 1 >= diverged
