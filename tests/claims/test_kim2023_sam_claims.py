@@ -149,10 +149,14 @@ def test_what_momentum_adds_is_unknown_where_a_run_diverged(tmp_path: Path, dive
 
 
 def chapter_5_verdict(name: str, claim_id: str, rows: list[dict[str, Any]]) -> str:
-    """The verdict of a claim of chapter 5 on rows of three seeds with these values."""
+    """The verdict of a claim of chapter 5 on rows of three seeds with these values, and deviations (``std``), if any."""
     item = STUDY.items[name]
-    frame = pd.DataFrame([{**dict.fromkeys(item.factors), **row, "seed": seed} for row in rows for seed in range(3)])
-    table = items.aggregate_repetitions(frame, item.factors)
+    seeds = [
+        {**dict.fromkeys(item.factors), **row, "value": row["value"] + (seed - 1) * row.get("std", 0.0), "seed": seed}
+        for row in rows
+        for seed in range(3)
+    ]
+    table = items.aggregate_repetitions(pd.DataFrame(seeds).drop(columns="std", errors="ignore"), item.factors)
     claim = next(claim for claim in item.claims if claim.id == claim_id)
     return claim_verdict(claim, table, item.factors, "paper")[0]
 
@@ -201,13 +205,13 @@ def test_a_step_that_raises_every_loss_minimises_none(lr: str, shift: float, ver
     [
         ("K5-5-perturbed", "cifar10", 3, 1.1),
         ("K5-5-perturbed", "cifar100", 5, 1.2),
-        ("K5-5-plain", "cifar100", 0, 0.7),
+        ("K5-5-plain", "cifar100", 0, 0.75),
     ],
 )
 def test_two_steps_of_training_count_as_three_do(claim: str, dataset: str, ascents: int, factor: float) -> None:
     """The printed losses, and the same with that of the model trained with two steps where the work says it is not."""
     printed = items.read_rows(ROOT / "resources" / "paper" / "kim2023_table_5_1.csv")
-    losses = printed[printed["metric"] == "perturbed_loss"].drop(columns="std")
+    losses = printed[printed["metric"] == "perturbed_loss"]
     assert chapter_5_verdict("table_5_1", claim, losses.to_dict("records")) == HOLDS
     two = (losses["dataset"] == dataset) & (losses["n_ascent_train"] == 2) & (losses["n_ascent_eval"] == ascents)
     assert two.sum() == 1
