@@ -170,6 +170,19 @@ def test_a_diverged_run_cannot_make_a_claim_hold() -> None:
     assert "not finite" in evidence
 
 
+def test_a_number_of_a_run_from_before_it_diverged_makes_a_claim_fail() -> None:
+    """Also where nets need not be trained; a number beside it is not touched."""
+    rows = ACCURACY.assign(flag_diverged=[True if eps == 1.0 else float("nan") for eps in ACCURACY["eps"]])
+    found = {
+        eps: evaluate_expression(
+            f"value('robust_test_accuracy', eps={eps}) > 0", rows, FACTORS, needs_trained_nets=False
+        )
+        for eps in (0.8, 1.0)
+    }
+    assert found[0.8][0] == HOLDS
+    assert found[1.0][0] == FAILS and "diverged" in found[1.0][1]
+
+
 @pytest.mark.parametrize(
     ("expression", "why"),
     [

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from made_up import vouch_for
+from torch import nn
 
 from robustscape.claims.verdicts import claim_verdict
 from robustscape.config.loading import load_experiment
+from robustscape.data import Split
+from robustscape.evaluation.accuracy_gain import accuracy_gain
+from robustscape.evaluation.logs.history import history
+from robustscape.evaluation.logs.last_epoch import last_epoch
+from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.report import items
 from robustscape.report.words import FAILS, HOLDS
 
@@ -59,3 +72,148 @@ def test_an_order_within_the_noise_is_no_order() -> None:
     batches = {64.0: (1.0, 60.0), 128.0: (1.001, 59.99), 256.0: (1.002, 59.98), 512.0: (1.003, 59.97)}
     momenta = {0.0: (1.003, 59.97), 0.5: (1.002, 59.98), 0.9: (1.001, 59.99), 0.95: (1.0, 60.0)}
     assert HOLDS not in figure_4_8(batches, momenta, 0.1).values()
+
+
+def logged_rows(folder: Path, diverged: int | None) -> pd.DataFrame:
+    """Rows of ``history`` and ``last_epoch`` of five epochs by momentum, three seeds; one of momentum 0.95 may have diverged."""
+    split, frames = Split(torch.zeros(1, 2), torch.zeros(1, dtype=torch.long), 1.0), []
+    losses = dict(zip(MOMENTA, (2.0, 1.0, 0.3, 0.2), strict=True))
+    for (momentum, loss), seed in itertools.product(losses.items(), range(3)):
+        path = folder / f"{momentum}_{seed}"
+        path.mkdir(parents=True)
+        stopped = diverged if (momentum, seed) == (0.95, 2) else None
+        epochs = range(1, 6 if stopped is None else stopped)
+        log = {"epoch": epochs, "train_loss": [loss + 1 / epoch + 0.001 * seed for epoch in epochs]}
+        log["test_accuracy"] = [90 - 20 * loss + epoch + 0.001 * seed for epoch in epochs]
+        pd.DataFrame(log).to_csv(path / "history.csv", index=False)
+        vouch_for(path / "history.csv", epoch_seconds=[1.0] * (stopped or 5), diverged=stopped)
+        optimizer = {"name": "sam", "parameters": {"rho": 0.1, "momentum": momentum}}
+        recipe = {"optimizer": optimizer, "epochs": 5, "batch_size": 512, "probes": {"test_accuracy": {"every": 1}}}
+        run = TrainedRun(
+            nn.Linear(2, 2), split, split, 0.0, seed, torch.device("cpu"), 2, path, {"recipe": recipe | {"traces": {}}}, ""
+        )  # fmt: skip
+        columns = {"train_loss": "final_train_loss", "test_accuracy": "final_test_accuracy"}
+        rows = [*history(run, columns=list(columns)), *last_epoch(run, columns=columns)]
+        shared = {
+            "dataset": "cifar10",
+            "method": "SAM",
+            "rho": 0.1,
+            "momentum": momentum,
+            "batch_size": 512,
+            "seed": seed,
+        }
+        flag = {"flag_diverged": True} if stopped else {}
+        pd.DataFrame([{**row, **shared, **flag} for row in rows]).to_csv(path / "measured.csv", index=False)
+        frames.append(items.read_rows(path / "measured.csv"))
+    return pd.concat(frames, ignore_index=True)
+
+
+@pytest.mark.parametrize("diverged", [None, 3])
+def test_a_seed_that_diverged_is_neither_left_out_nor_taken_as_it_was(tmp_path: Path, diverged: int | None) -> None:
+    """The last epoch is no mean over the other seeds, in figure and table; both are drawn, and say so."""
+    rows = logged_rows(tmp_path, diverged)
+    figure, table = STUDY.items["figure_4_8"], STUDY.items["controls_chapter_4"]
+    logged = rows[rows["metric"].isin(["train_loss", "test_accuracy"])]
+    settings = [f"γ = {momentum}" for momentum in logged["momentum"]]
+    logged = logged.assign(sweep="momentum", panel="CIFAR-10, momentum", setting=settings)
+    ended = rows[rows["metric"].str.startswith("final")].assign(control="momentum")
+    items.write_item(figure.model_copy(update={"metrics": ["train_loss", "test_accuracy"]}), logged, tmp_path / "f.csv")
+    items.write_item(table, ended, tmp_path / "t.csv")
+    read = items.read_rows(tmp_path / "f.csv")
+    ends = read[(read["metric"] == "train_loss") & (read["epoch"] == 5)].set_index("momentum")
+    assert ends["n"].tolist() == [3, 3, 3, 3]
+    assert list(ends.index[ends["value"].isna()]) == ([] if diverged is None else [0.95])
+    claim = next(claim for claim in figure.claims if claim.id == "K4-9-momentum-cifar10")
+    verdict, evidence = claim_verdict(claim, read, figure.factors, "paper")
+    assert verdict == (HOLDS if diverged is None else FAILS), evidence
+    drawn = (tmp_path / "t.md").read_text(encoding="utf-8")
+    assert drawn.count(" nan ") == (0 if diverged is None else 2)
+    assert ("FLAGS, not acknowledged: diverged" in drawn) == (diverged is not None)
+
+
+@pytest.mark.parametrize("diverged", [None, 0.9, 0.5])
+def test_what_momentum_adds_is_unknown_where_a_run_diverged(tmp_path: Path, diverged: float | None) -> None:
+    """A run of another momentum changes nothing."""
+    split, runs = Split(torch.zeros(1, 2), torch.zeros(1, dtype=torch.long), 1.0), []
+    for momentum in (0.0, 0.5, 0.9):
+        path = tmp_path / f"{momentum}"
+        path.mkdir()
+        (path / "run.json").write_text(json.dumps({"diverged": 3 if momentum == diverged else None}))
+        optimizer = {"name": "sam", "parameters": {"rho": 0.1, "momentum": momentum}}
+        config = {key: {"name": key} for key in ("dataset", "architecture")}
+        config |= {"recipe": {"name": "r", "optimizer": optimizer, "batch_size": 512, "epochs": 5}}
+        net = nn.Linear(2, 2).eval()
+        runs.append(TrainedRun(net, split, split, 0.0, 0, torch.device("cpu"), 2, path, config, ""))
+    (row,) = accuracy_gain(runs, low=0, high=0.9)
+    assert math.isnan(row["value"]) == row["flag_diverged"] == (diverged == 0.9)
+
+
+def chapter_5_verdict(name: str, claim_id: str, rows: list[dict[str, Any]]) -> str:
+    """The verdict of a claim of chapter 5 on rows of three seeds with these values, and deviations (``std``), if any."""
+    item = STUDY.items[name]
+    seeds = [
+        {**dict.fromkeys(item.factors), **row, "value": row["value"] + (seed - 1) * row.get("std", 0.0), "seed": seed}
+        for row in rows
+        for seed in range(3)
+    ]
+    table = items.aggregate_repetitions(pd.DataFrame(seeds).drop(columns="std", errors="ignore"), item.factors)
+    claim = next(claim for claim in item.claims if claim.id == claim_id)
+    return claim_verdict(claim, table, item.factors, "paper")[0]
+
+
+@pytest.mark.parametrize(
+    ("course", "verdict"),
+    [(lambda k: 1 + k, HOLDS), (lambda k: 1 + k**2, FAILS), (lambda k: 1 - k, FAILS), (lambda k: 1.0, FAILS)],
+    ids=["straight", "parabola", "falling", "dead"],
+)
+def test_a_locally_linear_loss_is_a_straight_one_that_rises(course: Callable[[float], float], verdict: str) -> None:
+    """Within rho; beyond it, anything goes."""
+    rows = [
+        {"n_ascent_eval": n, "k": k, "metric": "perturbed_loss", "value": course(k) if k <= 0.1 else 9.0}
+        for n in (1, 2, 3, 5)
+        for k in np.linspace(0, 0.2, 41).tolist()
+    ]
+    assert chapter_5_verdict("figure_5_3", "K5-2-linear", rows) == verdict
+
+
+@pytest.mark.parametrize(("corner", "verdict"), [(0.5, HOLDS), (1.0, FAILS)])
+def test_the_gradients_of_a_plane_are_different(corner: float, verdict: str) -> None:
+    rows = [
+        {"rho": 0.5, "a": a, "b": b, "metric": "gradient_cosine", "value": 1.0 if (a, b) == (0.5, 0) else corner}
+        for a in (0.0, 0.5, 1.0)
+        for b in (0.0, 0.5, 1.0)
+    ]
+    assert chapter_5_verdict("figure_5_4", "K5-7-plane", rows) == verdict
+
+
+@pytest.mark.parametrize(("shift", "verdict"), [(0.0, HOLDS), (-0.15, FAILS)], ids=["falls", "rises"])
+@pytest.mark.parametrize("lr", ["0.01", "0.1"])
+def test_a_step_that_raises_every_loss_minimises_none(lr: str, shift: float, verdict: str) -> None:
+    """The gradient at w lowers the loss least, or raises it most."""
+    falls = {"at w": 0.01, "at one step": 0.1, "at two steps": 0.1}
+    rows = [
+        {"gradient": gradient, "lr": float(lr), "mu": mu, "metric": "loss_decrease", "value": fall + shift}
+        for gradient, fall in falls.items()
+        for mu in (0.0, 0.5, 1.0)
+    ]
+    claim = "K5-8-plain" if lr == "0.01" else "K5-8-plain-large"
+    assert chapter_5_verdict("figure_5_5", claim, rows) == verdict
+
+
+@pytest.mark.parametrize(
+    ("claim", "dataset", "ascents", "factor"),
+    [
+        ("K5-5-perturbed", "cifar10", 3, 1.1),
+        ("K5-5-perturbed", "cifar100", 5, 1.2),
+        ("K5-5-plain", "cifar100", 0, 0.75),
+    ],
+)
+def test_two_steps_of_training_count_as_three_do(claim: str, dataset: str, ascents: int, factor: float) -> None:
+    """The printed losses, and the same with that of the model trained with two steps where the work says it is not."""
+    printed = items.read_rows(ROOT / "resources" / "paper" / "kim2023_table_5_1.csv")
+    losses = printed[printed["metric"] == "perturbed_loss"]
+    assert chapter_5_verdict("table_5_1", claim, losses.to_dict("records")) == HOLDS
+    two = (losses["dataset"] == dataset) & (losses["n_ascent_train"] == 2) & (losses["n_ascent_eval"] == ascents)
+    assert two.sum() == 1
+    other = losses.assign(value=losses["value"].where(~two, factor * losses["value"]))
+    assert chapter_5_verdict("table_5_1", claim, other.to_dict("records")) == FAILS

@@ -42,6 +42,8 @@ class Reader:
     """Nets among the numbers read that are not trained, each with what it lacks (column ``health``), in the order of reading."""
     finite: bool = True
     """False once a number read is NaN or infinite."""
+    diverged: bool = False
+    """True once a number read is of a run that diverged, measured as it was before (``flag_diverged``)."""
 
     def value(self, metric: str, **factors: Any) -> float:
         """Our mean of ``metric`` at the given levels of the factors."""
@@ -166,9 +168,10 @@ class Reader:
         return number
 
     def _note_origin(self, row: Any) -> None:
-        """Note what stood in for the work's data and nets in a number of ours, and which nets are not trained."""
+        """Note what stood in for the work's data and nets in a number of ours, and which nets diverged or are not trained."""
         if row["stand_in"]:
             self.stand_ins.add(str(row["stand_in"]))
+        self.diverged |= bool(row.get("flag_diverged", 0) > 0)
         if row.get("flag_under_trained", 0) > 0:
             self.under_trained |= dict.fromkeys(str(row["health"]).split(";"))
 

@@ -109,8 +109,9 @@ def evaluate_expression(
     """Verdict and evidence of an expression, ``given`` and ``let`` written out, over an item's rows.
 
     It is evaluated by simpleeval: no attributes, no assignments, no names but the functions of the language. A value that
-    is NaN or infinite makes the claim fail: the run it comes from diverged. Where trained nets are needed, numbers of nets that
-    are not (``flag_under_trained``) make it untestable, whatever it says.
+    is NaN or infinite makes the claim fail, as the run it comes from diverged, and so does one that was measured before the run
+    diverged (``flag_diverged``). Where trained nets are needed, numbers of nets that are not (``flag_under_trained``) make it
+    untestable, whatever it says.
 
     Raises:
         ConfigError: the expression is wrong, whatever the numbers; or it names a metric, or a level that is ``fixed``, which
@@ -141,6 +142,8 @@ def evaluate_expression(
         return UNDER_TRAINED, f"{_list_nets(list(reader.under_trained))}. {evidence}"
     if not reader.finite:
         return FAILS, f"a value is not finite (diverged run): {evidence}"
+    if reader.diverged:
+        return FAILS, f"a value is of a run that diverged: {evidence}"
     return (HOLDS if result else FAILS), evidence
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ from pydantic import Field
 
 from robustscape.evaluation._optimizer_columns import optimizer_columns
 from robustscape.evaluation.accuracy import accuracy_under_attack
+from robustscape.evaluation.logs.history import diverged_epoch
 from robustscape.evaluation.trained_run import TrainedRun
 
 
@@ -22,7 +24,8 @@ def accuracy_gain(
 ) -> list[dict[str, Any]]:
     """Return the accuracy at momentum ``high`` minus that at momentum ``low`` (percentage points), one row per seed.
 
-    Runs are paired within data set, architecture, method, rho, batch size and seed; columns momentum_from and momentum_to.
+    Runs are paired within data set, architecture, method, rho, batch size and seed; columns momentum_from and momentum_to. The
+    gain is NaN, and ``flag_diverged`` true, where one of the two diverged.
 
     Args:
         runs: trained runs with several values of momentum, of which two are used.
@@ -39,7 +42,7 @@ def accuracy_gain(
             names = run.names
             key = (names["dataset"], names["architecture"], trained["method"], trained["rho"], trained["batch_size"])
             value = accuracy_under_attack(run.model, *run.subset("test", samples), None, 0.0, run.seed)
-            accuracies[(*key, run.seed)][momentum] = value
+            accuracies[(*key, run.seed)][momentum] = value if diverged_epoch(run) is None else math.nan
     columns = ("dataset", "architecture", "method", "rho", "batch_size", "seed")
     return [
         {
@@ -48,6 +51,7 @@ def accuracy_gain(
             "momentum_to": high,
             "metric": metric,
             "value": by_momentum[high] - by_momentum[low],
+            "flag_diverged": math.isnan(by_momentum[high] - by_momentum[low]),
             "unit": "percentage_points",
         }
         for key, by_momentum in accuracies.items()

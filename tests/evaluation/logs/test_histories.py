@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,12 @@ from torch import nn
 
 from robustscape.data import Split
 from robustscape.errors import ConfigError
+from robustscape.evaluation.logs.collapse import UNITS, collapse
 from robustscape.evaluation.logs.history import history
+from robustscape.evaluation.logs.last_epoch import last_epoch
 from robustscape.evaluation.logs.training_curves import training_curves
 from robustscape.evaluation.logs.update_summary import update_summary
+from robustscape.evaluation.logs.updates import updates
 from robustscape.evaluation.trained_run import TrainedRun
 
 
@@ -68,6 +72,92 @@ def test_a_history_has_the_accuracy_of_the_updates_own_passes_and_adds_up_its_se
     units = {row["metric"]: row["unit"] for row in rows}
     assert units == {"running_train_accuracy": "percent", "probed": "percent", "seconds": "seconds"}
     assert {row["metric"] for row in history(run)} == {"train_error", "probed", "seconds"}
+
+
+#: A recipe of five epochs whose probe is measured in every second one, and in the last.
+FIVE_EPOCHS: dict[str, Any] = {
+    "name": "r",
+    "method": "standard",
+    "optimizer": {"name": "sgd", "parameters": {}},
+    "epochs": 5,
+    "batch_size": 512,
+    "probes": {"test_accuracy": {"name": "accuracy", "every": 2}, "test_loss": {"name": "loss", "every": 1}},
+    "traces": {},
+}
+#: What the log of a run has that diverged in the third epoch, whose own time is recorded.
+TWO_OF_FIVE = "epoch,train_loss,train_error,test_accuracy,test_loss\n1,2.0,60.0,,1.9\n2,1.0,20.0,70.0,1.5\n"
+SECONDS = [1.5, 2.0, 0.5]
+
+
+def diverged_run(path: Path, log: str = TWO_OF_FIVE, diverged: int = 3) -> TrainedRun:
+    """A run of ``FIVE_EPOCHS`` that diverged."""
+    (path / "history.csv").write_text(log)
+    vouch_for(path / "history.csv", epoch_seconds=SECONDS[:diverged], diverged=diverged)
+    return logged_run(path, FIVE_EPOCHS)
+
+
+def places_of_nan(rows: list[dict[str, Any]]) -> set[tuple[str, int]]:
+    return {(row["metric"], row["epoch"]) for row in rows if math.isnan(row["value"])}
+
+
+def test_the_epochs_that_a_diverged_run_lacks_are_nan(tmp_path: Path) -> None:
+    """From the one in which it diverged to the recipe's last, a probe at the epochs at which it is due."""
+    rows = history(diverged_run(tmp_path), columns=["train_loss", "test_accuracy", "running_train_accuracy", "seconds"])
+    lost = {(column, epoch) for column in ("train_loss", "running_train_accuracy", "seconds") for epoch in (3, 4, 5)}
+    assert places_of_nan(rows) == lost | {("test_accuracy", 4), ("test_accuracy", 5)}
+    finite = {(row["metric"], row["epoch"]): row["value"] for row in rows if not math.isnan(row["value"])}
+    assert finite == {
+        ("train_loss", 1): 2.0,
+        ("train_loss", 2): 1.0,
+        ("test_accuracy", 2): 70.0,
+        ("running_train_accuracy", 1): 40.0,
+        ("running_train_accuracy", 2): 80.0,
+        ("seconds", 1): 1.5,
+        ("seconds", 2): 3.5,
+    }
+
+
+def test_a_run_that_diverged_in_its_first_epoch_has_logged_no_number(tmp_path: Path) -> None:
+    """Nor the columns that its method logs."""
+    run = diverged_run(tmp_path, "epoch,lr,eps,train_loss,test_accuracy,test_loss\n", diverged=1)
+    rows = history(run, columns=["train_loss", "train_error"])
+    assert (
+        places_of_nan(rows) == {(c, e) for c in ("train_loss", "train_error") for e in range(1, 6)} and len(rows) == 10
+    )
+    assert all(math.isnan(row["value"]) for row in training_curves(run))
+
+
+def test_where_a_diverged_run_ended_there_is_no_number(tmp_path: Path) -> None:
+    """Its last finite epoch is not the last one."""
+    rows = last_epoch(diverged_run(tmp_path), columns={"train_loss": "final_train_loss", "test_accuracy": "final"})
+    assert [row["metric"] for row in rows] == ["final_train_loss", "final"]
+    assert all(math.isnan(row["value"]) and row["epoch"] == 5 for row in rows)
+
+
+def test_training_curves_of_a_diverged_run_end_in_nan(tmp_path: Path) -> None:
+    rows = training_curves(diverged_run(tmp_path))
+    of_test_error = [(r["epoch"], r["value"]) for r in rows if r["metric"] == "error" and r["split"] == "test"]
+    assert of_test_error[0] == (2, 30.0) and [epoch for epoch, _ in of_test_error] == [2, 4, 5]
+    assert places_of_nan(rows) >= {("error", 5), ("loss", 3), ("loss", 4), ("loss", 5), ("generalization_gap", None)}
+
+
+def test_a_diverged_run_neither_collapsed_nor_was_robust(tmp_path: Path) -> None:
+    run = diverged_run(tmp_path, "epoch,train_pgd7,train_fgsm,train_distortion\n1,30.0,40.0,0.0\n2,50.0,60.0,0.0\n")
+    rows = collapse(run)
+    assert [row["metric"] for row in rows] == list(UNITS)
+    assert all(math.isnan(row["value"]) for row in rows)
+
+
+def test_the_updates_that_a_diverged_run_lacks_are_nan(tmp_path: Path) -> None:
+    """One update an epoch, diverged in the third epoch of five: a window at the end of training has no numbers."""
+    (tmp_path / "updates.csv").write_text("update,epoch,distance\n1,1,1.0\n2,2,2.0\n3,3,3.0\n")
+    vouch_for(tmp_path / "updates.csv", diverged=3)
+    traces = {"traces": {"distance": {"name": "distance"}}, "traced_updates": {"first": 3, "last": 2}}
+    run = logged_run(tmp_path, {**FIVE_EPOCHS, "batch_size": None, **traces})
+    found = {(row["window"], row["update"]): row["value"] for row in updates(run, smooth=2)}
+    assert list(found) == [("first", 1), ("first", 2), ("first", 3), ("last", 4), ("last", 5)]
+    assert [key for key, value in found.items() if math.isnan(value)] == [("first", 3), ("last", 4), ("last", 5)]
+    assert all(math.isnan(row["value"]) for row in update_summary(run))
 
 
 def test_summary_of_the_updates(tmp_path: Path) -> None:

@@ -16,8 +16,27 @@ from pydantic import Field
 from robustscape.errors import UserError
 from robustscape.evaluation._method_columns import method_columns
 from robustscape.evaluation.collapse_rule import collapse_onsets, collapsed, training_state
+from robustscape.evaluation.logs.history import diverged_epoch
 from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.storage.records import check_recorded
+
+#: Quantity -> its unit, in the order of the rows.
+UNITS = {
+    "collapsed": "1",
+    "robust_throughout": "1",
+    "never_robust": "1",
+    "catastrophic_overfitting_epoch": "epoch",
+    "final_collapse_epoch": "epoch",
+    "first_distortion_epoch": "epoch",
+    "distortion_vanishes_epoch": "epoch",
+    "distortion_back_to_zero_epoch": "epoch",
+    "distortion_max_over_training": "percent",
+    "distortion_at_collapse": "percent",
+    "distortion_at_end": "percent",
+    "highest_robust_accuracy": "percent",
+    "pgd7_accuracy_train_at_end": "percent",
+    "rank_correlation": "1",
+}
 
 
 def collapse(
@@ -29,7 +48,7 @@ def collapse(
     share: Annotated[float, Field(gt=0, lt=1)] = 0.3,
     visible: Annotated[float, Field(gt=0)] = 1.0,
 ) -> list[dict[str, Any]]:
-    """Return one row per quantity; an epoch that does not exist is NaN.
+    """Return one row per quantity; an epoch that does not exist is NaN, and so is every quantity of a run that diverged.
 
     collapsed, robust_throughout and never_robust (1 or 0, at most one of them 1; see ``collapse_rule.training_state``);
     catastrophic_overfitting_epoch and final_collapse_epoch (the first collapsed one, and the first from which on all are);
@@ -54,34 +73,43 @@ def collapse(
     missing = [column for column in (robust, single, distortion) if column not in history]
     if missing:
         raise UserError(f"{run.path / 'history.csv'} has no column {missing}; the recipe has no such probe.")
-    history = history.dropna(subset=[robust, single])
+    shared = {**method_columns(run), "robust": robust, "single": single, "share": share, "visible": visible}
+    if diverged_epoch(run) is None:
+        found = _quantities(history.dropna(subset=[robust, single]), robust, single, distortion, share, visible)
+    else:
+        found = dict.fromkeys(UNITS)
+    return [
+        {"metric": name, "value": float("nan") if value is None else value, "unit": UNITS[name], **shared}
+        for name, value in found.items()
+    ]
+
+
+def _quantities(
+    history: pd.DataFrame, robust: str, single: str, distortion: str, share: float, visible: float
+) -> dict[str, float | None]:
+    """Return the quantities named in ``UNITS``, of the epochs of a history; None for what there is not."""
     epochs, accuracy = history["epoch"].tolist(), history[robust].tolist()
     distortions = history[distortion].fillna(0.0).tolist()  # NaN: no sample is classified correctly at both ends
     under_one_step = history[single].tolist()
     is_collapsed, state = collapsed(accuracy, under_one_step, share), training_state(accuracy, under_one_step, share)
     turn = is_collapsed.index(True) if any(is_collapsed) else None
     _, back = last_collapse(accuracy, under_one_step, distortions, share, visible)
-    found: dict[str, tuple[float | None, str]] = {
-        "collapsed": (float(state == "collapsed"), "1"),
-        "robust_throughout": (float(state == "robust throughout"), "1"),
-        "never_robust": (float(state == "never robust"), "1"),
-        "catastrophic_overfitting_epoch": (first_true(epochs, is_collapsed), "epoch"),
-        "final_collapse_epoch": (start_of_final_stretch(epochs, is_collapsed), "epoch"),
-        "first_distortion_epoch": (first_true(epochs, [value >= visible for value in distortions]), "epoch"),
-        "distortion_vanishes_epoch": (first_true(epochs, vanished(distortions, visible)), "epoch"),
-        "distortion_back_to_zero_epoch": (None if back is None else epochs[back], "epoch"),
-        "distortion_max_over_training": (max(distortions), "percent"),
-        "distortion_at_collapse": (None if turn is None else distortions[turn], "percent"),
-        "distortion_at_end": (distortions[-1], "percent"),
-        "highest_robust_accuracy": (max(accuracy), "percent"),
-        "pgd7_accuracy_train_at_end": (accuracy[-1], "percent"),
-        "rank_correlation": (rank_correlation(distortions, accuracy), "1"),
+    return {
+        "collapsed": float(state == "collapsed"),
+        "robust_throughout": float(state == "robust throughout"),
+        "never_robust": float(state == "never robust"),
+        "catastrophic_overfitting_epoch": first_true(epochs, is_collapsed),
+        "final_collapse_epoch": start_of_final_stretch(epochs, is_collapsed),
+        "first_distortion_epoch": first_true(epochs, [value >= visible for value in distortions]),
+        "distortion_vanishes_epoch": first_true(epochs, vanished(distortions, visible)),
+        "distortion_back_to_zero_epoch": None if back is None else epochs[back],
+        "distortion_max_over_training": max(distortions),
+        "distortion_at_collapse": None if turn is None else distortions[turn],
+        "distortion_at_end": distortions[-1],
+        "highest_robust_accuracy": max(accuracy),
+        "pgd7_accuracy_train_at_end": accuracy[-1],
+        "rank_correlation": rank_correlation(distortions, accuracy),
     }
-    shared = {**method_columns(run), "robust": robust, "single": single, "share": share, "visible": visible}
-    return [
-        {"metric": name, "value": float("nan") if value is None else value, "unit": unit, **shared}
-        for name, (value, unit) in found.items()
-    ]
 
 
 def last_collapse(

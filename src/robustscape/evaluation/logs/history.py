@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -28,28 +29,72 @@ def history(
         units: unit by column, for columns whose unit is not known.
 
     Returns:
-        Rows with epoch, metric (the column), value, unit. A probe has no row for epochs at which it was not measured.
+        Rows with epoch, metric (the column), value, unit. A probe has no row for epochs at which it was not measured. From the
+        epoch in which a run diverged to the recipe's last, values are NaN.
 
     Raises:
         ConfigError: the run has no such column.
     """
-    table = pd.read_csv(check_recorded(run.path / "history.csv"))
+    table, diverged = (
+        read_history(run, [column for column in columns or [] if column != "seconds"]),
+        diverged_epoch(run),
+    )
     seconds = json.loads((run.path / "run.json").read_text(encoding="utf-8"))["epoch_seconds"]
-    table["seconds"] = list(itertools.accumulate(seconds))
-    if "train_error" in table:
-        table["running_train_accuracy"] = 100.0 - table["train_error"]
+    if diverged is not None:
+        seconds = seconds[: diverged - 1]
+    table["seconds"] = pd.Series(list(itertools.accumulate(seconds)), dtype=float).reindex(table.index)
     percentages = {"train_error": "percent", "running_train_accuracy": "percent"}
     known = {**percentages, "lr": "1", "eps": "1", "train_loss": "nats", "seconds": "seconds", **(units or {})}
     wanted = columns or [column for column in table.columns if column not in ("epoch", "running_train_accuracy")]
-    for column in wanted:
+    return [
+        {"epoch": epoch, "metric": column, "value": float(row[column]), "unit": unit_of(run, column, known)}
+        for epoch, row in zip(table["epoch"].tolist(), table.to_dict("records"), strict=True)
+        for column in wanted
+        if pd.notna(row[column]) or is_lost(run, column, epoch, diverged)
+    ]
+
+
+def diverged_epoch(run: TrainedRun) -> int | None:
+    """Return the epoch, counted from 1, in which a run diverged (its recipe says to record that), or None."""
+    record = json.loads((run.path / "run.json").read_text(encoding="utf-8"))
+    epoch: int | None = record.get("diverged")
+    return epoch
+
+
+def read_history(run: TrainedRun, columns: Sequence[str]) -> pd.DataFrame:
+    """Return history.csv with the column ``running_train_accuracy``, where it can be had; epochs that a run lacks are NaN.
+
+    A run lacks those from the one in which it diverged to the recipe's last. Without them, means over seeds would be of the
+    others alone, and the last number of the run one of an epoch before its end.
+
+    Args:
+        run: the trained run.
+        columns: that the table must have.
+
+    Raises:
+        ConfigError: the run has no such column.
+    """
+    table, diverged = pd.read_csv(check_recorded(run.path / "history.csv")), diverged_epoch(run)
+    if "train_error" in table:
+        table["running_train_accuracy"] = 100.0 - table["train_error"]
+    for column in columns:
+        if column not in table and diverged == 1:  # what a method logs has no column before an epoch has ended
+            table[column] = float("nan")
         if column not in table:
             raise unknown_name("column of history.csv", column, list(table.columns))
-    return [
-        {"epoch": int(row["epoch"]), "metric": column, "value": float(row[column]), "unit": unit_of(run, column, known)}
-        for _, row in table.iterrows()
-        for column in wanted
-        if pd.notna(row[column])
-    ]
+    if diverged is None:
+        return table
+    numbers = pd.RangeIndex(1, run.config["recipe"]["epochs"] + 1, name="epoch")
+    return table.set_index("epoch").reindex(numbers).astype(float).reset_index()
+
+
+def is_lost(run: TrainedRun, column: str, epoch: int, diverged: int | None) -> bool:
+    """Return whether a column would have a number at an epoch if the run had not diverged before its end."""
+    if diverged is None or epoch < diverged:
+        return False
+    recipe = run.config["recipe"]
+    every: int = recipe["probes"].get(column, {}).get("every", 1)
+    return epoch % every == 0 or epoch == recipe["epochs"]
 
 
 def unit_of(run: TrainedRun, column: str, known: dict[str, str]) -> str:

@@ -12,6 +12,8 @@ from robustscape.evaluation.trained_run import TrainedRun
 def last_epoch(run: TrainedRun, *, columns: dict[str, str]) -> list[dict[str, Any]]:
     """Return one row per column: its last value in history.csv, with the columns of the run's optimizer.
 
+    It is NaN if the run diverged before the recipe's last epoch.
+
     Args:
         run: the trained run.
         columns: column of history.csv -> metric of its row.

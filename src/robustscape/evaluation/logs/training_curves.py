@@ -6,9 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from robustscape.errors import unknown_name
+from robustscape.evaluation.logs.history import diverged_epoch, is_lost, read_history
 from robustscape.evaluation.trained_run import TrainedRun
-from robustscape.storage.records import check_recorded
 
 #: metric, split, column of history.csv, unit
 COLUMNS = (
@@ -23,7 +22,8 @@ def training_curves(run: TrainedRun) -> list[dict[str, Any]]:
     """Return rows error (percent) and loss (nats) by epoch and split, and generalization_gap: the last test minus train error.
 
     As in the authors' code, training errors and losses are means over the epoch's updates, in training mode and on the batches
-    as they were trained on (augmented, attacked); test errors and losses are measured after the epoch, in eval mode.
+    as they were trained on (augmented, attacked); test errors and losses are measured after the epoch, in eval mode. They are
+    NaN from the epoch in which a run diverged on, and the gap with them.
 
     Args:
         run: the trained run; its recipe has the method's parameter ``log_error`` and the probes test_accuracy and test_loss.
@@ -31,15 +31,15 @@ def training_curves(run: TrainedRun) -> list[dict[str, Any]]:
     Raises:
         ConfigError: the run logged no such column.
     """
-    table = pd.read_csv(check_recorded(run.path / "history.csv"))
+    table, diverged = read_history(run, [column for *_, column, _ in COLUMNS]), diverged_epoch(run)
     rows: list[dict[str, Any]] = []
     last: dict[str, float] = {}
     for metric, split, column, unit in COLUMNS:
-        if column not in table:
-            raise unknown_name("column of history.csv", column, list(table.columns))
-        for epoch, value in table[["epoch", column]].dropna().itertuples(index=False):
+        for epoch, value in zip(table["epoch"].tolist(), table[column].tolist(), strict=True):
+            if pd.isna(value) and not is_lost(run, column, epoch, diverged):
+                continue
             number = 100.0 - value if column.endswith("accuracy") else float(value)
-            rows.append({"epoch": int(epoch), "split": split, "metric": metric, "value": number, "unit": unit})
+            rows.append({"epoch": epoch, "split": split, "metric": metric, "value": number, "unit": unit})
             if metric == "error":
                 last[split] = number
     gap = {"epoch": None, "split": None, "metric": "generalization_gap", "value": last["test"] - last["train"]}

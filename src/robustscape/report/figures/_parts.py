@@ -155,6 +155,7 @@ def is_blank(part: pd.DataFrame) -> bool:
     return not part[["value", "paper_value"]].notna().any(axis=None)
 
 
-def mark_not_measured(axes: Axes) -> None:
-    """Write "not measured" into an empty panel."""
-    axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", va="center", color=GREY)
+def mark_blank(axes: Axes, part: pd.DataFrame) -> None:
+    """Write into a panel without numbers "not measured", or, as tables do, "nan" where its runs diverged."""
+    text = "nan" if (part["n"] > 0).any() else "not measured"
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=GREY)

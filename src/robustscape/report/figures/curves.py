@@ -60,7 +60,7 @@ def curves(
                 printed = _parts.rows_at_level(part, hue, line).dropna(subset=["paper_value"])
                 axes.plot(printed[x], printed["paper_value"], "D", **_parts.printed_marker(colour[line]))
             if _parts.is_blank(part):
-                _parts.mark_not_measured(axes)
+                _parts.mark_blank(axes, part)
             if log_y:
                 _parts.set_log_y(axes)
             if axes.get_subplotspec().is_first_row():

@@ -84,7 +84,7 @@ def _curves(
             axes.plot([own[x].max()], [value], "D", clip_on=False, **_parts.printed_marker(colour))
         handles.append(Line2D([], [], color=colour, linewidth=2.6, label=texts[level]))
     if rows.empty:
-        _parts.mark_not_measured(axes)
+        _parts.mark_blank(axes, rows)
         return
     if final["paper_value"].notna().any():
         handles.append(_parts.printed_legend_entry())
@@ -100,7 +100,7 @@ def _map(
     axes.set_xlabel(display_name(across, names))
     axes.set_ylabel(display_name(up, names))
     if rows.empty:
-        _parts.mark_not_measured(axes)
+        _parts.mark_blank(axes, rows)
         return
     table = rows.pivot(index=up, columns=across, values="value").sort_index().sort_index(axis=1)
     horizontal, vertical = table.columns.to_numpy(float), table.index.to_numpy(float)

@@ -64,7 +64,7 @@ def histograms(
                 values = _parts.rows_at_level(part, hue, kind)["value"].to_numpy(float)
                 _parts.draw_histogram(axes, values, edges, colour[kind])
             if _parts.is_blank(part):
-                _parts.mark_not_measured(axes)
+                _parts.mark_blank(axes, part)
             if row == 0:
                 axes.set_title(_parts.panel_title(rows, panel, level, names=item.names))
             unit = band["unit"].iloc[0]

@@ -84,7 +84,7 @@ def panelled_curves(
                 }
                 _draw_line(axes, own, x, steps, **look)
         if _parts.is_blank(part):
-            _parts.mark_not_measured(axes)
+            _parts.mark_blank(axes, part)
         if panel.get("log_y"):
             _parts.set_log_y(axes)
         axes.set_title(panel.get("title", ""))

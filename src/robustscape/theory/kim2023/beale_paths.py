@@ -22,6 +22,7 @@ from robustscape.theory.kim2023._toys import (
     BEALE_SADDLE,
     Array,
     Path,
+    Point,
     Rule,
     beale,
     beale_gradient,
@@ -36,7 +37,9 @@ from robustscape.theory.kim2023._toys import (
 NEAR = 0.05
 #: Number of steps at the end of a path on which claims about oscillation are tested.
 END = 1000
-WINDOW = ((-3.4, 3.8), (-1.2, 2.0))
+WINDOW = ((-3.4, 3.8), (-1.2, 2.4))
+#: What the end of gradient descent is called that starts where SAM does with this rule.
+GD: dict[Rule, str] = {"normalised": "GD", "constant": "GD, second start"}
 
 
 def beale_paths(
@@ -44,29 +47,36 @@ def beale_paths(
     eta: Annotated[float, Field(gt=0)] = 1e-4,
     radius: Annotated[float, Field(gt=0)] = 0.5,
     constant_radius: Annotated[float, Field(gt=0)] = 0.05,
-    start: tuple[float, float] = (-1.0, 0.2),
+    start: tuple[float, float] = (1.0, 2.0),
+    constant_start: tuple[float, float] = (-1.0, 0.2),
     steps: Annotated[int, Field(ge=2000)] = 20_000,
     points: Annotated[int, Field(ge=3)] = 81,
 ) -> list[dict[str, Any]]:
     """Return paths of GD and of SAM under both radius rules, SAM's perturbed weights once it is trapped, and gradient cosines.
 
-    The work gives eta = 1e-4 only. The other values are ours: the start lies in the basin of the minimum, SAM is trapped from
-    there with a normalised radius of 0.3 and more (not of 0.2), and the constant radius is above 1/27.75, as theorem 4.2
-    requires. With the constant radius the cosine converges to -1; it oscillates, as in figure 4.4, under the normalised rule.
+    The work gives eta = 1e-4 only. Start and radius of the normalised rule are those of its author's code
+    (github.com/Harry24k/sam-saddle, where the learning rate is 1.25e-5): from there SAM is trapped with a radius of 0.4 and more,
+    not of 0.3. The number of steps is ours, and so are the constant radius, above 1/27.75 as theorem 4.2 requires, and its
+    start, since the path diverges from the other one. Both starts lie in the basin of the minimum. With the constant radius the
+    cosine converges to -1; it oscillates, as in figure 4.4, under the normalised rule.
 
     Args:
         eta: learning rate.
         radius: rho of the normalised rule.
         constant_radius: rho of the constant rule.
-        start: initial weights.
+        start: initial weights of the normalised rule.
+        constant_start: initial weights of the constant rule.
         steps: number of updates.
         points: number of grid points per side of the contour plot.
     """
-    gd = sam_path(beale_gradient, start, eta=eta, steps=steps)
     rules: tuple[tuple[Rule, float], ...] = (("normalised", radius), ("constant", constant_radius))
-    paths = {rule: sam_path(beale_gradient, start, eta=eta, steps=steps, radius=rho, rule=rule) for rule, rho in rules}
+    starts: dict[Rule, Point] = {"normalised": start, "constant": constant_start}
+    descents = {rule: sam_path(beale_gradient, starts[rule], eta=eta, steps=steps) for rule, _ in rules}
+    paths = {
+        rule: sam_path(beale_gradient, starts[rule], eta=eta, steps=steps, radius=rho, rule=rule) for rule, rho in rules
+    }
     protocol: Protocol = {"eta": eta, "steps": steps}
-    rows = _trajectories(gd, paths, rules, points, protocol)
+    rows = _trajectories(descents, paths, rules, points, protocol)
     for rule, rho in rules:
         rows += _trapped(paths[rule], rule, rho, protocol)
         rows += _cosines(paths[rule], rule, rho, protocol)
@@ -78,20 +88,25 @@ def _panel(rule: Rule, rho: float) -> str:
 
 
 def _trajectories(
-    gd: Path, paths: dict[Rule, Path], rules: tuple[tuple[Rule, float], ...], points: int, protocol: Protocol
+    descents: dict[Rule, Path],
+    paths: dict[Rule, Path],
+    rules: tuple[tuple[Rule, float], ...],
+    points: int,
+    protocol: Protocol,
 ) -> Rows:
-    """Return the rows of figure 4.1: the function, the paths, and their ends."""
+    """Return the rows of figure 4.1: the function, the paths of GD and SAM, and their ends."""
     view = "trajectory"
     rows = surface_rows(view, beale, np.linspace(*WINDOW[0], points), np.linspace(*WINDOW[1], points))
-    rows += _finish(view, "GD", gd, protocol)
     for rule, rho in rules:
         panel, method = _panel(rule, rho), f"SAM, {rule}"
         own = {**protocol, "rule": rule, "rho": rho}
-        rows += _path(view, gd, panel=panel, method="GD", **protocol)
+        rows += _path(view, descents[rule], panel=panel, method="GD", **protocol)
         rows += _path(view, paths[rule], panel=panel, method="SAM", **own)
+        rows += _finish(view, GD[rule], descents[rule], protocol)
         rows += _finish(view, method, paths[rule], own)
-    begin = float(gd.weights[0, 0]), float(gd.weights[0, 1])
-    for text, (x, y) in (("start", begin), ("saddle", BEALE_SADDLE), ("minimum", BEALE_MINIMUM)):
+        x, y = paths[rule].weights[0].tolist()
+        rows += drawn_rows(view, "point", x, y, beale(x, y), panel=panel, text="start")
+    for text, (x, y) in (("saddle", BEALE_SADDLE), ("minimum", BEALE_MINIMUM)):
         rows += drawn_rows(view, "point", x, y, beale(x, y), text=text)
     return rows
 
@@ -129,6 +144,7 @@ def _trapped(path: Path, rule: Rule, rho: float, protocol: Protocol) -> Rows:
     rows = [
         *outcome_row(view, "step_trapped", since if near.any() else math.nan, method=method, **own),
         *outcome_row(view, "sign_changes", count_sign_changes(unstable), method=method, **own),
+        *outcome_row(view, "distance_to_saddle", _from(path.weights, BEALE_SADDLE)[-1], method=method, **own),
     ]
     late = since + evenly_spaced_indices(len(near) - since, 700)
     shown = {"perturbed weights": path.perturbed[late], "weights": path.weights[late]}

@@ -4,6 +4,9 @@ Zhuang et al. (2022), algorithm 1; a baseline of kim2023 table 5.2. With w^p = w
 
     g_o = g - (<g, g_p> / |g_p|^2) g_p,   w <- SGD step from w with the gradient g_p - alpha g_o
 
+rho is constant, for which the authors' code (github.com/juntang-zhuang/GSAM) has a schedule; its example for CIFAR sets it
+to stay at 2.0, in units of the weights (adaptive), with alpha = 0.2.
+
 Cost: 2 forward and backward passes; one more set of weights and one of gradients in memory.
 """
 
