@@ -75,7 +75,8 @@ def test_the_gap_is_between_means_over_seeds() -> None:
     assert {r["momentum"] for r in rows} == {"max-min"} and {r["unit"] for r in rows} == {"percentage_points"}
 
 
-def test_the_gain_is_of_pairs_with_one_seed() -> None:
+def test_the_gain_is_of_pairs_with_one_seed(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"diverged": null}')
     right = {
         ("sam", 0.0): (5, 7),
         ("sam", 0.5): (1, 1),
@@ -89,7 +90,7 @@ def test_the_gain_is_of_pairs_with_one_seed() -> None:
         for seed, count in enumerate(counts)
     ]
     runs.append(make_run(Fixed(3), "sam", "alone", 2, momentum=0.9))
-    rows = accuracy_gain(runs, low=0.0, high=0.9, metric="gain")
+    rows = accuracy_gain([replace(run, path=tmp_path) for run in runs], low=0.0, high=0.9, metric="gain")
     found = {(r["method"], r["seed"]): r["value"] for r in rows}
     assert found == pytest.approx({("SAM", 0): 40, ("SAM", 1): 10, ("SGD", 0): -10, ("SGD", 1): 10})
     expected = {

@@ -35,14 +35,12 @@ def history(
     Raises:
         ConfigError: the run has no such column.
     """
-    table, diverged = (
-        read_history(run, [column for column in columns or [] if column != "seconds"]),
-        diverged_epoch(run),
-    )
-    seconds = json.loads((run.path / "run.json").read_text(encoding="utf-8"))["epoch_seconds"]
-    if diverged is not None:
-        seconds = seconds[: diverged - 1]
-    table["seconds"] = pd.Series(list(itertools.accumulate(seconds)), dtype=float).reindex(table.index)
+    table = read_history(run, [column for column in columns or [] if column != "seconds"])
+    record, diverged = json.loads((run.path / "run.json").read_text(encoding="utf-8")), diverged_epoch(run)
+    ends = list(itertools.accumulate(record["epoch_seconds"]))
+    if diverged is not None:  # the time of the epoch in which it diverged is recorded, too
+        ends = ends[: diverged - 1] + [float("nan")] * (len(table) - diverged + 1)
+    table["seconds"] = ends
     percentages = {"train_error": "percent", "running_train_accuracy": "percent"}
     known = {**percentages, "lr": "1", "eps": "1", "train_loss": "nats", "seconds": "seconds", **(units or {})}
     wanted = columns or [column for column in table.columns if column not in ("epoch", "running_train_accuracy")]
