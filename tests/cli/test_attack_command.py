@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import safetensors.torch
+import timm
 import torch
 from PIL import Image
 from torch import nn
@@ -187,6 +188,38 @@ def test_a_torchvision_net_is_made(mine: Path, capsys: pytest.CaptureFixture[str
     assert run_json(capsys, *options, "--suite", "fgsm")["protocol"]["samples"] == 3
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"model_name": "resnet10t", "num_classes": 5},
+        {"model_name": "vit_tiny_patch16_224", "num_classes": 5, "img_size": 32, "patch_size": 8, "depth": 2},
+        {"model_name": "mobilenetv3_small_050", "num_classes": 5},
+    ],
+    ids=["resnet", "vit", "mobilenet"],
+)
+def test_nets_of_timm_are_made_and_attacked(
+    mine: Path, capsys: pytest.CaptureFixture[str], arguments: dict[str, Any]
+) -> None:
+    """What PGD-1 finds is what the sign of their own gradient finds."""
+    torch.manual_seed(0)
+    model, x = timm.create_model(**arguments).eval(), torch.rand(12, 3, 32, 32)
+    inputs = ((x - 0.5) / 0.25).requires_grad_()
+    logits = model(inputs)
+    y = logits.argmax(1)
+    nn.functional.cross_entropy(logits, y, reduction="sum").backward()
+    assert inputs.grad is not None
+    with torch.no_grad():
+        moved = (x + 8 / 255 * inputs.grad.sign()).clamp(0, 1)
+        robust = 100 * (model((moved - 0.5) / 0.25).argmax(1) == y).float().mean().item()
+    np.savez("colour.npz", x=x.numpy(), y=y.numpy())
+    safetensors.torch.save_file(model.state_dict(), "timm.safetensors")
+    options = ["--model", "timm:create_model", "--model-args", json.dumps(arguments), "--weights", "timm.safetensors"]
+    normal = ["--mean", "0.5", "--std", "0.25", "--data", "colour.npz", "--eps", "8/255", "--suite", "fgsm"]
+    content = run_json(capsys, *options, *normal)
+    assert content["clean_accuracy"] == 100.0 and content["robust_accuracy"] == pytest.approx(robust)
+    assert not content["reasons"]
+
+
 def test_a_packaged_data_set_needs_no_project(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("ten.py").write_text("from torch import nn\nmake = lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n")
     content = run_json(capsys, "--model", "ten.py:make", "--data", "digits", "--samples", "20", "--suite", "fgsm")
@@ -243,6 +276,14 @@ SAID = {
         ["--save-adversarial", "a.safetensors", "--eps", "0.1", "0.10000001"],
         "two budgets of --eps would write the same file 'a-eps0.1.safetensors'",
     ),
+    "other format": (
+        ["--save-adversarial", "adversarial.npz"],
+        "--save-adversarial got 'adversarial.npz', but writes safetensors: name it '.safetensors'",
+    ),
+    "norm of the name": (
+        ["--suite", "autoattack_l2", "--norm", "Linf"],
+        "'autoattack_l2' is in L2, but the norm asked for is Linf; leave out one of the two",
+    ),
     "output": (["--output", "images"], "cannot write 'images': there is a folder of that name"),
 }
 
@@ -262,6 +303,25 @@ def test_a_number_of_samples_is_at_least_one(mine: Path, count: str, capsys: pyt
     with pytest.raises(SystemExit) as stopped:
         attack(f"--samples={count}", "--data", "test.npz")
     assert stopped.value.code == 2 and "allowed is an integer of at least 1" in capsys.readouterr().err
+
+
+def test_an_error_of_the_command_line_is_a_sentence_without_all_options(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        attack("--espilon", "8/255")
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "unrecognized arguments: --espilon" in error and "--help" in error
+
+
+def test_layouts_that_a_net_may_not_take_are_noted(mine: Path) -> None:
+    y = np.arange(4) % 2
+    np.savez("last.npz", x=np.zeros((4, 6, 5, 3), np.uint8), y=y)
+    assert any("(N, C, H, W)" in note for note in read_samples("last.npz").notes)
+    np.savez("first.npz", x=np.zeros((4, 3, 6, 5), np.uint8), y=y)
+    assert not any("(N, C, H, W)" in note for note in read_samples("first.npz").notes)
+    np.savez("wide.npz", x=np.zeros((4, 3, 6, 5), np.int64), y=y)
+    with pytest.raises(UserError, match="got int64; if these are pixels in \\[0, 255\\], save them as uint8"):
+        read_samples("wide.npz")
 
 
 class Hostile:

@@ -120,7 +120,8 @@ def add_protocol_options(parser: argparse.ArgumentParser) -> None:
         "--suite",
         metavar="NAME",
         default="autoattack",
-        help="name of a suite or of an attack: `robustscape list suites`, `list attacks` (default: %(default)s)",
+        help="name of a suite, of a protocol or of an attack: `robustscape list suites`, `list protocols`, `list attacks` "
+        "(default: %(default)s)",
     )
     group.add_argument(
         "--eps",
@@ -252,6 +253,10 @@ def _check_outputs(options: argparse.Namespace) -> None:
     """
     if options.quiet and options.verbose:
         raise ConfigError("--quiet and --verbose exclude each other.")
+    if options.save_adversarial is not None and options.save_adversarial.suffix not in ("", ".safetensors"):
+        raise ConfigError(
+            f"--save-adversarial got '{options.save_adversarial}', but writes safetensors: name it '.safetensors'."
+        )
     paths = [path for path in (options.output, options.save_adversarial) if path is not None]
     for path in paths:
         _check_writable(path)
@@ -381,10 +386,11 @@ def _own_device(options: argparse.Namespace, plan: Plan | None) -> Any:
 def _find_suite(options: argparse.Namespace, plan: Plan | None) -> Suite:
     """Return the suite of the project, else of the package; the name of an attack is a suite of one."""
     from robustscape.config.attacks import Suite
-    from robustscape.config.shipped import find_suite, name_in_norm
+    from robustscape.config.shipped import check_norm_of_name, find_suite, name_in_norm
 
     if plan is not None:
         experiment = plan.experiment
+        check_norm_of_name(options.suite, options.norm)
         name = name_in_norm(options.suite, options.norm, {*experiment.suites, *experiment.attacks})
         if name in experiment.suites:
             return experiment.suite(name)
@@ -563,6 +569,9 @@ def _needs_no_files(dataset: str) -> bool:
 def _shaped(samples: Samples, shape: list[int] | None) -> Samples:
     import dataclasses
 
+    if shape is None and samples.x.dim() == 2 and samples.source.lower().endswith(".csv"):
+        note = f"a sample is a row of {samples.x.shape[1]} numbers; --shape makes an image of it, such as 3 32 32"
+        return dataclasses.replace(samples, notes=(*samples.notes, note))
     if shape is None:
         return samples
     if samples.x[0].numel() != math.prod(shape):

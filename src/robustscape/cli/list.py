@@ -9,7 +9,7 @@ from typing import Any
 from robustscape import catalog
 from robustscape.cli.options import make_plan, sentence_case
 from robustscape.config.reading import scale_names
-from robustscape.config.shipped import shipped_suites
+from robustscape.config.shipped import shipped_attacks, shipped_suites
 from robustscape.pipeline.plan import Plan
 
 #: What can be listed -> the kind in the catalogue, where it is one.
@@ -19,6 +19,7 @@ LISTS: dict[str, str | None] = {
     "runs": None,
     "recipes": None,
     "suites": None,
+    "protocols": None,
     "scales": None,
     "datasets": "dataset",
     "architectures": "architecture",
@@ -47,7 +48,8 @@ def add_list_command(commands: Any) -> None:
 def list_command(options: argparse.Namespace) -> None:
     """Print the list that ``options.what`` names."""
     outside = options.config == "config" and not (Path(options.config) / "suites.yaml").is_file()
-    plan = None if outside and (options.what == "suites" or LISTS[options.what] is not None) else make_plan(options)
+    shipped = options.what in ("suites", "protocols") or LISTS[options.what] is not None
+    plan = None if outside and shipped else make_plan(options)
     print("\n".join(list_lines(options.what, plan)))
 
 
@@ -69,7 +71,8 @@ def _named(what: str, plan: Plan | None) -> list[tuple[str, str]]:
     if kind is not None:
         return [(name, entry.summary) for name, entry in catalog.catalog_entries(kind).items()]
     if plan is None:
-        return [(name, suite.about) for name, suite in shipped_suites().items()]
+        named = shipped_attacks() if what == "protocols" else shipped_suites()
+        return [(name, one.about) for name, one in named.items()]
     experiment = plan.experiment
     if what == "works":
         return [(name, f"{study.title} ({study.reference})") for name, study in plan.studies.items()]
@@ -81,4 +84,6 @@ def _named(what: str, plan: Plan | None) -> list[tuple[str, str]]:
         return [(name, recipe.about) for name, recipe in experiment.recipes.items()]
     if what == "suites":
         return [(name, suite.about) for name, suite in experiment.suites.items()]
+    if what == "protocols":
+        return [(name, attack.about) for name, attack in experiment.attacks.items()]
     return [(name, "") for name in scale_names(experiment.folder / "scales")]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from robustscape import __version__
 from robustscape.cli.attack import add_attack_command
@@ -67,9 +68,17 @@ _ADD_COMMANDS = (
 )
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are a sentence, as all others here are, without the list of all options before it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message and end with code 2."""
+        self.exit(2, f"{self.prog}: {message.rstrip('.')}. See `{self.prog} --help`.\n")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands and their options."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="robustscape",
         description=_DESCRIPTION,
         epilog=_EPILOG,

@@ -44,6 +44,20 @@ class FromCatalog(Strict):
         return data
 
 
+#: Words that other libraries use -> what may be meant here; the first that is allowed is suggested.
+SYNONYMS = {
+    "alpha": ("step_size",),
+    "eps_step": ("step_size",),
+    "iterations": ("steps", "queries"),
+    "max_iter": ("steps", "iterations", "queries"),
+    "n_iter": ("iterations", "steps"),
+    "n_queries": ("queries",),
+    "n_restarts": ("restarts",),
+    "num_random_init": ("restarts",),
+    "random_init": ("random_start",),
+    "steps": ("iterations", "queries"),
+}
+
 #: Problems of a file that one error names.
 SHOWN = 3
 
@@ -142,7 +156,8 @@ def error_sentence(error: ValidationError, model: type[BaseModel]) -> str:
         got = detail.get("input")
         if detail["type"] == "extra_forbidden":
             allowed = _fields(model, location)
-            close = difflib.get_close_matches(str(location[-1]), allowed, n=1)
+            close = [key for key in SYNONYMS.get(str(location[-1]), ()) if key in allowed]
+            close = close or difflib.get_close_matches(str(location[-1]), allowed, n=1)
             hint = f" Did you mean '{close[0]}'?" if close else ""
             lines.append(f"unknown key '{key}'.{hint} Allowed: {', '.join(allowed)}.")
         elif detail["type"] == "missing":

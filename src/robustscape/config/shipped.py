@@ -63,6 +63,17 @@ def name_in_norm(name: str, norm: Norm | None, known: Container[str]) -> str:
     return f"{name}_l1" if norm == "L1" and f"{name}_l1" in known else name
 
 
+def check_norm_of_name(name: str, norm: Norm | None) -> None:
+    """Refuse a norm that the name denies: a result would be called "autoattack_l2" in Linf.
+
+    Raises:
+        ConfigError: with both norms.
+    """
+    named = {"_l1": "L1", "_l2": "L2"}.get(name[-3:])
+    if norm is not None and named not in (None, norm):
+        raise ConfigError(f"'{name}' is in {named}, but the norm asked for is {norm}; leave out one of the two.")
+
+
 def find_attack(name: str, norm: Norm | None = None, parameters: Mapping[str, Any] | None = None) -> AttackSpec:
     """Return an attack by the name of its protocol ("pgd50_restarts10"), or of the function alone ("pgd"), with its defaults.
 
@@ -76,6 +87,7 @@ def find_attack(name: str, norm: Norm | None = None, parameters: Mapping[str, An
     """
     if not isinstance(name, str):
         raise ConfigError(f"an attack is named by a text such as 'pgd', got {name!r}.")
+    check_norm_of_name(name, norm)
     known, functions = shipped_attacks(), catalog.catalog_entries("attack")
     name = name_in_norm(name, norm, {*known, *functions})
     if name in known:
@@ -121,6 +133,7 @@ def find_suite(suite: str | Suite | AttackSpec | Sequence[str], norm: Norm | Non
 
 
 def _named_suite(name: str, norm: Norm | None) -> Suite:
+    check_norm_of_name(name, norm)
     suites = shipped_suites()
     suite = name_in_norm(name, norm, suites)
     if suite in suites:

@@ -203,7 +203,7 @@ def test_l1_has_suites_and_attacks_of_its_own(digits: Any) -> None:
         ("pgd", "L1", "attack 'pgd' is not defined in L1; attacks in L1 are apgd_l1, fab, square_l1"),
         ("white-box", "L1", "attack 'fgsm' is not defined in L1"),
         (["apgd_ce", "simba"], "L1", "attack 'simba' is not defined in L1"),
-        ("apgd_ce_l1", "L2", "attack 'apgd_l1' is not defined in L2; allowed is L1"),
+        ("apgd_ce_l1", "L2", "'apgd_ce_l1' is in L1, but the norm asked for is L2; leave out one of the two"),
         ("autoattac", "L1", "Did you mean 'autoattack'"),
     ],
 )

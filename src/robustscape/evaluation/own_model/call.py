@@ -88,8 +88,8 @@ def evaluate(
         model: logits (B, C) from inputs (B, ...) in [0, 1]; normalisation is part of it (``robustscape.models.Normalize``).
         x: inputs (N, ...), a floating tensor or array.
         y: labels (N,), integers.
-        suite: name of a suite (`robustscape list suites`) or of an attack, a list of attacks, or one of your own; worst case per
-            sample.
+        suite: name of a suite (`robustscape list suites`) or of an attack (`list protocols`), a list of attacks, or one of your
+            own; worst case per sample.
         eps: perturbation budget, such as 8 / 255 or "8/255"; a tensor (N,): one per sample; a list: one evaluation each, in its
             order, in which a sample broken within a smaller budget counts as broken, and is not attacked again, within the larger
             ones. None: 8/255 in Linf; in L2 and L1 it must be given.
@@ -161,7 +161,7 @@ def attack(
         model: as in ``evaluate``.
         x: inputs (N, ...), a floating tensor or array.
         y: the true labels (N,).
-        name: of an attack (`robustscape list attacks`) or of one of its protocols, such as "pgd50_restarts10".
+        name: of an attack (`robustscape list attacks`) or of one of its protocols (`list protocols`), such as "pgd50_restarts10".
         eps: perturbation budget; a tensor (N,): one per sample; None: 8/255 in Linf, in L2 and L1 it must be given.
         norm: "Linf", "L2" or "L1"; None: the protocol's own. "apgd", "fab" and "square" have versions in L1.
         targets: the classes a targeted attack aims at; None: untargeted.

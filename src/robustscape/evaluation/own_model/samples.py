@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -234,12 +233,19 @@ def _from_arrays(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], path: Path, l
     if not x.size:
         raise MissingData(f"'{path}' has no samples: x has the shape {x.shape}.")
     labels = check_labels(y, len(x))[:limit]
-    notes: Sequence[str] = ()
+    notes: list[str] = []
     x = x[:limit]
+    if x.ndim == 4 and x.shape[3] in (1, 3) and x.shape[1] not in (1, 3):
+        notes.append(
+            f"x has the shape {x.shape}; nets of PyTorch take (N, C, H, W): x.transpose(0, 3, 1, 2) if C is last"
+        )
     if x.dtype == np.uint8:
-        x, notes = (x / np.float64(255)).astype(np.float32), ("x is uint8: values divided by 255",)
+        x = (x / np.float64(255)).astype(np.float32)
+        notes.append("x is uint8: values divided by 255")
     elif x.dtype.kind != "f":
-        raise UserError(f"'{path}': x must be floating numbers or uint8, got {x.dtype}.")
+        pixels = x.dtype.kind in "iu" and x.min() >= 0 and x.max() <= 255
+        hint = "; if these are pixels in [0, 255], save them as uint8" if pixels else ""
+        raise UserError(f"'{path}': x must be floating numbers or uint8, got {x.dtype}{hint}.")
     with np.errstate(over="ignore"):  # what is too large becomes infinite, and that is refused by its name
         inputs = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))
     return Samples(inputs, labels, str(path), (), tuple(notes))
