@@ -209,7 +209,7 @@ MUTATIONS = [
         "PGD",
     ),
     Mutation("swish_attack", "swish_pgd_losses", swish_losses_times(0.1), "interior"),
-    Mutation("swish_attack", "swish_minimiser", lambda: -1.2, "interior"),
+    Mutation("swish_attack", "swish_minimiser", lambda: -1.0, "interior"),
     Mutation("swish_attack", "worst_loss", loss_of(eps=0.25), "PGD"),
     Mutation("swish_attack", "swish_minimiser", lambda: -1.2, "swish"),
 ]
