@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -146,6 +148,66 @@ def test_every_number_of_the_text_is_looked_at() -> None:
     channel = rest["metric"].str.startswith("channel_")
     assert set(rest[channel]["context"]) == {"preprocessing"}
     assert set(rest[~channel]["metric"]) == {"repeats", "training_time_overhead", "robust_accuracy_difference"}
+
+
+@pytest.mark.parametrize(
+    ("item", "metric"), [("table_1", "robust_accuracy_difference"), ("update_cost", "training_time_overhead")]
+)
+def test_the_results_of_the_text_stand_beside_ours(paper: Experiment, item: str, metric: str) -> None:
+    """The text has two numbers that are results; each is a printed number of an item that measures it."""
+    (row,) = TEXT[TEXT["metric"] == metric].itertuples()
+    assert row.context == "text_claim"
+    entry = paper.studies["kanai2022"].items[item]
+    (printed,) = pd.read_csv(ROOT / f"resources/paper/{entry.printed}.csv").itertuples()
+    assert (printed.metric, printed.value, printed.unit) == (metric, row.value, row.unit)
+    assert printed.method.lower() == row.method
+    assert metric in entry.metrics
+    if item == "table_1":
+        (source,) = (source for source in entry.rows if source.of in paper.studies["kanai2022"].comparisons)
+        compared = paper.studies["kanai2022"].comparisons[source.of].parameters
+        assert printed.method == f"{compared['of']} minus {compared['minus']}"
+        assert (printed.dataset, printed.architecture) == (row.dataset, row.architecture)
+        assert printed.evaluation == source.label["evaluation"]
+
+
+#: Name of a stand-in of the scale small -> its training images.
+IMAGES = {"fashion_mnist600_7": 600, "digits": 1437, "mnist1k_7": 1000}
+
+
+def updates_of(recipe: Recipe, images: int) -> int:
+    """Updates of the weights in a training: Entropy-SGD makes one after ``inner_steps`` batches, its loop runs on over epochs."""
+    updates, inner = 0, 0
+    for epoch in range(recipe.epochs):
+        optimizer = recipe.in_force(epoch).optimizer
+        batches = math.ceil(images / (recipe.batch_size or images))
+        if optimizer.name == "entropy_sgd":
+            inner += batches
+            done, inner = divmod(inner, optimizer.parameters["inner_steps"])
+            updates += done
+        else:
+            updates += batches
+    return updates
+
+
+def test_captions_at_small_say_how_many_updates_each_optimizer_makes() -> None:
+    small = load_experiment(ROOT / "config", "small")
+    counts = []
+    for name in ("cifar10", "cifar10_wrn", "svhn", "cifar100"):
+        planned = [p.run for p in small.runs("kanai2022", name)]
+        found = {
+            is_sgd: {
+                updates_of(small.recipes[run.recipe], IMAGES[run.dataset])
+                for run in planned
+                if (small.recipes[run.recipe].in_force(4).optimizer.name != "entropy_sgd") == is_sgd
+            }
+            for is_sgd in (False, True)
+        }
+        counts.append(tuple(one for is_sgd in (False, True) for one in found[is_sgd]))
+    for item in ("table_1", "table_3"):
+        caption = small.studies["kanai2022"].items[item].caption
+        said = re.findall(r"(\d+)(?: updates)? and (\d+) \(", caption)
+        assert [tuple(map(int, pair)) for pair in said] == counts
+        assert "one update of the weights in 5 batches" in caption
 
 
 @pytest.mark.parametrize(

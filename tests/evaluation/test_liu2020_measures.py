@@ -87,7 +87,7 @@ def test_functional_relus_are_seen() -> None:
 def test_a_dead_layer_makes_a_constant_classifier(layer: str, dead_gradients: bool) -> None:
     run = run_of(kill(lenet(), layer))
     found = values(dead_layers(run, attack=PGD))
-    assert found["dead_layers"] >= 1
+    assert found["dead_layers"] >= 1 and found["has_dead_layer"] == 1
     assert found["constant_classifier"] == 1
     assert found["logit_spread"] == 0
     assert found["zero_gradients"] == 100
@@ -100,7 +100,8 @@ def test_a_dead_layer_makes_a_constant_classifier(layer: str, dead_gradients: bo
 
 def test_a_live_net_has_no_dead_layer() -> None:
     found = values(dead_layers(run_of(lenet(4)), attack=PGD))
-    assert found["dead_layers"] == found["constant_classifier"] == found["zero_gradients"] == 0
+    assert found["dead_layers"] == found["has_dead_layer"] == found["constant_classifier"] == 0
+    assert found["zero_gradients"] == 0
     assert found["logit_spread"] > 1e-3
     assert "gradient_before_dead" not in found
 

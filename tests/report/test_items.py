@@ -359,3 +359,13 @@ def test_a_diverged_number_is_compared_and_not_within(value: float) -> None:
     theirs = pd.DataFrame([{"eps": 0.1, "metric": "m", "value": 1.0, "unit": "nats"}])
     table = aggregate_repetitions(own_rows([value], "nats"), ["eps"], theirs)
     assert count_printed(table) == {"printed": 1, "compared": 1, "within": 0}
+
+
+def test_a_step_of_its_own_leaves_no_share_of_eps() -> None:
+    """An attack with a fixed step does not read ``rel_step_size``, which has a default: the row would state two steps."""
+    rows = accuracy_rows()
+    fixed = rows.assign(step_size=2 / 255, rel_step_size=0.25)
+    assert aggregate_repetitions(fixed, FACTORS)["rel_step_size"].isna().all()
+    assert (aggregate_repetitions(fixed, FACTORS)["step_size"] == 2 / 255).all()
+    relative = rows.assign(step_size=float("nan"), rel_step_size=0.25)
+    assert (aggregate_repetitions(relative, FACTORS)["rel_step_size"] == 0.25).all()

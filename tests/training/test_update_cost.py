@@ -54,5 +54,33 @@ def test_passes_of_an_update(recipe: dict[str, Any], forwards: int, backwards: i
     rows = {row["metric"]: row["value"] for row in update_cost(run, updates=3)}
     assert (rows["forward_passes"], rows["backward_passes"]) == (forwards, backwards)
     assert 0 < rows["time_per_update"] < 1
+    assert -100 < rows["training_time_overhead"] < 10_000
     assert all(torch.equal(before[name], tensor) for name, tensor in run.model.state_dict().items())
     assert not run.model.training
+
+
+@pytest.mark.parametrize(("own", "plain", "overhead"), [(1.0, 1.0, 0.0), (1.08, 1.0, 8.0), (0.5, 1.0, -50.0)])
+def test_the_overhead_is_over_sgd_with_the_same_settings(
+    own: float, plain: float, overhead: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow turn (ten times) affects both alike."""
+    optimizers: list[tuple[str, dict[str, Any]]] = []
+    turns = iter([own, plain, 10 * own, 10 * plain, own, plain])
+
+    def train(model: Any, part: Any, test: Any, recipe: Recipe, *_: Any, **__: Any) -> None:
+        optimizers.append((recipe.optimizer.name, dict(recipe.optimizer.parameters)))
+
+    monkeypatch.setattr("robustscape.training.update_cost.loop.train", train)
+
+    def seconds(call: Any, device: Any) -> float:
+        call()
+        return next(turns)
+
+    monkeypatch.setattr("robustscape.training.update_cost.device_seconds", seconds)
+    awp = {"name": "awp", "parameters": {"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4, "gamma": 0.01}}
+    rows = {row["metric"]: row["value"] for row in update_cost(trained({"optimizer": awp}), updates=2)}
+    assert rows["training_time_overhead"] == pytest.approx(overhead)
+    assert rows["time_per_update"] == pytest.approx(own / 2)
+    assert [name for name, _ in optimizers] == ["awp", "sgd"] * 4
+    settings = {k: v for k, v in optimizers[1][1].items() if k in ("lr", "momentum", "weight_decay")}
+    assert settings == {"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4}

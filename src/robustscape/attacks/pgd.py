@@ -1,6 +1,6 @@
 """Projected gradient descent, the workhorse of all five works.
 
-Madry et al. (2018); yamada2021 section 2.2, liu2020 section 1.2, kim2023 eq 2.3, ma2025 eq 2.5:
+Madry et al. (2018); yamada2021 section 2.2, liu2020 eq 4, kim2023 eq 2.3, ma2025 eq 2.5:
 
     x_0     = x + uniform in the ball           (random_start) or x
     x_{t+1} = clip( P_ball( x_t + step * ascent(grad_x loss(x_t, y)) ) )
@@ -59,7 +59,7 @@ def pgd(
         step_size: length of a step in input units; None: ``rel_step_size`` times eps.
         rel_step_size: length of a step as a fraction of eps.
         random_start: start uniformly in a ball around ``x``, else at ``x``.
-        start: that ball is the threat's, or ("step") has the step as its radius if that is smaller (liu2020 section 1.2).
+        start: that ball is the threat's, or ("step") has the step as its radius if that is smaller (code of liu2020).
         restarts: independent runs; each sample keeps the point of highest loss over the restarts' points.
         loss: what is maximised (minimised towards ``y`` when ``targeted``).
         targeted: whether ``y`` are wanted classes.

@@ -1,6 +1,6 @@
 """Uniform noise in the ball: the baseline that shows how much of a model's error the size of a perturbation explains.
 
-yamada2021 section 2.2 (RANDOM). Linf: U(-eps, eps) per coordinate; L2: a Gaussian direction times eps u^(1/d), u uniform
+yamada2021 sections 3.2 and 5.1 (RANDOM). Linf: U(-eps, eps) per coordinate; L2: a Gaussian direction times eps u^(1/d), u uniform
 in [0, 1], which is uniform in the ball. Then clipped to the legal range. Cost: no pass of the model.
 """
 

@@ -1,6 +1,6 @@
 """Accuracy on both splits, clean or under one attack, and the gap between the splits.
 
-yamada2021 section 6: robust train and test accuracy under the evaluation attack (the same type and eps as in training; clean
+yamada2021 section 5: robust train and test accuracy under the evaluation attack (the same type and eps as in training; clean
 at eps = 0) and the generalisation gap, train minus test. kim2023 chapters 4 and 5: clean accuracy of nets that differ in
 their optimizer. Cost: the attack and a forward pass per split.
 """

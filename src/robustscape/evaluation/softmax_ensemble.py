@@ -1,4 +1,4 @@
-"""Ensembles of adversarially trained nets by their mean probability (liu2020 section 3.2; no table in the slides).
+"""Ensembles of adversarially trained nets by their mean probability (liu2020 section 5; no table in the slides).
 
     p(x) = mean_m softmax(f_m(x)),      attacks maximise -log p_y: the ensemble is attacked as one net
 

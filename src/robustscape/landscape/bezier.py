@@ -1,4 +1,4 @@
-"""A Bezier curve of low adversarial loss between two minima (liu2020 section 3.3; Garipov et al. 2018; no figure in the slides).
+"""A Bezier curve of low adversarial loss between two minima (liu2020 section 5; Garipov et al. 2018; no figure in the slides).
 
     theta(t) = sum_k B_k(t) P_k,    B_k(t) = binom(n, k) t^k (1 - t)^(n - k),    P_0 and P_n the two trained nets
 

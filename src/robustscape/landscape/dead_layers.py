@@ -1,4 +1,4 @@
-"""Dead ReLU layers and constant classifiers (liu2020 section 4, measure 8).
+"""Dead ReLU layers and constant classifiers (liu2020 section 3, gradient analysis).
 
 A layer is dead when no unit's pre-activation is above 0 for any instance. Its output is 0, so the logits are the same for
 every input, the gradients of all layers before it are exactly 0, attacks do not move, and the test error is that of always
@@ -85,11 +85,11 @@ def dead_layers(
 ) -> list[dict[str, Any]]:
     """Return rows about dead layers, over attacked training inputs, and about the predictions on clean test inputs.
 
-    dead_layers (number of ReLU layers), dead_units (percent of all channels and units), zero_gradients (percent of training
-    inputs whose gradient is exactly 0, from which an attack does not move), logit_spread (largest difference of a logit
-    between two test inputs), constant_classifier (1 if that is below 1e-6), one_answer (percent of test inputs with the most
-    frequent prediction), constant_error (percent: the error of always predicting that class), and gradient_before_dead (norm
-    of the gradient of the parameters before the last dead layer; no row if none is dead).
+    dead_layers (number of ReLU layers), has_dead_layer (1 if there is one), dead_units (percent of all channels and units),
+    zero_gradients (percent of training inputs whose gradient is exactly 0, from which an attack does not move), logit_spread
+    (largest difference of a logit between two test inputs), constant_classifier (1 if that is below 1e-6), one_answer (percent of
+    test inputs with the most frequent prediction), constant_error (percent: the error of always predicting that class), and
+    gradient_before_dead (norm of the gradient of the parameters before the last dead layer; no row if none is dead).
 
     Args:
         run: the trained model and its data.
@@ -117,6 +117,7 @@ def dead_layers(
     most_frequent = int(answers.argmax())
     values = [
         ("dead_layers", float(len(dead)), "1"),
+        ("has_dead_layer", float(bool(dead)), "1"),
         ("dead_units", percent_true(units <= 0), "percent"),
         ("zero_gradients", percent_true(has_zero_gradient), "percent"),
         ("logit_spread", spread, "1"),

@@ -75,7 +75,7 @@ def normalised(direction: Direction) -> Direction:
 
 
 def unit_random(model: nn.Module, seed: int, number: int = 0) -> Direction:
-    """Return a uniform direction on the unit sphere of all parameters, biases and BatchNorm included (liu2020 section 4)."""
+    """Return a uniform direction on the unit sphere of all parameters, biases and BatchNorm included (liu2020 section 3)."""
     return normalised(gaussian_direction(model, seed, number))
 
 

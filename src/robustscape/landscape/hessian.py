@@ -2,7 +2,7 @@
 
     L(w) = (1/N) sum_n loss(x'_n, y_n, w),  loss = cross-entropy, BatchNorm in eval mode
 
-There are two conventions, because the inputs x'_n = x_n + eta_n depend on w (yamada2021 section 2.5):
+There are two conventions, because the inputs x'_n = x_n + eta_n depend on w (yamada2021 section 3.2):
 
     fixed (F)   eta is held where the attack put it: the Hessian that PyHessian and the works compute
     total (T)   eta follows w: the curvature of the loss surface itself, which the theorems are about

@@ -1,8 +1,8 @@
 """Logistic regression under attack in closed form: worst case, loss, both Hessians.
 
 A linear model's loss falls with s w.x, where s = -1 for class 0 and +1 for class 1, so the worst perturbation minimises a
-linear function over the intersection of the ball and the box of legal values. Its closed form (yamada2021 section 2;
-kanai2022 section 1.1) is
+linear function over the intersection of the ball and the box of legal values. Its closed form (yamada2021 section 3.2;
+kanai2022 section 3.1) is
 
     Linf:  eta = -s eps sign(w), then clipped to the box coordinate by coordinate
     L2:    eta_i = -s sign(w_i) min(tau |w_i|, room_i), tau such that ||eta||_2 = eps; room_i is the distance

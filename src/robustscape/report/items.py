@@ -178,6 +178,9 @@ def _with_defaults(rows: pd.DataFrame) -> pd.DataFrame:
     rows["stand_in"] = rows["stand_in"].astype(str)
     rows["paper_protocol"] = rows["paper_protocol"].map(lambda value: str(value) in ("True", "1", "1.0")).astype(bool)
     rows["value"] = rows["value"].astype(float)
+    if {"step_size", "rel_step_size"} <= set(rows):
+        # An attack with a step of its own does not read the share of eps that would be its step, and that has a default.
+        rows["rel_step_size"] = rows["rel_step_size"].mask(rows["step_size"].notna())
     return rows
 
 

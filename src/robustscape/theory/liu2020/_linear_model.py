@@ -1,4 +1,4 @@
-"""The K-class linear model of liu2020, section 2.1, under Linf attacks: good and bad directions, and the exact loss.
+"""The K-class linear model of liu2020, section 2, under Linf attacks: good and bad directions, and the exact loss.
 
     g(x, W)     = log(1 + sum_{j != y} exp((w_j - w_y).x))
     g_eps(x, W) = max_{||x' - x||_inf <= eps} g(x', W), attained at a corner of the box, since g is convex in x'

@@ -1,4 +1,4 @@
-"""The scalar toy of liu2020, section 2.2: g(theta, x) = log(1 + exp(theta x)) at x = 1, under attacks of size eps.
+"""The scalar toy of liu2020, section 2 (figure 2): g(theta, x) = log(1 + exp(theta x)) at x = 1, under attacks of size eps.
 
 The loss rises with theta x, so the worst x' in [1 - eps, 1 + eps] is 1 + eps for theta > 0 and 1 - eps for theta < 0:
 

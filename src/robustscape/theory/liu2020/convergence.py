@@ -1,4 +1,4 @@
-"""liu2020, section 2.3: how often SGD on the adversarial loss meets a large gradient, simulated on the scalar toy."""
+"""liu2020, section 2 (nonlinear model): SGD on the adversarial loss and large gradients, on the scalar toy."""
 
 from __future__ import annotations
 

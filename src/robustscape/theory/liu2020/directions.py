@@ -1,4 +1,4 @@
-"""liu2020, section 2.1: the propositions about good and bad directions of the linear model, against brute force."""
+"""liu2020, section 2 (linear model): the propositions about good and bad directions of the linear model, against brute force."""
 
 from __future__ import annotations
 

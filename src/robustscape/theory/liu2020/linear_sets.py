@@ -1,4 +1,4 @@
-"""liu2020, section 2.1: the shares of good and of bad directions among random ones, as eps grows."""
+"""liu2020, section 2 (linear model): the shares of good and of bad directions among random ones, as eps grows."""
 
 from __future__ import annotations
 

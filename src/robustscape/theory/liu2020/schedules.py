@@ -1,4 +1,4 @@
-"""liu2020, section 3.1: eps and learning rate over training (figures 11 and 12), from the schedules that training uses.
+"""liu2020, section 4: eps and learning rate over training (figures 11 and 12), from the schedules that training uses.
 
     eps_cos(d) = (1 - cos(p pi)) / 2 (eps_max - eps_min) + eps_min,  eps_lin(d) = p (eps_max - eps_min) + eps_min
 

@@ -1,4 +1,4 @@
-"""liu2020, section 2.2: the adversarial loss is Lipschitz, its gradient is not; exactly, on the scalar toy."""
+"""liu2020, section 2 (nonlinear model): the adversarial loss is Lipschitz, its gradient is not; exactly, on the scalar toy."""
 
 from __future__ import annotations
 

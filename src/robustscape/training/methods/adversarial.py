@@ -1,8 +1,8 @@
 """Adversarial training: min_w mean_n max_{x'_n in B(x_n, eps)} loss(f_w(x'_n), y_n).
 
-Madry et al. (2018); yamada2021 eq 4, liu2020 section 1.3, kim2023 eq 1.3, ma2025 eq 2.7. The inner maximum is the recipe's
+Madry et al. (2018); yamada2021 eq 4, liu2020 section 1, kim2023 eq 1.3, ma2025 eq 2.7. The inner maximum is the recipe's
 attack, detached: by Danskin's theorem the gradient of the maximum is the gradient at the maximiser. With the attack
-``random_noise`` this is training on random noise (yamada2021 section 2.2). Cost with PGD-k: k forward and input-backward
+``random_noise`` this is training on random noise (yamada2021 section 5.1). Cost with PGD-k: k forward and input-backward
 passes and 1 forward and backward (2k + 3 forward-equivalents).
 """
 

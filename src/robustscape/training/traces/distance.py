@@ -1,4 +1,4 @@
-"""Distance of the weights from where training began (liu2020 section 4, measure 2)."""
+"""Distance of the weights from where training began (liu2020 section 3, figure 5)."""
 
 from __future__ import annotations
 

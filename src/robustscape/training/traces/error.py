@@ -1,4 +1,4 @@
-"""Training error of an update's batch, attacked as it was trained on (liu2020 section 4, measure 3)."""
+"""Training error of an update's batch, attacked as it was trained on (liu2020 section 3, figure 5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Norm of the stochastic gradient of an update over all parameters, weight decay aside (liu2020 section 4, measure 1)."""
+"""Norm of the stochastic gradient of an update over all parameters, weight decay aside (liu2020 section 3, figure 5)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,60 @@
+"""The robust accuracy of one method minus that of another: kanai2022 section 5.3 prints one such difference, and no accuracies.
+
+Cost: that of the suite, for each run of the two methods.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from robustscape.config.attacks import Suite
+from robustscape.errors import ConfigError
+from robustscape.evaluation.robust_suite import robust_suite
+from robustscape.evaluation.trained_run import TrainedRun
+
+
+def robust_accuracy_difference(
+    runs: list[TrainedRun],
+    *,
+    suite: Suite,
+    of: str,
+    minus: str,
+    samples: Annotated[int, Field(ge=1)] | None = None,
+) -> list[dict[str, Any]]:
+    """Return a row robust_accuracy_difference (percentage points): the accuracy that the suite leaves ``of`` minus ``minus``.
+
+    The column ``method`` reads "A minus B".
+
+    Args:
+        runs: trained runs that agree in everything but the recipe, whose factor ``method`` says which is which.
+        suite: attacks in their order; accuracies are the worst case of all.
+        of: the method whose accuracy comes first.
+        minus: the method whose accuracy is taken away.
+        samples: first test samples; None for all.
+
+    Raises:
+        ConfigError: not one run of either method.
+    """
+    left = []
+    for method in (of, minus):
+        chosen = [run for run in runs if run.config["recipe"]["factors"].get("method") == method]
+        if len(chosen) != 1:
+            raise ConfigError(f"robust_accuracy_difference: needs one run of method '{method}', got {len(chosen)}.")
+        rows = robust_suite(chosen[0], suite=suite, samples=samples)
+        left.append(next(r for r in rows if (r["metric"], r["attack"]) == ("robust_accuracy", "worst case")))
+    first, second = left
+    flags = {column: max(first[column], second[column]) for column in first if column.startswith("flag_")}
+    names = runs[0].names
+    return [
+        {
+            **first,
+            **flags,
+            **{column: names[column] for column in ("dataset", "architecture", "seed")},
+            "method": f"{of} minus {minus}",
+            "metric": "robust_accuracy_difference",
+            "value": first["value"] - second["value"],
+            "unit": "percentage_points",
+        }
+    ]

@@ -1,0 +1,62 @@
+"""The difference of two methods' robust accuracies: of those methods, in their order, under the whole suite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from robustscape.config.attacks import AttackSpec, Suite
+from robustscape.data import Split
+from robustscape.errors import ConfigError
+from robustscape.evaluation.robust_accuracy_difference import robust_accuracy_difference
+from robustscape.evaluation.trained_run import TrainedRun
+
+PGD = AttackSpec(attack="pgd", bounds=None, parameters={"steps": 1, "rel_step_size": 1.0, "random_start": False})
+SUITE = Suite(name="one", attacks=(("pgd", PGD),))
+
+
+class Threshold(nn.Module):
+    """Class 1 where x is above ``place``."""
+
+    def __init__(self, place: float) -> None:
+        super().__init__()
+        self.place = place
+
+    def forward(self, x: Tensor) -> Tensor:
+        score = x.flatten(1)[:, 0] - self.place
+        return torch.stack([-score, score], 1)
+
+
+def trained(method: str | None, place: float, seed: int = 3) -> TrainedRun:
+    """A run whose net is right on the samples above ``place``, and under attack on those above ``place`` + 0.2."""
+    values = torch.arange(10) / 10 + 0.05
+    split = Split(values[:, None], torch.ones(10).long(), 1.0)
+    recipe: dict[str, Any] = {"name": f"r-{method}", "factors": {"method": method} if method else {}}
+    config = {"dataset": {"name": "d"}, "architecture": {"name": "a"}, "recipe": recipe}
+    model = Threshold(place).eval()
+    return TrainedRun(model, split, split, 0.2, seed, torch.device("cpu"), 2, Path(), config, checkpoint="")
+
+
+RUNS = [trained("AWP", 0.0), trained("AT", 0.1), trained("AWP+EnSGD", 0.4), trained(None, 0.9)]
+
+
+@pytest.mark.parametrize(
+    ("of", "minus", "samples", "expected"),
+    [("AWP", "AWP+EnSGD", None, 40.0), ("AWP+EnSGD", "AWP", None, -40.0), ("AWP", "AT", 4, 25.0)],
+)
+def test_one_method_minus_the_other(of: str, minus: str, samples: int | None, expected: float) -> None:
+    (row,) = robust_accuracy_difference(RUNS, suite=SUITE, of=of, minus=minus, samples=samples)
+    assert row["value"] == pytest.approx(expected) and row["unit"] == "percentage_points"
+    assert (row["metric"], row["method"]) == ("robust_accuracy_difference", f"{of} minus {minus}")
+    assert (row["dataset"], row["architecture"], row["seed"], row["suite"]) == ("d", "a", 3, "one")
+    assert row["samples"] == (samples or 10)
+
+
+@pytest.mark.parametrize("runs", [RUNS[:2], [*RUNS, trained("AWP", 0.5, seed=4)]])
+def test_each_method_has_one_run(runs: list[TrainedRun]) -> None:
+    with pytest.raises(ConfigError, match="needs one run of method"):
+        robust_accuracy_difference(runs, suite=SUITE, of="AWP", minus="AWP+EnSGD")
