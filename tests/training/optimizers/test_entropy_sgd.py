@@ -473,7 +473,7 @@ def test_recalibrated_statistics_are_those_of_the_losses_own_inputs(content: dic
     model = make_net()
     model.load_state_dict(result.last)
     means: list[Tensor] = []
-    order = epoch_order(64, loop.loop.derive_seed(3, "order"), 3, torch.device("cpu"))
+    order = epoch_order(64, loop.derive_seed(3, "order"), 3, torch.device("cpu"))
     make_attack = loop.attack_maker(recipe(**content), ATTACKS, epsilon, 3)
     for index in order.split(20):
         draws = SampleGenerator.seeded(loop.derive_seed(3, "augmentation", 3), index, torch.device("cpu"))
