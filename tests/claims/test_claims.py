@@ -308,6 +308,8 @@ def test_one_row_a_claim_over_a_works_items(tmp_path: Path) -> None:
     assert rows[2]["evidence"] == "It can be tested at: paper."
     assert rows[3]["evidence"] == "The item was not made."
     assert claim_rows({"w": make_study("w", table_1=made)}, tmp_path, "paper")[2]["verdict"] in (HOLDS, FAILS)
+    old = claim_rows({"w": make_study("w", table_1=made)}, tmp_path, "small", old={("w", "table_1")})
+    assert [row["verdict"] for row in old] == [NOT_MADE, NOT_MADE, UNTESTABLE]
 
 
 def under_trained_at(eps: float) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,10 +41,12 @@ def claim_rows(
     root: Path,
     scale: str,
     fixed: Callable[[str, str, str, Any], bool] = lambda work, item, factor, level: False,
+    old: Container[tuple[str, str]] = (),
 ) -> list[dict[str, str]]:
     """One row per claim (``CLAIM_COLUMNS``), from the items' CSVs below ``root`` (``results/<scale>``).
 
-    ``fixed`` says of (work, item, factor, level) whether the level does not depend on the scale (``Plan.level_is_fixed``).
+    ``fixed`` says of (work, item, factor, level) whether the level does not depend on the scale (``Plan.level_is_fixed``);
+    ``old`` holds the (work, item) that count as not made.
 
     Raises:
         ConfigError: a claim's expression is wrong; the message names work, item and claim.
@@ -56,7 +58,8 @@ def claim_rows(
     for work, study in studies.items():
         for name, item in study.items.items():
             csv = root / work / f"{name}.csv"
-            rows = read_recorded_rows(csv) if item.claims and csv.exists() else None
+            is_made = csv.exists() and (work, name) not in old
+            rows = read_recorded_rows(csv) if item.claims and is_made else None
             for claim in item.claims:
                 try:
                     verdict, evidence = claim_verdict(

@@ -43,9 +43,7 @@ def _make_item(plan: Plan, work: str, name: str) -> None:
                 f"{work}/{name} is made from {path}, which is not there; `robustscape run {work}` makes it."
             )
     inputs = hash_files(sources)
-    fingerprint = fingerprints.complete_fingerprint(
-        fingerprints.item_fingerprint(plan, work, name), [given["sha256"] for given in inputs]
-    )
+    fingerprint = _fingerprint(plan, work, name, inputs)
     files = [path for path in plan.item_files(work, name) if path != record_path]
     if item_is_current(record_path, files, fingerprint):
         return
@@ -67,6 +65,22 @@ def _make_item(plan: Plan, work: str, name: str) -> None:
         "versions": {"pandas": pd.__version__},
     }
     atomic.write_json(record_path, record)
+
+
+def is_up_to_date(plan: Plan, work: str, name: str) -> bool:
+    """Return whether an item was made with today's configuration and code, from the tables that are there now."""
+    sources = plan.item_sources(work, plan.studies[work].items[name])
+    if not all(path.exists() for path in sources):
+        return False
+    record = read_record(plan.item_path(work, name).with_suffix(".json"))
+    return record.get("fingerprint") == _fingerprint(plan, work, name, hash_files(sources))
+
+
+def _fingerprint(plan: Plan, work: str, name: str, inputs: list[dict[str, str]]) -> str:
+    """What the item depends on, the content of its tables (``inputs``) included."""
+    return fingerprints.complete_fingerprint(
+        fingerprints.item_fingerprint(plan, work, name), [given["sha256"] for given in inputs]
+    )
 
 
 def item_rows(plan: Plan, work: str, name: str) -> pd.DataFrame:
