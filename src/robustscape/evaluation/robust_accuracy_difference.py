@@ -25,23 +25,21 @@ def robust_accuracy_difference(
 ) -> list[dict[str, Any]]:
     """Return a row robust_accuracy_difference (percentage points): the accuracy that the suite leaves ``of`` minus ``minus``.
 
-    The column ``method`` reads "A minus B".
-
     Args:
-        runs: trained runs that agree in everything but the recipe, whose factor ``method`` says which is which.
+        runs: trained runs that agree in everything but the recipe.
         suite: attacks in their order; accuracies are the worst case of all.
-        of: the method whose accuracy comes first.
-        minus: the method whose accuracy is taken away.
+        of: the recipe of the run whose accuracy comes first.
+        minus: the recipe of the run whose accuracy is taken away.
         samples: first test samples; None for all.
 
     Raises:
-        ConfigError: not one run of either method.
+        ConfigError: not one run of either recipe.
     """
     left = []
-    for method in (of, minus):
-        chosen = [run for run in runs if run.config["recipe"]["factors"].get("method") == method]
+    for recipe in (of, minus):
+        chosen = [run for run in runs if run.config["recipe"]["name"] == recipe]
         if len(chosen) != 1:
-            raise ConfigError(f"robust_accuracy_difference: needs one run of method '{method}', got {len(chosen)}.")
+            raise ConfigError(f"robust_accuracy_difference: needs one run of recipe '{recipe}', got {len(chosen)}.")
         rows = robust_suite(chosen[0], suite=suite, samples=samples)
         left.append(next(r for r in rows if (r["metric"], r["attack"]) == ("robust_accuracy", "worst case")))
     first, second = left
@@ -52,7 +50,6 @@ def robust_accuracy_difference(
             **first,
             **flags,
             **{column: names[column] for column in ("dataset", "architecture", "seed")},
-            "method": f"{of} minus {minus}",
             "metric": "robust_accuracy_difference",
             "value": first["value"] - second["value"],
             "unit": "percentage_points",
