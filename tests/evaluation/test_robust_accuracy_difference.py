@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,12 @@ def test_one_method_minus_the_other(of: str, minus: str, samples: int | None, ex
     assert row["metric"] == "robust_accuracy_difference"
     assert (row["dataset"], row["architecture"], row["seed"], row["suite"]) == ("d", "a", 3, "one")
     assert row["samples"] == (samples or 10)
+
+
+def test_the_two_evaluations_do_not_share_a_state(tmp_path: Path) -> None:
+    runs = [replace(run, state=tmp_path) for run in RUNS]
+    (row,) = robust_accuracy_difference(runs, suite=SUITE, of="AWP", minus="AWP+EnSGD")
+    assert row["value"] == pytest.approx(40.0) and {p.name for p in tmp_path.iterdir()} == {"AWP", "AWP+EnSGD"}
 
 
 @pytest.mark.parametrize("runs", [RUNS[:2], [*RUNS, trained("AWP", 0.5, seed=4)]])

@@ -5,6 +5,7 @@ Cost: that of the suite, for each run of the two methods.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -40,7 +41,8 @@ def robust_accuracy_difference(
         chosen = [run for run in runs if run.config["recipe"]["name"] == recipe]
         if len(chosen) != 1:
             raise ConfigError(f"robust_accuracy_difference: needs one run of recipe '{recipe}', got {len(chosen)}.")
-        rows = robust_suite(chosen[0], suite=suite, samples=samples)
+        (run,) = chosen  # each goes on from a state of its own
+        rows = robust_suite(replace(run, state=run.state and run.state / recipe), suite=suite, samples=samples)
         left.append(next(r for r in rows if (r["metric"], r["attack"]) == ("robust_accuracy", "worst case")))
     first, second = left
     flags = {column: max(first[column], second[column]) for column in first if column.startswith("flag_")}
