@@ -165,7 +165,8 @@ def test_the_results_of_the_text_stand_beside_ours(paper: Experiment, item: str,
     if item == "table_1":
         (source,) = (source for source in entry.rows if source.of in paper.studies["kanai2022"].comparisons)
         compared = paper.studies["kanai2022"].comparisons[source.of].parameters
-        assert printed.method == f"{compared['of']} minus {compared['minus']}"
+        of, minus = (paper.factors[compared[side]]["method"] for side in ("of", "minus"))
+        assert printed.method == source.label["method"] == f"{of} minus {minus}"
         assert (printed.dataset, printed.architecture) == (row.dataset, row.architecture)
         assert printed.evaluation == source.label["evaluation"]
 
