@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from robustscape.errors import UserError
 from robustscape.models.batchnorm import frozen_statistics, tracking_norms
+from robustscape.training.optimizers import StatisticsChooser
 
 
 class Objective(Protocol):
@@ -53,11 +54,13 @@ class Closure:
         self._optimizer: torch.optim.Optimizer
         self._objective: Objective
         self._calls = 0
+        self._statistics_pass = 0
         self._generator_states: list[Tensor] = []
 
     def begin(self, optimizer: torch.optim.Optimizer, objective: Objective) -> Callable[[], Tensor]:
         """Start a new batch; return the closure for the optimizer's ``step``."""
         self._optimizer, self._objective, self._calls = optimizer, objective, 0
+        self._statistics_pass = optimizer.statistics_pass if isinstance(optimizer, StatisticsChooser) else 0
         # Of every net: whether one calls F.dropout cannot be seen from outside.
         self._generator_states = _generator_states()
         return self
@@ -86,7 +89,7 @@ class Closure:
     @contextmanager
     def _pass(self) -> Iterator[None]:
         """One call of the step: the dropout of the first call, running statistics only in the wanted one."""
-        updates_statistics = self._calls == getattr(self._optimizer, "statistics_pass", 0)
+        updates_statistics = self._calls == self._statistics_pass
         if self._calls:
             torch.set_rng_state(self._generator_states[0])
             if len(self._generator_states) > 1:

@@ -37,7 +37,7 @@ from robustscape.storage.run_files import AS_TRAINED
 from robustscape.training.attack import TrainingAttack
 from robustscape.training.closure import Closure, LoggedObjective, Objective
 from robustscape.training.observers import Row, epoch_observers
-from robustscape.training.optimizers import EpochFinisher
+from robustscape.training.optimizers import EpochFinisher, InnerLooper
 from robustscape.training.phases import Phases
 from robustscape.training.recorder import Recorder
 from robustscape.training.schedules import schedule_factor
@@ -295,7 +295,7 @@ def _update_weights(
     progress = update / (recipe.epochs * training.steps)
     phases.set_learning_rate(schedule_factor(recipe.lr_schedule, progress, recipe.epochs))
     is_recorded = recorder.wants(update)
-    is_inner = getattr(phases.optimizer, "is_within_inner_loop", False)
+    is_inner = isinstance(phases.optimizer, InnerLooper) and phases.optimizer.is_within_inner_loop
     with devices.autocast(y.device, recipe.precision), recorder.watch() if is_recorded else nullcontext():
         objective = phases.method(model, x, y, training.make_attack(epoch, index, progress))
         model.train()

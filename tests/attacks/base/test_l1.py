@@ -95,5 +95,5 @@ def test_what_has_no_meaning_in_l1_is_refused() -> None:
         lambda: threat.around(x),
         lambda: threat.random_offset(x, SampleGenerator.seeded(0, 2)),
     ):
-        with pytest.raises(AttackError, match="not defined in L1; use one whose name ends in '_l1'"):
+        with pytest.raises(AttackError, match="not defined in L1; use 'fab' or one whose name ends in '_l1'"):
             refused()

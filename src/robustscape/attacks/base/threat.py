@@ -4,7 +4,7 @@ Everything an attack needs to know of the geometry is here, so that an attack is
 images, waveforms and vectors. ``eps`` is one number, or one number per sample (shape (B,)), in units of the input.
 
 In L1 steepest ascent changes a single coordinate, and a uniform point of the ball is mostly outside of the range. Attacks have to
-be designed for that ball (their names end in ``_l1``); to the others it is refused.
+be designed for that ball (their names end in ``_l1``) or for any norm (``fab``); to the others it is refused.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ class ThreatModel:
 
     def _refuse_l1(self) -> None:
         if self.norm == "L1":
-            raise AttackError("the attack is not defined in L1; use one whose name ends in '_l1'.")
+            raise AttackError("the attack is not defined in L1; use 'fab' or one whose name ends in '_l1'.")
 
 
 @dataclass(frozen=True)

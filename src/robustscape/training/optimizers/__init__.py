@@ -1,13 +1,19 @@
 """Optimizers, one file each: ``def NAME(parameters, *, ...) -> torch.optim.Optimizer`` whose ``step`` takes the closure.
 
-Three attributes are optional: ``statistics_pass``, the number of the closure's call that updates BatchNorm's running statistics
-(0 without it); ``is_within_inner_loop``, true before a step whose passes are not at the weights that an epoch leaves, so that
-what the method logs there does not count; and ``finish_epoch``, see ``EpochFinisher``.
+An optimizer may also be any of the protocols below; the loop and the closure ask by ``isinstance``.
 """
 
 from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
+
+
+@runtime_checkable
+class StatisticsChooser(Protocol):
+    """An optimizer whose first pass is not the one that BatchNorm's running statistics should see."""
+
+    statistics_pass: int
+    """Number of the closure's call that updates them, counted from 0."""
 
 
 @runtime_checkable
@@ -17,3 +23,11 @@ class EpochFinisher(Protocol):
     def finish_epoch(self) -> dict[str, float]:
         """Put the weights that are to be evaluated and saved into the parameters; return columns of the epoch's history row."""
         ...
+
+
+@runtime_checkable
+class InnerLooper(Protocol):
+    """An optimizer that makes some of its passes at weights which no epoch leaves."""
+
+    is_within_inner_loop: bool
+    """True before a step whose passes are at such weights: what the method logs there does not count."""
