@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -44,64 +44,91 @@ class Reader:
     """False once a number read is NaN or infinite."""
     diverged: bool = False
     """True once a number read is of a run that diverged, measured as it was before (``flag_diverged``)."""
+    read: dict[Hashable, Any] = field(default_factory=dict)
+    """The rows from which numbers of ours were read, by their label."""
+    replaced: Mapping[Hashable, float] = field(default_factory=dict)
+    """Numbers that stand in place of ours, by the label of their row (``claims.power``); no evidence is kept then."""
+    lookups: dict[tuple[Any, ...], Any] = field(default_factory=dict)
+    """The rows that earlier calls found, by what was asked; readers of the same rows share it."""
 
     def value(self, metric: str, **factors: Any) -> float:
         """Our mean of ``metric`` at the given levels of the factors."""
-        row = self._only_row(self._rows_at(metric, factors), metric, factors)
-        number = self._our_value(row)
-        self.add_evidence(f"{self._describe(metric, factors)} = {format_value(number)}")
+        number = self._our_value(self._our_row(metric, factors))
+        self._note(lambda: f"{self._describe(metric, factors)} = {format_value(number)}")
         return number
 
     def standard_error(self, metric: str, **factors: Any) -> float:
         """The standard error of our mean of ``metric``: the standard deviation over seeds by the square root of their number."""
-        row = self._only_row(self._rows_at(metric, factors), metric, factors)
+        row = self._our_row(metric, factors)
         number = self._our_standard_error(row)
-        place = f"standard error of {self._describe(metric, factors)}"
-        self.add_evidence(f"{place} = {format_value(number)}, n = {_independent_repetitions(row)}")
+        self._note(
+            lambda: (
+                f"standard error of {self._describe(metric, factors)} = {format_value(number)}, "
+                f"n = {_independent_repetitions(row)}"
+            )
+        )
         return number
 
     def printed(self, metric: str, **factors: Any) -> float:
         """The number the paper printed at the given levels of the factors."""
         found = self._rows_at(metric, factors).dropna(subset=["paper_value"])
         number = float(self._only_row(found, metric, factors, "a printed number")["paper_value"])
-        self.add_evidence(f"paper's {self._describe(metric, factors)} = {format_value(number)}")
+        self._note(lambda: f"paper's {self._describe(metric, factors)} = {format_value(number)}")
         return number
 
     def series(self, metric: str, along: str = "eps", **factors: Any) -> Series:
         """Our means of ``metric`` along a factor, in its order; every other factor that varies must be given."""
-        self._check_factor(along)
-        found = self._rows_at(metric, factors)
-        return self._series_of(found[found["n"] > 0], metric, along, factors, self._our_value, "")
+        return self._series_of(metric, along, factors, self._our_value, "n", "")
 
     def standard_error_series(self, metric: str, along: str = "eps", **factors: Any) -> Series:
         """The standard errors of our means of ``metric`` along a factor."""
-        self._check_factor(along)
-        found = self._rows_at(metric, factors)
-        return self._series_of(
-            found[found["n"] > 0], metric, along, factors, self._our_standard_error, "standard error of "
-        )
+        return self._series_of(metric, along, factors, self._our_standard_error, "n", "standard error of ")
 
     def printed_series(self, metric: str, along: str = "eps", **factors: Any) -> Series:
         """The paper's numbers of ``metric`` along a factor."""
-        self._check_factor(along)
-        found = self._rows_at(metric, factors).dropna(subset=["paper_value"])
-        return self._series_of(found, metric, along, factors, lambda row: float(row["paper_value"]), "paper's ")
+        return self._series_of(metric, along, factors, lambda row: float(row["paper_value"]), "paper_value", "paper's ")
 
     def add_evidence(self, text: str) -> None:
         """Append ``text`` to the evidence unless it is there already."""
         if text not in self.evidence:
             self.evidence.append(text)
 
+    def _note(self, text: Callable[[], str]) -> None:
+        """Add what ``text`` returns to the evidence, unless the numbers are not ours."""
+        if not self.replaced:
+            self.add_evidence(text())
+
+    def _our_row(self, metric: str, factors: dict[str, Any]) -> Any:
+        """The one row of a metric at the given levels."""
+        key = ("row", metric, *sorted(factors.items()))
+        if key not in self.lookups:
+            self.lookups[key] = self._only_row(self._rows_at(metric, factors), metric, factors)
+        return self.lookups[key]
+
     def _series_of(
-        self,
-        found: pd.DataFrame,
-        metric: str,
-        along: str,
-        factors: dict[str, Any],
-        read: Callable[[Any], float],
-        whose: str,
+        self, metric: str, along: str, factors: dict[str, Any], read: Callable[[Any], float], column: str, whose: str
     ) -> Series:
-        """The series of ``read(row)`` along a factor; ``whose`` begins its evidence."""
+        """The series of ``read(row)`` along a factor over rows with a number in ``column``; ``whose`` begins its evidence."""
+        key = (column, metric, along, *sorted(factors.items()))
+        if key not in self.lookups:
+            self.lookups[key] = self._rows_along(metric, along, factors, column, whose)
+        known, rows = self.lookups[key]
+        series = Series(known, tuple(read(row) for row in rows))
+        self._note(
+            lambda: (
+                f"{whose}{self._describe(metric, factors)} at {self._word(along)} {format_levels(known)}: "
+                f"{format_value(series.values)}"
+            )
+        )
+        return series
+
+    def _rows_along(
+        self, metric: str, along: str, factors: dict[str, Any], column: str, whose: str
+    ) -> tuple[tuple[Any, ...], list[Any]]:
+        """The levels of ``along``, numbers in their order, and the one row at each."""
+        self._check_factor(along)
+        found = self._rows_at(metric, factors)
+        found = found[(found["n"] > 0) if column == "n" else found[column].notna()]
         found = found[found[along].notna()]
         if found.empty:
             raise NotTestable(f"there is no {whose or 'value of '}{self._describe(metric, factors)}")
@@ -109,10 +136,7 @@ class Reader:
         if all(is_number(level) for level in known):
             known = sorted(known)
         rows = [self._only_row(found[found[along] == level], metric, {**factors, along: level}) for level in known]
-        series = Series(tuple(known), tuple(read(row) for row in rows))
-        place = f"{whose}{self._describe(metric, factors)} at {self._word(along)} {format_levels(known)}"
-        self.add_evidence(f"{place}: {format_value(series.values)}")
-        return series
+        return tuple(known), rows
 
     def _check_factor(self, factor: str) -> None:
         if factor not in self.factors:
@@ -146,9 +170,16 @@ class Reader:
         if not row["n"] > 0:
             raise NotTestable(f"the paper has {row['metric']} here, but nothing was measured")
         self._note_origin(row)
-        number = float(row["value"])
+        number = self.replaced.get(row.name, float(row["value"]))
         self.finite &= math.isfinite(number)
         return number
+
+    def standard_errors(self) -> dict[Hashable, float]:
+        """The standard error of each number that was read, by the label of its row; 0 for one that has none."""
+        return {
+            label: 0.0 if _independent_repetitions(row) < 2 else self._our_standard_error(row)
+            for label, row in self.read.items()
+        }
 
     def _our_standard_error(self, row: Any) -> float:
         """The standard error of a mean of ours.
@@ -169,6 +200,7 @@ class Reader:
 
     def _note_origin(self, row: Any) -> None:
         """Note what stood in for the work's data and nets in a number of ours, and which nets diverged or are not trained."""
+        self.read[row.name] = row
         if row["stand_in"]:
             self.stand_ins.add(str(row["stand_in"]))
         self.diverged |= bool(row.get("flag_diverged", 0) > 0)

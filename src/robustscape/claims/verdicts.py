@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Hashable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 import simpleeval
 
 from robustscape.claims.expressions import check_expression, expand_claim
+from robustscape.claims.power import LEAST_POWER, power_of_claim
 from robustscape.claims.reading import READERS, Reader
 from robustscape.claims.series import SERIES_FUNCTIONS, NotTestable, Series, format_value
 from robustscape.errors import ConfigError
-from robustscape.report.words import FAILS, HOLDS, NAMES, NOT_MADE, UNDER_TRAINED, UNTESTABLE
+from robustscape.report.words import FAILS, HOLDS, NAMES, NOT_MADE, TOO_NOISY, UNDER_TRAINED, UNTESTABLE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,7 +116,7 @@ def evaluate_expression(
     It is evaluated by simpleeval: no attributes, no assignments, no names but the functions of the language. A value that
     is NaN or infinite makes the claim fail, as the run it comes from diverged, and so does one that was measured before the run
     diverged (``flag_diverged``). Where trained nets are needed, numbers of nets that are not (``flag_under_trained``) make it
-    untestable, whatever it says.
+    untestable, whatever it says, and so do errors that would hide what the work found (``claims.power``).
 
     Raises:
         ConfigError: the expression is wrong, whatever the numbers; or it names a metric, or a level that is ``fixed``, which
@@ -122,10 +124,8 @@ def evaluate_expression(
     """
     check_expression(expression, factors=factors)
     reader = Reader(rows, factors, fixed, names)
-    functions = {**{name: getattr(reader, name) for name in READERS}, **_recorded_functions(reader)}
-    evaluator = simpleeval.EvalWithCompoundTypes(operators=_operators(), functions=functions, names={})
     try:
-        result = evaluator.eval(expression.strip())
+        result = _evaluate(expression, reader)
         if isinstance(result, Series):
             bool(result)
     except NotTestable as missing:
@@ -147,7 +147,29 @@ def evaluate_expression(
         return FAILS, f"a value is not finite (diverged run): {evidence}"
     if reader.diverged:
         return FAILS, f"a value is of a run that diverged: {evidence}"
+    if needs_trained_nets and (share := _power(expression, reader)) is not None and share < LEAST_POWER:
+        errors = f"with the printed numbers and the standard errors of these runs it would hold {share:.0%} of the time"
+        return TOO_NOISY, f"{errors}, less than {LEAST_POWER:.0%}. {evidence}"
     return (HOLDS if result else FAILS), evidence
+
+
+def _evaluate(expression: str, reader: Reader) -> Any:
+    """What an expression gives with the numbers of ``reader``."""
+    functions = {**{name: getattr(reader, name) for name in READERS}, **_recorded_functions(reader)}
+    evaluator = simpleeval.EvalWithCompoundTypes(operators=_operators(), functions=functions, names={})
+    return evaluator.eval(expression.strip())
+
+
+def _power(expression: str, reader: Reader) -> float | None:
+    """``power_of_claim`` of an expression that ``reader`` has read the numbers of."""
+
+    def holds(numbers: Mapping[Hashable, float]) -> bool:
+        try:
+            return bool(_evaluate(expression, replace(reader, evidence=[], replaced=numbers)))
+        except (NotTestable, ZeroDivisionError):
+            return False
+
+    return power_of_claim(holds, reader.read, reader.standard_errors())
 
 
 def _operators() -> dict[type[ast.AST], Callable[..., Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from robustscape.report.words import FAILS, HOLDS, NOT_MADE, UNDER_TRAINED
+from robustscape.report.words import FAILS, HOLDS, NOT_MADE, TOO_NOISY, UNDER_TRAINED
 
 #: Kinds of claims, in the order in which they are shown, and what they are about.
 KINDS = {
@@ -36,6 +36,6 @@ def counts_in_words(counts: Mapping[str, int]) -> str:
         return "none"
     tested = counts.get(HOLDS, 0) + counts.get(FAILS, 0)
     parts = [f"{counts.get(HOLDS, 0)} of {tested} tested {'holds' if tested == 1 else 'hold'}"] if tested else []
-    order = (UNDER_TRAINED, NOT_MADE)
+    order = (UNDER_TRAINED, TOO_NOISY, NOT_MADE)
     rest = sorted((v for v in counts if v not in (HOLDS, FAILS)), key=lambda v: (v not in order, v))
     return ", ".join([*parts, *(f"{counts[verdict]} {verdict}" for verdict in rest)])

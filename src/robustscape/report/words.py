@@ -68,6 +68,7 @@ HOLDS = "holds"
 FAILS = "fails"
 UNTESTABLE = "not testable at this scale"
 UNDER_TRAINED = "not testable: under-trained"
+TOO_NOISY = "not testable: too noisy"
 NOT_MADE = "not testable: not made"
 
 #: Unit -> what follows a number, and what stands in brackets after a quantity.
