@@ -160,14 +160,14 @@ def strictly_decreasing(series: Series) -> bool:
 
 
 def r2_linear(series: Series) -> float:
-    """R^2 of the least-squares straight line of the values against their levels."""
+    """R^2 of the least-squares straight line of the values against their levels; 0 for equal values, which show no trend."""
     if not isinstance(series, Series):
         raise ConfigError("r2_linear needs a series, whose levels are the horizontal axis.")
     if not all(is_number(level) for level in series.levels):
         raise ConfigError("r2_linear needs a series along a factor of numbers.")
     values = _numbers(series, 3)
     if len(set(values)) == 1:
-        return 1.0
+        return 0.0
     return statistics.correlation([float(level) for level in series.levels], values) ** 2
 
 

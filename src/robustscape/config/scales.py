@@ -21,6 +21,8 @@ class MeasurementSizes(Strict):
     """Data points measured on."""
     attacked_samples: int | None = Field(None, ge=1)
     """The first of them that attacks see, where a measurement has both: clean accuracy stays on all `samples`."""
+    hessian_samples: int | None = Field(None, ge=1)
+    """Those of a Hessian, where a measurement has others besides."""
     points: int | None = Field(None, ge=2)
     """Grid points of a curve or of a side of a surface."""
     directions: int | None = Field(None, ge=1)

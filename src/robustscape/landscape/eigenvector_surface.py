@@ -47,6 +47,7 @@ def eigenvector_surface(
     span: Annotated[float, Field(gt=0)] = 1.0,
     axes: Literal["eigenvectors", "filter", "random"] = "eigenvectors",
     samples: Annotated[int, Field(ge=1)] | None = None,
+    hessian_samples: Annotated[int, Field(ge=1)] | None = None,
     split: Literal["train", "test"] = "train",
     seed: int = 0,
 ) -> list[dict[str, Any]]:
@@ -63,11 +64,21 @@ def eigenvector_surface(
         span: both coordinates run from -span to span.
         axes: as in ``loss_surface_2d``.
         samples: first samples of the split; None for all of it.
+        hessian_samples: those of the Hessian, as in ``loss_surface_2d``.
         split: which split.
         seed: of directions and attack.
     """
     grid = loss_surface_2d(
-        run, attack=attack, eps=eps, points=points, span=span, axes=axes, samples=samples, split=split, seed=seed
+        run,
+        attack=attack,
+        eps=eps,
+        points=points,
+        span=span,
+        axes=axes,
+        samples=samples,
+        hessian_samples=hessian_samples,
+        split=split,
+        seed=seed,
     )
     found = [row for row in grid if row["metric"] == "adversarial_loss"]
     alpha, beta, loss = (

@@ -28,6 +28,7 @@ def loss_surface_2d(
     span: Annotated[float, Field(gt=0)] = 1.0,
     axes: Literal["eigenvectors", "filter", "random"] = "eigenvectors",
     samples: Annotated[int, Field(ge=1)] | None = None,
+    hessian_samples: Annotated[int, Field(ge=1)] | None = None,
     split: Literal["train", "test"] = "train",
     inside: Literal["recomputed", "redrawn", "frozen"] = "recomputed",
     seed: int = 0,
@@ -45,12 +46,15 @@ def loss_surface_2d(
         axes: "eigenvectors": the top two of the adversarial Hessian (perturbation held fixed), unit norm; "filter":
             filter-normalised random directions; "random": random directions of unit norm.
         samples: first samples of the split; None for all of it.
+        hessian_samples: first samples of the split for the Hessian, whose cost does not depend on ``points``; None: as many as
+            ``samples``.
         split: which split.
         inside: "recomputed", "redrawn" or "frozen", as in loss_surface_1d.
         seed: of directions and attack.
     """
     eps, (x, y) = run.attack_eps(eps), run.subset(split, samples)
-    plane = _plane_directions(run, axes, x, y, attack, eps, seed)
+    points_of_hessian = run.subset(split, hessian_samples or samples)
+    plane = _plane_directions(run, axes, *points_of_hessian, attack, eps, seed)
     ticks = torch.linspace(-span, span, points, dtype=torch.float64)
     coordinates = torch.cartesian_prod(ticks, ticks)
     found = surface(run.model, x, y, plane, coordinates, Inner(attack, eps, inside, seed), run.state)
@@ -61,6 +65,7 @@ def loss_surface_2d(
         "directions": axes,
         "direction_seed": seed,
         "span": span,
+        **({"hessian_samples": len(points_of_hessian[1])} if axes == "eigenvectors" else {}),
     }
     return [
         {**shared, "alpha": alpha, "beta": beta, "metric": metric, "value": value, "unit": unit}

@@ -77,12 +77,12 @@ def test_a_row_can_say_that_it_reproduces_nothing(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_rate_that_the_scale_changed_is_said_in_every_row() -> None:
-    """Rows of table 3 of liu2020 name the work's rates; at small they are trained with ten times as much."""
+    """Rows of table 3 of liu2020 name the work's rates; at small they are trained with 15 times as much."""
     rows = pd.DataFrame(
         {"recipe": ["liu2020_mnist_04", "liu2020_mnist_04-cosine-lr0.001", None], "value": [1.0, 2.0, 3.0]}
     )
     small, paper = (load_experiment(CONFIG, scale) for scale in ("small", "paper"))
     found = item.with_lr_factor(small, rows)["lr_factor"]
-    assert found[0] == found[1] == small.scale.recipes["liu2020_mnist*"].lr_factor == 10 and pd.isna(found[2])
+    assert found[0] == found[1] == small.scale.recipes["liu2020_mnist*"].lr_factor == 15 and pd.isna(found[2])
     assert "lr_factor" not in item.with_lr_factor(paper, rows)
     assert "lr_factor" not in item.with_lr_factor(small, rows.drop(columns="recipe"))

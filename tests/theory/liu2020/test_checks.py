@@ -124,7 +124,7 @@ def test_convergence_theorem_holds_and_is_not_vacuous() -> None:
     assert all(row["holds"] for row in rows)
     shares = [row for row in rows if row["check"] == "probability bound"]
     bounds = {row["gamma"]: row["expected"] for row in shares}
-    assert bounds == pytest.approx({3: 1 - 4 / 7, 4: 1 - 1 / 3, 6: 1 - 4 / 28})
+    assert bounds == pytest.approx({2: 0, 3: 1 - 4 / 7, 4: 1 - 1 / 3, 6: 1 - 4 / 28})
     assert any(row["value"] < 0.99 for row in shares if row["gamma"] == 6)
 
 

@@ -66,6 +66,10 @@ def clean_losses(x: Array, weights: Array, eps: float) -> Array:
     return linear.linear_model_losses(x[None], weights)[:, 0]
 
 
+def best_corner_losses(x: Array, weights: Array, eps: float) -> Array:
+    return linear.linear_model_losses(linear.box_corners(x, eps), weights).min(1)
+
+
 def losses_that_do_not_vanish(x: Array, weights: Array, eps: float) -> Array:
     return linear.linear_model_losses(linear.box_corners(x, eps), weights).max(1) + 0.1
 
@@ -103,6 +107,7 @@ MUTATIONS: list[tuple[Callable[..., list[dict[str, Any]]], Replacement, set[str]
     (directions, (f"{LINEAR}.is_bad_direction", every_direction), {"T closed form", "T2 eps_bar is sharp"}),
     (directions, (f"{LINEAR}.is_bad_direction", any_direction), {"T closed form", "T1 nested", "T2 everything is bad"}),
     (directions, (f"{LINEAR}.worst_corner_losses", clean_losses), {"T closed form", "T2 everything is bad"}),
+    (directions, (f"{LINEAR}.worst_corner_losses", best_corner_losses), {"g is convex in W"}),
     (directions, (f"{LINEAR}.worst_corner_losses", losses_that_do_not_vanish), {"P2 vanishes"}),
     (smoothness, (f"{TOY}.adversarial_loss", loss_without_adversary), {"closed form", "kink"}),
     (smoothness, (f"{TOY}.adversarial_slope", slope_without_adversary), {"not Lipschitz"}),

@@ -22,8 +22,9 @@ def directions(
 ) -> list[dict[str, Any]]:
     """Compare the closed forms of V_eps and T_eps with enumeration of the box's corners and a search along the line cW.
 
-    Further checks: both families are nested (P1, T1), V_eps is a convex cone, the loss vanishes along its directions (P2), and
-    for eps >= eps_bar = ||x||_inf every direction is in T_eps and W = 0 minimises g_eps (T2).
+    Further checks: both families are nested (P1, T1), V_eps is a convex cone, the loss vanishes along its directions (P2), g_eps
+    is convex in W (a maximum of convex functions, one per corner), and for eps >= eps_bar = ||x||_inf every direction is in T_eps
+    and W = 0 minimises g_eps (T2).
 
     Args:
         inputs: m, the length of x; 2^m corners are enumerated.
@@ -73,6 +74,12 @@ def directions(
             scaled = strict * (50.0 / -widest[widest < -1e-6])[:, None, None]
             limit = float(linear.worst_corner_losses(x, scaled, eps).max())
             rows.append(check_row("P2 vanishes", "largest loss far along", limit, "<=", 1e-12, **shared, eps=eps))
+
+    for eps in eps_values:
+        ends = linear.worst_corner_losses(x, weights, eps)
+        middle = linear.worst_corner_losses(x, 0.5 * (weights + weights[::-1]), eps)
+        above = middle > 0.5 * (ends + ends[::-1]) + 1e-12
+        count("g is convex in W", "midpoints above the mean of their ends", above, eps=eps)
 
     for eps in (bar, 1.5 * bar):
         count("T2 everything is bad", "directions that are not bad", ~linear.is_bad_direction(x, weights, eps), eps=eps)
