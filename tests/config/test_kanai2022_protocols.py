@@ -163,9 +163,8 @@ def test_the_results_of_the_text_stand_beside_ours(paper: Experiment, item: str,
     assert printed.method.lower() == row.method
     assert metric in entry.metrics
     if item == "table_1":
-        (source,) = (source for source in entry.rows if source.of in paper.studies["kanai2022"].comparisons)
-        compared = paper.studies["kanai2022"].comparisons[source.of].parameters
-        of, minus = (paper.factors[compared[side]]["method"] for side in ("of", "minus"))
+        (source,) = (source for source in entry.rows if source.minus)
+        of, minus = (levels["method"] for levels in (source.where, source.minus))
         assert printed.method == source.label["method"] == f"{of} minus {minus}"
         assert (printed.dataset, printed.architecture) == (row.dataset, row.architecture)
         assert printed.evaluation == source.label["evaluation"]
@@ -269,7 +268,7 @@ def test_compared_methods_differ_in_the_method_alone(paper: Experiment, name: st
 
 @pytest.mark.parametrize("name", COMPARED)
 def test_entropy_sgd_has_its_authors_settings(paper: Experiment, name: str) -> None:
-    """Gamma 0.03, noise 1e-4, inner rate 0.1, averaging 0.75 but once (F.2), L 20, for wide nets and AWP with TRADES 30."""
+    """Gamma 0.03, noise 1e-4, inner rate 0.1, averaging 0.75 but once (F.2), L 20; 30 for wide nets without AWP and for AWP with TRADES."""
     found = 0
     for key, recipe in recipes_of(paper, [name]).items():
         if not is_ensgd(recipe):
@@ -280,7 +279,7 @@ def test_entropy_sgd_has_its_authors_settings(paper: Experiment, name: str) -> N
         averaging = {"averaging": 0.3} if key == "kanai2022_trades-awp_ensgd" else {}
         assert {k: given.get(k, v) for k, v in defaults.items()} == defaults | averaging, key
         assert given.get("order", "first") == ("second" if key.endswith("2") else "first")
-        thirty = name == "cifar10_wrn" or (name == "trades" and perturbs_weights(recipe))
+        thirty = (name == "cifar10_wrn") != perturbs_weights(recipe) and name in ("cifar10_wrn", "trades")
         assert given["inner_steps"] == (30 if thirty else 20), key
     assert found >= 2
 

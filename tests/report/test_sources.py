@@ -47,3 +47,44 @@ def test_a_label_may_name_columns() -> None:
 def test_a_column_that_is_not_there_is_a_sentence(keys: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="'gamma'"):
         rows([], **keys)
+
+
+PAIRS = pd.DataFrame(
+    {
+        "method": ["A", "A", "B", "B"],
+        "seed": [0, 1, 1, 0],  # in another order
+        "metric": "accuracy",
+        "unit": "percent",
+        "value": [50.0, 60.0, 20.0, 15.0],
+        "flag_under_trained": [0, 0, 1, 0],
+        "health": [None, None, "B1: weak", None],
+        "checkpoint": ["a0", "a1", "b1", "b0"],
+    }
+)
+
+
+def differences(frame: pd.DataFrame = PAIRS, **keys: Any) -> pd.DataFrame:
+    source = Source.model_validate({"of": "anything", "where": {"method": "A"}, "minus": {"method": "B"}, **keys})
+    return source_rows(frame, source, ["method"], {}, None).reset_index(drop=True)
+
+
+def test_differences_are_of_rows_that_agree_in_all_else_and_carry_the_flags_of_both() -> None:
+    found = differences(label={"method": "A minus B"})
+    assert found["value"].tolist() == [35.0, 40.0] and set(found["method"]) == {"A minus B"}
+    assert set(found["metric"]) == {"accuracy_difference"} and set(found["unit"]) == {"percentage_points"}
+    assert found["flag_under_trained"].tolist() == [0, 1] and found["health"].fillna("").tolist() == ["", "B1: weak"]
+    assert found["checkpoint"].tolist() == ["a0;b0", "a1;b1"]
+
+
+@pytest.mark.parametrize(
+    ("frame", "why"),
+    [
+        (PAIRS.iloc[:3], "no pairs"),
+        (PAIRS.assign(seed=[0, 1, 1, 1]), "no pairs"),
+        (PAIRS.assign(seed=[0, 1, 1, 2]), "1 of 2 rows have no partner"),
+        (PAIRS.assign(seed=0), "no pairs"),
+    ],
+)
+def test_rows_without_one_partner_are_refused(frame: pd.DataFrame, why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        differences(frame)

@@ -112,6 +112,8 @@ class Source(Strict):
     """Keep only rows of the recipes of this run list, or of several."""
     where: dict[str, Any] = {}
     """Keep only rows whose columns have these values (a value or a list of values)."""
+    minus: dict[str, Any] = {}
+    """Give differences: each row's value less that of the row where these columns have these values and all else is equal."""
     label: dict[str, Any] = {}
     """Factors added to every row (e.g. `noise: PGD`); `{column}` in a text stands for the row's value there."""
 

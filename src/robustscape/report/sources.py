@@ -34,20 +34,61 @@ def source_rows(
         The rows, with the columns that ``recipes`` knows and ``factors`` names, and those of ``source.label``.
 
     Raises:
-        ConfigError: ``where`` or ``label`` names a column that is not there.
+        ConfigError: ``where``, ``minus`` or ``label`` names a column that is not there, or the rows of ``minus`` are no partners
+            of the others.
     """
     used = {column for text in source.label.values() if isinstance(text, str) for column in _COLUMN.findall(text)}
     known = list(rows.columns)
-    rows = _with_factors(rows, [*factors, *source.where, *sorted(used)], recipes)
+    rows = _with_factors(rows, [*factors, *source.where, *source.minus, *sorted(used)], recipes)
     if chosen is not None:
         rows = rows[rows["recipe"].isin(chosen)]
-    for column, wanted in source.where.items():
-        if column not in rows:
-            raise ConfigError(f"where: {unknown_name('column', column, rows.columns)}")
-        rows = rows[rows[column].isin(wanted if isinstance(wanted, list) else [wanted])]
+    every_row = rows
+    rows = _rows_where(every_row, source.where, "where")
+    if source.minus:
+        others = _rows_where(every_row, {**source.where, **source.minus}, "minus")
+        same = [c for c in ("metric", "unit", "seed", *factors) if c in rows and c not in source.minus]
+        rows = _differences(rows, others, same)
     labels = {column: _label(rows, value) for column, value in source.label.items()}
     added = [column for column in rows.columns if column not in known and column not in factors]
     return rows.drop(columns=added).assign(**labels)
+
+
+def _rows_where(rows: pd.DataFrame, levels: Mapping[str, Any], key: str) -> pd.DataFrame:
+    """The rows whose columns have these values, each a value or a list of values; ``key`` begins the sentence of an error."""
+    for column, wanted in levels.items():
+        if column not in rows:
+            raise ConfigError(f"{key}: {unknown_name('column', column, rows.columns)}")
+        rows = rows[rows[column].isin(wanted if isinstance(wanted, list) else [wanted])]
+    return rows
+
+
+def _differences(rows: pd.DataFrame, others: pd.DataFrame, same: list[str]) -> pd.DataFrame:
+    """``rows`` with their values less those of ``others`` that agree in the columns ``same``, and flagged where either is.
+
+    Raises:
+        ConfigError: a row has no partner, or several.
+    """
+    if rows.duplicated(same).any() or others.duplicated(same).any() or len(rows) != len(others):
+        raise ConfigError(
+            f"minus: {len(rows)} rows less {len(others)} are no pairs, one for one, by {', '.join(same)}."
+        )
+    pairs = rows.merge(others, on=same, how="inner", suffixes=("", " less"))
+    if len(pairs) != len(rows):
+        raise ConfigError(f"minus: {len(rows) - len(pairs)} of {len(rows)} rows have no partner by {', '.join(same)}.")
+    found = pairs[list(rows.columns)].assign(
+        value=pairs["value"] - pairs["value less"],
+        metric=pairs["metric"] + "_difference",
+        unit=pairs["unit"].replace("percent", "percentage_points"),
+    )
+    flags = [column for column in rows.columns if str(column).startswith("flag_")]
+    found = found.assign(**{flag: pairs[[flag, f"{flag} less"]].max(axis=1) for flag in flags})
+    texts = [column for column in ("checkpoint", "health") if column in rows]  # of both networks
+    return found.assign(**{text: [_joined(*two) for two in pairs[[text, f"{text} less"]].to_numpy()] for text in texts})
+
+
+def _joined(*texts: Any) -> str | None:
+    """The texts that are there, after one another; None if there is none."""
+    return ";".join(text for text in texts if isinstance(text, str) and text) or None
 
 
 def _with_factors(rows: pd.DataFrame, wanted: Sequence[str], recipes: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
