@@ -268,7 +268,7 @@ def test_compared_methods_differ_in_the_method_alone(paper: Experiment, name: st
 
 @pytest.mark.parametrize("name", COMPARED)
 def test_entropy_sgd_has_its_authors_settings(paper: Experiment, name: str) -> None:
-    """Gamma 0.03, noise 1e-4, inner rate 0.1, averaging 0.75 but once (F.2), L 20; 30 for wide nets without AWP and for AWP with TRADES."""
+    """Gamma 0.03, noise 1e-4, inner rate 0.1, averaging 0.75 but once (F.2), L 20; 30: wide nets but for AWP, TRADES with AWP."""
     found = 0
     for key, recipe in recipes_of(paper, [name]).items():
         if not is_ensgd(recipe):
