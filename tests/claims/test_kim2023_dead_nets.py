@@ -22,13 +22,23 @@ from robustscape.report.words import FAILS, HOLDS
 ROOT = Path(__file__).parents[2]
 STUDY = load_experiment(ROOT / "config", "paper").studies["kim2023"]
 
-#: Accuracies under PGD-7 and FGSM and distortion over five epochs.
+NAN = float("nan")
+
+#: Accuracies under PGD-7 and FGSM and distortion by epoch; NaN: no image is right at both ends.
 HISTORIES: dict[str, tuple[list[float], list[float], list[float]]] = {
     "constant": ([10.0] * 5, [10.0] * 5, [0.0] * 5),
     "zero": ([0.0] * 5, [0.0] * 5, [0.0] * 5),
     "noise": ([4.0, 8.0, 2.0, 5.0, 1.0], [12.0, 15.0, 13.0, 16.0, 14.0], [0.0, 1.5, 0.0, 2.0, 0.5]),
     "collapsed": ([20.0, 40.0, 45.0, 3.0, 1.0], [30.0, 50.0, 55.0, 90.0, 95.0], [0.0, 0.0, 0.0, 60.0, 80.0]),
+    "of the work": (
+        [20.0, 40.0, 45.0, 3.0, 30.0, 1.0],
+        [30.0, 50.0, 55.0, 90.0, 50.0, 95.0],
+        [0.0, 0.0, 0.0, 60.0, 0.0, 80.0],
+    ),
+    "smooth again": ([20.0, 40.0, 45.0, 3.0, 1.0], [30.0, 50.0, 55.0, 90.0, 4.0], [0.0, 0.0, 0.0, 60.0, 0.0]),
+    "undefined": ([20.0, 40.0, 45.0, 3.0, 0.0], [30.0, 50.0, 55.0, 90.0, 0.0], [0.0, 0.0, 0.0, 60.0, NAN]),
     "robust": ([40.0, 70.0, 85.0, 92.0, 95.0], [50.0, 75.0, 90.0, 95.0, 97.0], [0.0] * 5),
+    "in the middle": ([40.0, 70.0, 85.0, 92.0, 95.0], [50.0, 75.0, 90.0, 95.0, 97.0], [0.0, 0.0, 1.5, 0.0, 0.0]),
 }
 
 METHODS = ("fast_at", "pgd2_at", "trades", "single_step_checkpoints", "gradalign", "fast_at_eps_schedule")
@@ -37,7 +47,7 @@ METHODS = ("fast_at", "pgd2_at", "trades", "single_step_checkpoints", "gradalign
 def collapse_rows(history: str, folder: Path, **factors: Any) -> list[dict[str, Any]]:
     robust, single, distortion = HISTORIES[history]
     table = pd.DataFrame(
-        {"epoch": range(1, 6), "train_pgd7": robust, "train_fgsm": single, "train_distortion": distortion}
+        {"epoch": range(1, 1 + len(robust)), "train_pgd7": robust, "train_fgsm": single, "train_distortion": distortion}
     )
     folder.mkdir(exist_ok=True)
     table.to_csv(folder / "history.csv", index=False)
@@ -52,15 +62,16 @@ def collapse_rows(history: str, folder: Path, **factors: Any) -> list[dict[str, 
     return rows
 
 
-def verdicts(name: str, rows: list[dict[str, Any]], folder: Path) -> dict[str, str]:
-    """Claim -> its verdict on the rows of an item."""
+def verdicts(name: str, rows: list[dict[str, Any]], folder: Path, only: str | None = None) -> dict[str, str]:
+    """Claim -> its verdict on the rows of an item, of all of its claims or of one."""
     item = STUDY.items[name]
     shared = {"dataset": "d", "architecture": "a", "eps": 8 / 255}
     frame = pd.DataFrame([{**dict.fromkeys(item.factors), **shared, **row} for row in rows])
     frame = frame[frame["metric"].isin(item.metrics)]
     items.aggregate_repetitions(frame, item.factors).to_csv(folder / "item.csv", index=False)
     read = items.read_rows(folder / "item.csv")
-    return {claim.id: claim_verdict(claim, read, item.factors, "paper")[0] for claim in item.claims}
+    claims = [claim for claim in item.claims if only in (None, claim.id)]
+    return {claim.id: claim_verdict(claim, read, item.factors, "paper")[0] for claim in claims}
 
 
 def figure_2_4(histories: dict[str, str], folder: Path) -> dict[str, str]:
@@ -89,7 +100,7 @@ def test_nothing_about_collapse_holds_for_dead_nets(figure: Any, dead: str, tmp_
 
 def test_they_hold_for_the_nets_of_the_work(tmp_path: Path) -> None:
     """Fast AT collapses, all others are robust: then every claim of figure 2.4 holds."""
-    histories = {**dict.fromkeys(METHODS, "robust"), "fast_at": "collapsed"}
+    histories = {**dict.fromkeys(METHODS, "robust"), "fast_at": "of the work"}
     assert set(figure_2_4(histories, tmp_path).values()) == {HOLDS}
     found = figure_2_10(histories, tmp_path)
     assert {found[name] for name in ("C2-12-fast", "C2-12-others", "C2-12-full")} == {HOLDS}
@@ -97,37 +108,156 @@ def test_they_hold_for_the_nets_of_the_work(tmp_path: Path) -> None:
 
 def test_they_fail_where_nothing_collapses_and_where_everything_does(tmp_path: Path) -> None:
     robust, gone = (figure_2_4(dict.fromkeys(METHODS, what), tmp_path) for what in ("robust", "collapsed"))
-    assert {robust[name] for name in ("C2-8", "C2-8-zero", "C2-7", "C2-7-rank", "C2-7-ratio")} == {FAILS}
+    fast = ("C2-8", "C2-8-zero", "C2-7", "C2-7-rank", "C2-7-recovery", "C2-7-ratio")
+    assert {robust[name] for name in fast} == {FAILS}
+    assert gone["C2-7-recovery"] == FAILS  # its distortion never disappears
     assert {gone[name] for name in ("C2-2", "C2-2-gradalign", "C2-7-others", "C2-7-full", "C2-7-ratio")} == {FAILS}
+
+
+@pytest.mark.parametrize("method", ["pgd2_at", "trades", "single_step_checkpoints"])
+def test_no_distortion_means_at_no_epoch(method: str, tmp_path: Path) -> None:
+    """Not that 2 % are none, nor that what is there in the middle and gone at the end is."""
+    histories = {**dict.fromkeys(METHODS, "robust"), "fast_at": "of the work", method: "in the middle"}
+    found = figure_2_4(histories, tmp_path)
+    assert found["C2-7-others"] == FAILS and found["C2-7-full"] == HOLDS
+
+
+@pytest.mark.parametrize(("end", "verdict"), [("smooth again", HOLDS), ("undefined", FAILS)])
+def test_a_distortion_that_no_image_could_have_has_not_gone(end: str, verdict: str, tmp_path: Path) -> None:
+    """A net with no accuracy under the single step says nothing about distortion (C2-12, C2-12-weak)."""
+    found = figure_2_10(dict.fromkeys(METHODS, end), tmp_path)
+    assert {found["C2-12"], found["C2-12-weak"]} == {verdict}
+
+
+@pytest.mark.parametrize(
+    ("collapsed", "then", "verdict"),
+    [
+        (1.0, -1.0, HOLDS),
+        (0.0, -1.0, FAILS),  # has not collapsed
+        (1.0, 0.3, FAILS),  # below 0 in the last epoch only, not when training collapses
+        (1.0, -0.01, FAILS),  # below 0, but not below the others
+    ],
+)
+def test_gamma_is_negative_when_training_collapses(collapsed: float, then: float, verdict: str, tmp_path: Path) -> None:
+    values = {"fast_at": then, "pgd2_at": -0.02, "single_step_checkpoints": 0.2}
+    rows = [
+        {
+            "metric": "train_gamma",
+            "method": method,
+            "epoch": epoch,
+            "value": value if epoch == 3 else -5.0,
+            "unit": "nats",
+        }
+        for method, value in values.items()
+        for epoch in (1, 2, 3, 4)
+    ]
+    epoch = 3.0 if collapsed else NAN
+    for metric, value in (("collapsed", collapsed), ("catastrophic_overfitting_epoch", epoch)):
+        rows.append({"metric": metric, "method": "fast_at", "value": value, "unit": "1"})
+    assert verdicts("figure_2_16", rows, tmp_path, "C2-11")["C2-11"] == verdict
 
 
 @pytest.mark.parametrize(("collapsed", "verdict"), [(1.0, HOLDS), (0.0, FAILS)])
 def test_gamma_says_nothing_of_a_net_that_has_not_collapsed(collapsed: float, verdict: str, tmp_path: Path) -> None:
-    """C2-11 is about collapsed fast AT."""
+    """C2-11-last and C2-11-share are about collapsed fast AT."""
     values = {"fast_at": (-2.0, 90.0), "pgd2_at": (0.1, 40.0), "single_step_checkpoints": (0.2, 30.0)}
     rows = [
         {"metric": metric, "method": method, "value": value, "unit": "1"}
         for method, numbers in values.items()
         for metric, value in zip(("gamma_mean", "gamma_negative"), numbers, strict=True)
     ]
-    rows.append({"metric": "collapsed", "method": "fast_at", "value": collapsed, "unit": "1"})
-    assert set(verdicts("figure_2_16", rows, tmp_path).values()) == {verdict}
+    rows += [{"metric": "train_gamma", "method": method, "epoch": 1, "value": 0.0, "unit": "nats"} for method in values]
+    for metric, value in (("collapsed", collapsed), ("catastrophic_overfitting_epoch", 1.0)):
+        rows.append({"metric": metric, "method": "fast_at", "value": value, "unit": "1"})
+    found = verdicts("figure_2_16", rows, tmp_path)
+    assert {found["C2-11-last"], found["C2-11-share"]} == {verdict}
 
 
 @pytest.mark.parametrize(
-    ("collapsed", "vanished", "end", "verdict"),
-    [(1, 1, 0, HOLDS), (1, 1, 1, FAILS), (1, 0, None, FAILS), (0, 0, None, FAILS)],
+    ("collapsed", "vanished", "right", "end", "verdict"),
+    [
+        (1, 1, 1, 0, HOLDS),
+        (1, 1, 1, 1, FAILS),
+        (1, 1, 0, 0, FAILS),
+        (1, 0, None, None, FAILS),
+        (0, 0, None, None, FAILS),
+    ],
 )
 def test_figure_2_11_needs_both_of_its_moments(
-    collapsed: float, vanished: float, end: float | None, verdict: str, tmp_path: Path
+    collapsed: float, vanished: float, right: float | None, end: float | None, verdict: str, tmp_path: Path
 ) -> None:
-    """A run that never collapsed, or whose distortion stays, has no such moment; the claim then fails."""
+    """A run that never collapsed, or whose distortion stays, has no such moment; nor is an image smooth that is wrong."""
     first = "collapse" if collapsed else "largest fall, no collapse"
-    told = {first: 1.0, **({} if end is None else {"distortion gone": end})}
-    rows = [{"metric": "distorted_interval", "moment": m, "value": value, "unit": "1"} for m, value in told.items()]
+    told = {first: (1.0, 1.0), **({} if end is None else {"distortion gone": (right, end)})}
+    rows = [
+        {"metric": metric, "moment": moment, "value": value, "unit": "1"}
+        for moment, values in told.items()
+        for metric, value in zip(("right_at_both_ends", "distorted_interval"), values, strict=True)
+    ]
     for metric, value in (("collapsed", collapsed), ("distortion_vanished", vanished)):
         rows.append({"metric": metric, "value": value, "unit": "1"})
     assert verdicts("figure_2_11", rows, tmp_path) == {"C2-12-surface": verdict}
+
+
+@pytest.mark.parametrize(("claim", "eps"), [("C3B-8", 0.45), ("C3B-8-all", 0.3)])
+@pytest.mark.parametrize(("dead", "verdict"), [(False, HOLDS), (True, FAILS)])
+def test_a_net_that_did_not_train_refutes_that_its_method_trains(
+    claim: str, eps: float, dead: bool, verdict: str, tmp_path: Path
+) -> None:
+    """One of three runs of BAT is constant: what the work says of BAT is then wrong, not untestable."""
+    runs = [90.0, 90.0, 11.35 if dead else 90.0]
+    rows = [
+        {
+            "metric": "accuracy",
+            "method": method,
+            "eps": eps,
+            "attack": attack,
+            "seed": seed,
+            "value": value if method == "bat" else 90.0,
+            "unit": "percent",
+            "flag_under_trained": int(method == "bat" and value < 20),
+            "health": f"seed{seed}: chance",
+        }
+        for method in ("at", "trades", "mart", "bat")
+        for attack in ("clean", "pgd50", "autoattack")
+        for seed, value in enumerate(runs)
+    ]
+    assert verdicts("table_3_7", rows, tmp_path, claim)[claim] == verdict
+
+
+@pytest.mark.parametrize(("clean", "pgd", "auto", "verdict"), [(11.35, 11.35, 11.35, HOLDS), (50.0, 50.0, 50.0, FAILS)])
+def test_one_class_is_no_more_than_the_share_of_one_class(
+    clean: float, pgd: float, auto: float, verdict: str, tmp_path: Path
+) -> None:
+    rows = [
+        {"metric": "accuracy", "method": "at", "eps": 0.45, "attack": attack, "value": value, "unit": "percent"}
+        for attack, value in (("clean", clean), ("pgd50", pgd), ("autoattack", auto))
+    ]
+    assert verdicts("table_3_7", rows, tmp_path, "C3B-8-constant")["C3B-8-constant"] == verdict
+
+
+@pytest.mark.parametrize(
+    ("pgd", "verdict"), [([55.8, 56.0, 54.3, 53.4, 51.2], HOLDS), ([50.0, 51.0, 52.0, 53.0, 54.0], FAILS)]
+)
+def test_robustness_that_rises_with_the_bridges_is_a_tendency(pgd: list[float], verdict: str, tmp_path: Path) -> None:
+    rows = [
+        {"metric": "accuracy", "beta": 5, "m": m, "attack": attack, "value": value, "unit": "percent"}
+        for m, value in enumerate(pgd, 1)
+        for attack in ("clean", "fgsm", "pgd50")
+    ]
+    assert verdicts("table_3_6", rows, tmp_path, "C3B-7-no-tendency")["C3B-7-no-tendency"] == verdict
+
+
+def test_the_margin_of_bat_is_judged_by_all_epochs(tmp_path: Path) -> None:
+    """Not by the last one of a single run."""
+    margins = {"bat": [0.5, 0.6, 0.6, 0.2], "trades": [0.2, 0.3, 0.3, 0.3]}
+    rows = [
+        {"metric": metric, "method": method, "epoch": epoch, "value": value, "unit": "1"}
+        for method, values in margins.items()
+        for metric in ("margin", "expected_margin_increase")
+        for epoch, value in enumerate(values, 1)
+    ]
+    assert verdicts("figure_3_12", rows, tmp_path, "C3B-5-larger")["C3B-5-larger"] == HOLDS
 
 
 @pytest.mark.parametrize(

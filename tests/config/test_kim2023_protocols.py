@@ -142,6 +142,7 @@ TRAINED = {
     "kim2023_co-standard": ("standard", {}, None, "sgd", 0.01, 200, (4, True)),
     "kim2023_bat_c10": ("adversarial", {}, "kim2023_pgd10", "sgd", 0.3, 30, (4, True)),
     "kim2023_bat_c10-trades": ("trades", {"beta": 5}, "kim2023_kl10", "sgd", 0.3, 30, (4, True)),
+    "kim2023_bat_c10_probed-trades": ("trades", {"beta": 5}, "kim2023_kl10", "sgd", 0.3, 30, (4, True)),
     "kim2023_bat_c10-mart": ("mart", {"beta": 5}, "kim2023_pgd10", "sgd", 0.3, 30, (4, True)),
     "kim2023_bat_c10-bat": ("bat", {"beta": 5, "bridges": 2}, "kim2023_pgd10", "sgd", 0.3, 30, (4, True)),
     "kim2023_bat_c10-bat16": ("bat", {"beta": 5, "bridges": 2}, "kim2023_pgd10_16", "sgd", 0.3, 30, (4, True)),
@@ -175,3 +176,64 @@ def test_repetitions_that_are_not_watched_are_trained_as_those_that_are(paper: E
     observed = {"about", "extends", "variants", "factors", "probes", "keep_collapse"}
     assert watched.model_dump(exclude=observed) == repeated.model_dump(exclude=observed)
     assert watched.probes and not repeated.probes
+    batch = paper.recipes.get(f"kim2023_co_probed-{name}_batch", watched)  # table 2.2
+    assert batch.model_dump(exclude=observed) == repeated.model_dump(exclude=observed)
+
+
+@pytest.mark.parametrize("name", ["", "-trades", "-bat"])
+def test_the_watched_runs_of_chapter_3_are_trained_as_their_repetitions(paper: Experiment, name: str) -> None:
+    """Table 3.8 averages over both; figures 3.9 and 3.13 are of the cyclic schedule (section 3.4.2)."""
+    watched, repeated = paper.recipes[f"kim2023_bat_c10_probed{name}"], paper.recipes[f"kim2023_bat_c10{name}"]
+    observed = {"about", "extends", "variants", "factors", "probes", "traces", "traced_updates"}
+    assert watched.model_dump(exclude=observed) == repeated.model_dump(exclude=observed)
+    assert watched.traces and watched.traced_updates.first == 2000 and not repeated.traces and not repeated.probes
+
+
+def test_figures_3_9_and_3_13_are_of_the_cyclic_schedule(paper: Experiment) -> None:
+    """ "We report the results with cyclic learning rate schedule"; 40 epochs of figure 3.12 are more than that has."""
+    study = paper.studies["kim2023"]
+    for name, kind in (("ch3b_updates", "triangle"), ("ch3b_projections", "triangle"), ("ch3b_history", "multistep")):
+        recipes = paper.recipe_names("kim2023", study.measurements[name].runs)
+        assert {paper.recipes[recipe].lr_schedule.kind for recipe in recipes} == {kind}
+        assert all(paper.recipes[recipe].epochs >= 40 for recipe in recipes) == (name == "ch3b_history")
+
+
+def test_runs_that_no_figure_watches_have_no_probes(paper: Experiment) -> None:
+    """A pass over all of Tiny ImageNet an epoch for a figure of CIFAR-10, or a trace of every beta, costs and shows nothing."""
+    for planned in paper.runs("kim2023", "ch2_tiny_watched"):
+        assert set(paper.recipes[planned.run.recipe].probes) == {"train_pgd7", "train_fgsm", "train_distortion"}
+    for name in ("ch3b_c10_bat_beta", "ch3b_c10_trades_beta", "ch3b_c10_bat_m", "ch3b_c10_repeats", "ch3b_c10_mart"):
+        for planned in paper.runs("kim2023", name):
+            if not planned.run.recipe.startswith("kim2023_bat_c10_probed"):
+                recipe = paper.recipes[planned.run.recipe]
+                assert not recipe.probes and not recipe.traces, planned.run.recipe
+
+
+@pytest.mark.parametrize("scale", ["small", "paper"])
+def test_beta_5_and_m_2_are_one_net_in_three_tables(scale: str) -> None:
+    experiment = load_experiment(ROOT / "config", scale)
+    (bat,) = [p.run for p in experiment.runs("kim2023", "ch3b_c10_one") if p.run.recipe.endswith("-bat")]
+    for name in ("ch3b_c10_bat_beta", "ch3b_c10_bat_m"):
+        runs = [planned.run for planned in experiment.runs("kim2023", name)]
+        parameters = [experiment.recipes[run.recipe].parameters for run in runs]
+        assert bat in runs and len(runs) == {"ch3b_c10_bat_beta": 8, "ch3b_c10_bat_m": 5}[name]
+        assert len({(given["beta"], given["bridges"]) for given in parameters}) == len(runs)
+
+
+@pytest.mark.parametrize(("scale", "seeds"), [("small", 2), ("paper", 3)])
+def test_table_3_8_has_its_seeds_of_every_method(scale: str, seeds: int) -> None:
+    experiment = load_experiment(ROOT / "config", scale)
+    found: dict[str, list[int]] = {}
+    for name in experiment.studies["kim2023"].measurements["ch3b_accuracy_8"].runs:
+        for planned in experiment.runs("kim2023", name):
+            found.setdefault(experiment.recipes[planned.run.recipe].method, []).append(planned.run.seed)
+    assert set(found) == {"adversarial", "trades", "mart", "bat"}
+    assert all(sorted(numbers) == list(range(seeds)) for numbers in found.values()), found
+
+
+def test_mnist_has_the_lenet_of_the_author_and_its_stand_in_at_small(paper: Experiment) -> None:
+    small = load_experiment(ROOT / "config", "small")
+    for name in ("ch3b_mnist", "ch3b_mnist_curve"):
+        assert {planned.run.architecture for planned in paper.runs("kim2023", name)} == {"lenet_unpadded"}
+        assert {planned.run.architecture for planned in small.runs("kim2023", name)} == {"lenet_small"}
+    assert paper.architectures["lenet_unpadded"].parameters == {"width": 16}

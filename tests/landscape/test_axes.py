@@ -119,6 +119,24 @@ def test_the_edge_of_an_inputs_plane_is_the_attacks() -> None:
             row["metric"]: row["value"] for row in rows if row["metric"] in ("distorted_interval", "wrong_between")
         }
         assert tuple(found.values()) == pytest.approx(expected)
+        assert [row["value"] for row in rows if row["metric"] == "right_at_both_ends"] == [1.0]
+
+
+@pytest.mark.parametrize(("start", "step"), [(0.5, 0.5), (0.0, 0.5), (0.3, 0.4)])
+def test_an_image_that_is_wrong_at_an_end_is_not_one_without_distortion(start: float, step: float) -> None:
+    """Neither has a distorted interval; only ``right_at_both_ends`` tells them apart."""
+
+    class Band(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            wrong = ((x.flatten(1)[:, 0] > 0.25) & (x.flatten(1)[:, 0] < 0.75)).float()
+            return torch.stack([1 - wrong, wrong], 1)
+
+    x, along = torch.full((1, 1, 1, 2), start), torch.tensor([[[[step, 0.0]]]])
+    rows = surface_rows(Band().eval(), x, torch.tensor([0]), along, along, 5, torch.tensor([0]), {})
+    found = {
+        row["metric"]: row["value"] for row in rows if row["metric"] in ("distorted_interval", "right_at_both_ends")
+    }
+    assert found == {"distorted_interval": 0.0, "right_at_both_ends": 0.0}
 
 
 def test_an_ascents_plane_has_the_first_step_along_a(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,6 +125,43 @@ def test_lenet_computes_what_its_layers_say() -> None:
     torch.testing.assert_close(model(x), z)
 
 
+# -- lenet_unpadded ----------------------------------------------------------------------------------------------------
+
+
+def test_lenet_unpadded_is_the_net_of_kim2023s_author() -> None:
+    """conv5x5(32), conv5x5(64), fc(64 x 4 x 4 -> 1024), fc(1024 -> 10), no padding: 832 + 51264 + 1049600 + 10250 numbers."""
+    model = build_classifier("lenet_unpadded", {"width": 16}, (1, 28, 28), 10)
+    assert {name: tuple(p.shape) for name, p in model.named_parameters() if p.dim() > 1} == {
+        "net.conv1.weight": (32, 1, 5, 5),
+        "net.conv2.weight": (64, 32, 5, 5),
+        "net.fc1.weight": (1024, 64 * 4 * 4),
+        "net.fc2.weight": (10, 1024),
+    }
+    assert sum(p.numel() for p in model.parameters()) == 832 + 51264 + 1049600 + 10250
+
+
+def test_lenet_unpadded_computes_what_its_layers_say() -> None:
+    model = build_classifier("lenet_unpadded", {"width": 2}, (1, 28, 28), 10).eval()
+    p = {name.removeprefix("net."): value for name, value in model.named_parameters()}
+    x = torch.rand(4, 1, 28, 28)
+    z = F.max_pool2d(F.relu(F.conv2d(x, p["conv1.weight"], p["conv1.bias"])), 2)
+    z = F.max_pool2d(F.relu(F.conv2d(z, p["conv2.weight"], p["conv2.bias"])), 2).flatten(1)
+    z = F.relu(z @ p["fc1.weight"].T + p["fc1.bias"]) @ p["fc2.weight"].T + p["fc2.bias"]
+    assert z.shape == (4, 10)
+    torch.testing.assert_close(model(x), z)
+
+
+@pytest.mark.parametrize("shape", [(1, 16, 16), (3, 16, 21), (1, 32, 29)])
+def test_lenet_unpadded_takes_every_size_that_leaves_a_pixel(shape: tuple[int, ...]) -> None:
+    assert build_classifier("lenet_unpadded", {"width": 1}, shape, 7)(torch.rand(2, *shape)).shape == (2, 7)
+
+
+@pytest.mark.parametrize("shape", [(64,), (1, 15, 28), (1, 8, 8)])
+def test_images_too_small_for_lenet_unpadded_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(UserError, match=r"'lenet_unpadded' takes images .* at least 16x16"):
+        build_classifier("lenet_unpadded", {}, shape, 10)
+
+
 # -- residual nets -----------------------------------------------------------------------------------------------------
 
 

@@ -2,7 +2,8 @@
 
 kim2023 figures 2.1, 2.3, 2.6 to 2.9, 2.11 to 2.15. For each image, at x + a v1 + b v2 with a and b in [0, 1]: v1 is a
 single-step adversarial perturbation, v2 is eps times random signs, the same for every model; points are clipped to the legal
-range. An image has a distorted interval if it is classified correctly at (0, 0) and (1, 0) and not somewhere between.
+range. An image has a distorted interval if it is classified correctly at (0, 0) and (1, 0) and not somewhere between; of one
+that is wrong at either end ``distorted_interval`` is 0 as well, and ``right_at_both_ends`` tells the two apart.
 
 ``choose: distorted`` takes the first images that have such an interval, and then the first others. Cost: the attack, and a
 forward pass per grid point and image.
@@ -44,7 +45,8 @@ def input_surface(
 ) -> list[dict[str, Any]]:
     """Return rows loss (nats), prediction (class) and misclassified (1 or 0), one of each per image and grid point.
 
-    Per image also distorted_interval (1 or 0) and wrong_between (percent of the points with 0 < a < 1, b = 0 misclassified).
+    Per image also right_at_both_ends and distorted_interval (1 or 0) and wrong_between (percent of the points with 0 < a < 1,
+    b = 0 misclassified).
 
     Args:
         run: the trained model and its data.
@@ -128,9 +130,9 @@ def surface_rows(
                 for (a, b), value in zip(coordinates.tolist(), values.tolist(), strict=True)
             ]
         edge = wrong.view(points, points)[:, 0]  # b = 0
-        is_distorted = bool(~edge[0] & ~edge[-1] & edge[1:-1].any())
-        inner = int(edge[1:-1].sum())
-        rows.append({**named, "metric": "distorted_interval", "value": float(is_distorted), "unit": "1"})
+        right, inner = not bool(edge[0] | edge[-1]), int(edge[1:-1].sum())
+        rows.append({**named, "metric": "right_at_both_ends", "value": float(right), "unit": "1"})
+        rows.append({**named, "metric": "distorted_interval", "value": float(right and inner > 0), "unit": "1"})
         rows.append(
             {**named, "metric": "wrong_between", "value": 100.0 * inner / max(1, points - 2), "unit": "percent"}
         )

@@ -148,6 +148,46 @@ def test_a_diverged_run_neither_collapsed_nor_was_robust(tmp_path: Path) -> None
     assert all(math.isnan(row["value"]) for row in rows)
 
 
+def collapse_of(
+    path: Path, robust: list[float], single: list[float], distortion: list[float | None]
+) -> dict[str, float]:
+    """The quantities of a history; None is an empty cell, no image right at both ends."""
+    lines = ["epoch,train_pgd7,train_fgsm,train_distortion"]
+    for epoch, (r, s, d) in enumerate(zip(robust, single, distortion, strict=True), 1):
+        lines.append(f"{epoch},{r},{s},{'' if d is None else d}")
+    (path / "history.csv").write_text("\n".join(lines) + "\n")
+    vouch_for(path / "history.csv")
+    return {row["metric"]: row["value"] for row in collapse(logged_run(path, {}))}
+
+
+def test_a_distortion_that_is_undefined_has_not_vanished(tmp_path: Path) -> None:
+    """Of a net that is right at no image of the single step nothing is known; 0 would say that it is smooth."""
+    robust, single = [30.0, 40.0, 2.0, 1.0, 0.0], [40.0, 50.0, 80.0, 90.0, 0.0]
+    found = collapse_of(tmp_path, robust, single, [None, 0.0, 60.0, 70.0, None])
+    assert found["distortion_defined_at_end"] == 0 and math.isnan(found["distortion_at_end"])
+    assert math.isnan(found["distortion_vanishes_epoch"]) and math.isnan(found["distortion_back_to_zero_epoch"])
+    assert found["distortion_max_over_training"] == 70.0 and found["first_distortion_epoch"] == 3
+    assert found["rank_correlation"] == -1.0  # of epochs 2 to 4
+    gone = collapse_of(tmp_path, robust, single, [None, 0.0, 60.0, 70.0, 0.5])
+    assert gone["distortion_defined_at_end"] == 1 and gone["distortion_at_end"] == 0.5
+    assert gone["distortion_vanishes_epoch"] == gone["distortion_back_to_zero_epoch"] == 5
+    never = collapse_of(tmp_path, robust, single, [None] * 5)
+    assert all(math.isnan(never[f"distortion_{name}"]) for name in ("max_over_training", "at_collapse", "at_end"))
+
+
+def test_robustness_that_is_back_when_the_distortion_has_gone(tmp_path: Path) -> None:
+    """In percent of the highest before the collapse (40), in the first epoch without distortion since, or in the next."""
+    single = [40.0, 50.0, 80.0, 50.0, 60.0, 90.0]
+    back = collapse_of(tmp_path, [30.0, 40.0, 2.0, 20.0, 36.0, 1.0], single, [0.0, 0.0, 60.0, 0.0, 0.0, 70.0])
+    assert back["recovered_share"] == pytest.approx(90.0)
+    later = collapse_of(tmp_path, [30.0, 40.0, 2.0, 2.0, 4.0, 36.0], single, [0.0, 0.0, 60.0, 0.0, 0.0, 0.0])
+    assert later["recovered_share"] == pytest.approx(10.0)
+    before = collapse_of(tmp_path, [30.0, 40.0, 2.0, 1.0, 1.0, 1.0], single, [5.0, 0.0, 60.0, 50.0, 60.0, 70.0])
+    assert math.isnan(before["recovered_share"])  # the distortion that went was there before the collapse
+    undefined = collapse_of(tmp_path, [30.0, 40.0, 2.0, 20.0, 36.0, 1.0], single, [0.0, 0.0, 60.0, None, None, 70.0])
+    assert math.isnan(undefined["recovered_share"])
+
+
 def test_the_updates_that_a_diverged_run_lacks_are_nan(tmp_path: Path) -> None:
     """One update an epoch, diverged in the third epoch of five: a window at the end of training has no numbers."""
     (tmp_path / "updates.csv").write_text("update,epoch,distance\n1,1,1.0\n2,2,2.0\n3,3,3.0\n")

@@ -178,6 +178,21 @@ def test_printed_points_are_where_the_paper_has_them() -> None:
     np.testing.assert_allclose(ours.get_ydata().astype(float), tests["value"])
 
 
+def test_a_place_is_marked_in_every_panel_where_the_csv_has_it() -> None:
+    """kim2023 figure 2.2: a dashed line at the batch of the collapse."""
+    item, rows = case("lines_with_printed")
+    turn = rows.iloc[:1].assign(metric="turn", value=0.01, eps=np.nan, paper_value=np.nan)
+    figure = catalog.load_function("figure", "lines_with_printed")(pd.concat([rows, turn]), item, mark="turn")
+    dashed = [[line for line in axes.lines if line.get_linestyle() == "--"] for axes in figure.axes]
+    assert [[line.get_xdata()[0] for line in lines] for lines in dashed] == [[0.01]] * len(figure.axes)
+    assert "turn" in texts(figure)
+    absent = catalog.load_function("figure", "lines_with_printed")(rows, item, mark="turn")
+    assert not any(line.get_linestyle() == "--" for axes in absent.axes for line in axes.lines)
+    assert "turn" not in texts(absent)
+    with pytest.raises(ConfigError, match="'turn' has 2 values"):
+        catalog.load_function("figure", "lines_with_printed")(pd.concat([rows, turn, turn]), item, mark="turn")
+
+
 def test_no_legend_entry_for_the_paper_without_printed_numbers() -> None:
     item, rows = case("lines_with_printed")
     figure = catalog.load_function("figure", "lines_with_printed")(rows.assign(paper_value=np.nan), item)

@@ -6,6 +6,7 @@ kim2023 section 2.3: the accuracy under a multi-step attack falls towards 0 whil
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -33,8 +34,10 @@ UNITS = {
     "distortion_max_over_training": "percent",
     "distortion_at_collapse": "percent",
     "distortion_at_end": "percent",
+    "distortion_defined_at_end": "1",
     "highest_robust_accuracy": "percent",
     "pgd7_accuracy_train_at_end": "percent",
+    "recovered_share": "percent",
     "rank_correlation": "1",
 }
 
@@ -50,13 +53,17 @@ def collapse(
 ) -> list[dict[str, Any]]:
     """Return one row per quantity; an epoch that does not exist is NaN, and so is every quantity of a run that diverged.
 
+    The distortion is the share of distorted images among those that are right at both ends of the single step, and undefined
+    (NaN) in an epoch without any: it has then neither appeared nor vanished.
+
     collapsed, robust_throughout and never_robust (1 or 0, at most one of them 1; see ``collapse_rule.training_state``);
     catastrophic_overfitting_epoch and final_collapse_epoch (the first collapsed one, and the first from which on all are);
     first_distortion_epoch, distortion_vanishes_epoch (the first below ``visible`` after a visible one),
-    distortion_back_to_zero_epoch (the first below ``visible`` after training collapsed for the last time, see
-    ``last_collapse``), distortion_max_over_training, distortion_at_collapse (in the first collapsed epoch) and distortion_at_end
-    (percent); highest_robust_accuracy and pgd7_accuracy_train_at_end (percent); and the rank correlation of distortion and robust
-    accuracy over epochs.
+    distortion_back_to_zero_epoch (the first below ``visible`` after training collapsed for the last time),
+    distortion_max_over_training, distortion_at_collapse (in the first collapsed epoch) and distortion_at_end (percent; NaN where
+    undefined) and distortion_defined_at_end (1 or 0: whether an image is right at both ends); highest_robust_accuracy and
+    pgd7_accuracy_train_at_end (percent); recovered_share (see ``recovered_share``); and the rank correlation of distortion and
+    robust accuracy over the epochs in which the distortion is defined.
 
     Args:
         run: the trained run.
@@ -89,11 +96,12 @@ def _quantities(
 ) -> dict[str, float | None]:
     """Return the quantities named in ``UNITS``, of the epochs of a history; None for what there is not."""
     epochs, accuracy = history["epoch"].tolist(), history[robust].tolist()
-    distortions = history[distortion].fillna(0.0).tolist()  # NaN: no sample is classified correctly at both ends
-    under_one_step = history[single].tolist()
+    distortions, under_one_step = history[distortion].tolist(), history[single].tolist()
     is_collapsed, state = collapsed(accuracy, under_one_step, share), training_state(accuracy, under_one_step, share)
     turn = is_collapsed.index(True) if any(is_collapsed) else None
-    _, back = last_collapse(accuracy, under_one_step, distortions, share, visible)
+    final, _ = last_collapse(accuracy, under_one_step, distortions, share, visible)
+    since_then = [final is not None and i > final and value < visible for i, value in enumerate(distortions)]
+    defined = [i for i, value in enumerate(distortions) if not math.isnan(value)]
     return {
         "collapsed": float(state == "collapsed"),
         "robust_throughout": float(state == "robust throughout"),
@@ -102,13 +110,15 @@ def _quantities(
         "final_collapse_epoch": start_of_final_stretch(epochs, is_collapsed),
         "first_distortion_epoch": first_true(epochs, [value >= visible for value in distortions]),
         "distortion_vanishes_epoch": first_true(epochs, vanished(distortions, visible)),
-        "distortion_back_to_zero_epoch": None if back is None else epochs[back],
-        "distortion_max_over_training": max(distortions),
+        "distortion_back_to_zero_epoch": first_true(epochs, since_then),
+        "distortion_max_over_training": max((distortions[i] for i in defined), default=None),
         "distortion_at_collapse": None if turn is None else distortions[turn],
         "distortion_at_end": distortions[-1],
+        "distortion_defined_at_end": float(not math.isnan(distortions[-1])),
         "highest_robust_accuracy": max(accuracy),
         "pgd7_accuracy_train_at_end": accuracy[-1],
-        "rank_correlation": rank_correlation(distortions, accuracy),
+        "recovered_share": recovered_share(accuracy, is_collapsed, distortions, visible),
+        "rank_correlation": rank_correlation([distortions[i] for i in defined], [accuracy[i] for i in defined]),
     }
 
 
@@ -135,8 +145,34 @@ def last_collapse(
 
 
 def vanished(values: Sequence[float], visible: float) -> list[bool]:
-    """For each value, whether it is below ``visible`` and an earlier one was not."""
-    return [value < visible and max(values[: place + 1]) >= visible for place, value in enumerate(values)]
+    """For each value, whether it is below ``visible`` and an earlier one was not; NaN is neither."""
+    return [value < visible and any(v >= visible for v in values[:place]) for place, value in enumerate(values)]
+
+
+def recovered_share(
+    robust: Sequence[float], is_collapsed: Sequence[bool], distortions: Sequence[float], visible: float
+) -> float | None:
+    """Return what comes back of robustness when the distortion disappears, in percent of the highest before the collapse.
+
+    kim2023 section 2.3.1: "when decision boundary distortion disappears, the model immediately recovers robust accuracy". Looked
+    for is the first epoch since the first collapse whose distortion is below ``visible`` after a visible one since then; its
+    accuracy or that of the next epoch counts, whichever is higher. None without such an epoch, or without any accuracy before.
+
+    Args:
+        robust: accuracies under the multi-step attack, in percent, by epoch.
+        is_collapsed: whether training is collapsed in each epoch (``collapse_rule.collapsed``).
+        distortions: in percent; NaN where undefined.
+        visible: distortion in percent from which it counts.
+    """
+    if not any(is_collapsed):
+        return None
+    turn = list(is_collapsed).index(True)
+    gone = vanished(distortions[turn:], visible)
+    highest = max(robust[:turn], default=0.0)
+    if not any(gone) or not highest:
+        return None
+    place = turn + gone.index(True)
+    return 100.0 * max(robust[place : place + 2]) / highest
 
 
 def first_true(epochs: Sequence[int], truths: Sequence[bool]) -> int | None:

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from robustscape.config.studies import Item
+from robustscape.errors import ConfigError
 from robustscape.report import notes, style
 from robustscape.report.figures import _parts
 from robustscape.report.words import axis_quantity, display_name, level_texts
@@ -24,6 +25,7 @@ def lines_with_printed(
     panel: str | None = None,
     metrics: list[str] = [],  # noqa: B006  (read from the syntax tree as a schema; never changed)
     log_y: bool = False,
+    mark: str | None = None,
     acknowledged: list[str] = [],  # noqa: B006
 ) -> Figure:
     """Return our points as filled marks with error bars, and the printed ones as open diamonds on dotted lines.
@@ -36,9 +38,14 @@ def lines_with_printed(
         panel: factor of the columns of panels.
         metrics: metrics to draw; empty: the item's metrics. There is one row of panels per unit.
         log_y: use logarithmic vertical axes.
+        mark: metric whose single value is a place on the horizontal axis: a dashed line in every panel, as in kim2023 figure
+            2.2.
         acknowledged: known flags, which the footer does not list.
     """
     _parts.require_columns(rows, item, x, hue, panel)
+    marked = rows.loc[rows["metric"] == mark, "value"].dropna()
+    if len(marked) > 1:
+        raise ConfigError(f"figure '{item.title}': mark: '{mark}' has {len(marked)} values, where one place is marked.")
     rows = rows[rows[x].notna()]
     drawn = _parts.metrics_to_draw(rows, item, metrics)
     rows = rows[rows["metric"].isin(drawn)]
@@ -68,6 +75,8 @@ def lines_with_printed(
                     capsize=2.5,
                 )
                 axes.plot(printed[x], printed["paper_value"], "D", **_parts.printed_marker(colour[line]))
+            for place in marked:
+                axes.axvline(place, color=style.INK, linestyle=(0, (4, 2)), linewidth=1.2)
             if _parts.is_blank(part):
                 _parts.mark_blank(axes, part)
             if log_y:
@@ -84,6 +93,10 @@ def lines_with_printed(
     handles = [Line2D([], [], color=colour[line], marker=marker[line], label=texts[line]) for line in lines]
     if rows["paper_value"].notna().any():
         handles.append(_parts.printed_legend_entry())
+    if mark is not None and len(marked):
+        handles.append(
+            Line2D([], [], color=style.INK, linestyle=(0, (4, 2)), linewidth=1.2, label=display_name(mark, item.names))
+        )
     style.legend(figure, handles, None if hue == "metric" else display_name(hue, item.names))
     style.dress_figure(figure, item.title, notes.figure_footer(rows, acknowledged, names=item.names))
     return figure

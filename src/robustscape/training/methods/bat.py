@@ -7,8 +7,8 @@ kim2023 chapter 3, part B, algorithm 2 (Kim & Lee 2021). With gamma(t) = x + t (
 m = 1 has the shape of TRADES' loss. The work leaves the path open (straight here) and the inner loss (the algorithm's attack
 takes the label, so x* is the recipe's attack on the cross-entropy, as for AT). No probability is held constant. The m + 1
 points pass the net one after the other, from clean to attacked, each with batch statistics of its own, as in the authors' code
-and as with TRADES: so the two differ in nothing but the bridge. Cost with PGD-k: k forward and input-backward passes, m + 1
-forward and backward (2k + 3(m + 1) forward-equivalents).
+and as with TRADES, from which it differs in the bridge and in x*: TRADES' attack ascends the divergence from a Gaussian start.
+Cost with PGD-k: k forward and input-backward passes, m + 1 forward and backward (2k + 3(m + 1) forward-equivalents).
 """
 
 from __future__ import annotations
