@@ -49,15 +49,16 @@ def beale_paths(
     constant_radius: Annotated[float, Field(gt=0)] = 0.05,
     start: tuple[float, float] = (1.0, 2.0),
     constant_start: tuple[float, float] = (-1.0, 0.2),
-    steps: Annotated[int, Field(ge=2000)] = 20_000,
+    steps: Annotated[int, Field(ge=2000)] = 100_000,
     points: Annotated[int, Field(ge=3)] = 81,
 ) -> list[dict[str, Any]]:
     """Return paths of GD and of SAM under both radius rules, SAM's perturbed weights once it is trapped, and gradient cosines.
 
     The work gives eta = 1e-4 only. Start and radius of the normalised rule are those of its author's code
     (github.com/Harry24k/sam-saddle, where the learning rate is 1.25e-5): from there SAM is trapped with a radius of 0.4 and more,
-    not of 0.3. The number of steps is ours, and so are the constant radius, above 1/27.75 as theorem 4.2 requires, and its
-    start, since the path diverges from the other one. Both starts lie in the basin of the minimum. With the constant radius the
+    not of 0.3. The number of steps is ours: after 20 000 of them gradient descent, whose rate at the minimum is 0.3 eta, is still
+    0.3 away from it, after 100 000 it is 0.02. So are the constant radius, above 1/27.75 as theorem 4.2 requires, and its start,
+    since the path diverges from the other one. Both starts lie in the basin of the minimum. With the constant radius the
     cosine converges to -1; it oscillates, as in figure 4.4, under the normalised rule.
 
     Args:
