@@ -121,6 +121,8 @@ def test_beale_gradient_descent_arrives_and_sam_is_trapped() -> None:
     assert single_value(rows, "least_cosine_at_the_end", method="SAM, normalised") < -0.95
     assert single_value(rows, "largest_cosine_at_the_end", method="SAM, normalised") > 0.95
     assert single_value(rows, "largest_cosine_at_the_end", method="SAM, constant") == pytest.approx(-1, abs=1e-6)
+    shown = [row["x"] for row in rows if row.get("panel") == "last steps" and row["method"] == "SAM, constant"]
+    assert 20_000 < max(shown) < 25_000  # later it is at the saddle to the last digit, and gradients have no direction
     assert single_value(rows, "sign_changes", method="SAM, normalised") > 1000
 
 
@@ -247,12 +249,12 @@ def test_many_steps_at_once_are_single_steps(radius: float) -> None:
 
 def test_cases_over_all_starts_of_a_basin() -> None:
     rows = run_check("kim2023/double_well_paths", points=5, radii=(0.3,), starts=12)
-    for case, expected in {"case I": (0, 1), "case II": (0.8, 0.2), "case III (i)": (1, 0)}.items():
+    for case, expected in {"case I": (0, 1), "case II": (0.7, 0.3), "case III (i)": (1, 0)}.items():
         where = {"method": case, "radius": 0.3}
         assert single_value(rows, "share_descending", **where) == 1
         assert single_value(rows, "share_held", **where) == ("III" in case)
         at_saddle, at_minimum = (single_value(rows, f"share_{end}", **where) for end in ("crossing", "at_minimum"))
-        assert (at_saddle, at_minimum) == pytest.approx(expected, abs=0.1)
+        assert (at_saddle, at_minimum) == pytest.approx(expected, abs=0.05)
     assert single_value(rows, "median_cosine", method="case I", radius=0.3) > 0.95
     assert single_value(rows, "median_cosine", method="case III (i)", radius=0.3) < 0.9
 

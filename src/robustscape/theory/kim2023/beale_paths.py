@@ -37,6 +37,8 @@ from robustscape.theory.kim2023._toys import (
 NEAR = 0.05
 #: Number of steps at the end of a path on which claims about oscillation are tested.
 END = 1000
+#: Gradients shorter than this are left out of the cosines: near the saddle rounding changes them by 1e-13.
+RESOLVED = 1e-9
 WINDOW = ((-3.4, 3.8), (-1.2, 2.4))
 #: What the end of gradient descent is called that starts where SAM does with this rule.
 GD: dict[Rule, str] = {"normalised": "GD", "constant": "GD, second start"}
@@ -174,10 +176,15 @@ def _manifold(view: str, panel: str, name: str, reach: float) -> Rows:
 
 
 def _cosines(path: Path, rule: Rule, rho: float, protocol: Protocol) -> Rows:
-    """Return the rows of figure 4.4: the whole path as the range within windows, and its last steps one by one."""
+    """Return the rows of figure 4.4: the whole path as the range within windows, and its last steps one by one.
+
+    The path counts until one of the two gradients is too short for a direction (``RESOLVED``).
+    """
     view, method, metric = "cosine", f"SAM, {rule}", "gradient_cosine"
     own = {**protocol, "rule": rule, "rho": rho}
-    cosine = row_cosines(gradients_at(beale_gradient, path.weights), gradients_at(beale_gradient, path.perturbed))
+    gradients = gradients_at(beale_gradient, path.weights), gradients_at(beale_gradient, path.perturbed)
+    short = np.minimum(*(np.hypot(*gradient.T) for gradient in gradients)) < RESOLVED
+    cosine = row_cosines(*gradients)[: int(short.argmax()) if short.any() else None]
     width = max(1, len(cosine) // 400)
     windows = cosine[: len(cosine) // width * width].reshape(-1, width)
     low, high = windows.min(1), windows.max(1)

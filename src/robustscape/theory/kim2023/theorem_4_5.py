@@ -34,9 +34,9 @@ def theorem_4_5(
 ) -> list[dict[str, Any]]:
     """Check Delta = C1 (1 - exp(-C2 u))^2 / (u^3 B) + C3 (1 - exp(-C4 / u)) / (u B), u = 1 - gamma, for lambda = -1 and 1.
 
-    (a) It rises with gamma; (b) it is what its proof ends with, at every B; (c) the derivative of the first term; (d) Delta u B
-    tends to C1 C2^2 + C3 as gamma -> 1. Simulated updates rise with gamma, too, fall with B, and have the second moments of their
-    linear recursion. (The formula is a quotient by B, so that its own fall with B is nothing to test.)
+    (a) It rises with gamma; (b) with C2 = t / eta it is the end of its proof, at every B; (c) the derivative of the first term;
+    (d) Delta u B tends to C1 C2^2 + C3 as gamma -> 1. Simulated updates rise with gamma, too, fall with B, and have the second
+    moments of their linear recursion. (The formula is a quotient by B, so that its own fall with B is nothing to test.)
 
     Errata: the statement prints C2 = eta / t, its proof has t / eta; the constants are positive for lambda > 0 only, and for
     lambda < 0 (d) fails, since the second term grows like exp(|C4| / u). Beside the exact moments of SAM's own steps (power 1),
