@@ -31,7 +31,11 @@ STUDY = load_experiment(ROOT / "config", "paper").studies["kim2023"]
 BATCHES, MOMENTA = (64, 128, 256, 512), (0.0, 0.5, 0.9, 0.95)
 #: Claims about the course of a sweep, which read training losses and accuracies.
 SWEEPS = ("K4-9-cifar10", "K4-9-cifar100", "K4-9-accuracy", "K4-9-momentum-cifar10", "K4-9-momentum-cifar100")
+#: The claim about printed bounds.
+BOUNDS = "K4-9-numbers"
 Curves = dict[float, tuple[float, float]]
+#: What sets the rows beside the printed bounds apart from those of the curves: the data set is the printed word.
+BOUND_ROW = {"dataset": "cifar", "sweep": None, "panel": None, "setting": None, "epoch": None}
 
 
 def figure_4_8(batches: Curves, momenta: Curves, noise: float) -> dict[str, str]:
@@ -51,9 +55,13 @@ def figure_4_8(batches: Curves, momenta: Curves, noise: float) -> dict[str, str]
                     shared |= {"flag_under_trained": int(loss > 2), "health": "dead" if loss > 2 else ""}
                     for metric, value, size in (("train_loss", loss, noise), ("test_accuracy", accuracy, 10 * noise)):
                         rows.append(shared | {"metric": metric, "value": value + size * draw.standard_normal()})
-    table = items.aggregate_repetitions(pd.DataFrame(rows), item.factors)
+                        if (dataset, sweep, level, epoch) == ("cifar10", "batch size", 512.0, 300):
+                            bound = f"{metric}_upper_bound" if "accuracy" in metric else f"final_{metric}_lower_bound"
+                            rows.append(rows[-1] | BOUND_ROW | {"metric": bound})
+    printed = items.read_rows(ROOT / "resources" / "paper" / f"{item.printed}.csv")
+    table = items.aggregate_repetitions(pd.DataFrame(rows), item.factors, printed)
     claims = {claim.id: claim for claim in item.claims}
-    return {name: claim_verdict(claims[name], table, item.factors, "paper")[0] for name in SWEEPS}
+    return {name: claim_verdict(claims[name], table, item.factors, "paper")[0] for name in (*SWEEPS, BOUNDS)}
 
 
 def test_they_hold_where_sam_trains_with_small_batches_and_with_momentum() -> None:
@@ -71,7 +79,25 @@ def test_they_fail_where_all_nets_are_alike(loss: float, accuracy: float) -> Non
 def test_an_order_within_the_noise_is_no_order() -> None:
     batches = {64.0: (1.0, 60.0), 128.0: (1.001, 59.99), 256.0: (1.002, 59.98), 512.0: (1.003, 59.97)}
     momenta = {0.0: (1.003, 59.97), 0.5: (1.002, 59.98), 0.9: (1.001, 59.99), 0.95: (1.0, 60.0)}
-    assert HOLDS not in figure_4_8(batches, momenta, 0.1).values()
+    verdicts = figure_4_8(batches, momenta, 0.1)
+    assert HOLDS not in {verdicts[name] for name in SWEEPS}
+
+
+@pytest.mark.parametrize(
+    ("small", "large", "verdict"),
+    [
+        ((0.1, 85.0), (1.5, 45.0), HOLDS),
+        ((1.2, 55.0), (1.5, 45.0), FAILS),
+        ((0.1, 85.0), (0.8, 45.0), FAILS),
+        ((0.1, 85.0), (1.5, 65.0), FAILS),
+    ],
+    ids=["as in the work", "a small batch does not train", "a large batch trains", "a large batch generalises"],
+)
+def test_the_bounds_are_those_of_the_large_batch(
+    small: tuple[float, float], large: tuple[float, float], verdict: str
+) -> None:
+    batches = {64.0: small, 128.0: small, 256.0: large, 512.0: large}
+    assert figure_4_8(batches, {0.0: large, 0.9: small}, 0.001)[BOUNDS] == verdict
 
 
 def logged_rows(folder: Path, diverged: int | None) -> pd.DataFrame:
@@ -205,6 +231,7 @@ def test_a_step_that_raises_every_loss_minimises_none(lr: str, shift: float, ver
     [
         ("K5-5-perturbed", "cifar10", 3, 1.1),
         ("K5-5-perturbed", "cifar100", 5, 1.2),
+        ("K5-5-one", "cifar100", 1, 0.9),
         ("K5-5-plain", "cifar100", 0, 0.75),
     ],
 )

@@ -39,7 +39,7 @@ ITEMS = [
     *("figure_5_1", "figure_5_6", "theorems_chapter_4", "theorems_chapter_5", "diffusion_chapter_4"),
 ]
 #: What the work says and our simulation does not confirm.
-FAILING = {"K4-6-constant", "K4-6-stuck"}
+FAILING = {"K4-6-constant"}
 #: Drawings of definitions; the work claims nothing of them.
 WITHOUT_CLAIMS = {"figure_5_1", "figure_5_6"}
 
@@ -108,6 +108,17 @@ def steps_by_way_of_the_mirror_image(points: Any, radius: float, eta: float) -> 
     return points * np.array([-1, 1]), sam_steps(points, radius, eta)[1]
 
 
+def steps_of_a_large_radius(points: Any, radius: float, eta: float) -> Any:
+    return sam_steps(points, 10 * radius, eta)
+
+
+def steps_that_cross_once(points: Any, radius: float, eta: float) -> Any:
+    """Every step of SAM is in case III, and the first one alone crosses the saddle; gradient descent is as it is."""
+    if radius == 0:
+        return sam_steps(points, radius, eta)
+    return points * np.array([-1, 1]), np.where(points[:, :1] > 0, -points, points)
+
+
 def trained_without_ascent(settings: Any, **keywords: Any) -> Any:
     return train_squared_unit([(rule, 0.0) for rule, _ in settings], **keywords)
 
@@ -118,11 +129,19 @@ WRONG: list[tuple[str, str, Callable[..., Any], set[str]]] = [
     (
         "beale_paths",
         "sam_path",
+        changed(_toys.sam_path, steps=20_000),
+        {"K4-1-GD"},
+    ),  # in the basin, far from its minimum
+    (
+        "beale_paths",
+        "sam_path",
         changed(_toys.sam_path, rule="normalised", radius=0.5),
         {"K4-3-constant", "K4-2-constant"},
     ),
-    ("double_well_paths", "sam_steps", steps_of_gradient_descent, {"K4-2-III"}),
+    ("double_well_paths", "sam_steps", steps_of_gradient_descent, {"K4-2-III", "K4-2-III-ii"}),
     ("double_well_paths", "sam_steps", steps_by_way_of_the_mirror_image, {"K4-2-I"}),
+    ("double_well_paths", "sam_steps", steps_of_a_large_radius, {"K4-2-I-ends"}),
+    ("double_well_paths", "sam_steps", steps_that_cross_once, {"K4-2-III", "K4-2-III-ii"}),
     (
         "quadratic_saddle",
         "sam_path",
@@ -142,9 +161,15 @@ WRONG: list[tuple[str, str, Callable[..., Any], set[str]]] = [
         "squared_activation",
         "train_squared_unit",
         trained_without_ascent,
-        {"K4-6", "K4-6-large", "K4-6-stuck-4", "K4-7"},
+        {"K4-6", "K4-6-large", "K4-6-stuck", "K4-6-stuck-4", "K4-7"},
     ),
     ("squared_activation", "expected_loss", lambda w1, w2: 2.3 + 0 * w1, {"K4-6", "K4-6-large", "K4-6-landscape"}),
+    (
+        "squared_activation",
+        "ends_stuck",
+        lambda w1, w2: np.abs(w1) < 0.2,
+        {"K4-6-stuck"},
+    ),  # where the loss is 2.50, too
     (
         "diffusion",
         "diffusion_variance",

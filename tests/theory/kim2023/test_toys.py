@@ -107,8 +107,9 @@ def test_derivatives_are_those_of_the_function(loss: Any, gradient: Any) -> None
 def test_beale_gradient_descent_arrives_and_sam_is_trapped() -> None:
     rows = run_check("kim2023/beale_paths", points=5)
     for method in ("GD", "GD, second start"):
-        assert single_value(rows, "final_loss", method=method) < 0.03
-        assert single_value(rows, "distance_to_minimum", method=method) < 0.5
+        assert single_value(rows, "final_loss", method=method) < 1e-4
+    ends = [single_value(rows, "distance_to_minimum", method=method) for method in ("GD", "GD, second start")]
+    assert ends == pytest.approx([0.0191, 0.0198], abs=1e-4)
     starts = {(row["panel"], row["x"], row["y"]) for row in rows if row.get("text") == "start"}
     assert starts == {("normalised radius, ρ = 0.5", 1, 2), ("constant radius, ρ = 0.05", -1, 0.2)}
     assert single_value(rows, "step_trapped", method="SAM, normalised") == pytest.approx(256, abs=2)
@@ -120,6 +121,8 @@ def test_beale_gradient_descent_arrives_and_sam_is_trapped() -> None:
     assert single_value(rows, "least_cosine_at_the_end", method="SAM, normalised") < -0.95
     assert single_value(rows, "largest_cosine_at_the_end", method="SAM, normalised") > 0.95
     assert single_value(rows, "largest_cosine_at_the_end", method="SAM, constant") == pytest.approx(-1, abs=1e-6)
+    shown = [row["x"] for row in rows if row.get("panel") == "last steps" and row["method"] == "SAM, constant"]
+    assert 20_000 < max(shown) < 25_000  # later it is at the saddle to the last digit, and gradients have no direction
     assert single_value(rows, "sign_changes", method="SAM, normalised") > 1000
 
 
@@ -246,10 +249,12 @@ def test_many_steps_at_once_are_single_steps(radius: float) -> None:
 
 def test_cases_over_all_starts_of_a_basin() -> None:
     rows = run_check("kim2023/double_well_paths", points=5, radii=(0.3,), starts=12)
-    for case in ("case I", "case II", "case III (i)"):
+    for case, expected in {"case I": (0, 1), "case II": (0.7, 0.3), "case III (i)": (1, 0)}.items():
         where = {"method": case, "radius": 0.3}
         assert single_value(rows, "share_descending", **where) == 1
         assert single_value(rows, "share_held", **where) == ("III" in case)
+        at_saddle, at_minimum = (single_value(rows, f"share_{end}", **where) for end in ("crossing", "at_minimum"))
+        assert (at_saddle, at_minimum) == pytest.approx(expected, abs=0.05)
     assert single_value(rows, "median_cosine", method="case I", radius=0.3) > 0.95
     assert single_value(rows, "median_cosine", method="case III (i)", radius=0.3) < 0.9
 
@@ -271,8 +276,20 @@ def test_mean_loss_of_the_squared_unit() -> None:
     w1, w2 = train(RULES)
     losses = squared_activation.expected_loss(w1, w2).mean(1)
     assert losses == pytest.approx([2.251, 2.304, 2.377, 2.498, 2.50, 2.256, 2.412], abs=0.03)
-    stuck = (np.abs(w1) < squared_activation.STUCK).mean(1)
+    stuck = squared_activation.ends_stuck(w1, w2).mean(1)
     assert stuck[:4] == pytest.approx([0, 0.21, 0.51, 0.99], abs=0.09)
+
+
+def test_an_end_is_stuck_by_its_loss() -> None:
+    """On the saddle line, and where w_2 is 0; not at a minimum, nor beyond it, nor where the loss is larger than the line's."""
+    w1, w2 = np.array([[0, 1.5], [0.25, 0.01], [0.5, 2.0], [0.7, 1.0], [1.2, 1.0]]).T
+    assert squared_activation.ends_stuck(w1, w2).tolist() == [True, True, False, False, False]
+
+
+def test_large_radii_swing_beyond_the_line_at_its_loss() -> None:
+    w1, w2 = train([("normalised", 0.8)], runs=400)
+    assert squared_activation.ends_stuck(w1, w2).all()
+    assert 0.2 < np.abs(w1).max() < 0.3
 
 
 def test_single_samples_stick_sooner() -> None:

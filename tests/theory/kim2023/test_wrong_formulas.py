@@ -144,7 +144,7 @@ WRONG = [
         "theorem_4_5",
         "mean_squared_displacement",
         with_keywords(diffusion.mean_squared_displacement, batch=1),
-        {"falls with batch", "proportional to 1/B"},
+        {"C2 = t / eta is the proof's"},
     ),
     Wrong("theorem_4_5", "mean_squared_displacement", of_a_valley, {"no limit for lambda < 0"}),
     Wrong(

@@ -24,6 +24,13 @@ MINIMA: dict[str, Point] = {"s₁": (1.0, 0.0), "s₂": (-1.0, 0.0)}
 WINDOW = ((-1.45, 1.45), (-0.95, 1.75))
 #: Steps over which starts are followed.
 STEPS = 200
+#: A start crosses the saddle "back and forth" if at least this many of its steps do.
+CROSSINGS = 10
+#: Within this distance of s_1 gradient descent counts as arrived.
+ARRIVED = 0.05
+#: The same for SAM, a tenth of the distance between the minimum and the saddle: it circles around the minimum at up to 0.09, as a
+#: normalised radius does not shrink with the gradient.
+CIRCLING = 0.1
 #: Starts of the steps shown, one per case; which case a step is, is computed, not assumed.
 STARTS: dict[str, Point] = {
     "case I": (0.9, 0.9),
@@ -117,22 +124,22 @@ def _shares_of_starts(view: str, radius: float, eta: float, starts: int) -> Rows
     """Return, for each case, what SAM does from the starts that are in it.
 
     median_cosine: between the gradients at w and w^p (the work: near 1 in cases I and II). Of ``STEPS`` steps from each start,
-    share_held: all are in case III; share_crossing: one of them is a case III (ii), which crosses the boundary;
-    share_descending: gradient descent from the same start has reached the minimum of its basin.
+    share_held: all are in case III; share_crossing: at least ``CROSSINGS`` of them are in case III (ii), which crosses the
+    boundary; share_at_minimum: the last is at the minimum of its basin; share_descending: so is that of gradient descent.
     """
     across, up = np.meshgrid(np.linspace(0.01, 1.4, starts), np.linspace(-0.9, 0.9, starts))
     begin = np.stack([across.ravel(), up.ravel()], axis=1)
     above, after = sam_steps(begin, radius, eta)
     cosine = row_cosines(gradients_at(double_well_gradient, begin), gradients_at(double_well_gradient, above))
-    held, crossing = np.full(len(begin), True), np.full(len(begin), False)
+    held, crossings = np.full(len(begin), True), np.zeros(len(begin), int)
     weights, descending = begin, begin
     for _ in range(STEPS):
         above, after = sam_steps(weights, radius, eta)
         other = above[:, 0] * weights[:, 0] < 0
         held &= other
-        crossing |= other & (after[:, 0] * weights[:, 0] < 0)
+        crossings += other & (after[:, 0] * weights[:, 0] < 0)
         weights, descending = after, sam_steps(descending, 0.0, eta)[1]
-    at_minimum = np.hypot(descending[:, 0] - MINIMA["s₁"][0], descending[:, 1] - MINIMA["s₁"][1]) < 0.05
+    apart, apart_descending = (np.hypot(*(ends - MINIMA["s₁"]).T) for ends in (weights, descending))
     cases = np.array([sam_step_case((float(x), float(y)), radius, eta) for x, y in begin])
     rows = []
     for case in STARTS:
@@ -142,8 +149,9 @@ def _shares_of_starts(view: str, radius: float, eta: float, starts: int) -> Rows
         found = {
             "median_cosine": np.median(cosine[here]),
             "share_held": held[here].mean(),
-            "share_crossing": crossing[here].mean(),
-            "share_descending": at_minimum[here].mean(),
+            "share_crossing": (crossings[here] >= CROSSINGS).mean(),
+            "share_at_minimum": (apart[here] < CIRCLING).mean(),
+            "share_descending": (apart_descending[here] < ARRIVED).mean(),
         }
         own: Protocol = {"radius": radius, "eta": eta, "rule": "normalised", "starts": int(here.sum())}
         for metric, value in found.items():

@@ -34,9 +34,9 @@ def theorem_4_5(
 ) -> list[dict[str, Any]]:
     """Check Delta = C1 (1 - exp(-C2 u))^2 / (u^3 B) + C3 (1 - exp(-C4 / u)) / (u B), u = 1 - gamma, for lambda = -1 and 1.
 
-    (a) It rises with gamma and falls with B; (b) it is proportional to 1/B; (c) the derivative of the first term; (d) Delta u B
-    tends to C1 C2^2 + C3 as gamma -> 1. Simulated updates follow the trends (a), and have the second moments of their linear
-    recursion.
+    (a) It rises with gamma; (b) with C2 = t / eta it is the end of its proof, at every B; (c) the derivative of the first term;
+    (d) Delta u B tends to C1 C2^2 + C3 as gamma -> 1. Simulated updates rise with gamma, too, fall with B, and have the second
+    moments of their linear recursion. (The formula is a quotient by B, so that its own fall with B is nothing to test.)
 
     Errata: the statement prints C2 = eta / t, its proof has t / eta; the constants are positive for lambda > 0 only, and for
     lambda < 0 (d) fails, since the second term grows like exp(|C4| / u). Beside the exact moments of SAM's own steps (power 1),
@@ -60,37 +60,25 @@ def theorem_4_5(
     for eigenvalue in (-1.0, 1.0):
         own = {**protocol, "eigenvalue": eigenvalue}
         for printed in (False, True):
-            rows += _monotone(eigenvalue, grid, batches, own, printed)
+            rows.append(_rises(eigenvalue, grid, own, printed))
         rows += _simulated(eigenvalue, batches, gammas, draws, own)
-    return rows + _derivative(grid, protocol) + _limits(protocol) + _readings_of_c2(gammas, protocol)
+    return rows + _derivative(grid, protocol) + _limits(protocol) + _readings_of_c2(gammas, batches, protocol)
 
 
-def _monotone(
-    eigenvalue: float, grid: Any, batches: tuple[int, ...], own: dict[str, Any], printed: bool
-) -> list[dict[str, Any]]:
-    """Check (a) and (b) on the formula, with C2 as printed or as its proof has it."""
+def _rises(eigenvalue: float, grid: Any, own: dict[str, Any], printed: bool) -> dict[str, Any]:
+    """Check (a) on the formula, with C2 as printed or as its proof has it."""
     common = {"rho": own["rho"], "eta": own["eta"], "printed": printed}
-    values = np.stack([mean_squared_displacement(grid, eigenvalue, own["t"], batch=b, **common) for b in batches])
+    values = mean_squared_displacement(grid, eigenvalue, own["t"], batch=1, **common)
     own = {**own, "c2": "eta / t" if printed else "t / eta"}
-    scaled = values * np.array(batches)[:, None]
-    spread = float((np.ptp(scaled, axis=0) / scaled[0]).max())
-    return [
-        check_row(
-            "rises with momentum", "least relative rise", (np.diff(values) / values[:, 1:]).min(), ">", 0.0, **own
-        ),
-        check_row(
-            "falls with batch", "least relative fall", (-np.diff(values, axis=0) / values[1:]).min(), ">", 0.0, **own
-        ),
-        check_row(
-            "proportional to 1/B", "largest relative spread of B Delta", spread, "==", 0.0, tolerance=1e-12, **own
-        ),
-    ]
+    return check_row(
+        "rises with momentum", "least relative rise", (np.diff(values) / values[1:]).min(), ">", 0.0, **own
+    )
 
 
 def _simulated(
     eigenvalue: float, batches: tuple[int, ...], gammas: tuple[float, ...], draws: int, own: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    """Check (a) on simulated updates."""
+    """Check simulated updates: their second moments, and that they rise with gamma and fall with B."""
     generator = np.random.default_rng(own["seed"])
     found = np.stack(
         [
@@ -134,8 +122,10 @@ def _exact(eigenvalue: float, gammas: tuple[float, ...], own: dict[str, Any], ba
     return exact_momentum_displacement(eigenvalue, np.array(gammas), rho=rho, eta=eta, batch=batch, steps=steps)
 
 
-def _readings_of_c2(gammas: tuple[float, ...], protocol: dict[str, Any]) -> list[dict[str, Any]]:
-    """Compare both readings of C2 with the proof, and with the exact displacement of SAM's own steps at the largest momentum.
+def _readings_of_c2(
+    gammas: tuple[float, ...], batches: tuple[int, ...], protocol: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Compare both readings of C2 with the proof (b), and with the exact displacement of SAM's own steps at the largest momentum.
 
     The latter is compared with the second term alone, too.
     """
@@ -143,15 +133,16 @@ def _readings_of_c2(gammas: tuple[float, ...], protocol: dict[str, Any]) -> list
     grid, rows = np.linspace(0, 0.95, 20), []
     for eigenvalue in (-1.0, 1.0):
         own = {**protocol, "eigenvalue": eigenvalue}
-        common = {"rho": rho, "eta": eta, "batch": 1}
-        proof = displacement_of_the_proof(grid, eigenvalue, t, **common)
-        off = {
-            printed: float(
-                np.abs(mean_squared_displacement(grid, eigenvalue, t, printed=printed, **common) / proof - 1).max()
+        common = {"rho": rho, "eta": eta}
+        proof = np.stack([displacement_of_the_proof(grid, eigenvalue, t, batch=b, **common) for b in batches])
+        theorem = {
+            printed: np.stack(
+                [mean_squared_displacement(grid, eigenvalue, t, batch=b, printed=printed, **common) for b in batches]
             )
             for printed in (False, True)
         }
-        quantity = "largest relative |theorem - its proof| over gamma in [0, 0.95]"
+        off = {printed: float(np.abs(values / proof - 1).max()) for printed, values in theorem.items()}
+        quantity = "largest relative |theorem - its proof| over gamma in [0, 0.95] and B"
         rows += [
             check_row("C2 = t / eta is the proof's", quantity, off[False], "==", 0.0, tolerance=1e-9, **own),
             check_row("C2 = eta / t is not", quantity, off[True], ">", 0.0, tolerance=1e-3, **own),
