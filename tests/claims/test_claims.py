@@ -110,6 +110,7 @@ def test_evidence_shows_what_was_read_and_worked_out() -> None:
         ("spearman(series('sharpness', noise='APGD')) > 1", "there is no value of sharpness (APGD)"),
         ("first(series('sharpness', noise='PGD') / 0) > 1", "a division by zero"),
         ("largest(at(series('sharpness', noise='PGD'), [0.3])) > 1", "the series has no level 0.3"),
+        ("value('sharpness', noise='none', norm='L2', eps=1) > 1", "there is no value of sharpness"),
         ("printed('sharpness', noise='PGD', eps=1) > 1", "there is no printed number of sharpness"),
     ],
 )

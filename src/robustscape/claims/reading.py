@@ -154,7 +154,8 @@ class Reader:
             known = list(dict.fromkeys(self.rows[factor].dropna()))
             if self.fixed(factor, wanted) and not any(same_level(level, wanted) for level in known):
                 raise unknown_name(f"level of {factor}", str(wanted), [str(level) for level in known])
-            found = found[[same_level(level, wanted) for level in found[factor]]]
+            is_wanted = [same_level(level, wanted) for level in found[factor]]
+            found = found.loc[is_wanted] if is_wanted else found  # an empty list would select no columns
         return found
 
     def _only_row(self, found: pd.DataFrame, metric: str, factors: dict[str, Any], what: str = "a value") -> Any:
