@@ -119,9 +119,17 @@ def add_protocol_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--suite",
         metavar="NAME",
-        default="autoattack",
-        help="name of a suite, of a protocol or of an attack: `robustscape list suites`, `list protocols`, `list attacks` "
-        "(default: %(default)s)",
+        nargs="+",
+        default=["autoattack"],
+        help="name of a suite, or names of protocols or attacks: `robustscape list suites`, `list protocols`, `list attacks` "
+        "(default: autoattack)",
+    )
+    group.add_argument(
+        "--superclass",
+        type=int,
+        nargs="+",
+        metavar="Z",
+        help="superclass of each class 0, 1, ..., for attacks of a hierarchy; accuracies stay those of classes (default: none)",
     )
     group.add_argument(
         "--eps",
@@ -215,6 +223,7 @@ def attack_command(options: argparse.Namespace) -> None:
                 seed=options.seed,
                 batch_size=options.batch_size,
                 precision=options.precision,
+                superclass=options.superclass,
                 state=options.state,
                 progress=show,
             )
@@ -384,19 +393,35 @@ def _own_device(options: argparse.Namespace, plan: Plan | None) -> Any:
 
 
 def _find_suite(options: argparse.Namespace, plan: Plan | None) -> Suite:
-    """Return the suite of the project, else of the package; the name of an attack is a suite of one."""
-    from robustscape.config.attacks import Suite
-    from robustscape.config.shipped import check_norm_of_name, find_suite, name_in_norm
+    """Return the suite of the project, else of the package; the name of an attack is a suite of one, several are a suite."""
+    from robustscape.config.attacks import AttackSpec, Suite
+    from robustscape.config.hierarchy import check_hierarchy
+    from robustscape.config.shipped import check_norm_of_name, find_attack, find_suite, name_in_norm, with_hierarchy
 
-    if plan is not None:
-        experiment = plan.experiment
-        check_norm_of_name(options.suite, options.norm)
-        name = name_in_norm(options.suite, options.norm, {*experiment.suites, *experiment.attacks})
-        if name in experiment.suites:
-            return experiment.suite(name)
-        if name in experiment.attacks:
-            return Suite(name=name, attacks=((name, experiment.attack(name)),))
-    return find_suite(options.suite, options.norm)
+    superclass = None if options.superclass is None else check_hierarchy(options.superclass)
+    if plan is None:
+        only = options.suite[0] if len(options.suite) == 1 else options.suite
+        return find_suite(only, options.norm, superclass=superclass)
+    experiment = plan.experiment
+
+    def attack(name: str) -> AttackSpec:
+        check_norm_of_name(name, options.norm)
+        own = name_in_norm(name, options.norm, experiment.attacks)
+        if own in experiment.attacks:
+            return experiment.attack(own)
+        return find_attack(name, options.norm, superclass=superclass)
+
+    if len(options.suite) > 1:
+        attacks = tuple((name, attack(name)) for name in options.suite)
+        return with_hierarchy(Suite(name="+".join(options.suite), attacks=attacks), superclass)
+    [name] = options.suite
+    check_norm_of_name(name, options.norm)
+    own = name_in_norm(name, options.norm, {*experiment.suites, *experiment.attacks})
+    if own in experiment.suites:
+        return with_hierarchy(experiment.suite(own), superclass)
+    if own in experiment.attacks:
+        return with_hierarchy(Suite(name=own, attacks=((own, experiment.attack(own)),)), superclass)
+    return find_suite(name, options.norm, superclass=superclass)
 
 
 def _run_config(checkpoint: Path | None) -> dict[str, Any]:
@@ -458,15 +483,12 @@ def _per_channel(option: str, given: list[str], channels: int) -> list[float]:
     Raises:
         ConfigError: there are others than channels, or one cannot be the mean or standard deviation of values in [0, 1].
     """
+    from robustscape.evaluation.own_model.fitting import fault_of_constant
+
     values = [_float(option, text) for text in given]
     for value in values:
-        if not math.isfinite(value) or (option == "--std" and value <= 0):
-            allowed = "a finite number" if option == "--mean" else "a finite number above 0"
-            raise ConfigError(f"{option} got {value:g}, allowed is {allowed}.")
-        if value > 1:
-            raise ConfigError(
-                f"{option} got {value:g}, but inputs are in [0, 1]; if it is of pixels in [0, 255], divide by 255."
-            )
+        if fault := fault_of_constant(option[2:], value):
+            raise ConfigError(f"{option} got {value:g}{fault}.")
     if len(values) not in (1, channels):
         raise ConfigError(f"{option} has {len(values)} values, but the inputs have {channels} channels.")
     return values * channels if len(values) == 1 else values
