@@ -52,8 +52,8 @@ def hierarchy_for(attack: str, parameters: Mapping[str, Any], superclass: Sequen
         return {**parameters, HIERARCHY: list(superclass)}
     if HIERARCHY not in parameters:
         raise ConfigError(
-            f"attack '{attack}': superclass is missing, the hierarchy of the classes (in the shell --superclass): a list with the "
-            "number of the superclass of each class 0, 1, ..."
+            f"attack '{attack}': superclass is missing, the hierarchy of the classes (in the shell --superclass): a list with "
+            "the number of the superclass of each class 0, 1, ..."
         )
     return dict(parameters)
 
