@@ -295,6 +295,10 @@ SAID = {
         ["--suite", "autoattack_l2", "--norm", "Linf"],
         "'autoattack_l2' is in L2, but the norm asked for is Linf; leave out one of the two",
     ),
+    "output is weights": (["--output", "./net.pt"], "the output 'net.pt' would replace a file that is read"),
+    "output is data": (["--output", "test.npz"], "the output 'test.npz' would replace a file that is read"),
+    "output is the net": (["--output", "net.py"], "the output 'net.py' would replace a file that is read"),
+    "NaN among arguments": (["--model-args", '{"width": NaN}'], "allowed is a JSON object (NaN is not JSON)"),
     "output": (["--output", "images"], "cannot write 'images': there is a folder of that name"),
 }
 

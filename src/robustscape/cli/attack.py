@@ -204,11 +204,14 @@ def attack_command(options: argparse.Namespace) -> None:
     suite = _find_suite(options, plan)
     budgets = _read_eps(options, run_config, suite)
     _check_adversarial_files(options.save_adversarial, budgets)
+    _check_outputs_are_no_inputs(options, budgets)
     # What one's own model and plug-ins print is not the result.
     with contextlib.redirect_stdout(sys.stderr), _own_device(options, plan) as device:
         samples, card = _load_samples(options, plan, run_config, device)
         model, notes = _make_model(options, plan, run_config, card, samples.x)
         notes += [*samples.notes, *note_other_classes(samples, model.to(device).eval())]
+        described = {"model": _described_model(options, notes), "data": _described_data(samples, card)}
+        _check_json(described)
         if not options.quiet:
             for note in notes:
                 print(f"robustscape: {note}", file=sys.stderr)
@@ -229,11 +232,14 @@ def attack_command(options: argparse.Namespace) -> None:
             )
     result: Evaluation | EvaluationSeries = found if len(found) > 1 else found[0]
     name = run_config.get("recipe", {}).get("name") or options.model or str(options.checkpoint)
-    content = result.to_dict(
-        dataset=card.get("name", samples.source),
-        architecture=options.architecture or run_config.get("architecture", {}).get("name") or options.model or "",
-        name=name,
-    ) | {"model": _described_model(options, notes), "data": _described_data(samples, card)}
+    content = (
+        result.to_dict(
+            dataset=card.get("name", samples.source),
+            architecture=options.architecture or run_config.get("architecture", {}).get("name") or options.model or "",
+            name=name,
+        )
+        | described
+    )
     _write_outputs(options, result, content)
 
 
@@ -301,6 +307,36 @@ def _check_adversarial_files(path: Path | None, budgets: Sequence[float]) -> Non
     twice = sorted({str(file) for file in files if files.count(file) > 1})
     if twice:
         raise ConfigError(f"two budgets of --eps would write the same file '{twice[0]}' of adversarial examples.")
+
+
+def _check_outputs_are_no_inputs(options: argparse.Namespace, budgets: Sequence[float]) -> None:
+    """Refuse an output that would replace the weights, the samples or the model that are read.
+
+    Raises:
+        ConfigError: with the file.
+    """
+    source = (options.model or "").rpartition(":")[0]
+    read = [options.weights, options.checkpoint, options.data, source if source.endswith(".py") else None]
+    inputs = {Path(path).resolve() for path in read if path and Path(path).exists()}
+    several = (
+        [_numbered(options.save_adversarial, eps, len(budgets)) for eps in budgets] if options.save_adversarial else []
+    )
+    for path in [*([options.output] if options.output else []), *several]:
+        if path.resolve() in inputs:
+            raise ConfigError(f"the output '{path}' would replace a file that is read; give it another name.")
+
+
+def _check_json(described: dict[str, Any]) -> None:
+    """Refuse, before hours of attacks, names that cannot be written into the result.
+
+    Raises:
+        ConfigError: a name of a file or folder is not text.
+    """
+    try:
+        json.dumps(described, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        name = ascii(str(error.object)[error.start - 20 if error.start > 20 else 0 : error.end + 20])
+        raise ConfigError(f"a name of a file or a class is not text in UTF-8, near {name}; rename it.") from None
 
 
 def _write_outputs(options: argparse.Namespace, result: Evaluation | EvaluationSeries, content: dict[str, Any]) -> None:
@@ -523,12 +559,17 @@ def _model_arguments(text: str) -> dict[str, Any]:
         ConfigError: it is not a JSON object.
     """
     try:
-        arguments = json.loads(text)
+        arguments = json.loads(text, parse_constant=_refuse_constant)
     except ValueError as error:
         raise ConfigError(f"--model-args got '{text}', allowed is a JSON object ({error}).") from None
     if not isinstance(arguments, dict):
         raise ConfigError(f"--model-args got '{text}', allowed is a JSON object such as {{\"depth\": 18}}.")
     return arguments
+
+
+def _refuse_constant(word: str) -> None:
+    """NaN and infinity, which Python reads, are not JSON: the result, which holds the arguments, could not be written."""
+    raise ValueError(f"{word} is not JSON")
 
 
 def _load_samples(

@@ -238,15 +238,20 @@ def test_a_normalisation_of_images_in_front_of_rows_is_refused() -> None:
 
 
 def test_normalisations_that_fit_what_they_are_given_pass() -> None:
-    """One mean for all channels; three behind a layer that makes three channels of one; those of the project's own nets."""
+    """One mean for all channels; three behind a layer that makes three of one; of pixels behind one that makes pixels."""
 
     class Repeat(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return x.expand(-1, 3, -1, -1)
 
+    class Pixels(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return 255 * x
+
     nets = [
         nn.Sequential(robustscape.Normalize([0.5], [0.5]), nn.Flatten(), nn.Linear(192, 4)),
         nn.Sequential(robustscape.Normalize([0.0] * 3, [1 / 255] * 3), nn.Flatten(), nn.Linear(192, 4)),
+        nn.Sequential(Pixels(), robustscape.Normalize([123.7], [58.4]), nn.Flatten(), nn.Linear(192, 4)),
         build_classifier("mlp", {"hidden": [4]}, (3, 8, 8), 4, mean=[0.5] * 3, std=[0.25] * 3),
     ]
     y = torch.arange(6) % 4
@@ -255,3 +260,35 @@ def test_normalisations_that_fit_what_they_are_given_pass() -> None:
     behind = nn.Sequential(Repeat(), robustscape.Normalize([0.5] * 3, [0.25] * 3), nn.Flatten(), nn.Linear(192, 4))
     assert len(robustscape.evaluate(behind, torch.rand(6, 1, 8, 8), y, suite="fgsm").robust) == 6
     assert not any(module._forward_pre_hooks for net in [*nets, behind] for module in net.modules())
+
+
+# -- what is no input ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("x", "sentence"),
+    [
+        (np.full((4, 6), None), "the inputs must be floating numbers of at most 64 bits, got object"),
+        (np.full((4, 6), "0.5"), "the inputs must be floating numbers of at most 64 bits, got <U3"),
+        (np.full((4, 6), 0.5, np.longdouble), "the inputs must be floating numbers of at most 64 bits, got "),
+        (torch.full((4, 6), 0.5).to_sparse(), "the one given is sparse"),
+        (torch.empty(4, 6, device="meta"), "the one given is on the meta device, without values"),
+    ],
+)
+def test_arrays_that_torch_cannot_take_are_refused(x: Any, sentence: str) -> None:
+    with pytest.raises(UserError, match=re.escape(sentence)):
+        robustscape.attack(Counting(4), x, [0, 1, 2, 3], "fgsm")
+
+
+def test_arrays_of_another_byte_order_are_taken() -> None:
+    x, y = inputs_of(4)
+    swapped = x.numpy().astype(x.numpy().dtype.newbyteorder())
+    found = [robustscape.attack(Counting(4), one, y, "fgsm", eps=0.1) for one in (x, swapped)]
+    assert torch.equal(*found)
+
+
+@pytest.mark.parametrize("precision", [torch.bfloat16, "fp16", None])
+def test_a_precision_that_there_is_not_is_refused(precision: Any) -> None:
+    x, y = inputs_of(4)
+    with pytest.raises(UserError, match=r"precision got .*, allowed is fp32, .*bf16.*, auto"):
+        robustscape.evaluate(Counting(4), x, y, suite="fgsm", precision=precision)

@@ -22,7 +22,13 @@ from robustscape.errors import ConfigError
 from robustscape.evaluation.harness import inputs
 from robustscape.evaluation.harness.craft import craft
 from robustscape.evaluation.harness.suite import Known, SuiteProgress, run_suite
-from robustscape.evaluation.own_model.fitting import check_fit, check_hierarchies, check_normalisations, check_shapes
+from robustscape.evaluation.own_model.fitting import (
+    check_array,
+    check_fit,
+    check_hierarchies,
+    check_normalisations,
+    check_precision,
+)
 from robustscape.evaluation.own_model.result import Evaluation, EvaluationSeries, describe_protocol
 from robustscape.numbers import number_label, pretty_number
 from robustscape.storage.checkpoints import content_hash
@@ -114,7 +120,8 @@ def evaluate(
     chosen = find_suite(suite, norm, superclass=hierarchy)
     check_taken([spec.attack for _, spec in chosen.attacks], hierarchy)
     inputs.check_model(model)
-    x = matching_dtype(model, inputs.check_samples(x, [spec.bounds for _, spec in chosen.attacks]))
+    check_precision(precision)
+    x = matching_dtype(model, inputs.check_samples(check_array(x), [spec.bounds for _, spec in chosen.attacks]))
     y = inputs.check_labels(y, len(x))
     if eps is None:
         eps = default_eps(spec.norm for _, spec in chosen.attacks)
@@ -193,17 +200,16 @@ def attack(
         changes["targets"] = targets
     spec = own_attack({**spec.model_dump(), **changes})
     inputs.check_model(model)
-    x = matching_dtype(model, inputs.check_samples(x, [spec.bounds]))
+    x = matching_dtype(model, inputs.check_samples(check_array(x), [spec.bounds]))
     inputs.check_count(len(x), "the number of samples")
     labels, budget = (
         inputs.check_labels(y, len(x)),
         inputs.check_eps(default_eps([spec.norm]) if eps is None else eps, len(x)),
     )
     inputs.check_budget_fits(budget, [spec], x[0].numel())
-    check_normalisations(model)
     with devices.exact_fp32():
         copy = frozen_copy(model, x)
-        check_shapes(copy, x)
+        check_normalisations(copy, x)
         check_hierarchies([spec], inputs.count_classes(SearchModel(copy), x, labels, [spec]))
         return craft(model, x, labels, spec, budget, seed=seed, batch_size=batch_size)
 

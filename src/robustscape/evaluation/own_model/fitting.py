@@ -9,20 +9,50 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from robustscape import catalog
 from robustscape.attacks.base.gradients import Classifier, device_of, frozen_copy
 from robustscape.attacks.base.losses import LEAST_CLASSES
 from robustscape.attacks.base.search import SearchModel
+from robustscape.attacks.base.threat import TOLERANCE
 from robustscape.config.attacks import AttackSpec, Suite
 from robustscape.config.hierarchy import HIERARCHY
-from robustscape.errors import ConfigError
+from robustscape.errors import AttackError, ConfigError
 from robustscape.evaluation.harness import inputs
 from robustscape.models import Normalize
 
 #: Attacks that serve any number of classes from 2 on, and are in every norm.
 FOR_FEW_CLASSES = ("apgd_ce", "fab_t", "square5000")
+
+
+def check_array(x: Any) -> Any:
+    """Return inputs that PyTorch can take; what is no array or tensor is returned as it is: ``inputs.check_samples`` refuses it.
+
+    Raises:
+        AttackError: an array of other things than numbers, or a tensor that is sparse or without values.
+    """
+    if isinstance(x, np.ndarray):
+        if x.dtype.kind not in "fiub" or x.dtype.itemsize > 8:
+            raise AttackError(f"the inputs must be floating numbers of at most 64 bits, got {x.dtype}.")
+        return x.astype(x.dtype.newbyteorder("="), copy=False)
+    if isinstance(x, Tensor) and (x.is_meta or x.layout != torch.strided):
+        what = "is on the meta device, without values" if x.is_meta else "is sparse"
+        raise AttackError(f"the inputs must be an ordinary tensor (N, ...), the one given {what}.")
+    return x
+
+
+def check_precision(precision: Any) -> None:
+    """Refuse the precision of a search that there is not.
+
+    Raises:
+        ConfigError: with those that there are.
+    """
+    allowed = ["fp32", *catalog.catalog_entries("precision"), "auto"]
+    if not isinstance(precision, str) or precision not in allowed:
+        raise ConfigError(f"precision got {precision!r}, allowed is {', '.join(allowed)}.")
 
 
 def check_fit(model: Classifier, x: Tensor, y: Tensor, suite: Suite) -> None:
@@ -39,7 +69,6 @@ def check_fit(model: Classifier, x: Tensor, y: Tensor, suite: Suite) -> None:
         ConfigError: a loss needs more classes than the model has, with the attacks that do not; a hierarchy is of other classes;
             a ``Normalize`` of the model does not fit what it is given.
     """
-    check_normalisations(model)
     specs = [spec for _, spec in suite.attacks]
     needed = max(map(_least_classes, specs), default=2)
     few = not len(y) or int(y.max()) + 1 < needed  # else the labels show that there are enough
@@ -48,7 +77,7 @@ def check_fit(model: Classifier, x: Tensor, y: Tensor, suite: Suite) -> None:
         return
     copy = frozen_copy(model, x)
     if normalised:
-        check_shapes(copy, x)
+        check_normalisations(copy, x)
     classes = inputs.count_classes(SearchModel(copy), x, y, [])
     check_hierarchies(specs, classes)
     if classes < needed:
@@ -93,20 +122,6 @@ def _refuse_few_classes(suite: Suite, classes: int) -> None:
     )
 
 
-def check_normalisations(model: Any) -> None:
-    """Refuse a ``Normalize`` in ``model`` whose numbers cannot be those of inputs in [0, 1].
-
-    Raises:
-        ConfigError: a mean or a standard deviation is not finite, above 1, or not above 0.
-    """
-    for part in model.modules() if isinstance(model, nn.Module) else ():
-        if isinstance(part, Normalize):
-            for word, values in (("mean", part.mean), ("std", part.std)):
-                for value in values.flatten().tolist():
-                    if fault := fault_of_constant(word, value):
-                        raise ConfigError(f"Normalize in the model has a {word} of {value:g}{fault}.")
-
-
 def fault_of_constant(word: str, value: float) -> str | None:
     """Return why a number cannot be a "mean" or a "std" of inputs in [0, 1]: the end of a sentence; None: it can.
 
@@ -118,7 +133,7 @@ def fault_of_constant(word: str, value: float) -> str | None:
     return ", but inputs are in [0, 1]; if it is of pixels in [0, 255], divide by 255" if value > 1 else None
 
 
-def check_shapes(model: Classifier, x: Tensor) -> None:
+def check_normalisations(model: Classifier, x: Tensor) -> None:
     """Pass samples through a frozen copy, and look at what each ``Normalize`` is given: another number of channels broadcasts.
 
     Args:
@@ -126,7 +141,7 @@ def check_shapes(model: Classifier, x: Tensor) -> None:
         x: checked inputs (N, ...), N > 0.
 
     Raises:
-        ConfigError: with both shapes.
+        ConfigError: one is made for other shapes, or its numbers cannot be those of inputs in [0, 1], which it is given.
     """
     parts = [part for part in model.modules() if isinstance(part, Normalize)] if isinstance(model, nn.Module) else []
     if not parts:
@@ -134,25 +149,41 @@ def check_shapes(model: Classifier, x: Tensor) -> None:
     faults: list[str] = []
 
     def look(part: nn.Module, given: tuple[Any, ...]) -> None:
-        if not isinstance(part, Normalize) or not given or not isinstance(given[0], Tensor):
-            return
-        shape, channels, dims = tuple(given[0].shape), part.mean.shape[0], part.mean.dim() - 1
-        if len(shape) != dims + 2:
-            faults.append(f"is made for {dims} dimensions after the channel; dims={len(shape) - 2} is right for these")
-        elif channels not in (1, shape[1]):
-            faults.append(f"has {channels} channels, but these have {shape[1]}")
-        if faults:
-            raise ConfigError(f"Normalize in the model is given inputs of shape {shape}, and {faults[0]}.")
+        if isinstance(part, Normalize) and given and isinstance(given[0], Tensor):
+            fault = _fault_of_shape(part, given[0]) or _fault_of_numbers(part, given[0])
+            if fault:
+                faults.append(fault)
+                raise ConfigError(f"Normalize in the model {fault}.")
 
     hooks = [part.register_forward_pre_hook(look) for part in parts]
     try:
         with torch.no_grad():
             model(x[: inputs.TEST_SAMPLES].to(device_of(model, x), copy=True))
-    except ConfigError:
+    except Exception:  # whatever the model's code raises ``count_classes`` says in words
         if faults:
-            raise
-    except Exception:  # noqa: S110  (whatever the model's code raises: ``count_classes`` says it in words)
-        pass
+            raise ConfigError(f"Normalize in the model {faults[0]}.") from None
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _fault_of_shape(part: Normalize, given: Tensor) -> str | None:
+    """Why ``part`` is not for inputs of the shape of ``given``; None: it is."""
+    shape, channels, dims = tuple(given.shape), part.mean.shape[0], part.mean.dim() - 1
+    if len(shape) < 2 or len(shape) != dims + 2:
+        right = f"; dims={len(shape) - 2} is right for these" if len(shape) >= 2 else ""
+        return f"is given inputs of shape {shape}, and is made for {dims} dimensions after the channel{right}"
+    if channels not in (1, shape[1]):
+        return f"is given inputs of shape {shape}, and has {channels} channels, but these have {shape[1]}"
+    return None
+
+
+def _fault_of_numbers(part: Normalize, given: Tensor) -> str | None:
+    """Why the numbers of ``part`` cannot be those of ``given``; None: they can, or it is given other values than [0, 1]."""
+    if not bool(((given >= -TOLERANCE) & (given <= 1 + TOLERANCE)).all()):
+        return None
+    for word, values in (("mean", part.mean), ("std", part.std)):
+        for value in values.flatten().tolist():
+            if fault := fault_of_constant(word, value):
+                return f"has a {word} of {value:g}{fault}"
+    return None
