@@ -115,6 +115,15 @@ def of_foolbox(model: nn.Module, eps: float) -> Call:
     return call
 
 
+#: What each is, in words: the nearest thing that a library offers.
+WHAT = {
+    "robustscape": "AutoAttack",
+    "pyautoattack": "AutoAttack, the authors' own",
+    "torchattacks": "AutoAttack",
+    "art": "its AutoAttack: APGD on two losses, DeepFool, Square",
+    "foolbox": "FGSM, PGD, BIM, noise and DeepFool, worst case per image; it has no AutoAttack",
+}
+
 CALLS: dict[str, Callable[[nn.Module, float], Call]] = {
     "robustscape": of_robustscape,
     "pyautoattack": of_pyautoattack,
@@ -140,6 +149,7 @@ def measure(candidate: str, case: Case, images: int, threads: int) -> dict[str, 
     found = (x + (found.detach() - x).clamp(-case.eps, case.eps)).clamp(0, 1)  # libraries leave the ball by a rounding
     return {
         "candidate": candidate,
+        "call": WHAT[candidate],
         "net": case.name,
         "eps": case.eps,
         "images": len(x),

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -383,13 +384,14 @@ def test_the_python_example_evaluates_a_model(
     monkeypatch.chdir(ROOT)
     text = (ROOT / "docs/how-to/evaluate-a-model.md").read_text()
     programs = re.findall(r"^```python\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
-    assert len(programs) == 2
+    assert len(programs) == 3
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 10))
-    names = {"model": model, "x": torch.rand(3, 1, 4, 4), "y": torch.tensor([0, 1, 2])}
+    names: dict[str, Any] = {"model": model, "x": torch.rand(3, 1, 4, 4), "y": torch.tensor([0, 1, 2])}
     for program in programs:
         exec(compile(program, "docs/how-to/evaluate-a-model.md", "exec"), names)
     assert "clean accuracy" in capsys.readouterr().out
+    assert 0 <= names["robust_superclass_accuracy"] <= 1
 
 
 @pytest.mark.slow

@@ -65,7 +65,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "apgd_l1_targeted": ("apgd_l1", {"loss": "dlr_targeted"}),
     "fab_untargeted": ("fab", {"iterations": 3, "each_class": False}),
     "kl_pgd_uniform": ("kl_pgd", {"start": "uniform"}),
-    "hierarchical_pgd_average": ("hierarchical_pgd", {"targets": "average"}),
+    "hierarchical_pgd_average": ("hierarchical_pgd", {"case": "average"}),
     "band_limited_noise_variance": ("band_limited_noise", {"variance": 0.1}),
 }
 

@@ -910,8 +910,8 @@ def test_hierarchical_accuracies_are_ordered(crowd: tuple[nn.Module, Tensor, Ten
     settings: list[dict[str, Any]] = [
         {"success": "superclass"},
         {"success": "target"},
-        {"success": "superclass", "targets": "average"},
-        {"success": "target", "targets": "average"},
+        {"success": "superclass", "case": "average"},
+        {"success": "target", "case": "average"},
     ]
     points = [run(hierarchical_pgd, net, x, y, threat, superclass=HIERARCHY, **s) for s in settings]
     meta, strict, average, average_strict = (superclass_right(net, p, y) for p in points)
@@ -944,7 +944,7 @@ def test_hierarchical_success_has_two_readings() -> None:
         return torch.stack([-rising, rising - 5, rising], 1)
 
     y, threat = torch.zeros(40, dtype=torch.int64), ThreatModel("L2", 1.0, None)
-    common: dict[str, Any] = {"superclass": [0, 1, 1], "targets": "average"}
+    common: dict[str, Any] = {"superclass": [0, 1, 1], "case": "average"}
     meta = run(hierarchical_pgd, model, x, y, threat, success="superclass", **common)
     assert (model(meta).argmax(1) == 2).all()
     strict = run(hierarchical_pgd, model, x, y, threat, success="target", **common)
@@ -992,7 +992,7 @@ def test_hierarchical_targets_lie_outside_and_each_is_tried_once(
         assert goal == outside[row[outside].argmax()]  # the likeliest first
 
     tried.clear()
-    run(hierarchical_pgd, net, x, y, threat, superclass=HIERARCHY, targets="average")
+    run(hierarchical_pgd, net, x, y, threat, superclass=HIERARCHY, case="average")
     assert len(tried) == 1
     _, goal, _ = tried[0]
     robust = superclass_right(net, x, y)

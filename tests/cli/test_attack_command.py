@@ -257,6 +257,17 @@ SAID = {
     "eps negative": (["--eps=-1"], "--eps got -1, allowed"),
     "eps word": (["--eps", "8/0"], "--eps got '8/0'"),
     "suite": (["--suite", "autoatack"], "unknown suite or attack 'autoatack'. Did you mean 'autoattack'?"),
+    "hierarchy": (["--suite", "group_loss_pgd"], "'group_loss_pgd': superclass is missing"),
+    "hierarchy of others": (
+        ["--suite", "fgsm", "group_loss_pgd", "--superclass", "0", "1"],
+        "superclass has 2 entries, but the model has 4 classes",
+    ),
+    "hierarchy of none": (["--superclass", "0", "0", "1", "1"], "superclass is for attacks of a hierarchy"),
+    "negative superclass": (
+        ["--suite", "group_loss_pgd", "--superclass", "0", "0", "1", "-1"],
+        "superclass got [0, 0, 1, -1], allowed is a list",
+    ),
+    "second of two": (["--suite", "fgsm", "pdg"], "unknown attack 'pdg'. Did you mean 'pgd'?"),
     "both": (["-q", "-v"], "--quiet and --verbose exclude each other"),
     "mean of pixels": (
         ["--mean", "125.3", "--std", "0.5"],
@@ -284,6 +295,10 @@ SAID = {
         ["--suite", "autoattack_l2", "--norm", "Linf"],
         "'autoattack_l2' is in L2, but the norm asked for is Linf; leave out one of the two",
     ),
+    "output is weights": (["--output", "./net.pt"], "the output 'net.pt' would replace a file that is read"),
+    "output is data": (["--output", "test.npz"], "the output 'test.npz' would replace a file that is read"),
+    "output is the net": (["--output", "net.py"], "the output 'net.py' would replace a file that is read"),
+    "NaN among arguments": (["--model-args", '{"width": NaN}'], "allowed is a JSON object (NaN is not JSON)"),
     "output": (["--output", "images"], "cannot write 'images': there is a folder of that name"),
 }
 
@@ -296,6 +311,35 @@ def test_a_fault_of_the_command_is_a_sentence(mine: Path, name: str, capsys: pyt
     assert attack(*weights, "--data", "test.npz", *given) == 2
     error = capsys.readouterr().err
     assert error.splitlines()[-1].startswith("robustscape: ") and said in error
+
+
+@pytest.mark.parametrize("project", [True, False])
+def test_several_attacks_are_a_suite_and_share_a_hierarchy(
+    mine: Path, project: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The suite that an error of few classes names can be typed; in a project's folder too."""
+    before = ["--config", str(ROOT / "config")] if project else []
+    asked = [
+        "attack",
+        "--threads",
+        "1",
+        "--json",
+        "--model",
+        "net.py:make_net",
+        "--weights",
+        "net.pt",
+        "--data",
+        "test.npz",
+    ]
+    names = ["--suite", "fgsm", "pgd10", "group_loss_pgd"]
+    assert main([*before, *asked, *names, "--superclass", "0", "1", "0", "1"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    settings = {one["name"]: one["parameters"] for one in content["protocol"]["attacks"]}
+    assert (
+        list(settings) == ["fgsm", "pgd10", "group_loss_pgd"]
+        and content["protocol"]["suite"] == "fgsm+pgd10+group_loss_pgd"
+    )
+    assert settings["group_loss_pgd"]["superclass"] == [0, 1, 0, 1]
 
 
 @pytest.mark.parametrize("count", ["-350", "0"])

@@ -7,6 +7,7 @@ import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -152,6 +153,32 @@ def test_summary_counts_items_and_verdicts(results) -> None:
     assert "python 3.11.7" in words and "gpu" not in words
 
 
+def test_a_study_without_printed_numbers_reads_as_one(tmp_path: Path) -> None:
+    """A study of one's own re-implements no work: nothing on the page or in its files speaks of a paper."""
+    drawn: dict[str, Any] = {"kind": "figure", "draw": "lines_with_printed", "options": {"x": "eps", "hue": "norm"}}
+    figure = make_item(factors=FACTORS, metrics=["robust_test_accuracy"], **drawn)
+    study = make_study("mine", table_1=table_item(title="A"), table_2=table_item(title="B"), figure_1=figure)
+    root = tmp_path / "results" / "small"
+    rows = {
+        "table_1": accuracy_rows(),
+        "table_2": accuracy_rows(stand_in="", paper_protocol=True),
+        "figure_1": accuracy_rows(stand_in=""),  # smaller sizes alone
+    }
+    for name, item in study.items.items():
+        write_item(item, rows[name], root / "mine" / f"{name}.csv", scale="small")
+        vouch_for(root / "mine" / f"{name}.csv")
+    texts = [Outline(written(({"mine": study}, root))).words]
+    texts += [
+        (root / "mine" / name).read_text() for name in ("table_1.md", "table_1.tex", "table_2.md", "figure_1.svg")
+    ]
+    for text in texts:
+        assert not re.search(
+            r"paper(?!_)|(?<!make )reproduc|regenerated|\bworks?\b", re.sub(r"<style.*?</style>", "", text)
+        ), text
+    assert "made with stand-ins, other data sets or networks than the study's own. " in texts[0]
+    assert "the study's own protocol" in texts[0] and "not the study's own protocol" in texts[0]
+
+
 def test_every_item_is_there_with_its_numbers_verdicts_and_origin(results) -> None:
     outline = Outline(written(results))
     articles = {a["id"]: a for a in outline.all("article")}
@@ -171,7 +198,7 @@ def test_every_item_is_there_with_its_numbers_verdicts_and_origin(results) -> No
     words = outline.words
     assert "99.84 ± 0.05 paper 99.75" in words  # the stand-in: no difference
     assert "99.84 ± 0.05 paper 99.75 Δ +0.09" in words  # its own protocol: one
-    assert "stand-in: digits_01 for MNIST 0/1" in words and "the work's own protocol" in words and "not made" in words
+    assert "stand-in: digits_01 for MNIST 0/1" in words and "the study's own protocol" in words and "not made" in words
     assert "flag: zero gradients (18 of 18 numbers)" in words
     assert (
         "✓ holds Y-8 does not rise" in words

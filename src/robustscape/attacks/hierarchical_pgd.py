@@ -45,7 +45,7 @@ def hierarchical_pgd(
     steps: Annotated[int, Field(ge=1)] = 20,
     step_size: Annotated[float, Field(gt=0)] | None = None,
     rel_step_size: Annotated[float, Field(gt=0)] = 0.25,
-    targets: Literal["worst", "average"] = "worst",
+    case: Literal["worst", "average"] = "worst",
     success: Literal["superclass", "target"] = "superclass",
 ) -> Tensor:
     """Return adversarial inputs of the shape of ``x``, inside the ball and the range of ``threat``.
@@ -60,7 +60,7 @@ def hierarchical_pgd(
         steps: gradient steps towards one target.
         step_size: length of a step in input units; None: ``rel_step_size`` times eps.
         rel_step_size: length of a step as a fraction of eps.
-        targets: ``worst`` tries all targets, ``average`` one target drawn uniformly.
+        case: ``worst`` tries all targets, ``average`` one target drawn uniformly.
         success: the criterion by which a sample counts as broken, see above.
 
     Raises:
@@ -70,14 +70,14 @@ def hierarchical_pgd(
     with torch.no_grad():
         logits = model(x)
     eligible = ~same_superclass(superclass, logits, y)
-    if targets == "worst":
+    if case == "worst":
         order = logits.masked_fill(~eligible, -torch.inf).argsort(dim=1, descending=True, stable=True)
     else:
         # In ``ranked`` the eligible classes come first, by index; one of them is drawn.
         ranked = eligible.to(torch.int8).argsort(dim=1, descending=True, stable=True)
         draw = (generator.uniform(()) * eligible.sum(1)).long().clamp(max=logits.shape[1] - 1)
         order = ranked.gather(1, draw[:, None])
-    tries = eligible.sum(1) if targets == "worst" else eligible.any(1).long()
+    tries = eligible.sum(1) if case == "worst" else eligible.any(1).long()
 
     result = x.clone()
     highest_loss = torch.full((x.shape[0],), -torch.inf, device=x.device, dtype=logits.dtype)

@@ -119,9 +119,17 @@ def add_protocol_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--suite",
         metavar="NAME",
-        default="autoattack",
-        help="name of a suite, of a protocol or of an attack: `robustscape list suites`, `list protocols`, `list attacks` "
-        "(default: %(default)s)",
+        nargs="+",
+        default=["autoattack"],
+        help="name of a suite, or names of protocols or attacks: `robustscape list suites`, `list protocols`, `list attacks` "
+        "(default: autoattack)",
+    )
+    group.add_argument(
+        "--superclass",
+        type=int,
+        nargs="+",
+        metavar="Z",
+        help="superclass of each class 0, 1, ..., for attacks of a hierarchy; accuracies stay those of classes (default: none)",
     )
     group.add_argument(
         "--eps",
@@ -196,11 +204,14 @@ def attack_command(options: argparse.Namespace) -> None:
     suite = _find_suite(options, plan)
     budgets = _read_eps(options, run_config, suite)
     _check_adversarial_files(options.save_adversarial, budgets)
+    _check_outputs_are_no_inputs(options, budgets)
     # What one's own model and plug-ins print is not the result.
     with contextlib.redirect_stdout(sys.stderr), _own_device(options, plan) as device:
         samples, card = _load_samples(options, plan, run_config, device)
         model, notes = _make_model(options, plan, run_config, card, samples.x)
         notes += [*samples.notes, *note_other_classes(samples, model.to(device).eval())]
+        described = {"model": _described_model(options, notes), "data": _described_data(samples, card)}
+        _check_json(described)
         if not options.quiet:
             for note in notes:
                 print(f"robustscape: {note}", file=sys.stderr)
@@ -215,16 +226,20 @@ def attack_command(options: argparse.Namespace) -> None:
                 seed=options.seed,
                 batch_size=options.batch_size,
                 precision=options.precision,
+                superclass=options.superclass,
                 state=options.state,
                 progress=show,
             )
     result: Evaluation | EvaluationSeries = found if len(found) > 1 else found[0]
     name = run_config.get("recipe", {}).get("name") or options.model or str(options.checkpoint)
-    content = result.to_dict(
-        dataset=card.get("name", samples.source),
-        architecture=options.architecture or run_config.get("architecture", {}).get("name") or options.model or "",
-        name=name,
-    ) | {"model": _described_model(options, notes), "data": _described_data(samples, card)}
+    content = (
+        result.to_dict(
+            dataset=card.get("name", samples.source),
+            architecture=options.architecture or run_config.get("architecture", {}).get("name") or options.model or "",
+            name=name,
+        )
+        | described
+    )
     _write_outputs(options, result, content)
 
 
@@ -292,6 +307,36 @@ def _check_adversarial_files(path: Path | None, budgets: Sequence[float]) -> Non
     twice = sorted({str(file) for file in files if files.count(file) > 1})
     if twice:
         raise ConfigError(f"two budgets of --eps would write the same file '{twice[0]}' of adversarial examples.")
+
+
+def _check_outputs_are_no_inputs(options: argparse.Namespace, budgets: Sequence[float]) -> None:
+    """Refuse an output that would replace the weights, the samples or the model that are read.
+
+    Raises:
+        ConfigError: with the file.
+    """
+    source = (options.model or "").rpartition(":")[0]
+    read = [options.weights, options.checkpoint, options.data, source if source.endswith(".py") else None]
+    inputs = {Path(path).resolve() for path in read if path and Path(path).exists()}
+    several = (
+        [_numbered(options.save_adversarial, eps, len(budgets)) for eps in budgets] if options.save_adversarial else []
+    )
+    for path in [*([options.output] if options.output else []), *several]:
+        if path.resolve() in inputs:
+            raise ConfigError(f"the output '{path}' would replace a file that is read; give it another name.")
+
+
+def _check_json(described: dict[str, Any]) -> None:
+    """Refuse, before hours of attacks, names that cannot be written into the result.
+
+    Raises:
+        ConfigError: a name of a file or folder is not text.
+    """
+    try:
+        json.dumps(described, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        name = ascii(str(error.object)[error.start - 20 if error.start > 20 else 0 : error.end + 20])
+        raise ConfigError(f"a name of a file or a class is not text in UTF-8, near {name}; rename it.") from None
 
 
 def _write_outputs(options: argparse.Namespace, result: Evaluation | EvaluationSeries, content: dict[str, Any]) -> None:
@@ -384,19 +429,35 @@ def _own_device(options: argparse.Namespace, plan: Plan | None) -> Any:
 
 
 def _find_suite(options: argparse.Namespace, plan: Plan | None) -> Suite:
-    """Return the suite of the project, else of the package; the name of an attack is a suite of one."""
-    from robustscape.config.attacks import Suite
-    from robustscape.config.shipped import check_norm_of_name, find_suite, name_in_norm
+    """Return the suite of the project, else of the package; the name of an attack is a suite of one, several are a suite."""
+    from robustscape.config.attacks import AttackSpec, Suite
+    from robustscape.config.hierarchy import check_hierarchy
+    from robustscape.config.shipped import check_norm_of_name, find_attack, find_suite, name_in_norm, with_hierarchy
 
-    if plan is not None:
-        experiment = plan.experiment
-        check_norm_of_name(options.suite, options.norm)
-        name = name_in_norm(options.suite, options.norm, {*experiment.suites, *experiment.attacks})
-        if name in experiment.suites:
-            return experiment.suite(name)
-        if name in experiment.attacks:
-            return Suite(name=name, attacks=((name, experiment.attack(name)),))
-    return find_suite(options.suite, options.norm)
+    superclass = None if options.superclass is None else check_hierarchy(options.superclass)
+    if plan is None:
+        only = options.suite[0] if len(options.suite) == 1 else options.suite
+        return find_suite(only, options.norm, superclass=superclass)
+    experiment = plan.experiment
+
+    def attack(name: str) -> AttackSpec:
+        check_norm_of_name(name, options.norm)
+        own = name_in_norm(name, options.norm, experiment.attacks)
+        if own in experiment.attacks:
+            return experiment.attack(own)
+        return find_attack(name, options.norm, superclass=superclass)
+
+    if len(options.suite) > 1:
+        attacks = tuple((name, attack(name)) for name in options.suite)
+        return with_hierarchy(Suite(name="+".join(options.suite), attacks=attacks), superclass)
+    [name] = options.suite
+    check_norm_of_name(name, options.norm)
+    own = name_in_norm(name, options.norm, {*experiment.suites, *experiment.attacks})
+    if own in experiment.suites:
+        return with_hierarchy(experiment.suite(own), superclass)
+    if own in experiment.attacks:
+        return with_hierarchy(Suite(name=own, attacks=((own, experiment.attack(own)),)), superclass)
+    return find_suite(name, options.norm, superclass=superclass)
 
 
 def _run_config(checkpoint: Path | None) -> dict[str, Any]:
@@ -458,15 +519,12 @@ def _per_channel(option: str, given: list[str], channels: int) -> list[float]:
     Raises:
         ConfigError: there are others than channels, or one cannot be the mean or standard deviation of values in [0, 1].
     """
+    from robustscape.evaluation.own_model.fitting import fault_of_constant
+
     values = [_float(option, text) for text in given]
     for value in values:
-        if not math.isfinite(value) or (option == "--std" and value <= 0):
-            allowed = "a finite number" if option == "--mean" else "a finite number above 0"
-            raise ConfigError(f"{option} got {value:g}, allowed is {allowed}.")
-        if value > 1:
-            raise ConfigError(
-                f"{option} got {value:g}, but inputs are in [0, 1]; if it is of pixels in [0, 255], divide by 255."
-            )
+        if fault := fault_of_constant(option[2:], value):
+            raise ConfigError(f"{option} got {value:g}{fault}.")
     if len(values) not in (1, channels):
         raise ConfigError(f"{option} has {len(values)} values, but the inputs have {channels} channels.")
     return values * channels if len(values) == 1 else values
@@ -501,12 +559,17 @@ def _model_arguments(text: str) -> dict[str, Any]:
         ConfigError: it is not a JSON object.
     """
     try:
-        arguments = json.loads(text)
+        arguments = json.loads(text, parse_constant=_refuse_constant)
     except ValueError as error:
         raise ConfigError(f"--model-args got '{text}', allowed is a JSON object ({error}).") from None
     if not isinstance(arguments, dict):
         raise ConfigError(f"--model-args got '{text}', allowed is a JSON object such as {{\"depth\": 18}}.")
     return arguments
+
+
+def _refuse_constant(word: str) -> None:
+    """NaN and infinity, which Python reads, are not JSON: the result, which holds the arguments, could not be written."""
+    raise ValueError(f"{word} is not JSON")
 
 
 def _load_samples(

@@ -15,6 +15,7 @@ from robustscape import catalog
 from robustscape.config.attacks import AttackSpec, Suite, SuiteSpec
 from robustscape.config.base import validate_model
 from robustscape.config.datasets import DatasetEntry
+from robustscape.config.hierarchy import hierarchy_for
 from robustscape.config.reading import read_attacks, read_entries
 from robustscape.errors import ConfigError, unknown_name
 
@@ -74,13 +75,20 @@ def check_norm_of_name(name: str, norm: Norm | None) -> None:
         raise ConfigError(f"'{name}' is in {named}, but the norm asked for is {norm}; leave out one of the two.")
 
 
-def find_attack(name: str, norm: Norm | None = None, parameters: Mapping[str, Any] | None = None) -> AttackSpec:
+def find_attack(
+    name: str,
+    norm: Norm | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    superclass: Sequence[int] | None = None,
+) -> AttackSpec:
     """Return an attack by the name of its protocol ("pgd50_restarts10"), or of the function alone ("pgd"), with its defaults.
 
     Args:
         name: the name; "apgd_ce" in L1 is "apgd_ce_l1".
         norm: None: the protocol's own.
         parameters: in place of the protocol's or the defaults; those without a default must be given, unless a protocol has them.
+        superclass: of each class, for an attack of a hierarchy; others pass it over.
 
     Raises:
         ConfigError: there is neither, the attack is not defined in that norm, or a parameter is missing or wrong.
@@ -98,16 +106,23 @@ def find_attack(name: str, norm: Norm | None = None, parameters: Mapping[str, An
     else:
         catalog.refuse_empty_file("attack", name)
         raise unknown_name("attack", name, {*known, *functions})
-    fields["parameters"] = {**fields["parameters"], **(parameters or {})}
+    given = {**fields["parameters"], **(parameters or {})}
+    fields["parameters"] = hierarchy_for(fields["attack"], given, superclass)
     return validate_model(AttackSpec, fields, f"attack '{name}'")
 
 
-def find_suite(suite: str | Suite | AttackSpec | Sequence[str], norm: Norm | None = None) -> Suite:
+def find_suite(
+    suite: str | Suite | AttackSpec | Sequence[str],
+    norm: Norm | None = None,
+    *,
+    superclass: Sequence[int] | None = None,
+) -> Suite:
     """Return a suite by its name, that of one attack, or a list of names of attacks.
 
     Args:
         suite: the name; a suite or an attack of one's own is returned as it is.
         norm: the norm of all its attacks; None: their own.
+        superclass: of each class, for those of its attacks that are of a hierarchy.
 
     Raises:
         ConfigError: there is none, a list of none, or an attack is not defined in that norm.
@@ -115,7 +130,7 @@ def find_suite(suite: str | Suite | AttackSpec | Sequence[str], norm: Norm | Non
     if isinstance(suite, AttackSpec):
         suite = Suite(name=suite.attack, attacks=((suite.attack, suite),))
     elif isinstance(suite, str):
-        suite = _named_suite(suite, norm)
+        suite = _named_suite(suite, norm, superclass)
     elif not isinstance(suite, Suite):
         if not isinstance(suite, list | tuple):
             raise ConfigError(
@@ -126,22 +141,39 @@ def find_suite(suite: str | Suite | AttackSpec | Sequence[str], norm: Norm | Non
         for name in suite:
             if not isinstance(name, str):
                 raise ConfigError(f"suite got a list with {name!r}, allowed are names of attacks, such as 'pgd'.")
-        suite = Suite(name="+".join(suite), attacks=tuple((name, find_attack(name, norm)) for name in suite))
-    if norm is None:
+        found = tuple((name, find_attack(name, norm, superclass=superclass)) for name in suite)
+        suite = Suite(name="+".join(suite), attacks=found)
+    return with_hierarchy(suite if norm is None else _suite_in_norm(suite, norm), superclass)
+
+
+def with_hierarchy(suite: Suite, superclass: Sequence[int] | None) -> Suite:
+    """Return a suite whose attacks of a hierarchy have that of the caller; None: their own."""
+    if superclass is None:
         return suite
+    attacks = []
+    for name, spec in suite.attacks:
+        parameters = hierarchy_for(spec.attack, spec.parameters, superclass)
+        attacks.append(
+            (name, validate_model(AttackSpec, spec.model_dump() | {"parameters": parameters}, f"attack '{name}'"))
+        )
+    return Suite(name=suite.name, attacks=tuple(attacks))
+
+
+def _suite_in_norm(suite: Suite, norm: Norm) -> Suite:
     return Suite(name=suite.name, attacks=tuple((name, in_norm(spec, norm)) for name, spec in suite.attacks))
 
 
-def _named_suite(name: str, norm: Norm | None) -> Suite:
+def _named_suite(name: str, norm: Norm | None, superclass: Sequence[int] | None) -> Suite:
     check_norm_of_name(name, norm)
     suites = shipped_suites()
     suite = name_in_norm(name, norm, suites)
     if suite in suites:
-        return Suite(name=suite, attacks=tuple((attack, find_attack(attack, norm)) for attack in suites[suite].attacks))
+        found = tuple((attack, find_attack(attack, norm, superclass=superclass)) for attack in suites[suite].attacks)
+        return Suite(name=suite, attacks=found)
     if name not in {*shipped_attacks(), *catalog.catalog_entries("attack")}:
         catalog.refuse_empty_file("attack", name)
         raise unknown_name("suite or attack", name, {*suites, *shipped_attacks()})
-    return Suite(name=name, attacks=((name, find_attack(name, norm)),))
+    return Suite(name=name, attacks=((name, find_attack(name, norm, superclass=superclass)),))
 
 
 def in_norm(spec: AttackSpec, norm: Norm) -> AttackSpec:

@@ -30,7 +30,7 @@ def measured_rows(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def stand_ins(rows: pd.DataFrame, *, names: Mapping[str, str]) -> list[str]:
-    """The stand-ins used, each once, as ``fashion_mnist_14 for CIFAR-10``; empty if the work's own data and nets were used."""
+    """The stand-ins used, each once, as ``fashion_mnist_14 for CIFAR-10``; empty if the study's own data and nets were used."""
     pairs = [pair for text in measured_rows(rows)["stand_in"].unique() for pair in str(text).split(", ") if pair]
     ran_for = [pair.partition(" for ") for pair in dict.fromkeys(pairs)]
     return [f"{ran} for {display_name(theirs, names)}" if theirs else ran for ran, _, theirs in ran_for]
@@ -107,7 +107,7 @@ def figure_footer(rows: pd.DataFrame, acknowledged: Sequence[str] = (), *, names
         parts.append(f"stand-in: {', '.join(stood_in)}")
     parts.append(repetitions(rows))
     if len(measured_rows(rows)) and not measured_rows(rows)["paper_protocol"].all():
-        parts.append("not the paper's protocol")
+        parts.append("not the study's own protocol")
     if raised := raised_flags(rows, acknowledged, names=names):
         parts.append(f"FLAGS: {', '.join(raised)}")
     if compared := reproduced(rows):
@@ -149,7 +149,7 @@ def table_notes(
                 f"{alone} of {int(rows['paper_value'].notna().sum())} printed numbers have no counterpart here."
             )
     run_as = shared_protocol(rows, factors, names=names)
-    whose = "" if here["paper_protocol"].all() else " (not the paper's)"
+    whose = "" if here["paper_protocol"].all() else " (not the study's own)"
     if run_as or whose:
         lines.append(f"Protocol{whose}: {run_as}." if run_as else f"Protocol{whose}.")
     if raised := raised_flags(rows, acknowledged, names=names):

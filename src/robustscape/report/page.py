@@ -59,8 +59,9 @@ class ShownItem:
         table: the drawn table, for tables.
         picture: the picture as a data URL, for figures.
         width: of the picture in CSS pixels.
-        stand_ins: what ran in place of the work's data sets and architectures, such as "digits_01 for MNIST 0/1".
-        own: True if data, architecture and protocol are the work's own in every row.
+        stand_ins: what ran in place of the study's data sets and architectures, such as "digits_01 for MNIST 0/1".
+        own: True if data, architecture and protocol are the study's own in every row.
+        printed: number of printed numbers.
         compared: number of rows whose difference from a printed number means something.
         within: number of these that are as close to it as the item's ``within`` asks.
         flags: raised flags that the item does not acknowledge.
@@ -78,6 +79,7 @@ class ShownItem:
     width: int = 0
     stand_ins: list[str] = field(default_factory=list)
     own: bool = False
+    printed: int = 0
     compared: int = 0
     within: int = 0
     flags: list[str] = field(default_factory=list)
@@ -154,6 +156,7 @@ def page_html(studies: Mapping[str, Study], root: Path, scale: str, *, command: 
         compared=sum(item.compared for item in everything),
         within=sum(item.within for item in everything),
         stood_in=sum(bool(item.stand_ins) for item in everything),
+        stood_in_printed=any(item.stand_ins and item.printed for item in everything),
         seconds=records.total_seconds([root / item.work / f"{item.name}.json" for item in everything]),
         versions=_recorded_versions(everything),
         scale=scale,
@@ -203,7 +206,7 @@ def _shown_item(
     shown.stand_ins = notes.stand_ins(rows, names=item.names)
     shown.own = bool(notes.measured_rows(rows)["paper_protocol"].all()) and not shown.stand_ins
     counts = count_printed(rows)
-    shown.compared, shown.within = counts["compared"], counts["within"]
+    shown.printed, shown.compared, shown.within = counts["printed"], counts["compared"], counts["within"]
     shown.flags = notes.raised_flags(rows, item.options.get("acknowledged", ()), names=item.names)
     if item.kind == "table":
         shown.table = draw_item(item, csv)

@@ -21,7 +21,7 @@ from torch import nn
 
 import robustscape
 from robustscape.catalog import catalog_entries
-from robustscape.config.attacks import AttackSpec
+from robustscape.config.attacks import AttackSpec, Suite
 from robustscape.config.shipped import FILES, find_attack, find_suite, shipped_attacks, shipped_suites
 from robustscape.errors import ConfigError, UserError
 from robustscape.evaluation.harness.craft import correctly_classified
@@ -70,6 +70,39 @@ def test_the_result_says_all_that_a_report_needs(digits: Any, tmp_path: Path) ->
     assert torch.equal(saved["broken"], ~found.robust) and torch.equal(saved["y"], some.y)
     assert torch.equal(correctly_classified(some.model, saved["x_adv"], saved["y"]), ~saved["broken"])
     assert torch.equal(saved["broken_by"] < 0, found.robust)
+
+
+def test_robustbench_fields_are_of_a_leaderboard_that_there_is() -> None:
+    model, x = nn.Linear(12, 10), torch.rand(5, 12)
+    wrong = (model(x).argmax(1) + 1) % 10  # nothing is right, so nothing is attacked
+    published = find_suite("autoattack")
+    shorter = Suite(name="autoattack", attacks=(("apgd_ce", find_attack("apgd_ce_lite")),))
+    fields = {}
+    asked: list[tuple[Any, Any, float]] = [
+        ("autoattack", "Linf", 0.01),
+        ("autoattack", "L2", 0.1),
+        ("autoattack_l2", None, 0.1),
+        (published, "L2", 0.1),
+        (shorter, "Linf", 0.01),
+        ("autoattack-lite_l1", "L1", 0.5),
+        (["fgsm", "pgd50_restarts10_l2"], None, 0.1),
+    ]
+    for number, (suite, norm, eps) in enumerate(asked):
+        found = robustscape.evaluate(model, x, wrong, suite=suite, norm=norm, eps=eps)
+        assert found.to_dict()["robustbench"] == found.robustbench()
+        json.loads(found.to_json())
+        fields[number] = [name for name in found.robustbench() or {} if name.endswith("_acc")]
+    # RobustBench has no leaderboard in L1, nor one of several norms.
+    accuracy = ["clean_acc", "autoattack_acc"]
+    assert fields == {
+        0: accuracy,
+        1: accuracy,
+        2: accuracy,
+        3: accuracy,
+        4: ["clean_acc", "own_autoattack_acc"],
+        5: [],
+        6: [],
+    }
 
 
 def test_a_raised_flag_has_its_reason() -> None:

@@ -128,7 +128,7 @@ def test_title_footer_and_axes_are_labelled(name: str) -> None:
     assert (
         "scale small" in footer
         and "stand-in: digits_01 for MNIST 0/1" in footer
-        and "not the paper's protocol" in footer
+        and "not the study's own protocol" in footer
     )
     panels = [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
     assert all(axes.get_ylabel() for axes in panels if axes.get_subplotspec().is_first_col())

@@ -61,7 +61,7 @@ def test_notes_state_stand_in_count_protocol_and_flags() -> None:
     assert "over seeds, n = 3." in notes
     assert "context, not a reproduction" in notes
     assert "2 of 14 printed numbers have no counterpart here." in notes
-    assert "Protocol (not the paper's): attack = pgd, steps = 100." in notes
+    assert "Protocol (not the study's own): attack = pgd, steps = 100." in notes
     assert "FLAGS, not acknowledged: zero gradients (1 of 18 numbers)." in notes
     accepted = " ".join(made(rows, acknowledged=["zero_gradients"]).notes)
     assert "not acknowledged" not in accepted and "Flags acknowledged: zero gradients." in accepted
@@ -69,7 +69,7 @@ def test_notes_state_stand_in_count_protocol_and_flags() -> None:
 
 def test_own_data_and_protocol_read_differently() -> None:
     notes = " ".join(made(accuracy_rows(stand_in="", paper_protocol=True), printed_accuracies()).notes)
-    assert "stand-in" not in notes and "not the paper's" not in notes and "context" not in notes
+    assert "stand-in" not in notes and "not the study's" not in notes and "context" not in notes
     assert notes.startswith("MNIST 0/1, logistic regression, PGD, L2. Scale small.")
 
 

@@ -16,11 +16,19 @@ from robustscape import devices
 from robustscape.attacks.base.gradients import frozen_copy
 from robustscape.attacks.base.search import SearchModel
 from robustscape.config.attacks import AttackSpec, Suite
+from robustscape.config.hierarchy import check_hierarchy, check_taken, hierarchy_for
 from robustscape.config.shipped import Norm, find_attack, find_suite
 from robustscape.errors import ConfigError
 from robustscape.evaluation.harness import inputs
 from robustscape.evaluation.harness.craft import craft
 from robustscape.evaluation.harness.suite import Known, SuiteProgress, run_suite
+from robustscape.evaluation.own_model.fitting import (
+    check_array,
+    check_fit,
+    check_hierarchies,
+    check_normalisations,
+    check_precision,
+)
 from robustscape.evaluation.own_model.result import Evaluation, EvaluationSeries, describe_protocol
 from robustscape.numbers import number_label, pretty_number
 from robustscape.storage.checkpoints import content_hash
@@ -44,6 +52,7 @@ def evaluate(
     seed: int = ...,
     batch_size: int | None = ...,
     precision: str = ...,
+    superclass: Sequence[int] | Array | None = ...,
     state: str | Path | None = ...,
     progress: bool | SuiteProgress = ...,
 ) -> Evaluation: ...
@@ -61,6 +70,7 @@ def evaluate(
     seed: int = ...,
     batch_size: int | None = ...,
     precision: str = ...,
+    superclass: Sequence[int] | Array | None = ...,
     state: str | Path | None = ...,
     progress: bool | SuiteProgress = ...,
 ) -> EvaluationSeries: ...
@@ -77,6 +87,7 @@ def evaluate(
     seed: int = 0,
     batch_size: int | None = None,
     precision: str = "fp32",
+    superclass: Sequence[int] | Array | None = None,
     state: str | Path | None = None,
     progress: bool | SuiteProgress = False,
 ) -> Evaluation | EvaluationSeries:
@@ -98,15 +109,19 @@ def evaluate(
         seed: of the attacks' random numbers.
         batch_size: samples of a pass; None: what suits the device. It changes nothing but rounding, see ``flag_batch_dependent``.
         precision: of the search, "fp32", "bf16" or "auto"; whether a sample is broken is always decided in fp32.
+        superclass: (C,), the superclass of each class 0, 1, ..., for attacks of a hierarchy. Accuracies stay those of classes.
         state: folder from which an interrupted evaluation goes on, and in which it is kept.
         progress: show a bar for each attack, or call this with (attack, samples done, samples to do).
 
     Raises:
         UserError: whatever is wrong with what was given; a sentence.
     """
-    chosen = find_suite(suite, norm)
+    hierarchy = None if superclass is None else check_hierarchy(superclass)
+    chosen = find_suite(suite, norm, superclass=hierarchy)
+    check_taken([spec.attack for _, spec in chosen.attacks], hierarchy)
     inputs.check_model(model)
-    x = matching_dtype(model, inputs.check_samples(x, [spec.bounds for _, spec in chosen.attacks]))
+    check_precision(precision)
+    x = matching_dtype(model, inputs.check_samples(check_array(x), [spec.bounds for _, spec in chosen.attacks]))
     y = inputs.check_labels(y, len(x))
     if eps is None:
         eps = default_eps(spec.norm for _, spec in chosen.attacks)
@@ -115,6 +130,7 @@ def evaluate(
         raise ConfigError("eps got an empty list; give at least one budget.")
     budgets = [inputs.check_eps(one, len(x)) for one in (eps if isinstance(eps, list | tuple) else [eps])]
     order = _rising(budgets) if several else [0]
+    check_fit(model, x, y, chosen)
     data, weights = content_hash({"x": x, "y": y}), model_hash(model)
     found: dict[int, Evaluation] = {}
     known: Known | None = None
@@ -151,6 +167,7 @@ def attack(
     eps: float | str | Tensor | None = None,
     norm: Norm | None = None,
     targets: Literal["random", "least_likely", "second", "all"] | None = None,
+    superclass: Sequence[int] | Array | None = None,
     seed: int = 0,
     batch_size: int | None = None,
     **parameters: Any,
@@ -165,6 +182,7 @@ def attack(
         eps: perturbation budget; a tensor (N,): one per sample; None: 8/255 in Linf, in L2 and L1 it must be given.
         norm: "Linf", "L2" or "L1"; None: the protocol's own. "apgd", "fab" and "square" have versions in L1.
         targets: the classes a targeted attack aims at; None: untargeted.
+        superclass: (C,), the superclass of each class 0, 1, ..., for an attack of a hierarchy, such as "hierarchical_pgd".
         seed: of its random numbers.
         batch_size: samples of a pass; None: what suits the device.
         parameters: of the attack, such as ``steps=20``.
@@ -172,15 +190,17 @@ def attack(
     Raises:
         UserError: whatever is wrong with what was given; a sentence.
     """
-    spec = name if isinstance(name, AttackSpec) else find_attack(name, norm, parameters)
-    changes: dict[str, Any] = {"parameters": {**spec.parameters, **parameters}}
+    hierarchy = None if superclass is None else check_hierarchy(superclass)
+    spec = name if isinstance(name, AttackSpec) else find_attack(name, norm, parameters, superclass=hierarchy)
+    check_taken([spec.attack], hierarchy)
+    changes: dict[str, Any] = {"parameters": hierarchy_for(spec.attack, {**spec.parameters, **parameters}, hierarchy)}
     if norm is not None:
         changes["norm"] = norm
     if targets is not None:
         changes["targets"] = targets
     spec = own_attack({**spec.model_dump(), **changes})
     inputs.check_model(model)
-    x = matching_dtype(model, inputs.check_samples(x, [spec.bounds]))
+    x = matching_dtype(model, inputs.check_samples(check_array(x), [spec.bounds]))
     inputs.check_count(len(x), "the number of samples")
     labels, budget = (
         inputs.check_labels(y, len(x)),
@@ -188,7 +208,9 @@ def attack(
     )
     inputs.check_budget_fits(budget, [spec], x[0].numel())
     with devices.exact_fp32():
-        inputs.count_classes(SearchModel(frozen_copy(model, x)), x, labels, [spec])
+        copy = frozen_copy(model, x)
+        check_normalisations(copy, x)
+        check_hierarchies([spec], inputs.count_classes(SearchModel(copy), x, labels, [spec]))
         return craft(model, x, labels, spec, budget, seed=seed, batch_size=batch_size)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from robustscape.config.attacks import AttackSpec, Suite
+from robustscape.config.shipped import find_suite
 from robustscape.evaluation.harness import flags
 from robustscape.evaluation.harness.suite import SuiteResult, to_robustbench
 from robustscape.evaluation.percentages import percent_true
@@ -22,6 +23,9 @@ from robustscape.storage.provenance import environment
 
 if TYPE_CHECKING:
     import pandas as pd
+
+#: The norms in which RobustBench has leaderboards.
+LEADERBOARDS = ("Linf", "L2")
 
 
 @dataclass(frozen=True, repr=False)
@@ -95,10 +99,24 @@ class Evaluation:
 
         return pd.DataFrame(self.attacks)
 
-    def robustbench(self, **names: Any) -> dict[str, Any]:
-        """Return the result in RobustBench's field names; ``names`` are those of ``to_robustbench``."""
+    def robustbench(self, **names: Any) -> dict[str, Any] | None:
+        """Return the result in RobustBench's field names; ``names`` are those of ``to_robustbench``.
+
+        None where RobustBench has no leaderboard to which it could belong: it has those of Linf and L2, not of L1, and a file of
+        fields does not say its norm. ``autoattack_acc`` is there if the attacks and their parameters are those of AutoAttack.
+        """
+        norm = self.protocol["norm"]
+        if norm not in LEADERBOARDS:
+            return None
+        specs = [outcome.spec for outcome in self.result.outcomes if outcome.spec is not None]
+        published = [spec for _, spec in find_suite("autoattack", norm).attacks]
+        name = self.result.suite.removesuffix(f"_{norm.lower()}")
+        if [_settings(spec) for spec in specs] == [_settings(spec) for spec in published]:
+            name = "autoattack"
+        elif name == "autoattack":
+            name = "own_autoattack"
         blank = {"dataset": "", "architecture": "", "name": ""}
-        return to_robustbench(self.result, **(blank | names))
+        return to_robustbench(replace(self.result, suite=name), **(blank | names))
 
     def to_dict(self, **names: Any) -> dict[str, Any]:
         """Return everything but the tensors, ready for JSON; what cannot be told is None. ``names`` go to ``robustbench``."""

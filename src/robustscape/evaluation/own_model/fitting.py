@@ -1,0 +1,189 @@
+"""Whether a model has what the attacks on it need: enough classes, a hierarchy of as many, a normalisation that fits the inputs.
+
+Two samples are passed, and only where the attacks, the labels or the model leave a doubt.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from robustscape import catalog
+from robustscape.attacks.base.gradients import Classifier, device_of, frozen_copy
+from robustscape.attacks.base.losses import LEAST_CLASSES
+from robustscape.attacks.base.search import SearchModel
+from robustscape.attacks.base.threat import TOLERANCE
+from robustscape.config.attacks import AttackSpec, Suite
+from robustscape.config.hierarchy import HIERARCHY
+from robustscape.errors import AttackError, ConfigError
+from robustscape.evaluation.harness import inputs
+from robustscape.models import Normalize
+
+#: Attacks that serve any number of classes from 2 on, and are in every norm.
+FOR_FEW_CLASSES = ("apgd_ce", "fab_t", "square5000")
+
+
+def check_array(x: Any) -> Any:
+    """Return inputs that PyTorch can take; what is no array or tensor is returned as it is: ``inputs.check_samples`` refuses it.
+
+    Raises:
+        AttackError: an array of other things than numbers, or a tensor that is sparse or without values.
+    """
+    if isinstance(x, np.ndarray):
+        if x.dtype.kind not in "fiub" or x.dtype.itemsize > 8:
+            raise AttackError(f"the inputs must be floating numbers of at most 64 bits, got {x.dtype}.")
+        return x.astype(x.dtype.newbyteorder("="), copy=False)
+    if isinstance(x, Tensor) and (x.is_meta or x.layout != torch.strided):
+        what = "is on the meta device, without values" if x.is_meta else "is sparse"
+        raise AttackError(f"the inputs must be an ordinary tensor (N, ...), the one given {what}.")
+    return x
+
+
+def check_precision(precision: Any) -> None:
+    """Refuse the precision of a search that there is not.
+
+    Raises:
+        ConfigError: with those that there are.
+    """
+    allowed = ["fp32", *catalog.catalog_entries("precision"), "auto"]
+    if not isinstance(precision, str) or precision not in allowed:
+        raise ConfigError(f"precision got {precision!r}, allowed is {', '.join(allowed)}.")
+
+
+def check_fit(model: Classifier, x: Tensor, y: Tensor, suite: Suite) -> None:
+    """Refuse a model that the attacks of a suite do not fit, before any of them runs.
+
+    Args:
+        model: logits (B, C) from inputs (B, ...).
+        x: checked inputs (N, ...), on any device.
+        y: checked labels (N,).
+        suite: the attacks.
+
+    Raises:
+        AttackError: the model fails, see ``inputs.count_classes``.
+        ConfigError: a loss needs more classes than the model has, with the attacks that do not; a hierarchy is of other classes;
+            a ``Normalize`` of the model does not fit what it is given.
+    """
+    specs = [spec for _, spec in suite.attacks]
+    needed = max(map(_least_classes, specs), default=2)
+    few = not len(y) or int(y.max()) + 1 < needed  # else the labels show that there are enough
+    normalised = isinstance(model, nn.Module) and any(isinstance(part, Normalize) for part in model.modules())
+    if not len(x) or not (few or normalised or any(HIERARCHY in spec.parameters for spec in specs)):
+        return
+    copy = frozen_copy(model, x)
+    if normalised:
+        check_normalisations(copy, x)
+    classes = inputs.count_classes(SearchModel(copy), x, y, [])
+    check_hierarchies(specs, classes)
+    if classes < needed:
+        _refuse_few_classes(suite, classes)
+
+
+def check_hierarchies(specs: Sequence[AttackSpec], classes: int) -> None:
+    """Refuse a hierarchy of more or fewer classes than the model has.
+
+    Raises:
+        ConfigError: with both numbers.
+    """
+    for spec in specs:
+        hierarchy = spec.parameters.get(HIERARCHY)
+        if hierarchy is not None and len(hierarchy) != classes:
+            raise ConfigError(
+                f"superclass has {len(hierarchy)} entries, but the model has {classes} classes; give the superclass of each."
+            )
+
+
+def _least_classes(spec: AttackSpec) -> int:
+    """The fewest classes for which an attack's loss is defined."""
+    return LEAST_CLASSES.get(str(spec.parameters.get("loss")), 2)
+
+
+def _refuse_few_classes(suite: Suite, classes: int) -> None:
+    """Name the attacks that need more classes, and those to use instead.
+
+    Raises:
+        ConfigError: always.
+    """
+    wrong = [(name, spec) for name, spec in suite.attacks if _least_classes(spec) > classes]
+    reasons = ", ".join(
+        f"'{name}' (loss '{spec.parameters['loss']}', at least {_least_classes(spec)})" for name, spec in wrong
+    )
+    instead = [name for name, spec in suite.attacks if _least_classes(spec) <= classes]
+    if not instead:
+        instead = [f"{name}_l1" if wrong[0][1].norm == "L1" else name for name in FOR_FEW_CLASSES]
+    raise ConfigError(
+        f"suite '{suite.name}' has attacks that need more classes than the model's {classes}: {reasons}. Without them it is "
+        f"suite={instead!r}, in the shell --suite {' '.join(instead)}."
+    )
+
+
+def fault_of_constant(word: str, value: float) -> str | None:
+    """Return why a number cannot be a "mean" or a "std" of inputs in [0, 1]: the end of a sentence; None: it can.
+
+    >>> fault_of_constant("mean", 123.7)
+    ', but inputs are in [0, 1]; if it is of pixels in [0, 255], divide by 255'
+    """
+    if not math.isfinite(value) or (word == "std" and value <= 0):
+        return f", allowed is a finite number{' above 0' if word == 'std' else ''}"
+    return ", but inputs are in [0, 1]; if it is of pixels in [0, 255], divide by 255" if value > 1 else None
+
+
+def check_normalisations(model: Classifier, x: Tensor) -> None:
+    """Pass samples through a frozen copy, and look at what each ``Normalize`` is given: another number of channels broadcasts.
+
+    Args:
+        model: a frozen copy.
+        x: checked inputs (N, ...), N > 0.
+
+    Raises:
+        ConfigError: one is made for other shapes, or its numbers cannot be those of inputs in [0, 1], which it is given.
+    """
+    parts = [part for part in model.modules() if isinstance(part, Normalize)] if isinstance(model, nn.Module) else []
+    if not parts:
+        return
+    faults: list[str] = []
+
+    def look(part: nn.Module, given: tuple[Any, ...]) -> None:
+        if isinstance(part, Normalize) and given and isinstance(given[0], Tensor):
+            fault = _fault_of_shape(part, given[0]) or _fault_of_numbers(part, given[0])
+            if fault:
+                faults.append(fault)
+                raise ConfigError(f"Normalize in the model {fault}.")
+
+    hooks = [part.register_forward_pre_hook(look) for part in parts]
+    try:
+        with torch.no_grad():
+            model(x[: inputs.TEST_SAMPLES].to(device_of(model, x), copy=True))
+    except Exception:  # whatever the model's code raises ``count_classes`` says in words
+        if faults:
+            raise ConfigError(f"Normalize in the model {faults[0]}.") from None
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _fault_of_shape(part: Normalize, given: Tensor) -> str | None:
+    """Why ``part`` is not for inputs of the shape of ``given``; None: it is."""
+    shape, channels, dims = tuple(given.shape), part.mean.shape[0], part.mean.dim() - 1
+    if len(shape) < 2 or len(shape) != dims + 2:
+        right = f"; dims={len(shape) - 2} is right for these" if len(shape) >= 2 else ""
+        return f"is given inputs of shape {shape}, and is made for {dims} dimensions after the channel{right}"
+    if channels not in (1, shape[1]):
+        return f"is given inputs of shape {shape}, and has {channels} channels, but these have {shape[1]}"
+    return None
+
+
+def _fault_of_numbers(part: Normalize, given: Tensor) -> str | None:
+    """Why the numbers of ``part`` cannot be those of ``given``; None: they can, or it is given other values than [0, 1]."""
+    if not bool(((given >= -TOLERANCE) & (given <= 1 + TOLERANCE)).all()):
+        return None
+    for word, values in (("mean", part.mean), ("std", part.std)):
+        for value in values.flatten().tolist():
+            if fault := fault_of_constant(word, value):
+                return f"has a {word} of {value:g}{fault}"
+    return None
