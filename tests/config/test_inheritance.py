@@ -62,11 +62,11 @@ def test_a_member_of_a_grid_that_changes_nothing_is_the_recipe_itself() -> None:
     """One run, not a second of the same kind under another name."""
     experiment = load_experiment(ROOT / "config", "paper")
     runs = experiment.studies["kim2023"].runs
-    (betas,), (bridges,) = runs["ch3b_c10_bat_beta"], runs["ch3b_c10_bat_m"]
-    assert betas.recipe == [f"kim2023_bat_c10-bat{f'-beta{b}' if b != 5 else ''}" for b in range(1, 9)]
-    assert set(betas.recipe) & set(bridges.recipe) == {"kim2023_bat_c10-bat"}
-    for beta, name in enumerate(betas.recipe, 1):
-        assert experiment.recipes[name].parameters == {"beta": beta, "bridges": 2}
+    (_, swept) = runs["ch3b_tiny"]
+    bridged = [name for name in swept.recipe if "-bat" in name]
+    assert bridged == [f"kim2023_bat_tiny-bat{f'-beta{b}' if b != 5 else ''}" for b in (1, 5, 10, 20, 40)]
+    for beta, name in zip((1, 5, 10, 20, 40), bridged, strict=True):
+        assert experiment.recipes[name].parameters == {"beta": beta, "bridges": 3}
         assert experiment.factors[name]["beta"] == beta
 
 
