@@ -81,7 +81,7 @@ def soar(
         y=y,
         z=torch.stack([draw_directions(attack.generator.fork(number), size) for number in range(draws)]).to(x),
         factor=bound_factor(size, ball),
-        h=None if product == "exact" else scaled_h(size) if h == "scaled" else h,
+        h=None if product == "exact" else scaled_h(size) if isinstance(h, str) else h,
         bound=bound,
         clip=most,
         clip_mode=clip_mode,
