@@ -14,10 +14,10 @@ from robustscape.config.attacks import AttackSpec, Suite
 from robustscape.config.recipes import Recipe
 from robustscape.data import Split
 from robustscape.errors import UserError
-from robustscape.evaluation._trained_method import choose_settings, trained_method, trained_method_columns
 from robustscape.evaluation.chosen_each_attack import chosen_each_attack
 from robustscape.evaluation.each_attack import each_attack
 from robustscape.evaluation.max_probability import max_probability
+from robustscape.evaluation.method_names import choose_settings, trained_method, trained_method_columns
 from robustscape.evaluation.nonzero_gradients import count_nonzero, nonzero_gradients
 from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.evaluation.transferred_accuracy import transferred_accuracy

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from robustscape.config.attacks import AttackSpec, Suite
-from robustscape.evaluation._trained_method import Chosen, choose_settings, trained_method_columns
 from robustscape.evaluation.each_attack import accuracy_rows
+from robustscape.evaluation.method_names import Chosen, choose_settings, trained_method_columns
 from robustscape.evaluation.trained_run import TrainedRun
 
 

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from robustscape.attacks.base.gradients import frozen_copy
 from robustscape.config.attacks import Suite
-from robustscape.evaluation._trained_method import trained_method_columns
 from robustscape.evaluation.attack_accuracies import CLEAN_OF_ATTACKED
 from robustscape.evaluation.harness import flags
 from robustscape.evaluation.harness.craft import correctly_classified, craft
+from robustscape.evaluation.method_names import trained_method_columns
 from robustscape.evaluation.percentages import percent_true_fp32
 from robustscape.evaluation.trained_run import TrainedRun, protocol_columns
 

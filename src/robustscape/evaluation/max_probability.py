@@ -10,8 +10,8 @@ from torch import Tensor
 
 from robustscape.attacks.base.gradients import Classifier, frozen_copy, predict
 from robustscape.config.attacks import Suite
-from robustscape.evaluation._trained_method import trained_method_columns
 from robustscape.evaluation.harness.craft import BATCH_SIZE, craft
+from robustscape.evaluation.method_names import trained_method_columns
 from robustscape.evaluation.trained_run import TrainedRun, protocol_columns
 
 

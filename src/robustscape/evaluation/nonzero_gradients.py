@@ -14,8 +14,8 @@ from torch import Tensor
 
 from robustscape.attacks.base.gradients import Classifier, frozen_copy, input_gradient
 from robustscape.attacks.base.losses import cross_entropy
-from robustscape.evaluation._trained_method import trained_method_columns
 from robustscape.evaluation.harness.craft import BATCH_SIZE
+from robustscape.evaluation.method_names import trained_method_columns
 from robustscape.evaluation.trained_run import TrainedRun
 
 

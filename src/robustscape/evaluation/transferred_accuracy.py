@@ -13,8 +13,8 @@ from torch import Tensor
 
 from robustscape.config.attacks import AttackSpec
 from robustscape.errors import UserError
-from robustscape.evaluation._trained_method import choose_settings, trained_method_columns
 from robustscape.evaluation.harness.craft import correctly_classified, craft
+from robustscape.evaluation.method_names import choose_settings, trained_method_columns
 from robustscape.evaluation.percentages import percent_true_fp32
 from robustscape.evaluation.trained_run import TrainedRun, protocol_columns
 

@@ -16,7 +16,7 @@ from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import frozen
 from robustscape.attacks.base.threat import ThreatModel
 from robustscape.errors import UserError
-from robustscape.evaluation._trained_method import trained_method, trained_method_columns
+from robustscape.evaluation.method_names import trained_method, trained_method_columns
 from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.training.attack import TrainingAttack
 from robustscape.training.loop import derive_seed
