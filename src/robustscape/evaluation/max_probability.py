@@ -31,7 +31,9 @@ def max_probability(
         samples: first test samples; None for all.
     """
     (x, y), budget = run.subset("test", samples), run.attack_eps(eps)
-    rows = [{"input": "clean", "value": mean_max_probability(run.model, x), "samples": len(y), "attack_eps": 0.0}]
+    rows: list[dict[str, Any]] = [
+        {"input": "clean", "value": mean_max_probability(run.model, x), "samples": len(y), "attack_eps": 0.0}
+    ]
     for name, spec in attacks.attacks:
         points = craft(run.model, x, y, spec, budget, seed=run.seed)
         protocol = protocol_columns(spec, budget, "test", len(y))

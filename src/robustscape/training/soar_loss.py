@@ -86,14 +86,17 @@ def regularised_losses(
         parameters: of the method ``soar``; ``draws`` is ``count``.
         count: number of directions.
     """
-    losses, regularisers, clip = [], [], None
+    losses: list[Tensor] = []
+    regularisers: list[Tensor] = []
+    clip: float | None = None
     numbers = torch.arange(len(y), device=y.device)
     for index in numbers.split(_BATCH):
         streams = SampleGenerator.seeded(derive_seed(seed, "soar_loss"), index, index.device)
         attack = TrainingAttack(None, {}, ThreatModel("Linf", eps), streams)
         with frozen(model):
             objective: SoarObjective = soar(model, x[index], y[index], attack, **{**parameters, "draws": count})
-            clip, parts = objective.clip, []
+            clip = objective.clip
+            parts: list[Tensor] = []
             for z in objective.z.split(1):  # one by one: their graphs would fill the memory
                 loss, r = loss_and_regulariser(model, objective.x, objective.y, z, objective.factor, h=objective.h)
                 parts.append(r.detach().double())
