@@ -60,9 +60,10 @@ def soar_loss(
     for checkpoint, model in (("beginning", start), ("end", run.model)):
         losses, r, clip = regularised_losses(model, x, y, run.eps, run.seed, parameters, max(n_z))
         for count in n_z:
-            mean = r[:count].mean(0)
-            kept = mean if clip is None else mean.clamp(max=clip)
-            clipped = torch.zeros_like(mean) if clip is None else (mean > clip).double()
+            # Each direction is clipped, as in training: the clip of a mean would depend on the number of directions.
+            some = r[:count]
+            kept = (some if clip is None else some.clamp(max=clip)).mean(0)
+            clipped = torch.zeros_like(some) if clip is None else (some > clip).double()
             place = {**shared, "checkpoint": checkpoint, "n_z": count}
             value = (losses + kept).mean().item()
             rows += [
