@@ -43,8 +43,8 @@ def check_hierarchy(hierarchy: Hierarchy, known: Sequence[str], *, complete: boo
         complete: whether each of them must be in a meta-class.
 
     Raises:
-        ConfigError: there are fewer than two meta-classes, or one is empty; a class is not known, in two of them, or in none where
-            the hierarchy has to be complete. The message names it.
+        ConfigError: there are fewer than two meta-classes, or one is empty; a class is not known, in two of them, or in none
+            where the hierarchy has to be complete. The message names it.
     """
     if len(hierarchy) < 2:
         raise ConfigError(f"key 'classes' got {len(hierarchy)} meta-classes; a hierarchy has at least 2.")
