@@ -100,8 +100,8 @@ def hierarchical_robustness(
 
     The column ``network`` is flat or har; ``attack_family`` is clean or one of those above; ``attack`` is clean,
     clean_of_attacked (of those samples alone) or PGD with its steps, such as pgd200. Clean and untargeted rows have the metrics
-    of ``meta_class_accuracy``. Hierarchical ones have three readings of success (see ``hierarchical_pgd``): meta_accuracy, where any
-    wrong meta-class is one, as "it remains correct at the meta-class level" says; meta_accuracy_target_meta; and
+    of ``meta_class_accuracy``. Hierarchical ones have three readings of success (see ``hierarchical_pgd``): meta_accuracy, where
+    any wrong meta-class is one, as "it remains correct at the meta-class level" says; meta_accuracy_target_meta; and
     meta_accuracy_strict, algorithm 5.1 as printed. Rows of the network ``paired`` count the samples whose meta-class one network
     alone has right under hierarchical PGD: only_har_right and only_flat_right.
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import torch
 from pydantic import Field
+from torch import Tensor
 
 from robustscape.config.attacks import Suite
 from robustscape.evaluation._meta_classes import CLEAN, accuracy_rows, leaf_superclasses, logits_of
@@ -27,7 +29,8 @@ def meta_class_accuracy(
     """Return rows leaf_accuracy, meta_accuracy, meta_accuracy_sum and p_meta_correct_given_leaf_wrong (percent).
 
     The column ``attack`` is ``clean`` or the attack with its steps, such as pgd20. ``meta_accuracy`` goes by the meta-class of
-    the predicted leaf class, ``meta_accuracy_sum`` by the meta-class of highest summed probability.
+    the predicted leaf class, ``meta_accuracy_sum`` by the meta-class of highest summed probability. The clean row
+    chance_given_leaf_wrong is what the share of right meta-classes would be if leaf classes were mistaken uniformly.
 
     Args:
         run: a model of all leaf classes of a data set with meta-classes, and its data.
@@ -41,7 +44,7 @@ def meta_class_accuracy(
     superclass = leaf_superclasses(run)
     x, y = run.subset("test", samples)
     shared = {"network": "flat", "samples": len(y), "split": "test"}
-    found = accuracy_rows(logits_of(run.model, x, y), y, superclass)
+    found = [*accuracy_rows(logits_of(run.model, x, y), y, superclass), _chance_row(y, superclass)]
     rows = [{**shared, "attack": CLEAN, **row} for row in found]
     for _, spec in attacks.attacks:
         points = craft(run.model, x, y, spec, eps, seed=run.seed)
@@ -50,3 +53,10 @@ def meta_class_accuracy(
         named = {"attack": f"{spec.attack}{protocol['steps'] or ''}"}
         rows += [{**shared, **protocol, **named, **row} for row in found]
     return rows
+
+
+def _chance_row(y: Tensor, superclass: list[int]) -> dict[str, Any]:
+    """Return the row of the chance that another leaf class, drawn uniformly, is in the meta-class of the label (percent)."""
+    sizes = torch.tensor(superclass).bincount()[torch.tensor(superclass)]
+    value = 100.0 * ((sizes - 1).double() / (len(superclass) - 1))[y.cpu()].mean().item()
+    return {"metric": "chance_given_leaf_wrong", "value": value, "unit": "percent"}

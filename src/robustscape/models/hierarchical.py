@@ -41,10 +41,9 @@ class HierarchicalNetwork(nn.Module):
         self.sizes = tuple(sizes)
         self.superclass: Tensor
         self.place: Tensor
-        self.register_buffer(
-            "superclass", torch.arange(len(sizes)).repeat_interleave(torch.tensor(self.sizes)), persistent=False
-        )
-        self.register_buffer("place", torch.cat([torch.arange(size) for size in sizes]), persistent=False)
+        superclass, place = zip(*((i, j) for i, size in enumerate(sizes) for j in range(size)), strict=True)
+        self.register_buffer("superclass", torch.tensor(superclass), persistent=False)
+        self.register_buffer("place", torch.tensor(place), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return log-probabilities (B, k_1 + ... + k_C) of inputs (B, ...). Cost: a pass of every part."""

@@ -1,0 +1,1 @@
+"""Theorems and toys of ma2025."""
