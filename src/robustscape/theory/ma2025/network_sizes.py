@@ -19,7 +19,7 @@ SHAPE = (3, 32, 32)
 
 
 def network_sizes(*, sizes: dict[str, list[Annotated[int, Field(ge=1)]]]) -> list[dict[str, Any]]:
-    """Return rows ``parameters`` by data set and network (flat, har).
+    """Return rows ``parameters`` by data set and network (flat, har); they are the work's own nets.
 
     Args:
         sizes: data set -> number of leaf classes of each meta-class.
@@ -32,7 +32,7 @@ def network_sizes(*, sizes: dict[str, list[Annotated[int, Field(ge=1)]]]) -> lis
             har = HierarchicalNetwork(resnet10(SHAPE, len(of_meta), norm="batch"), leaves, of_meta)
         for network, net in (("flat", flat), ("har", har)):
             row = {"dataset": dataset, "network": network, "metric": "parameters", "value": count_parameters(net)}
-            rows.append({**row, "unit": "1"})
+            rows.append({**row, "unit": "1", "paper_protocol": True})
     return rows
 
 
