@@ -932,8 +932,11 @@ def test_hierarchical_accuracies_are_ordered(crowd: tuple[nn.Module, Tensor, Ten
     assert (losses(net(points[0]), y) >= losses(net(x), y) - 1e-12)[~wrong].double().mean() > 0.9
 
 
-def test_hierarchical_success_has_two_readings() -> None:
-    """A way to class 1 that ends in class 2, also outside: broken as a superclass, not by the printed algorithm."""
+def test_hierarchical_success_has_three_readings() -> None:
+    """A way to class 1 that ends in class 2, also outside: broken as a superclass, not by the printed algorithm.
+
+    By the third reading it is broken if classes 1 and 2 share a superclass.
+    """
     torch.manual_seed(0)
     w = torch.randn(12).double()
     x = torch.randn(40, 12).double()
@@ -951,6 +954,19 @@ def test_hierarchical_success_has_two_readings() -> None:
     spared = (strict == x).all(1)
     assert 8 < spared.sum() < 32  # those that drew class 1
     assert torch.equal(strict[~spared], meta[~spared])
+    together = run(hierarchical_pgd, model, x, y, threat, success="target_superclass", **common)
+    assert torch.equal(together, meta)
+    apart = run(
+        hierarchical_pgd,
+        model,
+        x,
+        y,
+        threat,
+        success="target_superclass",
+        superclass=[0, 1, 2],
+        case="average",
+    )
+    assert torch.equal(apart, strict)
     worst = run(hierarchical_pgd, model, x, y, threat, success="target", superclass=[0, 1, 1])
     assert (model(worst).argmax(1) == 2).all()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -31,7 +32,8 @@ def measured_rows(rows: pd.DataFrame) -> pd.DataFrame:
 
 def stand_ins(rows: pd.DataFrame, *, names: Mapping[str, str]) -> list[str]:
     """The stand-ins used, each once, as ``fashion_mnist_14 for CIFAR-10``; empty if the study's own data and nets were used."""
-    pairs = [pair for text in measured_rows(rows)["stand_in"].unique() for pair in str(text).split(", ") if pair]
+    # ", " is between what stands in in one run, "; " between the runs of a comparison.
+    pairs = [pair for text in measured_rows(rows)["stand_in"].unique() for pair in re.split("[,;] ", str(text)) if pair]
     ran_for = [pair.partition(" for ") for pair in dict.fromkeys(pairs)]
     return [f"{ran} for {display_name(theirs, names)}" if theirs else ran for ran, _, theirs in ran_for]
 

@@ -1,0 +1,14 @@
+"""The notes beside numbers."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from robustscape.report.notes import stand_ins
+
+
+def test_stand_ins_of_several_runs_are_listed_once_each() -> None:
+    """A comparison joins the texts of its runs by semicolons."""
+    of_runs = "a_7 for theirs, net for big, eps 0.1 for eps 0.3; b_7 for others, net for big"
+    rows = pd.DataFrame({"stand_in": [of_runs, "a_7 for theirs, net for big", "", "c for d"], "n": [1, 1, 1, 0]})
+    assert stand_ins(rows, names={}) == ["a_7 for theirs", "net for big", "eps 0.1 for eps 0.3", "b_7 for others"]
