@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from robustscape.cli.main import build_parser, main
+from robustscape.cli.options import make_plan, works_to_do
 from robustscape.cli.run import STEPS
 
 ROOT = Path(__file__).parents[2]
@@ -112,3 +113,20 @@ def test_what_the_package_has_is_listed_outside_of_a_project(
 def test_a_list_has_a_line_per_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--config", str(ROOT / "config"), "list", "attacks"]) == 0
     assert re.search(r"^pgd +\S", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_what_config_yaml_leaves_out_can_be_asked_for_by_name(tmp_path: Path) -> None:
+    """`studies` of config.yaml says what is done without a word; the jobs of another study know its runs all the same."""
+    config = tmp_path / "config"
+    config.mkdir()
+    (config / "config.yaml").write_text(
+        "scale: smoke\nstudies: [yamada2021]\nresults: results\ndownloads: downloads\nplugins: null\n"
+    )
+    for name in ("studies", "recipes", "attacks", "scales", "datasets.yaml", "architectures.yaml", "suites.yaml"):
+        (config / name).symlink_to(ROOT / "config" / name)
+    (tmp_path / "resources").symlink_to(ROOT / "resources")
+    options = argparse.Namespace(config=str(config), scale=None, downloads=None, results=None, targets=[])
+    assert {"yamada2021", "kim2023"} <= set(make_plan(options).studies)
+    assert list(make_plan(options, works_to_do(options)).studies) == ["yamada2021"]
+    options.targets = ["kim2023"]
+    assert list(make_plan(options, works_to_do(options)).studies) == ["kim2023"]

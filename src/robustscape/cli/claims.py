@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from robustscape.cli.options import make_plan, sentence_case
+from robustscape.cli.options import make_plan, sentence_case, works_to_do
 
 
 def add_claims_command(commands: Any) -> None:
@@ -30,6 +30,6 @@ def claims_command(options: argparse.Namespace) -> None:
     from robustscape.pipeline.steps.claims import judge_claims
     from robustscape.report.verdict_counts import KINDS, count_verdicts, counts_in_words
 
-    counts = count_verdicts(judge_claims(make_plan(options, options.targets)))
+    counts = count_verdicts(judge_claims(make_plan(options, works_to_do(options))))
     for kind, about in KINDS.items():
         print(f"{kind} ({about}): {counts_in_words(counts[kind])}")

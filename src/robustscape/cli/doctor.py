@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from robustscape import catalog
-from robustscape.cli.options import downloads_folder, make_plan, sentence_case
+from robustscape.cli.options import downloads_folder, make_plan, read_main, sentence_case
 from robustscape.errors import MissingData, UserError
 from robustscape.pipeline.jobs import list_jobs
 from robustscape.pipeline.plan import Plan
@@ -49,7 +49,7 @@ def doctor_command(options: argparse.Namespace) -> None:
     Raises:
         UserError: there are problems.
     """
-    problems = print_findings(make_plan(options), downloads_folder(options))
+    problems = print_findings(make_plan(options, read_main(options).studies), downloads_folder(options))
     if problems:
         raise UserError(f"{problems} of the checks above failed.")
 

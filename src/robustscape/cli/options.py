@@ -69,12 +69,17 @@ def make_plan(options: argparse.Namespace, works: Sequence[str] | None = None) -
 
     Args:
         options: the parsed command line.
-        works: the works to plan; without any, those of ``config.yaml``, or all.
+        works: the works to plan; without any, all: a job is named by what it makes, whatever `studies` of config.yaml says.
     """
     main = read_main(options)
     experiment = load_experiment(Path(options.config), options.scale or main.scale)
     downloads = Path(options.downloads or main.downloads)
-    return Plan(experiment, Path(options.results or main.results), works or main.studies or None, downloads)
+    return Plan(experiment, Path(options.results or main.results), works or None, downloads)
+
+
+def works_to_do(options: argparse.Namespace) -> Sequence[str]:
+    """Return the works that a command named as its targets, those of `studies` of config.yaml if it named none, or none: all."""
+    return options.targets or read_main(options).studies
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from robustscape.cli.options import make_plan, sentence_case
+from robustscape.cli.options import make_plan, sentence_case, works_to_do
 
 
 def add_report_command(commands: Any) -> None:
@@ -27,4 +27,4 @@ def report_command(options: argparse.Namespace) -> None:
     """Write the page of the works in ``options.targets``."""
     from robustscape.pipeline.steps.report import write_report
 
-    write_report(make_plan(options, options.targets))
+    write_report(make_plan(options, works_to_do(options)))

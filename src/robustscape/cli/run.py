@@ -11,7 +11,7 @@ from robustscape.cli.claims import claims_command
 from robustscape.cli.compare import compare_command
 from robustscape.cli.evaluate import evaluate_command
 from robustscape.cli.item import item_command
-from robustscape.cli.options import make_plan, sentence_case
+from robustscape.cli.options import make_plan, sentence_case, works_to_do
 from robustscape.cli.prepare import prepare_command
 from robustscape.cli.report import report_command
 from robustscape.cli.theory import theory_command
@@ -47,7 +47,7 @@ def run_command(options: argparse.Namespace) -> None:
     """Do every job of the plan of the works in ``options.targets``; say each on standard error."""
     from robustscape.pipeline.jobs import list_jobs
 
-    jobs = list_jobs(make_plan(options, options.targets))
+    jobs = list_jobs(make_plan(options, works_to_do(options)))
     for number, job in enumerate(jobs, 1):
         print(f"[{number}/{len(jobs)}] robustscape {' '.join(job.arguments)}", file=sys.stderr)
         own = {**vars(options), "command": job.stage, "targets": list(job.targets)}
