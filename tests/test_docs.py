@@ -158,7 +158,7 @@ def test_a_robustscape_command_parses_and_names_what_exists(words: list[str]) ->
     if options.command == "prepare":
         assert set(options.targets) <= {*experiment.datasets, "NAME"}
     if options.command == "attack":
-        assert options.suite in experiment.suites
+        assert set(options.suite) <= {*experiment.suites, *experiment.attacks}
         assert options.data is None or options.data in {*experiment.datasets, "images/", "test.npz"}
         assert options.architecture is None or options.architecture in experiment.architectures
 

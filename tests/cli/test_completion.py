@@ -33,7 +33,7 @@ def test_a_script_knows_commands_options_and_names(shell: str, capsys: pytest.Ca
     ("line", "completed"),
     [
         ("robustscape exp", {"explain"}),
-        ("robustscape attack --su", {"--suite"}),
+        ("robustscape attack --su", {"--suite", "--superclass"}),
         ("robustscape attack --suite autoattack-", {"autoattack-lite", "autoattack-lite_l1"}),
         ("robustscape run yam", {"yamada2021"}),
         ("robustscape --scale sm", {"small", "smoke"}),

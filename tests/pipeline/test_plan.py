@@ -109,7 +109,7 @@ def test_one_work_leaves_the_others_in_the_claims_and_the_report(tmp_path: Path)
     """`robustscape run yamada2021` after a run of all works, or of another, whose items may be of another configuration."""
     plan = Plan(load_experiment(ROOT / "config", "small"), tmp_path, ["yamada2021"])
     assert {row["work"] for row in judge_claims(plan)} == {"yamada2021"}
-    name = "connected_minima"  # its claims name a level of eps that these rows do not have
+    name = "ensembles"  # its claims name levels that these rows do not have
     write_csv_with_record(plan.item_path("liu2020", name), "metric,value\n", {"command": "robustscape item"})
     assert list(plan.with_made_works().studies) == [
         w for w in plan.experiment.studies if w in ("liu2020", "yamada2021")

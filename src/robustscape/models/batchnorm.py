@@ -49,7 +49,8 @@ def recalibrate_batchnorm(model: nn.Module, passes: Iterable[Callable[[], object
     model.eval()
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # cumulative average, of BatchNorm; a pass may send several inputs (TRADES: two)
+        # Not 1 / number below: a pass may send several inputs (TRADES: two).
+        norm.momentum = None  # cumulative average, of BatchNorm
         norm.train()
     try:
         for number, forward in enumerate(passes, 1):
