@@ -16,21 +16,14 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from robustscape.models._shapes import require_image
+from robustscape.models.resnet18 import BasicBlock
 
 
-class ScaledBlock(nn.Module):
+class ScaledBlock(BasicBlock):
     """relu(s branch(x) + shortcut(x)); with batch normalisation s is 1, without it a parameter that begins at 0."""
 
     def __init__(self, channels: int, out: int, stride: int, norm: bool) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels, out, 3, stride=stride, padding=1, bias=not norm)
-        self.bn1 = _norm(out, norm)
-        self.conv2 = nn.Conv2d(out, out, 3, padding=1, bias=not norm)
-        self.bn2 = _norm(out, norm)
-        self.shortcut = nn.Sequential()
-        if stride != 1 or channels != out:
-            convolution = nn.Conv2d(channels, out, 1, stride=stride, bias=not norm)
-            self.shortcut = nn.Sequential(convolution, _norm(out, norm))
+        super().__init__(channels, out, stride, norm)
         self.scale = None if norm else nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -45,7 +38,7 @@ class ResNet10(nn.Module):
         super().__init__()
         w = width
         self.conv1 = nn.Conv2d(channels, w, 3, padding=1, bias=not norm)
-        self.bn1 = _norm(w, norm)
+        self.bn1 = nn.BatchNorm2d(w) if norm else nn.Identity()
         self.layer1 = ScaledBlock(w, w, 1, norm)
         self.layer2 = ScaledBlock(w, 2 * w, 2, norm)
         self.layer3 = ScaledBlock(2 * w, 4 * w, 2, norm)
@@ -61,11 +54,6 @@ class ResNet10(nn.Module):
         x = F.relu(self.bn1(self.conv1(x)))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.linear(x.mean((2, 3)))
-
-
-def _norm(channels: int, norm: bool) -> nn.Module:
-    """Return batch normalisation, or the identity."""
-    return nn.BatchNorm2d(channels) if norm else nn.Identity()
 
 
 def resnet10(
