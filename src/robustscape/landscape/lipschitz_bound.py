@@ -127,10 +127,10 @@ class _Walker(fx.Interpreter):
         known = [self.bounds[node] for node in n.all_input_nodes if node in self.bounds]
         if n.op == "placeholder":
             self.bounds[n] = Bound(1.0, 1.0, 0)
-        elif known and isinstance(value, Tensor):
-            self.bounds[n] = self._bound_of(n, known)
         elif known and n.op == "output":
             self.bounds[n] = known[0]
+        elif known and isinstance(value, Tensor):
+            self.bounds[n] = self._bound_of(n, known)
         return value
 
     def _bound_of(self, node: fx.Node, known: list[Bound]) -> Bound:
@@ -185,7 +185,7 @@ def layer_constant(layer: nn.Module, given: Tensor) -> float:
     if isinstance(layer, _CONTRACTIONS):
         return 1.0
     if isinstance(layer, nn.Linear):
-        return float(torch.linalg.matrix_norm(layer.weight.double(), 2))
+        return float(torch.linalg.matrix_norm(layer.weight.detach().double(), 2))
     if isinstance(layer, (nn.Conv1d, nn.Conv2d)):
         offset = layer(torch.zeros_like(given))
         return operator_norm(lambda v: layer(v) - offset, given)
@@ -193,7 +193,7 @@ def layer_constant(layer: nn.Module, given: Tensor) -> float:
         return operator_norm(layer, given)
     if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)) and layer.running_var is not None:
         scale = 1.0 if layer.weight is None else layer.weight
-        return float((scale / (layer.running_var + layer.eps).sqrt()).abs().max())
+        return float((scale / (layer.running_var + layer.eps).sqrt()).detach().abs().max())
     if isinstance(layer, Normalize):
         return float((1 / layer.std).max())
     if isinstance(layer, (nn.MaxPool1d, nn.MaxPool2d)):
