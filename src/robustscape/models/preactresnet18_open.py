@@ -2,7 +2,8 @@
 
 The work names PreActResNet18 and leaves batch normalisation out (``norm: none``) but for table 4.4. This is the net of its
 authors' public code: stem, four stages of two blocks, average pooling, linear; convolutions without biases in either form,
-PyTorch's initialisation. For images of 224x224 pixels the stem is a 7x7 convolution of stride 2 and a max-pooling of 3x3 and stride 2.
+PyTorch's initialisation. For images of 224x224 pixels the stem is a 7x7 convolution and a max-pooling of 3x3, each
+of stride 2.
 """
 
 from __future__ import annotations

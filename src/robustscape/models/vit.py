@@ -125,8 +125,8 @@ def vit(
         width: length of a token, a multiple of ``heads``.
         depth: number of blocks.
         heads: of each attention.
-        weights: file of the encoder's weights, safetensors with timm's names, seen from the project's folder; a head in it is left
-            out. None: the whole net is trained.
+        weights: file of the encoder's weights, safetensors with timm's names, seen from the project's folder; a head in it is
+            left out. None: the whole net is trained.
         sha256: SHA-256 of that file, which stands for its content in what results are made from.
 
     Raises:
