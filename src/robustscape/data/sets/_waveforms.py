@@ -5,8 +5,6 @@ Data sets hold bytes; ``models.m5`` says what becomes of them.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,5 +15,8 @@ def bytes_of_waveforms(samples: NDArray[np.int16]) -> NDArray[np.uint8]:
     >>> bytes_of_waveforms(np.array([[-32768, 0, 32767]], dtype=np.int16))[0, :, 0].tolist()
     [[0, 128, 255], [0, 0, 255]]
     """
-    levels: NDArray[Any] = samples.astype(np.int32) + 32768
-    return np.stack([levels >> 8, levels & 255], axis=1).astype(np.uint8)[:, :, None]
+    levels = samples.view(np.uint16) ^ np.uint16(0x8000)
+    planes = np.empty((len(samples), 2, 1, samples.shape[1]), dtype=np.uint8)
+    planes[:, 0, 0] = levels >> 8
+    planes[:, 1, 0] = levels & 255
+    return planes
