@@ -183,3 +183,21 @@ def test_claims_about_small_are_about_mnist_and_fashion_mnist(paper: Experiment)
             if "small" in claim.scales and claim.kind == "empirical" and not claim.dead_nets:
                 of_clean = claim.id in ("R4-clean", "R4-severity", "F4-half")
                 assert of_clean or "cifar" not in claim.holds, claim.id
+
+
+def test_fashion_mnist_alone_has_the_numbers_of_the_two_tables() -> None:
+    """It is the part of tables 4.3 and 4.1 that is about this data set, cell by cell."""
+    found = pd.read_csv(PAPER / "ma2025_fashion_mnist.csv", dtype=str, keep_default_na=False)
+    tables = [
+        pd.read_csv(PAPER / f"ma2025_{t}.csv", dtype=str, keep_default_na=False) for t in ("table_4_3", "table_4_1")
+    ]
+    expected = pd.concat([t[t["dataset"] == "fashion_mnist"] for t in tables]).fillna("")
+    columns = list(found.columns)
+    assert sorted(map(tuple, found.to_numpy())) == sorted(map(tuple, expected[columns].to_numpy()))
+
+
+def test_fashion_mnist_alone_needs_no_other_data_set(paper: Experiment) -> None:
+    study = paper.studies["ma2025"]
+    for source in study.items["fashion_mnist"].rows:
+        entry = study.measurements.get(source.of) or study.comparisons[source.of]
+        assert {r.run.dataset for name in entry.runs for r in paper.runs("ma2025", name)} == {"fashion_mnist"}

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from robustscape.data.dct import dct, dct_matrix, energy_mask, idct
 from torch import Tensor, nn
 
 from robustscape.config.attacks import AttackSpec, Suite
 from robustscape.data import Split
+from robustscape.data.dct import dct, dct_matrix, energy_mask, idct
 from robustscape.errors import ConfigError
 from robustscape.evaluation import accuracy_by_severity as severity_file
 from robustscape.evaluation.accuracy_by_severity import accuracy_by_severity, share_in_top
@@ -78,7 +78,7 @@ def at(rows: list[dict[str, Any]], perturbation: str, level: float, topk: str = 
 
 
 def test_levels_are_budgets_of_the_norm_they_name() -> None:
-    """Means are 0.1, 0.08 (class 0 is wrong for none), ...: distances to the boundary 0.06 and 0.3 a pixel, four times that in L2."""
+    """The boundary is 0.06 or 0.3 a pixel away, which is four times as much in L2."""
     run = make_run(Level(), flat_images([112, 51, 143, 204]))  # |mean - 1/2| = 0.061, 0.3, 0.061, 0.3
     rows = severity(run)
     assert at(rows, "none", 0.0)["value"] == 100

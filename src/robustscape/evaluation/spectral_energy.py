@@ -16,7 +16,7 @@ from robustscape.data.dct import dct, frequency_order
 from robustscape.evaluation.trained_run import TrainedRun
 
 #: Images of a pass.
-BATCH = 500
+BATCH = 100
 
 
 def spectral_energy(

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from robustscape.data.dct import band_masks, idct
 from theory_checks import replace_in_check, run_check
 from torch import Tensor
+
+from robustscape.data.dct import band_masks, idct
 
 SIZES: dict[str, Any] = {"size": 16, "draws": 200}
 
