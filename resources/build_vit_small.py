@@ -27,13 +27,13 @@ from robustscape.training.loop import train
 TARGET = Path(__file__).parent / "vit_small" / "encoder.safetensors"
 
 #: Those of the entry vit_small_head.
-SIZES = {"patch": 2, "width": 24, "depth": 3, "heads": 3}
+SIZES = {"patch": 2, "width": 24, "depth": 2, "heads": 3}
 
 RECIPE = {
     "method": "standard",
     "optimizer": {"name": "adam", "parameters": {"lr": 2e-3}},
     "lr_schedule": {"kind": "cosine"},
-    "epochs": 15,
+    "epochs": 8,
     "batch_size": 64,
     "augmentation": {"flip": True},
 }
