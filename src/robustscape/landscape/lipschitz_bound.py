@@ -117,6 +117,7 @@ class _Walker(fx.Interpreter):
 
     def __init__(self, traced: fx.GraphModule) -> None:
         super().__init__(traced)
+        self.extra_traceback = False  # an error of ours is a sentence
         self.bounds: dict[fx.Node, Bound] = {}
         self.values: dict[fx.Node, Any] = {}
         self.last = next(node for node in reversed(traced.graph.nodes) if node.op == "output")

@@ -26,6 +26,11 @@ def as_item_rows(found: list[dict[str, Any]], item: Item, printed: pd.DataFrame 
     return aggregate_repetitions(frame, item.factors, printed).assign(scale="small")
 
 
+def grid_item(down: list[str], across: list[str], **keys: Any) -> Item:
+    options = {"down": down, "across": across}
+    return make_item(kind="figure", draw="image_grid", factors=[*down, *across], options=options, **keys)
+
+
 def titles(figure: Any) -> list[str]:
     return [axes.get_title() for axes in figure.axes if axes.get_title()]
 
@@ -41,16 +46,16 @@ def test_pixels_come_back_as_they_were(shape: tuple[int, ...]) -> None:
 
 
 def test_bands_are_two_lines_of_ten_pictures_with_their_numbers() -> None:
-    item = make_item(kind="figure", draw="image_grid", factors=["shown", "band"])
+    item = grid_item(["shown"], ["band"])
     rows = as_item_rows(frequency_bands(size=12, draws=3), item)
-    figure = image_grid(rows, item, down=["shown"], across=["band"])
+    figure = image_grid(rows, item, **item.options)
     assert titles(figure) == [f"band {band}" for band in range(10)]
     drawn = [axes for axes in figure.axes if axes.images]
     assert len(drawn) == 20
     assert [axes.get_xlabel() for axes in drawn[:2]] == ["15", "15"]
     black = [bool((np.asarray(axes.images[0].get_array()) == 0).any()) for axes in drawn[:10]]
     assert all(black)
-    assert style.render_figure(figure) == style.render_figure(image_grid(rows, item, down=["shown"], across=["band"]))
+    assert style.render_figure(figure) == style.render_figure(image_grid(rows, item, **item.options))
 
 
 def filtered_rows() -> list[dict[str, Any]]:
@@ -69,8 +74,8 @@ def filtered_rows() -> list[dict[str, Any]]:
 
 
 def test_pictures_without_a_column_stand_above() -> None:
-    item = make_item(kind="figure", draw="image_grid", factors=["panel", "shown", "p"], names={"p": "p ="})
-    figure = image_grid(as_item_rows(filtered_rows(), item), item, down=["panel", "shown"], across=["p"])
+    item = grid_item(["panel", "shown"], ["p"], names={"p": "p ="})
+    figure = image_grid(as_item_rows(filtered_rows(), item), item, **item.options)
     assert titles(figure) == ["image", "spectrum", "log spectrum", "p = 10", "p = 90"]
     assert sum(bool(axes.images) for axes in figure.axes) == 3 + 8
     assert [axes.get_xlabel() for axes in figure.axes if axes.get_xlabel()][3:5] == ["10.00%", "90.00%"]
@@ -81,7 +86,7 @@ def test_pictures_without_a_column_stand_above() -> None:
 
 
 def test_a_picture_with_a_note_is_pale_and_says_it() -> None:
-    item = make_item(kind="figure", draw="image_grid", factors=["dataset", "image"])
+    item = grid_item(["dataset"], ["image"])
     picture = picture_columns(torch.rand(1, 3, 3))
     found = [
         {
@@ -95,14 +100,17 @@ def test_a_picture_with_a_note_is_pale_and_says_it() -> None:
         }
         for i, note in enumerate(["", "not broken"])
     ]
-    figure = image_grid(as_item_rows(found, item), item, down=["dataset"], across=["image"])
+    figure = image_grid(as_item_rows(found, item), item, **item.options)
     drawn = [axes for axes in figure.axes if axes.images]
     assert [axes.get_xlabel() for axes in drawn] == ["0.5", "not broken"]
     assert drawn[0].images[0].get_alpha() == 1.0 > drawn[1].images[0].get_alpha()
 
 
 def test_spectra_have_a_map_and_a_diagonal_on_both_scales() -> None:
-    item = make_item(kind="figure", draw="spectra", factors=["dataset", "vertical", "horizontal", "frequency"])
+    options = {"down": "dataset", "x": "horizontal", "y": "vertical", "map_metric": "mean_abs_dct"}
+    options |= {"diagonal": "diagonal_amplitude", "along": "frequency"}
+    factors = ["dataset", "vertical", "horizontal", "frequency"]
+    item = make_item(kind="figure", draw="spectra", factors=factors, options=options)
     found: list[dict[str, Any]] = [
         {"vertical": i, "horizontal": j, "metric": "mean_abs_dct", "value": 2.0 ** -(i + j)}
         for i in range(4)
@@ -110,8 +118,7 @@ def test_spectra_have_a_map_and_a_diagonal_on_both_scales() -> None:
     ]
     found += [{"frequency": k, "metric": "diagonal_amplitude", "value": 4.0**-k} for k in range(4)]
     rows = as_item_rows([{"dataset": "cifar100", "unit": "1", **row} for row in found], item)
-    options = {"down": "dataset", "x": "horizontal", "y": "vertical", "map_metric": "mean_abs_dct"}
-    figure = spectra(rows, item, **options, diagonal="diagonal_amplitude", along="frequency")
+    figure = spectra(rows, item, **item.options)
     panels = [axes for axes in figure.axes if axes.get_title()]
     assert [axes.get_title() for axes in panels] == [
         "S",
@@ -143,12 +150,13 @@ def scatter_rows() -> list[dict[str, Any]]:
 
 
 def test_each_perturbation_is_a_panel_against_clean_accuracy() -> None:
-    item = make_item(kind="figure", draw="severity_scatter", factors=["dataset", "optimizer", "perturbation"])
+    options = {"panel": "perturbation", "base": "none", "hue": "dataset", "marks": "optimizer", "metric": "accuracy"}
+    factors = ["dataset", "optimizer", "perturbation"]
+    item = make_item(kind="figure", draw="severity_scatter", factors=factors, options=options)
     printed = pd.DataFrame(scatter_rows()[:12]).assign(std=np.nan)
     printed["value"] += 1
     rows = as_item_rows(scatter_rows(), item, printed)
-    options = {"panel": "perturbation", "base": "none", "hue": "dataset", "marks": "optimizer", "metric": "accuracy"}
-    figure = severity_scatter(rows, item, **options)
+    figure = severity_scatter(rows, item, **item.options)
     assert titles(figure) == ["gaussian variance", "autoattack l2 eps", "autoattack linf eps"]
     panel = figure.axes[1]
     joined = [line for line in panel.lines if len(line.get_xdata()) == 3]

@@ -50,12 +50,13 @@ def spectra(
         cells = own[own["metric"] == map_metric].pivot(index=y, columns=x, values="value")
         values = cells.to_numpy(float)
         top = float(np.nanmax(values))
+        low = max(float(np.nanmin(values)), FLOOR * top)
         curve = own[own["metric"] == diagonal].sort_values(along)
         for first, log in ((0, False), (2, True)):
             axes, beside = grid[line, first], grid[line, first + 1]
-            norm = LogNorm(FLOOR * top, top) if log else Normalize(0, top)
+            norm = LogNorm(low, top) if log else Normalize(0, top)
             extent = (0, float(cells.columns.max()) + 1, float(cells.index.max()) + 1, 0)
-            picture = np.clip(values, FLOOR * top, None) if log else values
+            picture = np.clip(values, low, None) if log else values
             image = axes.imshow(picture, norm=norm, cmap=style.SEQUENTIAL, extent=extent, interpolation="nearest")
             figure.colorbar(image, ax=axes, shrink=0.85, pad=0.02)
             axes.grid(visible=False)
