@@ -83,7 +83,7 @@ def _resampled(word: Array, rate: int, length: int) -> Array:
 @functools.cache
 def _synthesised_words() -> tuple[list[Array], Array, Array]:
     """Return the words, int16 (T,) at 22,050 Hz each, their labels and the numbers of their voices, both int64 (N,)."""
-    library, heard = _synthesiser()
+    library, heard, _callback = _synthesiser()  # the callback lives as long as the library calls it
     words, labels, voices = [], [], []
     for voice, name in enumerate(f"{accent}{speaker}" for accent in ACCENTS for speaker in SPEAKERS):
         if library.espeak_SetVoiceByName(name.encode()):
@@ -103,8 +103,8 @@ def _synthesised_words() -> tuple[list[Array], Array, Array]:
     return words, np.array(labels, dtype=np.int64), np.array(voices, dtype=np.int64)
 
 
-def _synthesiser() -> tuple[ctypes.CDLL, list[bytes]]:
-    """Return espeak-ng, ready, and the list to which it appends what it says."""
+def _synthesiser() -> tuple[ctypes.CDLL, list[bytes], object]:
+    """Return espeak-ng, ready, the list to which what it says is appended, and the function that does so."""
     try:
         loader = importlib.import_module("espeakng_loader")
         library = ctypes.CDLL(loader.get_library_path())
@@ -126,5 +126,4 @@ def _synthesiser() -> tuple[ctypes.CDLL, list[bytes]]:
     if rate != 22050:
         raise UserError(f"the synthesiser espeak-ng does not start as expected: it answers {rate}, not 22050 (Hz).")
     library.espeak_SetSynthCallback(keep)
-    library.callback = keep  # as long as the library, which calls it
-    return library, heard
+    return library, heard, keep
