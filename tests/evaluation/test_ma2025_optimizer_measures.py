@@ -89,6 +89,8 @@ def test_levels_are_budgets_of_the_norm_they_name() -> None:
     assert at(rows, "gaussian_variance", 1e-6)["value"] == 100
     assert at(rows, "gaussian_variance", 1.0)["value"] < 100
     assert {row["suite"] for row in rows if "suite" in row} == {"steps"}
+    places = [(row["severity"], row["level_as_written"]) for row in severity(run, linf=[1 / 255, 0.2])]
+    assert places == [(0, "0"), (1, "1e-06"), (2, "1"), (1, "0.1"), (2, "1"), (1, "1/255"), (2, "0.2")]
 
 
 def test_budgets_in_l2_follow_the_size_of_what_stands_in() -> None:

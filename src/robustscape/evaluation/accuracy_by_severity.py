@@ -28,7 +28,7 @@ from robustscape.evaluation.harness.craft import craft
 from robustscape.evaluation.harness.suite import Known, run_suite
 from robustscape.evaluation.percentages import percent_true_fp32
 from robustscape.evaluation.trained_run import TrainedRun
-from robustscape.numbers import number_label
+from robustscape.numbers import number_label, pretty_number
 
 #: The levels of the column ``perturbation``: of clean inputs, and of each family.
 CLEAN, NOISE = "none", "gaussian_variance"
@@ -56,7 +56,8 @@ def accuracy_by_severity(
 ) -> list[dict[str, Any]]:
     """Return rows accuracy (percent) by ``topk``, ``perturbation`` and ``level``, and the average of three of them.
 
-    ``level`` is the work's own number; ``attack_eps`` and ``variance`` are what was used. The rows of the average, and clean
+    ``level`` is the work's own number (``level_as_written`` with fractions, ``severity`` its place, from 1), ``attack_eps`` and
+    ``variance`` are what was used. The rows of the average, and clean
     accuracy of the same top-k, have ``chosen`` true. The average itself is the row average_robust_accuracy.
 
     Args:
@@ -101,7 +102,14 @@ def accuracy_by_severity(
         found = attack_levels(run, xs, ys, chosen, levels, scale[norm], top)
         attacked = {**shared, "perturbation": ATTACKS[norm], "norm": norm, "suite": suite.name, "samples": len(ys)}
         rows += [{**attacked, **row} for row in found]
-    return _with_average(rows, families, average, average_top)
+    written = [{**row, **_level_columns(row["level"], families.get(row["perturbation"], [0.0]))} for row in rows]
+    return _with_average(written, families, average, average_top)
+
+
+def _level_columns(level: float, levels: list[float]) -> dict[str, Any]:
+    """Return the place of a level among its family's, from 1 (clean: 0), and the level as the work writes it."""
+    severity = levels.index(level) + 1 if level else 0
+    return {"severity": severity, "level_as_written": pretty_number(level)}
 
 
 def attacks_of_norm(suite: Suite, norm: Literal["L2", "Linf"] | str) -> Suite:
