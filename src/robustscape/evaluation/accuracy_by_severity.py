@@ -84,7 +84,7 @@ def accuracy_by_severity(
     x, y = run.subset("test", samples)
     logits = logits_of(run.model, x, y)
     shared = {"split": "test", "model_mode": "eval", "metric": "accuracy", "unit": "percent"}
-    rows = [
+    rows: list[dict[str, Any]] = [
         {**shared, "perturbation": CLEAN, "level": 0.0, "topk": f"top{k}", "value": share_in_top(logits, y, k)}
         | {"samples": len(y)}
         for k in top

@@ -36,18 +36,18 @@ def spectral_energy(
     height, width = amplitude.shape
     block = -(-max(height, width) // cells)
     shared = {"samples": count, "split": "train", "unit": "1"}
-    blocks = [
+    blocks: list[dict[str, Any]] = [
         {"vertical": i, "horizontal": j, "metric": "mean_abs_dct"}
         | {"value": amplitude[i : i + block, j : j + block].mean().item()}
         for i in range(0, height, block)
         for j in range(0, width, block)
     ]
-    diagonal = [
+    diagonal: list[dict[str, Any]] = [
         {"frequency": k, "metric": "diagonal_amplitude", "value": amplitude[k, k].item()}
         for k in range(min(height, width))
     ]
     order, total = frequency_order((height, width)), energy.sum()
-    shares = [
+    shares: list[dict[str, Any]] = [
         {"metric": f"low_{name}_energy_share", "unit": "percent"}
         | {"value": (100 * energy.flatten()[order[: round(part * order.numel())]].sum() / total).item()}
         for name, part in (("half", 0.5), ("tenth", 0.1))
