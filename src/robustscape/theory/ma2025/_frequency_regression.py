@@ -1,8 +1,8 @@
 """Linear regression on data with irrelevant frequencies, ma2025 section 4.4.1: f(x, w) = <w, x>, loss 1/2 (f - y)^2.
 
-The DCT x~ = C x of an input is N(0, diag(s)), and y = <w~*, x~>. ``s`` (d,) are VARIANCES, in the work sigma~_i^2, and 0 at the
-irrelevant frequencies. With a tilde, here in names ending in ``_f``, a vector is in the frequency domain, w~ = C w; without, in the
-spatial domain. Arrays are float64; vectors are (..., d).
+The DCT x~ = C x of an input is N(0, diag(s)), and y = <w~*, x~>. ``s`` (d,) are VARIANCES, in the work sigma~_i^2, and 0 at
+the irrelevant frequencies. With a tilde, here in names ending in ``_f``, a vector is in the frequency domain, w~ = C w;
+without, in the spatial domain. Arrays are float64; vectors are (..., d).
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     m <- b1 g + (1 - b1) m,    v <- b2 g^2 + (1 - b2) v,    w <- w - rate m / (sqrt(v) + eps)
 
-Here b1 and b2 weigh the NEW gradient: b1 = 1 - beta_1 of PyTorch. The form has no bias correction, PyTorch's Adam has; trained nets
-use PyTorch's optimizers.
+Here b1 and b2 weigh the NEW gradient: b1 = 1 - beta_1 of PyTorch. The form has no bias correction, PyTorch's Adam has;
+trained nets use PyTorch's optimizers.
 """
 
 from __future__ import annotations

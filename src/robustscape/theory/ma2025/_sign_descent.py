@@ -1,7 +1,7 @@
-"""signGD on the regression with three frequencies, one of them irrelevant (ma2025 appendix 4.D.2), simulated in the spatial domain.
+"""signGD with three frequencies, one of them irrelevant (ma2025 appendix 4.D.2), simulated in the spatial domain.
 
-s = (s_0, s_1, 0). T is the first step with |A| < s_0 eta, that is |e~_0| < sqrt(3) eta. Starts are drawn from a density, so that no
-entry of a gradient is 0 (proposition 4.D.1).
+s = (s_0, s_1, 0). T is the first step with |A| < s_0 eta, that is |e~_0| < sqrt(3) eta. Starts are drawn from a density, so
+that no entry of a gradient is 0 (proposition 4.D.1).
 """
 
 from __future__ import annotations
@@ -77,9 +77,9 @@ def iterate_steps(error: Array, s: Array, rate: float, steps: int) -> Array:
 def descent_before_oscillation(start_f: Array, s: Array, rate: float, times: Array) -> Array:
     """Return e~ (n, 3) of signGD at ``times`` (n,) <= T in closed form, for s_1 / s_0 < 1/3 and |A(0)|, |B(0)| > s_0 rate.
 
-    From table 4.9: while |A| > |B| a step takes sqrt(3) eta from |e~_0| and nothing else, which lasts t' = max(0, ceil((|A(0)| -
-    |B(0)|) / (s_0 eta))) steps. From then on |A| < |B| (proposition 4.D.7, P5), and a step takes eta / sqrt(3) from |e~_0|,
-    sqrt(2) eta from |e~_1|, and adds sign(A) sqrt(6)/3 eta to e~_2.
+    From table 4.9: while |A| > |B| a step takes sqrt(3) eta from |e~_0| and nothing else, which lasts t' = max(0,
+    ceil((|A(0)| - |B(0)|) / (s_0 eta))) steps. From then on |A| < |B| (proposition 4.D.7, P5), and a step takes eta / sqrt(3)
+    from |e~_0|, sqrt(2) eta from |e~_1|, and adds sign(A) sqrt(6)/3 eta to e~_2.
     """
     a, b = a_and_b(start_f, s)
     first = max(0, math.ceil((abs(a) - abs(b)) / (s[0] * rate)))

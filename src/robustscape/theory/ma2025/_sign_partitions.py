@@ -1,4 +1,4 @@
-"""The partitions of (A, B) in ma2025 appendix 4.D.2: R_11 to R_34 near the optimum (figure 4.8), P_1 to P_6 before (figure 4.9)."""
+"""The partitions of (A, B) in ma2025 appendix 4.D.2: R_11 to R_34 near the optimum, P_1 to P_6 on the way there."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ INNER = {True: ("P31", "P41", "P42"), False: ()}
 def stationary_partition(a: Array, b: Array, s: Array, rate: float) -> dict[str, Mask]:
     """Return label -> where the label applies, for A and B of one shape with |A| < s_0 eta.
 
-    R_34 is what is left of R_3. For s_1 < s_0 / 3 the even or odd multiples in R_32 and R_33 are too near to each other, and some
-    points have two labels.
+    R_34 is what is left of R_3. For s_1 < s_0 / 3 the even or odd multiples in R_32 and R_33 are too near to each other, and
+    some points have two labels.
     """
     unit, step = s[0] * rate, s[1] * rate
     size, other = np.abs(a), np.abs(b)

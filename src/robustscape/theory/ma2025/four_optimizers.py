@@ -48,12 +48,13 @@ def four_optimizers(
 ) -> list[dict[str, Any]]:
     """Return errors |e~_i| and risks over iterations, with the gradient of the population and of fresh samples, and closed forms.
 
-    Training is in the spatial domain. The optimizers have PyTorch's defaults but for the learning rate; signGD and RMSProp are
-    the general form (4.2), Adam has its bias correction too. All see the same samples. Closed forms are (4.12) for gradient
-    descent, the path before T for signGD, and its risk (4.17) from T on. Of each: first_oscillation, the first iteration with
-    |e~_0| < sqrt(3) eta; iterations_to_learn, the first with a standard risk below 1e-3; irrelevant_change, the largest |w~_2(t) -
-    w~_2(0)|; irrelevant_reversal, by how much e~_2 turns back before T; drift_after_oscillation; final risks; risk_ratio, the final
-    adversarial risk over that of gradient descent. ``setting`` and ``stated_value`` are what the work prints.
+    Training is in the spatial domain. The optimizers have PyTorch's defaults but for the learning rate; signGD and RMSProp
+    are the general form (4.2), Adam has its bias correction too. All see the same samples. Closed forms are (4.12) for
+    gradient descent, the path before T for signGD, and its risk (4.17) from T on. Of each: first_oscillation, the first
+    iteration with |e~_0| < sqrt(3) eta; iterations_to_learn, the first with a standard risk below 1e-3; irrelevant_change,
+    the largest |w~_2(t) - w~_2(0)|; irrelevant_reversal, by how much e~_2 turns back before T; drift_after_oscillation; final
+    risks; risk_ratio, the final adversarial risk over that of gradient descent. ``setting`` and ``stated_value`` are what the
+    work prints.
 
     Args:
         variances: s, of the input in the frequency domain; s_2 = 0.
@@ -110,7 +111,8 @@ def sampled_moments(s: Array, samples: int, steps: int, generator: np.random.Gen
 def train_optimizers(error: Array, s: Array, moments: Array, rate: float) -> Array:
     """Return the errors (steps + 1, 2, 4, 3) of ``OPTIMIZERS`` from ``error`` (3,), in the spatial domain.
 
-    The second axis is ``GRADIENTS``: Sigma e, and the second moment of each step's samples times e, of ``moments`` (steps, 3, 3).
+    The second axis is ``GRADIENTS``: Sigma e, and the second moment of each step's samples times e, of ``moments`` (steps, 3,
+    3).
     """
     path = np.empty((len(moments) + 1, 2, 4, 3))
     path[0] = error
@@ -185,9 +187,7 @@ def _ratio_rows(rows: Rows) -> Rows:
     ]
 
 
-def _stated_rows(
-    rows: Rows, s: Array, goal: Array, first: Array, rate: float, samples: int, eps: float
-) -> Rows:
+def _stated_rows(rows: Rows, s: Array, goal: Array, first: Array, rate: float, samples: int, eps: float) -> Rows:
     """Rows of the settings and of the numbers that the work states, under its names; the ratio is that with samples."""
     a, b = (abs(float(part)) for part in a_and_b(first - goal, s))
     low, high = predicted_ratio(goal, s, "B" if a < b else "A")

@@ -1,4 +1,4 @@
-"""ma2025 section 4.4.2: gradient descent in closed form (4.11, 4.12), its limit, and the risk of that (4.13), which grows with d."""
+"""ma2025 section 4.4.2: gradient descent in closed form (4.12), its limit and the risk of that (4.13), which grows with d."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def gradient_descent_limit(
 ) -> list[dict[str, Any]]:
     """Check gradient descent on the population risk, simulated in the spatial domain, on random problems.
 
-    The gradient Sigma e is that of autodiff; every step is (I - eta diag(s))^t e~(0) within 1e-6; irrelevant weights stay, the
-    others come to the true ones below the largest stable rate and run away above it. The adversarial risk of the limit is (4.13);
-    for weights that start at N(0, sigma^2 I) its mean is eps^2/2 (||w~*||^2 + sigma^2 (d - 2)) with two relevant frequencies, so
-    it grows with d by eps^2 sigma^2 / 2 each.
+    The gradient Sigma e is that of autodiff; every step is (I - eta diag(s))^t e~(0) within 1e-6; irrelevant weights stay,
+    the others come to the true ones below the largest stable rate and run away above it. The adversarial risk of the limit is
+    (4.13); for weights that start at N(0, sigma^2 I) its mean is eps^2/2 (||w~*||^2 + sigma^2 (d - 2)) with two relevant
+    frequencies, so it grows with d by eps^2 sigma^2 / 2 each.
 
     Args:
         dimension: d of the random problems, two of whose frequencies are irrelevant.
@@ -84,9 +84,7 @@ def autodiff_gradient(error: Array, s: Array) -> Array:
     """Return the gradient of the population risk 1/2 sum s (C e)^2 in the spatial domain, by autodiff."""
     point = torch.tensor(error, requires_grad=True)
     risk = (torch.tensor(s) * (torch.tensor(dct_matrix(len(s))) @ point) ** 2).sum() / 2
-    risk.backward()  # type: ignore[no-untyped-call]
-    assert point.grad is not None
-    return np.asarray(point.grad.numpy())
+    return np.asarray(torch.autograd.grad(risk, point)[0].numpy())
 
 
 def descent_path(error: Array, s: Array, rate: float, steps: int) -> Array:

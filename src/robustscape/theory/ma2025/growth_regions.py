@@ -27,9 +27,9 @@ def growth_regions(
 ) -> list[dict[str, Any]]:
     """Return for each ratio s_1 / s_0 the partition, its lines and paths of signGD, and the counts of proposition 4.D.7.
 
-    count_below and count_above: by how much N, the number of t < T with |A| <= |B|, falls below the smallest and above the largest
-    prediction, at most, over random starts in a partition. The parts P_31, P_41 and P_42 are drawn by their definitions, with
-    which the proof exchanges P_41 and P_42.
+    count_below and count_above: by how much N, the number of t < T with |A| <= |B|, falls below the smallest and above the
+    largest prediction, at most, over random starts in a partition. The parts P_31, P_41 and P_42 are drawn by their
+    definitions, with which the proof exchanges P_41 and P_42.
 
     Args:
         ratios: s_1 / s_0, a panel each.

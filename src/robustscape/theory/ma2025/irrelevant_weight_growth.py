@@ -30,11 +30,11 @@ def irrelevant_weight_growth(
     """Check signGD with s = (1, ratio, 0), simulated in the spatial domain from random starts, up to T.
 
     Counts N of t < T with |A| <= |B| (4.D.7): 0 from P_1 and P_2 (T is 0 from P_1, not 1 as the proof has it), T from P_3 and
-    P_5; from P_6 the formula, which the work gives as exact, within [-3, 1], and from P_4 the interval, within 1, with s_1 eta
-    in its denominator (the work has s_1/s_0 eta there). From P_5 T is (|A(0)| - s_0 eta) / (s_0 eta / 3) within 1. The irrelevant
-    weight moves by C eta N with C = sqrt(6)/3, since ties do not occur, and (4.D.8) as the leading term says within 5 eta. Below
-    a ratio of 1/3 the whole path up to T is the closed form within 1e-6, and the adversarial risk of the minimiser that signGD
-    approaches is (4.19) with the upper ends of C_3 and C_4, that of the same C.
+    P_5; from P_6 the formula, which the work gives as exact, within [-3, 1], and from P_4 the interval, within 1, with s_1
+    eta in its denominator (the work has s_1/s_0 eta there). From P_5 T is (|A(0)| - s_0 eta) / (s_0 eta / 3) within 1. The
+    irrelevant weight moves by C eta N with C = sqrt(6)/3, since ties do not occur, and (4.D.8) as the leading term says
+    within 5 eta. Below a ratio of 1/3 the whole path up to T is the closed form within 1e-6, and the adversarial risk of the
+    minimiser that signGD approaches is (4.19) with the upper ends of C_3 and C_4, that of the same C.
 
     Args:
         ratios: values of s_1 / s_0.
@@ -48,11 +48,12 @@ def irrelevant_weight_growth(
         s = np.array([1.0, ratio, 0.0])
         start_f = random_starts(s, rate, starts, generator)
         found = descend_to_oscillation(start_f, s, rate)
+        moved = float(np.abs(np.abs(found.drift) - weight_moved(found, rate)).max()) / rate
         columns = {"ratio": ratio, "starts": starts, "rate": rate}
         rows += [
             *_count_rows(start_f, found, s, rate, columns),
             check_row(
-                "eq 4.27", "largest error of |dw~_2| / eta", float(np.abs(np.abs(found.drift) - weight_moved(found, rate)).max()) / rate,
+                "eq 4.27", "largest error of |dw~_2| / eta", moved,
                 "==", 0.0, tolerance=1e-6, **columns,
             ),
         ]  # fmt: skip
@@ -84,7 +85,7 @@ ROOM = {"P1": (0.0, 0.0), "P2": (0.0, 0.0), "P3": (0.0, 0.0), "P4": (1.0, 1.0), 
 
 
 def count_errors(start_f: Array, found: Descent, s: Array, rate: float) -> dict[str, tuple[float, float, int]]:
-    """Return partition -> how far counts fall below the smallest and above the largest prediction, at most, and how many starts."""
+    """Return partition -> how far counts fall below the smallest prediction and exceed the largest, at most; number of starts."""
     a, b = (np.abs(part) for part in a_and_b(start_f, s))
     errors = {}
     for label, inside in growth_partition(a, b, s, rate).items():
@@ -95,16 +96,16 @@ def count_errors(start_f: Array, found: Descent, s: Array, rate: float) -> dict[
     return errors
 
 
-def _count_rows(
-    start_f: Array, found: Descent, s: Array, rate: float, columns: dict[str, Any]
-) -> list[dict[str, Any]]:
+def _count_rows(start_f: Array, found: Descent, s: Array, rate: float, columns: dict[str, Any]) -> list[dict[str, Any]]:
     """Rows of the counts in every partition, and of T from P_5."""
     rows = []
     for label, (below, above, starts) in count_errors(start_f, found, s, rate).items():
         own = {**columns, "starts": starts}
         less, more = ROOM[label]
         rows += [
-            check_row(f"prop 4.D.7, {label}", "largest shortfall of the count", below, "<=", less, tolerance=1e-9, **own),
+            check_row(
+                f"prop 4.D.7, {label}", "largest shortfall of the count", below, "<=", less, tolerance=1e-9, **own
+            ),
             check_row(f"prop 4.D.7, {label}", "largest excess of the count", above, "<=", more, tolerance=1e-9, **own),
         ]
     a, b = (np.abs(part) for part in a_and_b(start_f, s))
@@ -142,8 +143,12 @@ def _closed_form_rows(
         formula = descent_before_oscillation(start_f[number], s, rate, times)
         worst = max(worst, float(np.abs(to_frequency(np.stack(path)) - formula).max()))
     return [
-        check_row("prop 4.D.8", "largest error of |dw~_2| / eta", off, "<=", 5.0, **{**columns, "starts": int(large.sum())}),
-        check_row("path before T", "largest error", worst, "==", 0.0, tolerance=1e-6, **{**columns, "starts": len(chosen)}),
+        check_row(
+            "prop 4.D.8", "largest error of |dw~_2| / eta", off, "<=", 5.0, **{**columns, "starts": int(large.sum())}
+        ),
+        check_row(
+            "path before T", "largest error", worst, "==", 0.0, tolerance=1e-6, **{**columns, "starts": len(chosen)}
+        ),
     ]
 
 
@@ -156,7 +161,7 @@ def predicted_ratio(target: Array, s: Array, larger: str) -> tuple[float, float]
 
 
 def _risk_rows(s: Array, generator: np.random.Generator, ratio: float) -> list[dict[str, Any]]:
-    """Rows of the ratio of risks of the minimisers of signGD and gradient descent, for true weights on both sides of |A| = |B|."""
+    """Rows of the ratio of risks of the minimisers of signGD and gradient descent, for |A(0)| above and below |B(0)|."""
     rows, eps, rate = [], math.sqrt(2), 0.002
     for larger, first in (("A", 4.0), ("B", 1.0)):
         target = np.array([first, first * math.sqrt(2 / 3) / ratio * (0.5 if larger == "A" else 2.0), 0.0])

@@ -35,11 +35,11 @@ def sign_descent_oscillation(
     """Check signGD with s = (1, ratio, 0), simulated in the spatial domain.
 
     (4.16) in the frequency domain gives the same path. Proposition 4.D.3: once |e~_0| is at most sqrt(3) eta it stays so. The
-    standard risk in the end is O(eta^2) (4.24). Of remark 4.D.5, (4.22) and proposition 4.D.4 the corrected forms are checked:
-    in the end |e~_0| <= sqrt(3) eta (the work: 2 sqrt(3)/3 eta, which R_31 contradicts), |e~_1| <= sqrt(2) max(1, s_0 / (2 s_1)) eta
-    (the work: sqrt(2) eta, which leaves out that B rests wherever |B| < |A|), e~_2 moves by at most sqrt(6) eta from T on
-    (the work: 2 sqrt(6)/3 eta, without the step at T), and A and B repeat every second step late (the work: from the
-    first entry into a stationary subpartition on). Each bound is also reached, or nearly so.
+    standard risk in the end is O(eta^2) (4.24). Of remark 4.D.5, (4.22) and proposition 4.D.4 the corrected forms are
+    checked: in the end |e~_0| <= sqrt(3) eta (the work: 2 sqrt(3)/3 eta, which R_31 contradicts), |e~_1| <= sqrt(2) max(1,
+    s_0 / (2 s_1)) eta (the work: sqrt(2) eta, which leaves out that B rests wherever |B| < |A|), e~_2 moves by at most
+    sqrt(6) eta from T on (the work: 2 sqrt(6)/3 eta, without the step at T), and A and B repeat every second step late (the
+    work: from the first entry into a stationary subpartition on). Each bound is also reached, or nearly so.
 
     Args:
         ratios: values of s_1 / s_0.
@@ -87,7 +87,7 @@ def sign_descent_oscillation(
 
 
 def domain_difference(start_f: Array, s: Array, rate: float, steps: int) -> float:
-    """Return the largest difference between (4.14), simulated in the spatial domain, and (4.16), over all steps and starts (n, 3).
+    """Return the largest difference between (4.14), simulated in the spatial domain, and (4.16), of starts (n, 3).
 
     A start takes no further part once a gradient entry is below ``TIE``.
     """

@@ -9,7 +9,6 @@ import numpy as np
 
 from robustscape.theory.ma2025._frequency_regression import (
     Array,
-    a_and_b,
     population_gradient,
     sign_step,
     to_frequency,
@@ -39,13 +38,18 @@ def sign_patterns() -> list[dict[str, Any]]:
         a, b = (np.array(value) for value in place)
         order = {"row_type": "relation", "component": "all", "metric": "sign_absA_minus_absB"}
         rows.append({**common, **order, "value": float(np.sign(abs(a) - abs(b)))})
-        for metric, step in (("decrement_over_eta", sign_step(a, b)), ("simulated_decrement_over_eta", spatial_decrement(a, b))):
+        for metric, step in (
+            ("decrement_over_eta", sign_step(a, b)),
+            ("simulated_decrement_over_eta", spatial_decrement(a, b)),
+        ):
             rows += [
                 {**common, "row_type": "update", "component": f"e{i}", "metric": metric, "value": float(step[i])}
                 for i in range(3)
             ]
     for words, number in (("exist", len(places)), ("do not exist", 27 - len(places))):
-        rows.append({"row_type": words, "component": "all", "metric": "combinations", "value": float(number), "unit": "1"})
+        rows.append(
+            {"row_type": words, "component": "all", "metric": "combinations", "value": float(number), "unit": "1"}
+        )
     return rows
 
 
@@ -62,7 +66,6 @@ def spatial_decrement(a: Array, b: Array, rate: float = 0.01) -> Array:
     """
     s = np.array([1.0, 0.5, 0.0])
     error_f = errors_of(a, b, s)
-    assert np.allclose(a_and_b(error_f, s), (a, b))
     error = to_spatial(error_f)
     moved = error - rate * np.sign(np.round(population_gradient(error, s), 12))
     return (error_f - to_frequency(moved)) / rate

@@ -20,8 +20,9 @@ def spatial_redundancy(
     """Check d = 3 with every choice of relevant frequencies, for random variances.
 
     Sigma has as many dimensions as there are relevant frequencies. With an irrelevant frequency a dimension of the input is a
-    linear combination of the others, every dimension if it is the highest one; without, none is. With s_2 = 0, w* + c v with v = C^T (0, 0, 1) has no standard risk
-    for any c, and ||w* + c v||^2 = ||w*||^2 + c^2: the squares add (the work adds the norms).
+    linear combination of the others, every dimension if it is the highest one; without, none is. With s_2 = 0, w* + c v with
+    v = C^T (0, 0, 1) has no standard risk for any c, and ||w* + c v||^2 = ||w*||^2 + c^2: the squares add (the work adds the
+    norms).
 
     Args:
         problems: random variances of each choice.
@@ -53,7 +54,9 @@ def spatial_redundancy(
         check_row("every dimension", "largest unexplained share", all_left, "==", 0.0, tolerance=1e-9, **columns),
         check_row("no redundancy without", "smallest unexplained share", unexplained, ">", 0.01, **columns),
         check_row("other minimisers", "largest standard risk", risk, "==", 0.0, tolerance=1e-12, **columns),
-        check_row("norm of other minimisers", "largest error of its square", norms, "==", 0.0, tolerance=1e-9, **columns),
+        check_row(
+            "norm of other minimisers", "largest error of its square", norms, "==", 0.0, tolerance=1e-9, **columns
+        ),
     ]
 
 

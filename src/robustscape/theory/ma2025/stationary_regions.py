@@ -28,10 +28,10 @@ def stationary_regions(
 ) -> list[dict[str, Any]]:
     """Return the partition for s_0 = s_1 and paths of signGD, and for each ratio s_1 / s_0 what holds of all starts in it.
 
-    most_labels and fewest_labels of a point of the grid (1 each, for a ratio above 1/3); steps_to_stationary, the largest number
-    of steps from a transient label to a stationary one (the work: 3); share_leaving, starts with a stationary label that have
-    another one after a step, where R_12 after R_31 counts as R_31, between which A alternates; late_e0, the largest |e~_0| / eta
-    after ``steps``, at most sqrt(3) (remark 4.D.5 has 2/sqrt(3), which its own R_31 passes).
+    most_labels and fewest_labels of a point of the grid (1 each, for a ratio above 1/3); steps_to_stationary, the largest
+    number of steps from a transient label to a stationary one (the work: 3); share_leaving, starts with a stationary label
+    that have another one after a step, where R_12 after R_31 counts as R_31, between which A alternates; late_e0, the largest
+    |e~_0| / eta after ``steps``, at most sqrt(3) (remark 4.D.5 has 2/sqrt(3), which its own R_31 passes).
 
     Args:
         ratios: s_1 / s_0; the first is drawn.
