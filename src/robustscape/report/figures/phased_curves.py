@@ -26,7 +26,7 @@ _LOOKS: dict[str, dict[str, Any]] = {
 }
 #: Backgrounds before and after the end of the phase.
 _BEFORE, _AFTER = "#E3F4E1", "#EFE6F7"
-_KEYS = {"metric", "where", "title", "hue", "log_y"}
+_KEYS = {"metric", "where", "title", "hue", "log_y", "low"}
 
 
 @style.styled
@@ -50,7 +50,7 @@ def phased_curves(
         item: the item as the study describes it.
         x: numeric factor on the horizontal axes, above 0.
         panels: one mapping a panel, in reading order, with keys ``metric``, ``where`` (factor -> level), ``title``, ``hue``
-            (factor of the colours) and ``log_y``.
+            (factor of the colours), ``log_y`` and ``low`` (where the vertical axis begins).
         made: factor that says how a line was made.
         looks: level of that factor -> how it is drawn.
         phase: metric whose value is the ``x`` at which a panel's phase ends, in the row that has the panel's ``where`` and the
@@ -79,6 +79,8 @@ def phased_curves(
         axes.set_xlim(part[x].min(), part[x].max())
         if panel.get("log_y"):
             _parts.set_log_y(axes)
+        if "low" in panel:
+            axes.set_ylim(bottom=panel["low"])
         end = _phase_end(rows, panel, made, next(iter(looks)), phase)
         if end is not None:
             _shade(axes, end)

@@ -28,7 +28,7 @@ from robustscape.report.words import display_name
 #: Columns of the picture that is made of the runs.
 _ACROSS = 900
 #: Share of a panel that a piece of a region needs to have its name written on it.
-_NAMED = 0.003
+_NAMED = 0.0012
 _LINES = ("#D62728", "#E377C2", "#B8860B")
 _HALO: list[Any] = [patheffects.withStroke(linewidth=2.4, foreground="white")]
 
@@ -135,7 +135,7 @@ def _draw_regions(axes: Axes, runs: pd.DataFrame, tints: dict[str, Any], item: I
         if not mask.any():
             continue
         axes.contour(middles, heights, mask.astype(float), levels=[0.5], colors="white", linewidths=0.7)
-        pieces, count = ndimage.label(mask)
+        pieces, count = ndimage.label(ndimage.binary_erosion(mask, border_value=1))  # pieces may touch at corners
         for piece in range(1, count + 1):
             inside = pieces == piece
             if inside.mean() < _NAMED:

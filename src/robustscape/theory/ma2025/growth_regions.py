@@ -15,7 +15,7 @@ from robustscape.theory.ma2025.irrelevant_weight_growth import count_errors
 
 #: Range drawn, in s_0 eta, and starts of the paths drawn.
 REACH = 6.0
-PATHS = ((5.7, 5.2), (2.5, 5.6), (5.6, 2.6), (4.2, 0.55))
+PATHS = ((5.7, 5.2), (2.1, 5.6), (5.6, 2.6), (4.2, 0.3))
 
 
 def growth_regions(
@@ -50,7 +50,7 @@ def growth_regions(
         ends = np.array([1.0, REACH])
         if above:
             slope, room = 3 * ratio, 3 * ratio - 1
-            drawn += path_rows(panel, "line", "boundary of P3", ends, slope * ends - room)
+            drawn += path_rows(panel, "line", "boundary of P₃", ends, slope * ends - room)
             drawn += path_rows(panel, "line", "shifted by s₀η", ends + 1, slope * ends - room)
         drawn += path_rows(panel, "line", "|A| = |B|", np.array([0.0, REACH]), np.array([0.0, REACH]))
         for place in PATHS:

@@ -23,8 +23,7 @@ VALUES = (-2.0, -1.0, 0.0, 1.0, 2.0)
 def sign_patterns() -> list[dict[str, Any]]:
     """Return a row per combination (is it valid?), its step over eta and the order of |A| and |B|, from (4.16).
 
-    ``simulated_decrement_over_eta`` is that of a step of signGD in the spatial domain from errors with these A and B;
-    ``combinations`` counts those that exist and those that do not.
+    ``simulated_decrement_over_eta`` is that of a step of signGD in the spatial domain from errors with these A and B.
     """
     places = {signs_of(a, b): (a, b) for a, b in itertools.product(VALUES, repeat=2)}
     rows: list[dict[str, Any]] = []
@@ -46,10 +45,6 @@ def sign_patterns() -> list[dict[str, Any]]:
                 {**common, "row_type": "update", "component": f"e{i}", "metric": metric, "value": float(step[i])}
                 for i in range(3)
             ]
-    for words, number in (("exist", len(places)), ("do not exist", 27 - len(places))):
-        rows.append(
-            {"row_type": words, "component": "all", "metric": "combinations", "value": float(number), "unit": "1"}
-        )
     return rows
 
 
