@@ -57,10 +57,10 @@ def signs_of(a: float, b: float) -> tuple[int, int, int]:
 def spatial_decrement(a: Array, b: Array, rate: float = 0.01) -> Array:
     """Return (e~(t) - e~(t + 1)) / eta (3,) of a step of signGD in the spatial domain, s = (1, 1/2, 0).
 
-    Entries of the gradient that are 0 but for rounding are 0.
+    Entries of the gradient that are 0 but for rounding are 0; the result has ten decimals.
     """
     s = np.array([1.0, 0.5, 0.0])
     error_f = errors_of(a, b, s)
     error = to_spatial(error_f)
     moved = error - rate * np.sign(np.round(population_gradient(error, s), 12))
-    return (error_f - to_frequency(moved)) / rate
+    return np.asarray(np.round((error_f - to_frequency(moved)) / rate, 10))
