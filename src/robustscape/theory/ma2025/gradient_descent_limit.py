@@ -96,7 +96,7 @@ def descent_path(error: Array, s: Array, rate: float, steps: int) -> Array:
 
 
 def limit_risks(starts_f: Array, target: Array, s: Array, eps: float) -> Array:
-    """Return the adversarial risks (n,) of what gradient descent at rate 1 ends with, from weights (n, d) in the frequency domain."""
+    """Return the adversarial risks (n,) of what gradient descent at rate 1 ends with, from weights w~ (n, d)."""
     error = to_spatial(starts_f - target)
     for _ in range(60):
         error = error - population_gradient(error, s)
