@@ -41,8 +41,8 @@ def made_up_rows() -> pd.DataFrame:
 
 
 def drawn(**options: Any) -> Any:
-    item = make_item(kind="figure", draw="phased_curves", factors=FACTORS)
-    return phased_curves(made_up_rows(), item, **{**OPTIONS, **options})
+    item = make_item(kind="figure", draw="phased_curves", factors=FACTORS, options={**OPTIONS, **options})
+    return phased_curves(made_up_rows(), item, **item.options)
 
 
 def test_every_panel_has_its_lines() -> None:

@@ -31,9 +31,10 @@ def made_up_rows() -> pd.DataFrame:
     return aggregate_repetitions(pd.DataFrame(rows), FACTORS).assign(scale="small")
 
 
-def drawn(rows: pd.DataFrame | None = None, **options: Any) -> Any:
-    item = make_item(kind="figure", draw="region_map", factors=FACTORS, names={"A1": "first"})
-    return region_map(made_up_rows() if rows is None else rows, item, **{"families": FAMILIES, **options})
+def drawn(**options: Any) -> Any:
+    options = {"families": FAMILIES, **options}
+    item = make_item(kind="figure", draw="region_map", factors=FACTORS, names={"A1": "first"}, options=options)
+    return region_map(made_up_rows(), item, **item.options)
 
 
 def test_cells_lines_and_paths_are_where_the_rows_say() -> None:
