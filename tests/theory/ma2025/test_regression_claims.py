@@ -147,7 +147,7 @@ def all_descend(path: Any) -> Any:
 
 def all_forget(path: Any) -> Any:
     """As with weight decay: the irrelevant weights go to 0."""
-    path[..., 2] *= np.exp(-0.01 * np.arange(len(path)))[:, None, None]
+    path[..., 2] *= np.exp(-0.001 * np.arange(len(path)))[:, None, None]
     return path
 
 
