@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from robustscape.evaluation.meta_class_accuracy import meta_class_accuracy
 from torch import Tensor, nn
 
 from robustscape.attacks.base.generator import SampleGenerator
@@ -25,7 +26,6 @@ from robustscape.evaluation.hierarchical_robustness import (
     hierarchical_survivors,
     variant_of,
 )
-from robustscape.evaluation.meta_class_accuracy import meta_class_accuracy
 from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.models.hierarchical import HierarchicalNetwork
 
