@@ -106,8 +106,8 @@ def _images(
     left[fixed_places(len(y), attacked_samples)] = False
     if not left.any():
         raise ConfigError(
-            f"chosen_hierarchical_robustness: key 'attacked_samples' got {attacked_samples}, which leaves no test image to choose "
-            f"by; allowed is less than {len(y)}."
+            f"chosen_hierarchical_robustness: key 'attacked_samples' got {attacked_samples}, which leaves no test image to "
+            f"choose by; allowed is less than {len(y)}."
         )
     left = left.to(y.device)
     x, y = x[left], y[left]
