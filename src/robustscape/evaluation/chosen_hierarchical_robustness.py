@@ -69,7 +69,7 @@ def chosen_hierarchical_robustness(
     # A row of HAR names the recipe of its parts where they have one.
     of_har = chosen.get(META) if chosen.get(META) == chosen.get(LEAVES) else None
     recipe_of = {"flat": chosen.get(FLAT), "har": of_har}
-    rows = []
+    rows: list[dict[str, Any]] = []
     for seed, members in nets.items():
         found = hierarchical_robustness(
             members, attacks=attacks, eps=eps, samples=samples, attacked_samples=attacked_samples
