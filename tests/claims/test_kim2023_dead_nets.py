@@ -314,13 +314,22 @@ def test_a_net_that_did_not_train_refutes_that_its_method_trains(
     assert verdicts("table_3_7", rows, tmp_path, claim)[claim] == verdict
 
 
-@pytest.mark.parametrize(("clean", "pgd", "auto", "verdict"), [(11.35, 11.35, 11.35, HOLDS), (50.0, 50.0, 50.0, FAILS)])
+@pytest.mark.parametrize(
+    ("clean", "pgd", "auto", "below", "verdict"),
+    [
+        (11.35, 11.35, 11.35, 98.0, HOLDS),
+        (50.0, 50.0, 50.0, 98.0, FAILS),
+        (11.35, 11.35, 11.35, 11.35, FAILS),  # AT trains at no eps
+    ],
+)
 def test_one_class_is_no_more_than_the_share_of_one_class(
-    clean: float, pgd: float, auto: float, verdict: str, tmp_path: Path
+    clean: float, pgd: float, auto: float, below: float, verdict: str, tmp_path: Path
 ) -> None:
+    """And no finding where AT gives one class at 0.3, too."""
     rows = [
-        {"metric": "accuracy", "method": "at", "eps": 0.45, "attack": attack, "value": value, "unit": "percent"}
-        for attack, value in (("clean", clean), ("pgd50", pgd), ("autoattack", auto))
+        {"metric": "accuracy", "method": "at", "eps": eps, "attack": attack, "value": value, "unit": "percent"}
+        for eps, values in ((0.3, (below, below, below)), (0.45, (clean, pgd, auto)))
+        for attack, value in zip(("clean", "pgd50", "autoattack"), values, strict=True)
     ]
     assert verdicts("table_3_7", rows, tmp_path, "C3B-8-constant")["C3B-8-constant"] == verdict
 
