@@ -291,6 +291,16 @@ def test_the_page_on_cost_counts_the_runs_of_the_configuration() -> None:
     assert len(rows) == 16
     counted = {cell: len(runs_behind(listed_items("kim2023", cell.split(" (")[0]))) for cell, _ in rows}
     assert counted == {cell: int(count) for cell, count in rows}
+    tables = re.findall(r"^\| (`ch\d[^|]*) \| [^|]* \| (\d+) \| ([\d.]+) \| ([\d.]+) \|", text, flags=re.MULTILINE)
+    lists = {cell: re.findall(r"`(\w+)`", cell) for cell, *_ in tables}
+    experiment = plan("paper").experiment
+    members = {
+        cell: {run.run for name in names for run in experiment.runs("ma2025", name)} for cell, names in lists.items()
+    }
+    assert {cell: len(runs) for cell, runs in members.items()} == {cell: int(count) for cell, count, *_ in tables}
+    chapters = [name for name in experiment.studies["ma2025"].runs if name.startswith(("ch3_", "ch5_"))]
+    every_run = {run.run for name in chapters for run in experiment.runs("ma2025", name)}
+    assert set().union(*members.values()) == every_run and sum(map(len, members.values())) == len(every_run)
     (command,) = [words for words in commands("snakemake") if "liu2020_table_2" in words]
     lenet = [word.replace("_", "/", 1) for word in command if word.startswith("liu2020_")]
     runs = runs_behind(lenet)
