@@ -109,7 +109,7 @@ def test_items_of_one_side_are_named(two) -> None:
 def test_what_is_broken_is_refused_and_the_rest_is_compared(two) -> None:
     studies, old, new = two
     (new / "yamada2021" / "table_1.csv").write_text("edited")
-    with pytest.raises(CorruptFile, match="table_1.csv is not the file"):
+    with pytest.raises(CorruptFile, match=r"table_1\.csv is not the file"):
         comparison.write_comparison(studies, old, new)
     html = (new / "report" / comparison.COMPARISON).read_text()
     assert "Broken results" in html and "yamada2021/table_2" in html

@@ -308,7 +308,7 @@ def test_broken_and_partial_results_give_a_page_that_says_so(browser, results) -
     rows.loc[1, "value"] = float("inf")
     rows.to_csv(root / "yamada2021" / "table_2.csv", index=False)
     vouch_for(root / "yamada2021" / "table_2.csv")
-    with pytest.raises(CorruptFile, match="table_1.csv is not the file") as error:
+    with pytest.raises(CorruptFile, match=r"table_1\.csv is not the file") as error:
         page.write_page(studies, root, "small")
     path = root / "report" / page.PAGE
     assert str(path) in str(error.value)
@@ -359,7 +359,10 @@ def test_163_items_weigh_less_than_two_megabytes_and_are_seen_at_once(browser, m
         # A link leads to its item, although the heights of those above are not known before they are seen.
         opened.page.locator("nav a[href='#many-figure_101']").click()
         opened.page.wait_for_function(
-            "() => { const top = document.getElementById('many-figure_101').getBoundingClientRect().top; return top >= 0 && top < 300; }"
+            """() => {
+              const { top } = document.getElementById("many-figure_101").getBoundingClientRect();
+              return top >= 0 && top < 300;
+            }"""
         )
     print(json.dumps({"bytes": path.stat().st_size, "first_view_ms": round(seen), "loaded": len(loaded)}))
     assert len([name for name in loaded if name.endswith((".svg", ".png"))]) < 20, "pictures far below are not loaded"

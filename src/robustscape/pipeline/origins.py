@@ -74,7 +74,7 @@ def _defining_file(texts: dict[str, str], name: str) -> str:
 
 
 def _code_of_item(plan: Plan, work: str, item: Item) -> tuple[str, ...]:
-    """Return the files of the functions that measured and drew an item, each once; plug-ins, which no commit has, are left out."""
+    """Return the files of the functions that measured and drew an item, each once, without plug-ins, which no commit has."""
     sources = plan.studies[work].sources
     named = [*(kind_and_name(sources[source.of]) for source in item.rows), (item.kind, item.draw)]
     paths = [catalog.find_entry(kind, name).path for kind, name in named]

@@ -235,7 +235,7 @@ def _files_of_item(csv: Path, item: Item) -> list[Path]:
 
 
 def _shown_picture(csv: Path, *, embed: bool) -> tuple[str, int, int]:
-    """Return the URL of the figure (SVG if that is small, else PNG), its width and height in CSS pixels; ("", 0, 0) without one."""
+    """Return the URL of the figure (SVG if that is small, else PNG), its width and height in CSS pixels; zeros without one."""
     svg, png = csv.with_suffix(".svg"), csv.with_suffix(".png")
     if not png.exists():
         return "", 0, 0
