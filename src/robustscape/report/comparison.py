@@ -1,7 +1,7 @@
 """Two folders of results side by side: numbers that differ, verdicts that changed, items that only one of them has.
 
 They may be of two scales, two sets of seeds or two versions. Numbers are matched by the factors of their item and by their
-metric, as printed numbers are. Nothing is judged: a difference stands beside its standard error, and whoever reads it knows what changed.
+metric, as printed numbers are. Nothing is judged: a difference stands beside its standard error.
 """
 
 from __future__ import annotations
