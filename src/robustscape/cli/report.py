@@ -43,12 +43,18 @@ def add_report_command(commands: Any) -> None:
 
 def report_command(options: argparse.Namespace) -> None:
     """Write the page of the works in ``options.targets``, or the comparison of two folders; print where it is."""
-    from robustscape.pipeline.steps.report import compare_results, write_report
+    if options.compare:
+        from robustscape.pipeline.steps.report import compare_results
+
+        print(compare_results(make_plan(options, works_to_do(options)), *options.compare))
+    else:
+        page_command(options, self_contained=options.self_contained)
+
+
+def page_command(options: argparse.Namespace, *, self_contained: bool = False) -> None:
+    """Write the page of the works in ``options.targets``; print where it is."""
+    from robustscape.pipeline.steps.report import write_report
 
     plan = make_plan(options, works_to_do(options))
-    if options.compare:
-        path = compare_results(plan, *options.compare)
-    else:
-        repository = read_main(options).repository or ""
-        path = write_report(plan, repository=repository, self_contained=options.self_contained)
-    print(path)
+    repository = read_main(options).repository or ""
+    print(write_report(plan, repository=repository, self_contained=self_contained))
