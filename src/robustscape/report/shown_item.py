@@ -188,7 +188,7 @@ def shown_item(
     """
     csv = root / work / f"{name}.csv"
     if not csv.exists():
-        left = [path.name for path in sorted(csv.parent.glob(f"{name}.*"))] if csv.parent.is_dir() else []
+        left = [path.name for path in _files_of_item(csv, item)]
         gone = f"{csv} is gone; there is still {', '.join(left)}." if left else ""
         return ShownItem(work, name, item, claims=claims, problem=gone)
     try:
