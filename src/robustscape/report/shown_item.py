@@ -217,7 +217,7 @@ def _read_item(shown: ShownItem, csv: Path, origins: Origins, *, embed: bool) ->
         shown.picture, shown.width, shown.height = _shown_picture(csv, embed=embed)
         shown.alt = f"{item.title}. {item.caption}"
     record = csv.with_suffix(".json")
-    shown.downloads = [(path.suffix[1:], file_url(path, embed=embed)) for path in [*files, record]]
+    shown.downloads = _downloads([*files, record], embed=embed)
     shown.record = records.read_record(record)
     keys = origins.behind.get((shown.work, shown.name), ())
     shown.runs = [origins.runs[key] for key in keys if key in origins.runs]
@@ -263,11 +263,12 @@ def _picture_url(path: Path, *, embed: bool) -> str:
     return _data_url(path) if embed else _relative_url(path)
 
 
-def file_url(path: Path, *, embed: bool = False) -> str:
-    """Return the URL of an item's file as seen from the page; a data URL of small text files where they are embedded."""
-    if not embed or path.suffix in (".svg", ".png") or path.stat().st_size > _LARGEST_DOWNLOAD:
-        return _relative_url(path)
-    return _data_url(path)
+def _downloads(paths: list[Path], *, embed: bool) -> list[tuple[str, str]]:
+    """Return type and URL of an item's files as seen from the page; of a self-contained one, only small files of text."""
+    if not embed:
+        return [(path.suffix[1:], _relative_url(path)) for path in paths]
+    small = [p for p in paths if p.suffix not in (".svg", ".png") and p.stat().st_size <= _LARGEST_DOWNLOAD]
+    return [(path.suffix[1:], _data_url(path)) for path in small]
 
 
 def _relative_url(path: Path) -> str:

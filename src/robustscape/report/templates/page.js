@@ -63,6 +63,19 @@
   if (contents && matchMedia("(max-width: 52rem)").matches) contents.open = false;
 })();
 
+// -- what a link leads to is opened ------------------------------------------------------------------------------------
+(() => {
+  const open = () => {
+    const target = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const closed = target && target.closest("details:not([open])");
+    if (!closed) return;
+    closed.open = true;
+    target.scrollIntoView();
+  };
+  addEventListener("hashchange", open);
+  open();
+})();
+
 // -- tables: sorting and copying ---------------------------------------------------------------------------------------
 (() => {
   // The number that a text begins with: 61.83 of "61.83 ± 0.71", 8/255, brackets and Unicode's minus; NaN without one.
@@ -239,7 +252,7 @@
     index = (next + pictures.length) % pictures.length;
     zoom = 1;
     const small = pictures[index].querySelector("img");
-    image.src = pictures[index].href;
+    image.src = small.src;
     image.alt = small.alt;
     dialog.querySelector("p").textContent = pictures[index].closest("article")?.querySelector("h3")?.textContent ?? "";
     fit();
