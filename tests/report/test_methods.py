@@ -9,8 +9,9 @@ from robustscape.report.items import aggregate_repetitions
 from robustscape.report.methods import method_tables
 from robustscape.report.run_facts import RunFacts
 
-ITEM = make_item(factors=["dataset", "architecture", "method", "attack"], title="One")
-OTHER = make_item(factors=["dataset", "architecture", "method"], title="Other")
+OPTIONS = {"index": ["method"], "columns": ["metric"]}
+ITEM = make_item(factors=["dataset", "architecture", "method", "attack"], title="One", options=OPTIONS)
+OTHER = make_item(factors=["dataset", "architecture", "method"], title="Other", options=OPTIONS)
 
 
 def rows(metric: str = "accuracy", attacks: tuple[str, ...] = ("pgd", "fgsm"), **columns) -> pd.DataFrame:
@@ -59,7 +60,7 @@ def test_items_are_joined_by_what_was_trained_and_costs_by_its_weights() -> None
 
 
 def test_settings_tell_networks_apart_and_attacks_do_not() -> None:
-    item = make_item(factors=["dataset", "architecture", "method", "rho", "attack"])
+    item = make_item(factors=["dataset", "architecture", "method", "rho", "attack"], options=OPTIONS)
     sam = pd.concat([rows().assign(rho=rho, recipe=lambda r, rho=rho: r["recipe"] + str(rho)) for rho in (0.1, 0.2)])
     (table,) = method_tables([(item, sam)], [])
     assert [label for label, _ in table.rows] == ["AT, ρ 0.1", "SAM, ρ 0.1", "AT, ρ 0.2", "SAM, ρ 0.2"]
@@ -68,7 +69,9 @@ def test_settings_tell_networks_apart_and_attacks_do_not() -> None:
 
 def test_one_name_for_two_protocols_does_not_mix_them() -> None:
     second = rows().assign(value=lambda r: r["value"] + 1)
-    (table,) = method_tables([(ITEM, rows()), (make_item(factors=ITEM.factors, title="Two"), second)], [])
+    (table,) = method_tables(
+        [(ITEM, rows()), (make_item(factors=ITEM.factors, title="Two", options=OPTIONS), second)], []
+    )
     assert "accuracy (%), FGSM (Two)" in table.columns and table.rows[0][1][1] == "50.50 ± 0.71"
 
 
@@ -77,6 +80,6 @@ def test_figures_sweeps_and_works_without_methods_have_none() -> None:
     assert method_tables([(figure, rows())], []) == []
     sweep = rows(attacks=tuple(f"a{number}" for number in range(40)))
     assert method_tables([(ITEM, sweep)], []) == []
-    assert method_tables([(make_item(factors=["dataset"]), rows())], []) == []
+    assert method_tables([(make_item(factors=["dataset"], options=OPTIONS), rows())], []) == []
     one = rows()
     assert method_tables([(ITEM, one[one["method"] == "AT"])], []) == []

@@ -9,7 +9,7 @@ from made_up import accuracy_rows, make_item, printed_accuracies
 from robustscape.report.items import aggregate_repetitions
 from robustscape.report.printed_numbers import PrintedTable, printed_table
 
-ITEM = make_item(factors=["dataset", "architecture", "noise", "norm", "eps"])
+ITEM = make_item(factors=["dataset", "architecture", "noise", "norm", "eps"], options={"index": ["eps"]})
 
 
 def made(printed: pd.DataFrame | None = None, **columns) -> PrintedTable:
