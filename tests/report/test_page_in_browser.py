@@ -165,9 +165,14 @@ def test_search_and_chips_filter(browser, written) -> None:
         assert articles.count() == everything
 
 
+def words_of(place: Any) -> str:
+    """The text of an element in one line, also where it is out of view and not drawn (``content-visibility``)."""
+    return " ".join(place.text_content().split())
+
+
 def column(table: Any, index: int) -> list[str]:
     """The texts of a column of a table, top to bottom."""
-    return [row.locator("th, td").nth(index).inner_text().split("\n")[0] for row in table.locator("tbody tr").all()]
+    return [words_of(row.locator("th, td").nth(index)) for row in table.locator("tbody tr").all()]
 
 
 def test_a_heading_sorts_by_numbers_and_by_words_and_by_key(browser, written) -> None:
@@ -194,7 +199,7 @@ def test_a_heading_sorts_by_numbers_and_by_words_and_by_key(browser, written) ->
         assert column(printed, 0)
         page_.locator("#works ~ .scroll a", has_text="1 table").click()
         page_.wait_for_function("document.querySelector('details.methods').open")
-        costs = page_.locator("details.methods table thead").inner_text()
+        costs = words_of(page_.locator("details.methods table thead"))
         assert "time of an epoch (s)" in costs and "AutoAttack" in costs
         opened.picture("methods")
 
@@ -248,7 +253,7 @@ def test_it_is_readable_without_script(browser, written) -> None:
         assert page_.locator("button").count() == 0
         assert page_.locator("#yamada2021-table_1 table").first.is_visible()
         page_.locator("#methods-table_1 summary", has_text="How it was made").click()
-        made = page_.locator("#methods-table_1 .foot").inner_text()
+        made = words_of(page_.locator("#methods-table_1 .foot"))
         assert "6 trained networks behind it, 1 more not there" in made and "clean accuracy 31.0 % < 46.0 %" in made
 
 
@@ -290,11 +295,11 @@ def test_print_shows_the_items_and_no_controls(browser, written) -> None:
 
 def test_the_comparison_names_what_changed(browser, compared) -> None:
     with visit(browser, compared) as opened:
-        words = opened.page.locator("main").inner_text()
+        words = words_of(opened.page.locator("main"))
         assert re.search(r"yamada2021/table_1\s+Y-8", words) and "fails" in words
         assert "kim2023/figure_4_1" in words and "only in old" in words
         table = opened.page.locator("#methods-table_1 table")
-        assert table.locator("tbody tr").count() == 4 and "+4.00" in table.inner_text()  # fast AT: twice 2.0
+        assert table.locator("tbody tr").count() == 4 and "+4.00" in words_of(table)  # fast AT: twice 2.0
         assert "4 numbers differ, 2 are the same" in words
         assert opened.page.locator("#methods-table_1 .gap").count() == 4
 
@@ -315,11 +320,11 @@ def test_broken_and_partial_results_give_a_page_that_says_so(browser, results) -
     assert str(path) in str(error.value)
     with visit(browser, path) as opened:
         opened.picture("broken")
-        words = opened.page.locator("main").inner_text()
+        words = words_of(opened.page.locator("main"))
         assert "2 results are not shown" in words and "figure_1.csv is gone; there is still" in words
         assert opened.page.locator("#yamada2021-table_1 table").count() == 0, "no number of a broken file is shown"
-        assert "nan" in opened.page.locator("#yamada2021-table_2").inner_text()
-        assert opened.page.locator("#odd-table_-1- h3").inner_text() == NASTY
+        assert "nan" in words_of(opened.page.locator("#yamada2021-table_2"))
+        assert words_of(opened.page.locator("#odd-table_-1- h3")) == NASTY
         assert "Nothing of this study was made" in words
         assert broken_links(opened.page) == []
 
