@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from robustscape import catalog
 from robustscape.config.experiment import Run, kind_and_name
@@ -23,7 +24,9 @@ _DIGITS = 12
 
 def find_origins(plan: Plan) -> Origins:
     """Return the origins of all items of a plan; runs that were not trained have no facts."""
-    behind, configured, code = {}, {}, {}
+    behind: dict[tuple[str, str], tuple[str, ...]] = {}
+    configured: dict[tuple[str, str], str] = {}
+    code: dict[tuple[str, str], tuple[str, ...]] = {}
     runs: dict[str, Run] = {}
     for work, study in plan.studies.items():
         texts = _study_texts(plan.experiment.folder, work)
@@ -39,7 +42,9 @@ def find_origins(plan: Plan) -> Origins:
 
 def run_facts(plan: Plan, run: Run) -> RunFacts:
     """Return what the records of a trained run say of it; ``problem`` says what is wrong with them, if anything is."""
-    names = {field: getattr(run, field) for field in ("key", "dataset", "architecture", "recipe", "eps", "seed")}
+    names: dict[str, Any] = {
+        field: getattr(run, field) for field in ("key", "dataset", "architecture", "recipe", "eps", "seed")
+    }
     record = read_record(plan.run_folder(run) / "run.json")
     try:
         health, short = read_run_health(plan, run), tuple(run_shortfalls(plan, run))

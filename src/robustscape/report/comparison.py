@@ -116,7 +116,8 @@ def write_comparison(studies: Mapping[str, Study], old: Path, new: Path) -> Path
 
 def comparison_html(studies: Mapping[str, Study], old: Path, new: Path) -> tuple[str, list[str]]:
     """Return the page as HTML, and what is broken in either folder; arguments as for ``write_comparison``."""
-    items, alone = [], []
+    items: list[ComparedItem] = []
+    alone: list[tuple[str, str, bool]] = []
     for work, study in studies.items():
         for name, item in study.items.items():
             present = [(folder / work / f"{name}.csv").exists() for folder in (old, new)]

@@ -146,7 +146,8 @@ def make_page(
     """Return the page, and what is broken; arguments as for ``write_page``."""
     claims, problem = _claims_by_item(root / "claims.csv")
     origins = origins or Origins()
-    works, costs = [], {}
+    works: list[ShownWork] = []
+    costs: dict[Path, float] = {}
     for key, study in studies.items():
         items = [
             shown_item(key, name, item, root, claims=claims.get((key, name), []), origins=origins, embed=self_contained)
