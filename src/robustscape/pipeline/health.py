@@ -60,14 +60,23 @@ def _read_health(path: Path, modified: int) -> dict[str, Any]:
     return content
 
 
+def read_run_health(plan: Plan, run: Run) -> dict[str, Any]:
+    """Return the content of a run's ``health.json``.
+
+    Raises:
+        CorruptFile: the file is damaged, or was edited.
+    """
+    path = plan.run_folder(run) / HEALTH
+    return _read_health(path, path.stat().st_mtime_ns)
+
+
 def run_shortfalls(plan: Plan, run: Run) -> list[str]:
     """Return in what a run falls short of its scale's thresholds.
 
     Raises:
         CorruptFile: the file is damaged, or was edited.
     """
-    path = plan.run_folder(run) / HEALTH
-    return shortfalls(_read_health(path, path.stat().st_mtime_ns), plan.experiment.scale.health)
+    return shortfalls(read_run_health(plan, run), plan.experiment.scale.health)
 
 
 def with_health_flag(plan: Plan, table: Table, rows: pd.DataFrame) -> pd.DataFrame:
