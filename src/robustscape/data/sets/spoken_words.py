@@ -54,12 +54,14 @@ def spoken_words(
     synthesised, labels, voices = _synthesised_words()
     samples = np.stack([_resampled(word, rate, length) for word in synthesised])
     is_test = voices % TEST_EVERY == TEST_EVERY - 1
-    parts = []
-    for chosen in (np.flatnonzero(~is_test), np.flatnonzero(is_test)):
-        order = chosen[stratified_order(labels[chosen])]
-        parts += [bytes_of_waveforms(samples[order]), labels[order]]
+    train, test = (
+        chosen[stratified_order(labels[chosen])] for chosen in (np.flatnonzero(~is_test), np.flatnonzero(is_test))
+    )
     return RawSplits(
-        *parts,
+        bytes_of_waveforms(samples[train]),
+        labels[train],
+        bytes_of_waveforms(samples[test]),
+        labels[test],
         classes=WORDS,
         scale=255.0,
         licence="made here; espeak-ng (GPL-3.0-or-later) makes no claim on its output",
@@ -84,7 +86,8 @@ def _resampled(word: Array, rate: int, length: int) -> Array:
 def _synthesised_words() -> tuple[list[Array], Array, Array]:
     """Return the words, int16 (T,) at 22,050 Hz each, their labels and the numbers of their voices, both int64 (N,)."""
     library, heard, _callback = _synthesiser()  # the callback lives as long as the library calls it
-    words, labels, voices = [], [], []
+    words: list[Array] = []
+    labels, voices = [], []
     for voice, name in enumerate(f"{accent}{speaker}" for accent in ACCENTS for speaker in SPEAKERS):
         if library.espeak_SetVoiceByName(name.encode()):
             raise UserError(f"the synthesiser espeak-ng has no voice '{name}'; reinstall espeakng-loader.")
@@ -116,14 +119,14 @@ def _synthesiser() -> tuple[ctypes.CDLL, list[bytes], object]:
         ) from None
     heard: list[bytes] = []
 
-    @_CALLBACK
     def keep(samples: object, count: int, events: object) -> int:
         if samples and count > 0:
             heard.append(ctypes.string_at(samples, 2 * count))  # type: ignore[arg-type]
         return 0
 
+    callback = _CALLBACK(keep)
     rate = library.espeak_Initialize(_RETRIEVAL, 0, data, 0)
     if rate != 22050:
         raise UserError(f"the synthesiser espeak-ng does not start as expected: it answers {rate}, not 22050 (Hz).")
-    library.espeak_SetSynthCallback(keep)
-    return library, heard, keep
+    library.espeak_SetSynthCallback(callback)
+    return library, heard, callback

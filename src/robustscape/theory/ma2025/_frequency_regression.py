@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.fft import dct
 
 Array = NDArray[np.float64]
+Integers = NDArray[np.int64]
 
 #: The data of figure 4.7: variances, true weights, first weights and learning rate.
 VARIANCES, TARGET, START, RATE = (0.01, 0.0025, 0.0), (5.0, 10.0, 0.0), (0.01, -0.01, 0.02), 0.01
@@ -80,7 +81,7 @@ def minimiser_risk(w: Array, eps: float) -> Array:
     return np.asarray(eps**2 / 2 * (w**2).sum(-1))
 
 
-def descent_error(start_f: Array, s: Array, rate: float, steps: Array | int) -> Array:
+def descent_error(start_f: Array, s: Array, rate: float, steps: Array | Integers | int) -> Array:
     """Return equation 4.12, the error (I - rate diag(s))^t e~(0) of gradient descent after t ``steps`` (...,): (..., d)."""
     return np.asarray((1 - rate * s) ** np.asarray(steps)[..., None] * start_f)
 

@@ -31,10 +31,10 @@ def run_rows(panel: str, masks: dict[str, Mask], across: tuple[float, float], up
         up: that of the rows.
     """
     names = list(masks)
-    labels = np.full(next(iter(masks.values())).shape, -1)
+    high, wide = next(iter(masks.values())).shape
+    labels = np.full((high, wide), -1)
     for number, name in reversed(list(enumerate(names))):
         labels[masks[name]] = number
-    high, wide = labels.shape
     cell = (across[1] - across[0]) / wide
     rows: Rows = []
     for j, line in enumerate(labels):

@@ -13,6 +13,7 @@ import numpy as np
 
 from robustscape.theory.ma2025._frequency_regression import (
     Array,
+    Integers,
     a_and_b,
     population_gradient,
     to_frequency,
@@ -74,7 +75,7 @@ def iterate_steps(error: Array, s: Array, rate: float, steps: int) -> Array:
     return error
 
 
-def descent_before_oscillation(start_f: Array, s: Array, rate: float, times: Array) -> Array:
+def descent_before_oscillation(start_f: Array, s: Array, rate: float, times: Integers) -> Array:
     """Return e~ (n, 3) of signGD at ``times`` (n,) <= T in closed form, for s_1 / s_0 < 1/3 and |A(0)|, |B(0)| > s_0 rate.
 
     From table 4.9: while |A| > |B| a step takes sqrt(3) eta from |e~_0| and nothing else, which lasts t' = max(0,

@@ -54,7 +54,7 @@ def growth_regions(
             drawn += path_rows(panel, "line", "shifted by s₀η", ends + 1, slope * ends - room)
         drawn += path_rows(panel, "line", "|A| = |B|", np.array([0.0, REACH]), np.array([0.0, REACH]))
         for place in PATHS:
-            path = [errors_of(*(np.array(v) for v in place), s)]
+            path = [errors_of(np.array(place[0]), np.array(place[1]), s)]
             while abs(a_and_b(path[-1], s)[0]) >= s[0] * rate:
                 path.append(to_frequency(spatial_step(to_spatial(path[-1]), s, rate)))
             drawn += path_rows(panel, "steps", f"from {place}", *(np.abs(v) for v in a_and_b(np.stack(path), s)))

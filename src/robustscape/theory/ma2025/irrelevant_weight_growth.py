@@ -130,7 +130,8 @@ def _closed_form_rows(
     start_f: Array, found: Descent, s: Array, rate: float, columns: dict[str, Any]
 ) -> list[dict[str, Any]]:
     """Rows of proposition 4.D.8 and of whole paths up to T, from starts in P_5 and P_6."""
-    part = growth_partition(*(np.abs(one) for one in a_and_b(start_f, s)), s, rate)
+    a, b = a_and_b(start_f, s)
+    part = growth_partition(np.abs(a), np.abs(b), s, rate)
     large = part["P5"] | part["P6"]
     off = float(np.abs(np.abs(found.drift) - leading_drift(start_f, s, rate))[large].max()) / rate
     chosen = np.flatnonzero(large)[:50]

@@ -27,7 +27,7 @@ def sign_patterns() -> list[dict[str, Any]]:
     """
     places = {signs_of(a, b): (a, b) for a, b in itertools.product(VALUES, repeat=2)}
     rows: list[dict[str, Any]] = []
-    for signs in itertools.product((1, -1, 0), repeat=3):
+    for signs in itertools.product((1, -1, 0), (1, -1, 0), (1, -1, 0)):
         common = dict(zip(("sign_A", "sign_A_plus_B", "sign_A_minus_B"), signs, strict=True)) | {"unit": "1"}
         place = places.get(signs)
         valid = {"row_type": "valid", "component": "all", "metric": "is_valid_combination"}

@@ -44,7 +44,7 @@ def stationary_regions(
     panel = f"s₁ / s₀ = {ratios[0]:g}"
     drawn = run_rows(panel, stationary_partition(a, b, s, rate), (-1, 1), (-REACH, REACH))
     for label, place in PATHS.items():
-        path = [errors_of(*(np.array(v) for v in place), s)]
+        path = [errors_of(np.array(place[0]), np.array(place[1]), s)]
         for _ in range(6):
             path.append(to_frequency(spatial_step(to_spatial(path[-1]), s, rate)))
         drawn += path_rows(panel, "steps", label, *a_and_b(np.stack(path), s))
