@@ -96,6 +96,9 @@ class DeadNets:
     def printed_series(self, metric: str, along: str = "eps", **factors: Any) -> Series:
         raise NotImplementedError
 
+    def unmatched(self, metric: str, **factors: Any) -> int:
+        raise NotImplementedError
+
     def add_evidence(self, text: str) -> None:
         """What was read is of no interest here."""
 
