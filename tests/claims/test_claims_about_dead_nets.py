@@ -42,6 +42,9 @@ DEAD: dict[str, tuple[float, float]] = {
     "pgd7_accuracy_train_at_end": (3.0, 3.0),
 }
 
+#: Metrics of the training images: no net is read.
+OF_IMAGES = ("low_half_energy_share", "diagonal_amplitude", "relative_error")
+
 #: Factor -> levels of a series along it.
 LEVELS: dict[str, tuple[float, ...]] = {
     "epoch": (1, 300),
@@ -115,7 +118,7 @@ def about_dead_nets() -> dict[str, tuple[Claim, str | None]]:
         for work, study in EXPERIMENT.studies.items()
         for name, item in study.items.items()
         for claim in item.claims
-        if claim.dead_nets
+        if claim.dead_nets and not any(metric in expand_claim(claim) for metric in OF_IMAGES)
     }
 
 
