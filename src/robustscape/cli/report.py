@@ -36,7 +36,7 @@ def add_report_command(commands: Any) -> None:
         type=Path,
         metavar="FOLDER",
         help="write report/comparison.html in the second of two folders of results, such as results/small of two versions: "
-        "differences of numbers and verdicts that changed",
+        "differences of numbers and verdicts that changed (default: none)",
     )
     command.set_defaults(execute=report_command)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -65,10 +64,9 @@ def _object_folder(directory: Path) -> Iterator[Path]:
     (path,) = obtain_files("caltech101", [ARCHIVE], directory)
     verify_file(path, ARCHIVE)
     with tempfile.TemporaryDirectory(prefix="robustscape-") as temporary:
-        inner = Path(temporary) / f"{FOLDER}.tar.gz"
         try:
-            with zipfile.ZipFile(path) as archive, archive.open(MEMBER) as member, inner.open("wb") as copy:
-                shutil.copyfileobj(member, copy)
+            with zipfile.ZipFile(path) as archive:
+                inner = Path(archive.extract(MEMBER, temporary))
         except (zipfile.BadZipFile, KeyError) as error:
             raise CorruptFile(f"'{path}' is not a zip archive with '{MEMBER}': {error}.") from None
         except OSError as error:
