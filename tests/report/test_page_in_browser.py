@@ -296,7 +296,7 @@ def test_print_shows_the_items_and_no_controls(browser, written) -> None:
 def test_the_comparison_names_what_changed(browser, compared) -> None:
     with visit(browser, compared) as opened:
         words = words_of(opened.page.locator("main"))
-        assert re.search(r"yamada2021/table_1\s+Y-8", words) and "fails" in words
+        assert re.search(r"yamada2021/table_1\s*Y-8", words) and "fails" in words
         assert "kim2023/figure_4_1" in words and "only in old" in words
         table = opened.page.locator("#methods-table_1 table")
         assert table.locator("tbody tr").count() == 4 and "+4.00" in words_of(table)  # fast AT: twice 2.0

@@ -180,7 +180,7 @@
     bar.className = "copy";
     const region = table.closest(".scroll");
     for (const [name, format] of Object.entries(formats)) {
-      bar.append(buttonOf(`copy ${name}`, `Copy as ${name}: ${region.getAttribute("aria-label")}`, (button) => copy(format.table(gridOf(table)), button)));
+      bar.append(buttonOf(`copy ${name}`, `copy ${name}: ${region.getAttribute("aria-label")}`, (button) => copy(format.table(gridOf(table)), button)));
     }
     region.after(bar);
   };
