@@ -363,7 +363,7 @@ def test_layouts_that_a_net_may_not_take_are_noted(mine: Path) -> None:
     assert any("(N, C, H, W)" in note for note in read_samples("last.npz").notes)
     np.savez("first.npz", x=np.zeros((4, 3, 6, 5), np.uint8), y=y)
     assert not any("(N, C, H, W)" in note for note in read_samples("first.npz").notes)
-    np.savez("wide.npz", x=np.zeros((4, 3, 6, 5), np.int64), y=y)
+    np.savez("wide.npz", x=np.full((4, 3, 6, 5), 200, np.int64), y=y)
     with pytest.raises(UserError, match="got int64; if these are pixels in \\[0, 255\\], save them as uint8"):
         read_samples("wide.npz")
 
