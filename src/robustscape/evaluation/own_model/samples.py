@@ -296,7 +296,9 @@ def _from_arrays(
     elif x.dtype == np.uint8:
         note, high = "x is uint8: values divided by 255", int(x.max())
         if high <= BYTE_SCALE:
-            note = Doubt(f"{note}, though the largest is {high}; if the scale is another, give it: --scale-inputs")
+            note = Doubt(
+                f"{note}, though the largest is {high}; if the scale is another, give it: scale, or --scale-inputs"
+            )
         x = (x / np.float64(255)).astype(np.float32)
         notes.append(note)
     elif x.dtype.kind != "f":
