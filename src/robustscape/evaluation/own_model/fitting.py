@@ -22,14 +22,11 @@ from robustscape.config.attacks import AttackSpec, Suite
 from robustscape.config.hierarchy import HIERARCHY
 from robustscape.errors import AttackError, ConfigError
 from robustscape.evaluation.harness import inputs
+from robustscape.evaluation.own_model.samples import BYTE_SCALE
 from robustscape.models import Normalize
 
 #: Attacks that serve any number of classes from 2 on, and are in every norm.
 FOR_FEW_CLASSES = ("apgd_ce", "fab_t", "square5000")
-
-
-#: A largest value above it is taken for that of a scale up to 255; below, the scale may be another, such as 0 to 16.
-BYTE_SCALE = 128
 
 
 def check_inputs(x: Any, bounds: Iterable[inputs.Bounds]) -> Tensor:
