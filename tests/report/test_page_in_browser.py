@@ -329,7 +329,6 @@ def test_broken_and_partial_results_give_a_page_that_says_so(browser, results) -
         assert broken_links(opened.page) == []
 
 
-@pytest.mark.xfail(reason="on a busy machine the jump to an item far below did not end at it", strict=False)
 def test_163_items_weigh_less_than_two_megabytes_and_are_seen_at_once(browser, made_once, tmp_path) -> None:
     """As many items as the five works have, each with printed numbers and claims, and runs behind them."""
     studies, made = made_once
@@ -365,13 +364,23 @@ def test_163_items_weigh_less_than_two_megabytes_and_are_seen_at_once(browser, m
         opened.picture("many")
         # A link leads to its item, although the heights of those above are not known before they are seen.
         opened.page.locator("nav a[href='#many-figure_101']").click()
-        opened.page.wait_for_function(
-            """() => {
-              const { top } = document.getElementById("many-figure_101").getBoundingClientRect();
-              return top >= 0 && top < 300;
-            }"""
-        )
+        from playwright.sync_api import TimeoutError as Late
+
+        at_its_item = True
+        try:
+            opened.page.wait_for_function(
+                """() => {
+                  const { top } = document.getElementById("many-figure_101").getBoundingClientRect();
+                  return top >= 0 && top < 300;
+                }"""
+            )
+        except Late:
+            at_its_item = False
     print(json.dumps({"bytes": path.stat().st_size, "first_view_ms": round(seen), "loaded": len(loaded)}))
     assert len([name for name in loaded if name.endswith((".svg", ".png"))]) < 20, "pictures far below are not loaded"
     # A second on a quiet machine (benchmarks/report_page.py measures it); tests share theirs with others.
     assert seen < 10_000
+    if not at_its_item:
+        pytest.xfail(
+            "the jump to an item far below does not end at it: heights above it are not known (content-visibility)"
+        )
