@@ -8,6 +8,7 @@ import json
 import math
 import sys
 import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -122,6 +123,11 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         help="the largest value that inputs of an .npz or .csv can have, such as 255, by which they are divided (default: 255 "
         "for uint8, else they are in [0, 1])",
     )
+    group.add_argument(
+        "--label-column",
+        metavar="NAME",
+        help="column of a .csv that holds the classes; all others are inputs (default: the one named y, label, target or class)",
+    )
     few = "so many samples: the first, or of a folder as many of each class (default: all)"
     group.add_argument("--samples", type=positive_integer, metavar="N", help=few)
 
@@ -211,6 +217,7 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
 def attack_command(options: argparse.Namespace) -> None:
     """Run the suite, show its progress, print the result and write it where the options say."""
     from robustscape.evaluation.own_model.call import evaluate, progress_bars
+    from robustscape.evaluation.own_model.fitting import ProtocolWarning, note_short_steps
     from robustscape.evaluation.own_model.notes import Doubt
     from robustscape.evaluation.own_model.samples import note_other_classes
 
@@ -233,6 +240,7 @@ def attack_command(options: argparse.Namespace) -> None:
             own = card
         model, notes = _make_model(options, plan, run, own, samples)
         notes += [*samples.notes, *note_other_classes(samples, model.to(device).eval())]
+        notes += note_short_steps(suite.attacks, budgets)
         if options.eps is None:
             notes.append(f"eps is {' and '.join(map(pretty_number, budgets))}, {eps_from}")
         described = {
@@ -244,7 +252,8 @@ def attack_command(options: argparse.Namespace) -> None:
         for note in notes:
             if not options.quiet or isinstance(note, Doubt):
                 print(f"robustscape: {note}", file=sys.stderr)
-        with progress_bars(quiet=options.quiet) as show:
+        with progress_bars(quiet=options.quiet) as show, warnings.catch_warnings():
+            warnings.simplefilter("ignore", ProtocolWarning)  # a note says the same
             found = evaluate(
                 model.to(device).eval(),
                 samples.x,
@@ -526,8 +535,6 @@ def _make_model(
         ConfigError: the options do not say which model.
         UserError: the weights belong to another one.
     """
-    import warnings
-
     from torch import nn
 
     from robustscape.evaluation.own_model.factory import make_model
@@ -685,9 +692,12 @@ def _load_samples(
         )
     if what not in datasets and (path.exists() or path.suffix in (".npz", ".csv") or len(path.parts) > 1):
         scale = None if options.scale_inputs is None else _float("--scale-inputs", options.scale_inputs)
-        return _shaped(read_samples(path, options.samples, scale), options.shape), {}
+        return _shaped(read_samples(path, options.samples, scale, options.label_column), options.shape), {}
     if what not in datasets:
         raise unknown_name("data set", what, datasets)
+    if options.label_column is not None or options.shape is not None:
+        option = "--label-column" if options.label_column is not None else "--shape"
+        raise ConfigError(f"{option} is for files; the data set '{what}' has labels and a shape of its own.")
     if options.scale_inputs is not None:
         raise ConfigError(f"--scale-inputs is for an .npz or .csv; the data set '{what}' has a scale of its own.")
     test, card = _load_test_split(what, datasets[what], plan, device)

@@ -222,7 +222,7 @@ def describe_protocol(result: SuiteResult, suite: Suite, data: str, model: str |
         result: of the suite.
         suite: with its attacks.
         data: SHA-256 of inputs and labels.
-        model: SHA-256 of the weights, None for a function.
+        model: SHA-256 of the weights, None for a function or a model without any.
     """
     specs = [spec for _, spec in suite.attacks]
     return {
