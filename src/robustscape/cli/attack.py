@@ -13,27 +13,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robustscape.cli.attacked_run import (
-    AttackedRun,
-    budget_of_run,
-    card_of_run,
-    check_data_of_run,
-    check_weights_of_run,
-    read_run,
-)
 from robustscape.cli.options import job_device, make_plan, positive_integer, sentence_case
-from robustscape.config.datasets import DatasetEntry
 from robustscape.errors import ConfigError, UserError, unknown_name
 from robustscape.numbers import parse_number, pretty_number
-from robustscape.pipeline.plan import Plan
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from robustscape.cli.attacked_run import AttackedRun
     from robustscape.config.attacks import Suite
+    from robustscape.config.datasets import DatasetEntry
     from robustscape.evaluation.own_model.result import Evaluation, EvaluationSeries
     from robustscape.evaluation.own_model.samples import Samples
+    from robustscape.pipeline.plan import Plan
 
 _EPILOG = """\
 examples:
@@ -216,6 +209,7 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
 
 def attack_command(options: argparse.Namespace) -> None:
     """Run the suite, show its progress, print the result and write it where the options say."""
+    from robustscape.cli.attacked_run import card_of_run, check_data_of_run, read_run
     from robustscape.evaluation.own_model.call import evaluate, progress_bars
     from robustscape.evaluation.own_model.fitting import ProtocolWarning, note_short_steps
     from robustscape.evaluation.own_model.notes import Doubt
@@ -559,6 +553,8 @@ def _make_model(
 
         tensors, metadata = checkpoints.load_checkpoint(options.checkpoint)
         if run is not None:
+            from robustscape.cli.attacked_run import check_weights_of_run
+
             check_weights_of_run(run, options.checkpoint, metadata["sha256"])
     if not options.model:
         for_files = not card and run is None
@@ -761,6 +757,7 @@ def _read_eps(options: argparse.Namespace, run: AttackedRun | None, suite: Suite
         ConfigError: one is not a number, or not above 0; none is given, and the run has none in the norm of the attacks, or that
             norm has no default.
     """
+    from robustscape.cli.attacked_run import budget_of_run
     from robustscape.evaluation.own_model.call import default_eps
 
     norms = {options.norm} if options.norm else {spec.norm for _, spec in suite.attacks}

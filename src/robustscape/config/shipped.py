@@ -190,7 +190,7 @@ def in_norm(spec: AttackSpec, norm: Norm, given: Container[str] = ()) -> AttackS
     step = spec.parameters.get("step_size")
     if spec.norm != norm and step is not None and "step_size" not in given:
         raise ConfigError(
-            f"attack '{spec.attack}' has a step_size of {step:g} in {spec.norm}, which is a length of another kind in {norm}; use "
-            "a protocol with rel_step_size, a share of eps, or give step_size."
+            f"attack '{spec.attack}' has a step_size of {step:g} in {spec.norm}, which is a length of another kind in {norm}; "
+            "use a protocol with rel_step_size, a share of eps, or give step_size."
         )
     return validate_model(AttackSpec, {**spec.model_dump(), "norm": norm}, f"norm {norm}")

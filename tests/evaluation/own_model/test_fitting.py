@@ -20,6 +20,7 @@ from robustscape.config.attacks import AttackSpec, Suite
 from robustscape.config.shipped import find_attack
 from robustscape.errors import ConfigError, UserError
 from robustscape.evaluation.own_model import call
+from robustscape.evaluation.own_model.fitting import ProtocolWarning
 from robustscape.models import build_classifier
 
 HIERARCHY = [0, 1, 0, 1]
@@ -339,7 +340,7 @@ def test_all_budgets_are_checked_before_any_attack() -> None:
 def test_a_masked_array_is_refused(place: str, what: str) -> None:
     """PyTorch takes what is under the mask for valid."""
     x, y = inputs_of(4)
-    given = {"x": x.numpy(), "y": y.numpy(), "eps": np.full(len(x), 0.1)}
+    given: dict[str, Any] = {"x": x.numpy(), "y": y.numpy(), "eps": np.full(len(x), 0.1)}
     mask = np.zeros(given[place].shape, bool)
     mask[0] = True
     given[place] = np.ma.masked_array(given[place], mask)
@@ -361,15 +362,13 @@ def test_a_step_of_another_norm_is_refused() -> None:
 def test_steps_that_cannot_use_the_budget_are_warned_of() -> None:
     x, y = inputs_of(4)
     spec = AttackSpec(attack="pgd", parameters={"steps": 10, "step_size": 0.01, "random_start": False})
-    with pytest.warns(
-        call.ProtocolWarning, match=r"takes 10 steps of 0.01, 0.1 in all, and cannot use a budget of 0.3"
-    ):
+    with pytest.warns(ProtocolWarning, match=r"takes 10 steps of 0.01, 0.1 in all, and cannot use a budget of 0.3"):
         weak = robustscape.evaluate(Counting(4), x, y, suite=spec, eps=[0.05, 0.3])
     assert weak[1].robust_accuracy > robustscape.evaluate(Counting(4), x, y, suite="pgd", eps=0.3).robust_accuracy
-    with pytest.warns(call.ProtocolWarning):
+    with pytest.warns(ProtocolWarning):
         robustscape.attack(Counting(4), x, y, spec, eps=0.3)
     with warnings.catch_warnings():
-        warnings.simplefilter("error", call.ProtocolWarning)
+        warnings.simplefilter("error", ProtocolWarning)
         robustscape.evaluate(Counting(4), x, y, suite=spec, eps=0.1)
 
 

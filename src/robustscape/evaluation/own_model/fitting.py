@@ -154,7 +154,7 @@ def note_short_steps(attacks: Iterable[tuple[str, AttackSpec]], budgets: Iterabl
     share.
     """
     largest = max((float(torch.as_tensor(eps).max()) for eps in budgets if torch.as_tensor(eps).numel()), default=0.0)
-    notes = []
+    notes: list[str] = []
     for name, spec in attacks:
         step, steps = spec.parameters.get("step_size"), spec.parameters.get("steps")
         if step is not None and steps is not None and steps * step < largest * (1 - TOLERANCE):

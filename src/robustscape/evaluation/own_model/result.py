@@ -27,6 +27,35 @@ if TYPE_CHECKING:
 #: The norms in which RobustBench has leaderboards.
 LEADERBOARDS = ("Linf", "L2")
 
+#: A flag of the data: it is of the clean accuracy, so that attacks and gradients say nothing of it.
+CHANCE = "flag_chance_accuracy"
+CHANCE_REASON = (
+    "the clean accuracy is that of chance, as if always the most frequent label were answered: are the labels those that the "
+    "model was trained with (their order, from 0 on), the weights loaded, the inputs of its scale and normalisation?"
+)
+
+#: Fewest samples of which chance can be told from a good answer, and standard errors above it.
+_LEAST_JUDGED, _ERRORS = 8, 2.0
+
+
+def at_chance(right: Tensor, labels: Tensor) -> bool:
+    """Return true if no more samples are right than the most frequent label would explain, up to two standard errors.
+
+    Of labels that are all the same, and of fewer than 8 samples, nothing can be told.
+
+    Args:
+        right: whether a sample is classified correctly, bool (N,).
+        labels: int64 (N,).
+
+    >>> at_chance(torch.arange(100) < 12, torch.arange(100) % 10), at_chance(torch.arange(100) < 40, torch.arange(100) % 10)
+    (True, False)
+    """
+    count = len(labels)
+    most = int(torch.bincount(labels.cpu()).max()) / count if count else 1.0
+    if count < _LEAST_JUDGED or most == 1.0:
+        return False
+    return float(right.double().mean()) <= most + _ERRORS * math.sqrt(most * (1 - most) / count)
+
 
 @dataclass(frozen=True, repr=False)
 class Evaluation:
@@ -67,12 +96,13 @@ class Evaluation:
     @property
     def flags(self) -> dict[str, float | bool]:
         """Signs that the numbers may mislead, by name; ``reasons`` has those that are raised, in words."""
-        return self.result.flags
+        return {**self.result.flags, CHANCE: at_chance(self.result.robust_after(1), self.labels)}
 
     @property
     def reasons(self) -> dict[str, str]:
         """The flags that are raised, and what each means."""
-        return {name: flags.REASONS[name] for name, value in self.flags.items() if flags.unreliable({name: value})}
+        words = {**flags.REASONS, CHANCE: CHANCE_REASON}
+        return {name: words[name] for name, value in self.flags.items() if flags.unreliable({name: value})}
 
     @property
     def attacks(self) -> list[dict[str, Any]]:
