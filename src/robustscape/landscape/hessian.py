@@ -7,8 +7,9 @@ There are two conventions, because the inputs x'_n = x_n + eta_n depend on w (ya
     fixed (F)   eta is held where the attack put it: the Hessian that PyHessian and the works compute
     total (T)   eta follows w: the curvature of the loss surface itself, which the theorems are about
 
-F is exact, by double backward. T is exact for logistic regression (``logistic.py``), as far as the attack finds the worst case, and a
-central difference of the re-attacked gradient for every other net. If the attack does not depend on w (random noise), F and T are equal.
+F is exact, by double backward. T is exact for logistic regression (``logistic.py``), as far as the attack finds the worst case,
+and a central difference of the re-attacked gradient for every other net. If the attack does not depend on w (random noise), F
+and T are equal.
 """
 
 from __future__ import annotations

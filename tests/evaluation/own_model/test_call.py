@@ -130,7 +130,19 @@ def test_labels_of_another_model_are_doubted(shift: int, classes: int, samples: 
     x[torch.arange(samples), y] = 1.0
     found = robustscape.evaluate(nn.Identity(), x, (y + shift) % 4, suite="fgsm", eps=0.01)
     assert found.flags["flag_chance_accuracy"] == raised == ("flag_chance_accuracy" in found.reasons)
-    assert found.to_dict()["unreliable"] == raised == ("are the labels those" in str(found))
+    content = found.to_dict()
+    assert content["unreliable"] == content["robustbench"]["unreliable"] == raised
+    assert raised == ("are the labels those" in str(found))
+
+
+@pytest.mark.parametrize(("rare_right", "raised"), [(False, True), (True, False)])
+def test_a_frequent_label_is_no_skill(rare_right: bool, raised: bool) -> None:
+    """A constant answer is right in 90 % of these samples."""
+    y = (torch.arange(40) >= 36).long()
+    logits = nn.functional.one_hot(y if rare_right else 0 * y, 3) * 0.5 + 0.25
+    assert (
+        robustscape.evaluate(nn.Identity(), logits, y, suite="fgsm", eps=0.01).flags["flag_chance_accuracy"] == raised
+    )
 
 
 def test_several_budgets_reuse_what_is_broken(digits: Any, tmp_path: Path) -> None:

@@ -30,8 +30,8 @@ LEADERBOARDS = ("Linf", "L2")
 #: A flag of the data: it is of the clean accuracy, so that attacks and gradients say nothing of it.
 CHANCE = "flag_chance_accuracy"
 CHANCE_REASON = (
-    "the clean accuracy is that of chance, as if always the most frequent label were answered: are the labels those that the "
-    "model was trained with (their order, from 0 on), the weights loaded, the inputs of its scale and normalisation?"
+    "the clean accuracy is that of chance: averaged over the classes it is no more than a constant answer gives; are the labels "
+    "those that the model was trained with (their order, from 0 on), the weights loaded, the inputs on its scale?"
 )
 
 #: Fewest samples of which chance can be told from a good answer, and standard errors above it.
@@ -39,22 +39,27 @@ _LEAST_JUDGED, _ERRORS = 8, 2.0
 
 
 def at_chance(right: Tensor, labels: Tensor) -> bool:
-    """Return true if no more samples are right than the most frequent label would explain, up to two standard errors.
+    """Return true if the accuracy, averaged over classes, is up to two standard errors that of a constant or a random answer.
 
-    Of labels that are all the same, and of fewer than 8 samples, nothing can be told.
+    That is 1 / K for the K classes among the labels, however many samples each has; no average in the upper half between it and
+    1 is called chance. Of labels that are all the same, and of fewer than 8 samples, nothing can be told.
 
     Args:
         right: whether a sample is classified correctly, bool (N,).
         labels: int64 (N,).
 
-    >>> at_chance(torch.arange(100) < 12, torch.arange(100) % 10), at_chance(torch.arange(100) < 40, torch.arange(100) % 10)
+    >>> labels = torch.arange(100) % 10
+    >>> at_chance(torch.arange(100) < 12, labels), at_chance(torch.arange(100) < 40, labels)
     (True, False)
     """
-    count = len(labels)
-    most = int(torch.bincount(labels.cpu()).max()) / count if count else 1.0
-    if count < _LEAST_JUDGED or most == 1.0:
+    counts = torch.bincount(labels.cpu()).double()
+    hits = torch.bincount(labels.cpu(), weights=right.cpu().double())
+    hits, counts = hits[counts > 0], counts[counts > 0]
+    if len(labels) < _LEAST_JUDGED or len(counts) < 2:
         return False
-    return float(right.double().mean()) <= most + _ERRORS * math.sqrt(most * (1 - most) / count)
+    chance = 1 / len(counts)
+    error = math.sqrt(float((chance * (1 - chance) / counts).sum())) / len(counts)
+    return float((hits / counts).mean()) <= min(chance + _ERRORS * error, (1 + chance) / 2)
 
 
 @dataclass(frozen=True, repr=False)
@@ -146,7 +151,8 @@ class Evaluation:
         elif name == "autoattack":
             name = "own_autoattack"
         blank = {"dataset": "", "architecture": "", "name": ""}
-        return to_robustbench(replace(self.result, suite=name), **(blank | names))
+        fields = to_robustbench(replace(self.result, suite=name), **(blank | names))
+        return fields | {"unreliable": bool(self.reasons)}
 
     def to_dict(self, **names: Any) -> dict[str, Any]:
         """Return everything but the tensors, ready for JSON; what cannot be told is None. ``names`` go to ``robustbench``."""
