@@ -11,14 +11,15 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from robustscape import catalog
 from robustscape.cli.options import downloads_folder, make_plan, read_main, sentence_case
 from robustscape.errors import MissingData, UserError
-from robustscape.pipeline.jobs import list_jobs
-from robustscape.pipeline.plan import Plan
 from robustscape.storage import provenance
+
+if TYPE_CHECKING:
+    from robustscape.pipeline.plan import Plan
 
 #: Bytes; with less than this only the smallest scale fits.
 _LEAST_DISK = 2e9
@@ -94,6 +95,8 @@ def read_pins(path: Path) -> dict[str, str]:
 
 def _configuration(plan: Plan) -> Finding:
     items = sum(len(study.items) for study in plan.studies.values())
+    from robustscape.pipeline.jobs import list_jobs
+
     text = f"{len(plan.studies)} studies, {items} items, {len(plan.runs)} runs, {len(list_jobs(plan))} jobs"
     return Finding("ok", "configuration", f"scale {plan.experiment.scale_name}: {text}")
 

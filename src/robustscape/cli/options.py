@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robustscape import catalog
-from robustscape.config.base import read_model
-from robustscape.config.loading import load_experiment
-from robustscape.config.main import Main
-from robustscape.pipeline.plan import Plan
 
 if TYPE_CHECKING:
     import torch
+
+    from robustscape.config.main import Main
+    from robustscape.pipeline.plan import Plan
 
 
 def add_global_options(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +48,9 @@ def positive_integer(text: str) -> int:
 
 def read_main(options: argparse.Namespace) -> Main:
     """Return the content of the configuration's ``config.yaml``."""
+    from robustscape.config.base import read_model
+    from robustscape.config.main import Main
+
     return read_model(Main, Path(options.config) / "config.yaml")
 
 
@@ -73,6 +75,9 @@ def make_plan(options: argparse.Namespace, works: Sequence[str] | None = None) -
         options: the parsed command line.
         works: the works to plan; without any, all: a job is named by what it makes, whatever `studies` of config.yaml says.
     """
+    from robustscape.config.loading import load_experiment
+    from robustscape.pipeline.plan import Plan
+
     main = read_main(options)
     experiment = load_experiment(Path(options.config), options.scale or main.scale)
     downloads = Path(options.downloads or main.downloads)
