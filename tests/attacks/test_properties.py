@@ -260,6 +260,58 @@ def test_eps_per_sample_equals_one_eps_at_a_time(name: str, norm: Any) -> None:
         torch.testing.assert_close(mixed[rows], alone, rtol=0, atol=1e-9)
 
 
+class ScaledBackward(torch.autograd.Function):
+    """The identity, whose gradients are scaled by 2^-80."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        return grads[0] * 2.0**-80
+
+
+class Rescaled(nn.Module):
+    """``net`` with logits scaled by ``factor``; None: with logits as they are and gradients that are scaled by 2^-80."""
+
+    def __init__(self, net: Net, factor: float | None) -> None:
+        super().__init__()
+        self.net, self.meta, self.factor = net, net.meta, factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.net(x)
+        return ScaledBackward.apply(logits) if self.factor is None else self.factor * logits  # type: ignore[no-untyped-call]
+
+
+#: Attacks that compare a gradient with a value: to scale the one alone changes what they should do.
+LINEARISE = {"fab", "fab_untargeted"}
+
+#: Attacks on a loss that does not depend on the scale of logits.
+FREE_OF_SCALE = {
+    "fab",
+    "fab_untargeted",
+    "apgd_targeted",
+    "apgd_l1_targeted",
+    "cw_linf",
+    "square",
+    "square_l1",
+}
+
+
+@pytest.mark.parametrize(("name", "norm"), IN_NORMS)
+def test_tiny_gradients_and_tiny_logits_lead_where_larger_ones_do(name: str, norm: Any) -> None:
+    """Bit for bit, since the scale is a power of two: no constant beside a norm swallows the gradients of a confident net."""
+    torch.manual_seed(5)
+    x, y = torch.rand(12, *shapes(name)[-1]), torch.randint(CLASSES, (12,))
+    net, eps = Net(x[0].numel()), {"Linf": 0.1, "L2": 0.5, "L1": 3.0}[norm]
+    expected = craft(net, x, y, spec(name, norm), eps, seed=0)
+    if name not in LINEARISE:
+        assert torch.equal(craft(Rescaled(net, None), x, y, spec(name, norm), eps, seed=0), expected)
+    if name in FREE_OF_SCALE:
+        assert torch.equal(craft(Rescaled(net, 2.0**-60), x, y, spec(name, norm), eps, seed=0), expected)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_eps_zero_is_clean(name: str) -> None:
     x, y = torch.rand(6, *shapes(name)[0]), torch.randint(CLASSES, (6,))

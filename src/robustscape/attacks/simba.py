@@ -19,7 +19,8 @@ from robustscape.attacks.base.active import select_rows
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import Classifier, misclassified, predict
 from robustscape.attacks.base.losses import cross_entropy
-from robustscape.attacks.base.threat import ThreatModel, per_sample
+from robustscape.attacks.base.scaling import per_sample
+from robustscape.attacks.base.threat import ThreatModel
 
 
 def simba(

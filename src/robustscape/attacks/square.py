@@ -36,8 +36,9 @@ from robustscape.attacks.base.active import select_rows
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import Classifier, misclassified, predict
 from robustscape.attacks.base.losses import margin
+from robustscape.attacks.base.scaling import per_sample, unit_l2
 from robustscape.attacks.base.search import SearchModel, search_model
-from robustscape.attacks.base.threat import ThreatModel, l2_norm, per_sample
+from robustscape.attacks.base.threat import ThreatModel
 
 #: From images (B, C, H, W) to inputs of the model.
 Reshape = Callable[[Tensor], Tensor]
@@ -262,7 +263,7 @@ def _window(
 
 def _on_sphere(offset: Tensor, images: Tensor, threat: ThreatModel) -> Tensor:
     """``images`` plus the offset stretched to norm eps, cut to the range."""
-    return threat.project(images + offset / (l2_norm(offset) + 1e-12) * threat.eps_like(images), images)
+    return threat.project(images + unit_l2(offset) * threat.eps_like(images), images)
 
 
 def _bumps(images: Tensor, threat: ThreatModel, generator: SampleGenerator) -> Tensor:
@@ -282,14 +283,14 @@ def _moved_bump(
     delta = (best - images).flatten(2)
     first, second, bump = random_windows(images, share, "L2", generator)
 
-    old = delta.gather(2, first)
-    shape = bump + old / (old.norm(dim=2, keepdim=True) + 1e-12)
+    old, tiny = delta.gather(2, first), torch.finfo(delta.dtype).tiny
+    shape = bump + old / old.norm(dim=2, keepdim=True).clamp_min(tiny)
     emptied = delta.scatter(2, first, 0.0).scatter(2, second, 0.0)
     # Energy of both windows (their union): what is gone from each channel once they are emptied.
     energy = (delta.square().sum(2, keepdim=True) - emptied.square().sum(2, keepdim=True)).clamp_min(0)
     eps = threat.eps.to(images).view(batch, 1, 1) if isinstance(threat.eps, Tensor) else threat.eps
     spare = (eps**2 - delta.square().sum((1, 2), keepdim=True)).clamp_min(0) / channels
-    fresh = shape / (shape.norm(dim=2, keepdim=True) + 1e-12) * (spare + energy).sqrt()
+    fresh = shape / shape.norm(dim=2, keepdim=True).clamp_min(tiny) * (spare + energy).sqrt()
     offset = emptied.scatter(2, first, fresh).view_as(images)
     candidate = _on_sphere(offset, images, threat)
     return candidate, (candidate != best).flatten(1).any(1)
