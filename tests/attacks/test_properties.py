@@ -312,6 +312,34 @@ def test_tiny_gradients_and_tiny_logits_lead_where_larger_ones_do(name: str, nor
         assert torch.equal(craft(Rescaled(net, 2.0**-60), x, y, spec(name, norm), eps, seed=0), expected)
 
 
+def strided(x: Tensor) -> dict[str, Tensor]:
+    """``x`` (B, ...) in other memory: channels last, dimensions in reverse order, every second of a larger batch."""
+    last, back = x.movedim(1, -1).contiguous().movedim(-1, 1), list(range(x.dim()))[::-1]
+    apart = torch.zeros(2 * len(x), *x.shape[1:])
+    apart[::2] = x
+    return {"channels last": last, "reversed": x.permute(back).contiguous().permute(back), "every second": apart[::2]}
+
+
+@pytest.mark.parametrize(("name", "norm"), IN_NORMS)
+def test_the_memory_of_inputs_changes_nothing(name: str, norm: Any) -> None:
+    """The attack alone, and with the harness around it."""
+    torch.manual_seed(7)
+    eps = {"Linf": 0.1, "L2": 0.5, "L1": 3.0}[norm]
+    more = [] if attack_name(name) in INPUTS else [(2, 9), (2, 3, 4, 5)]
+    for shape in [*shapes(name)[-1:], *more]:
+        x, y = torch.rand(4, *shape), torch.randint(CLASSES, (4,))
+        net = Net(x[0].numel())
+        expected = run(name, net, x, y, ThreatModel(norm, eps)), craft(net, x, y, spec(name, norm), eps, seed=0)
+        for memory, other in strided(x).items():
+            assert torch.equal(other, x)
+            found = (
+                run(name, net, other, y, ThreatModel(norm, eps)),
+                craft(net, other, y, spec(name, norm), eps, seed=0),
+            )
+            for one, two in zip(found, expected, strict=True):
+                torch.testing.assert_close(one, two, rtol=0, atol=1e-6, msg=f"{memory}, {shape}")
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_eps_zero_is_clean(name: str) -> None:
     x, y = torch.rand(6, *shapes(name)[0]), torch.randint(CLASSES, (6,))

@@ -103,7 +103,7 @@ def search_windows(
 ) -> Tensor:
     """``square`` with any start and change of the perturbation; the whole schedule of p has ``schedule`` queries."""
     shape = x.shape
-    images = x if x.dim() == 4 else x.view(len(x), math.prod(shape[1:-1]), 1, shape[-1])
+    images = x if x.dim() == 4 else x.reshape(len(x), math.prod(shape[1:-1]), 1, shape[-1])
 
     def shaped(images: Tensor) -> Tensor:
         return images.reshape(-1, *shape[1:])
@@ -115,7 +115,7 @@ def search_windows(
         left, torch.arange(len(x), device=x.device), images, y, threat, generator
     )
     if not len(place):
-        return result.view(shape)
+        return result.reshape(shape)
     best = start(images, threat, generator)
     state = _Search.begin(net, shaped, place=place, images=images, y=y, threat=threat, generator=generator, best=best)
     for query in range(queries):
@@ -123,7 +123,7 @@ def search_windows(
             result[state.place[state.broken]] = state.best[state.broken]
             state = state.select(~state.broken)
             if not len(state.place):
-                return result.view(shape)
+                return result.reshape(shape)
         share = _window_share(query, schedule, p_init)
         candidate, new = change(state.best, state.images, share, state.threat, state.generator)
         wrong = state.attempt(net, shaped, candidate, new)
@@ -132,7 +132,7 @@ def search_windows(
             wrong = state.check(net, shaped, state.moved if every else state.moved & wrong)
         state.broken = state.broken | wrong
     result[state.place] = state.best
-    return result.view(shape)
+    return result.reshape(shape)
 
 
 @dataclass
