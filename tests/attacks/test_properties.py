@@ -60,6 +60,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
 #: Attacks that are tested with other parameters too: name of the variant -> attack, parameters beyond ``CHEAP``.
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "pgd_restarts": ("pgd", {"steps": 2, "restarts": 2, "early_stopping": True, "keep_best": True}),
+    "pgd_gaussian": ("pgd", {"start": "gaussian", "start_std": 0.05}),
     "pgd_targeted": ("pgd", {"targeted": True}),
     "apgd_targeted": ("apgd", {"loss": "dlr_targeted"}),
     "apgd_l1_targeted": ("apgd_l1", {"loss": "dlr_targeted"}),
