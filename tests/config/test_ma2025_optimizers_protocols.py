@@ -85,8 +85,9 @@ def test_nets_are_raw_but_the_transformers_and_normalised_in_table_4_4_alone() -
     for name, norm in (("plain", "none"), ("bn", "batch")):
         for end, stem in (("", "small"), ("_224", "large")):
             entry = ARCHITECTURES[f"preactresnet18_{name}{end}"]
-            assert entry.architecture == "preactresnet18_open" and entry.normalisation == "none"
-            assert {"stem": "small", **entry.parameters} == {"width": 64, "norm": norm, "stem": stem}
+            assert entry.architecture == "preactresnet18" and entry.normalisation == "none"
+            expected = {"width": 64, "norm": norm, "stem": stem, "last_norm": False}
+            assert {"stem": "small", **entry.parameters} == expected
     printed = {"width": 16, "hidden": 100, "relu_between_fc": False}
     assert ARCHITECTURES["cnn2_fc2"].parameters == printed and ARCHITECTURES["cnn2_fc2"].normalisation == "none"
     assert ARCHITECTURES["cnn2_fc2_relu"].parameters == {**printed, "relu_between_fc": True}

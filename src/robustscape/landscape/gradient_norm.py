@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import Field
 
+from robustscape import devices
 from robustscape.attacks.base.threat import ThreatModel
 from robustscape.config.attacks import AttackSpec
 from robustscape.evaluation.harness.craft import craft
@@ -23,6 +24,7 @@ from robustscape.landscape.directions import flatten, parameters_of
 from robustscape.landscape.mean_loss import mean_loss_gradient
 
 
+@devices.exact_fp32()
 def gradient_norm(
     run: TrainedRun,
     *,

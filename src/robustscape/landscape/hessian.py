@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.func import functional_call
 
+from robustscape import devices
 from robustscape.attacks.base.losses import cross_entropy
 from robustscape.attacks.base.threat import ThreatModel
 from robustscape.config.attacks import AttackSpec
@@ -64,6 +65,7 @@ def _gradient_graph(
     )
 
 
+@devices.exact_fp32()
 def fixed_operator(
     model: nn.Module, x: Tensor, y: Tensor, *, batch_size: int = BATCH, kept_bytes: int = KEPT_BYTES
 ) -> Operator:
@@ -119,6 +121,7 @@ def fixed_operator(
     # vmap cannot carry other layouts (channels-last nets) through every double backward.
     plain = all(leaf.is_contiguous() for leaf in order)
 
+    @devices.exact_fp32()
     def operator(vectors: Tensor) -> Tensor:
         if plain and len(vectors) >= TOGETHER:
             return products(vectors, batched=True)
@@ -155,6 +158,7 @@ def difference_operator(model: nn.Module, attacked: Callable[[], Tensor], y: Ten
                 sides.append(flatten(mean_loss_gradient(model, attacked(), y, batch_size=BATCH)))
         return (sides[0] - sides[1]) * (norm / (2 * h))
 
+    @devices.exact_fp32()
     def operator(vectors: Tensor) -> Tensor:
         return torch.stack([product(vector) for vector in vectors])
 
@@ -204,11 +208,15 @@ def total_operator(
         weight = flatten(parameters_of(model))
         matrix = logistic.total_hessian(weight, x.flatten(1), y, ThreatModel(spec.norm, eps, spec.bounds)).to(weight)
         what = "closed form" if reached >= LEAST_REACHED else "closed form of the worst case"
-        return lambda vectors: vectors @ matrix, {"derivative": what, "worst_case_reached": reached}
+        return devices.exact_fp32()(lambda vectors: vectors @ matrix), {
+            "derivative": what,
+            "worst_case_reached": reached,
+        }
     operator = difference_operator(model, lambda: craft(model, x, y, spec, eps, seed=seed), y, step)
     return operator, {"derivative": "central difference", "worst_case_reached": None}
 
 
+@devices.exact_fp32()
 def adversarial_operator(
     model: nn.Module,
     x: Tensor,
@@ -244,6 +252,7 @@ def adversarial_operator(
     }
 
 
+@devices.exact_fp32()
 def top_directions(
     model: nn.Module, x: Tensor, y: Tensor, attack: AttackSpec, eps: float, number: int, *, seed: int
 ) -> list[Direction]:

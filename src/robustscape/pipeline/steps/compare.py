@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pandas as pd
 import torch
 
-from robustscape import catalog
+from robustscape import catalog, devices
 from robustscape.evaluation.trained_run import load_run
 from robustscape.pipeline import fingerprints, stale
 from robustscape.pipeline.plan import Group, Plan
@@ -44,7 +44,8 @@ def _compare_group(plan: Plan, work: str, name: str, group: Group, device: torch
         load_run(plan.run_folder(run), plan.data_folder(run.dataset), device, entry.weights, state) for run in runs
     ]
     started = time.perf_counter()
-    rows = catalog.load_function("comparison", entry.compare)(trained, **arguments)
+    with devices.exact_fp32():
+        rows = catalog.load_function("comparison", entry.compare)(trained, **arguments)
     record = {
         "command": plan.command("compare", f"{work}/{name}"),
         "measure": entry.compare,

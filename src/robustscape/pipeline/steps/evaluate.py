@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from robustscape import catalog
+from robustscape import catalog, devices
 from robustscape.config.experiment import Run
 from robustscape.errors import ConfigError
 from robustscape.evaluation.trained_run import load_run
@@ -55,7 +55,8 @@ def _measure_run(plan: Plan, stage: str, work: str, name: str, run: Run, device:
     state = plan.root / "states" / work / name / run.key / fingerprint[:16]
     trained = load_run(folder, data, device, entry.weights, state)
     started = time.perf_counter()
-    rows = catalog.load_function("measurement", entry.measure)(trained, **arguments)
+    with devices.exact_fp32():
+        rows = catalog.load_function("measurement", entry.measure)(trained, **arguments)
     record = {
         "command": plan.command(stage, f"{work}/{name}", run.key),
         "measure": entry.measure,
