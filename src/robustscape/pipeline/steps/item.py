@@ -178,7 +178,7 @@ def _runs_of_a_row(names: dict[str, Any], runs: Sequence[Planned]) -> Sequence[P
 
 
 def _works_name(value: Any, runs: Sequence[Planned], fields: Sequence[str]) -> Any:
-    """Return the one name that ``runs`` have in ``fields`` for what was used as ``value`` there; ``value`` for none or several."""
+    """Return the one name that ``runs`` have in ``fields`` for what was used as ``value`` there, or ``value``: none or many."""
     theirs = {getattr(one, field) for field in fields for one in runs if getattr(one.run, field) == value}
     return theirs.pop() if len(theirs) == 1 else value
 
