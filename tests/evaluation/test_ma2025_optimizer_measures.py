@@ -10,8 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from robustscape import catalog
 from robustscape.config.architectures import ArchitectureEntry
 from robustscape.config.attacks import AttackSpec, Suite
+from robustscape.config.loading import load_experiment
 from robustscape.config.reading import read_mapping
 from robustscape.data import Split
 from robustscape.data.dct import dct, dct_matrix, energy_mask, idct
@@ -28,6 +30,7 @@ from robustscape.evaluation.training_settings import layer_listing, training_set
 from robustscape.models import build_classifier
 from robustscape.report.figures.image_grid import decode_picture
 
+ROOT = Path(__file__).parents[2]
 #: One step along the gradient is the worst case of a linear net, in both norms.
 BOTH = Suite(
     name="steps",
@@ -316,7 +319,7 @@ def test_settings_are_those_of_the_record() -> None:
 
 def built_net(name: str, shape: tuple[int, ...], num_classes: int) -> nn.Module:
     """The net of an entry of ``config/architectures.yaml``, with no memory for its weights."""
-    entry = read_mapping(ArchitectureEntry, Path(__file__).parents[2] / "config" / "architectures.yaml")[name]
+    entry = read_mapping(ArchitectureEntry, ROOT / "config" / "architectures.yaml")[name]
     own = {key: value for key, value in entry.parameters.items() if key != "weights"}
     with torch.device("meta"):
         return build_classifier(entry.architecture, own, shape, num_classes)
@@ -368,3 +371,37 @@ def test_layers_are_listed_in_the_order_of_a_pass() -> None:
             module.register_forward_hook(lambda layer, *_: seen.append(layer_listing(layer)))
     net(torch.zeros(1, 1, 28, 28, device="meta"))
     assert " - ".join(seen) == layer_listing(net)
+
+
+class Unread(nn.Module):
+    """A net that nobody may pass anything through or look into."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        raise AssertionError("a net was read")
+
+    def parameters(self, recurse: bool = True) -> Any:
+        raise AssertionError("a net was read")
+
+    def state_dict(self, *arguments: Any, **keywords: Any) -> Any:
+        raise AssertionError("a net was read")
+
+
+def measures_of_data() -> set[str]:
+    """The measures behind the items with a claim of kind ``data``, in all works."""
+    return {
+        study.measurements[source.of].measure
+        for study in load_experiment(ROOT / "config", "paper").studies.values()
+        for item in study.items.values()
+        for source in item.rows
+        if any(claim.kind == "data" for claim in item.claims)
+    }
+
+
+def test_a_claim_about_data_rests_on_measures_that_read_no_net() -> None:
+    images = torch.randint(0, 256, (6, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    split = Split(images, torch.tensor([0, 1, 2, 0, 1, 2]), 255.0)
+    names = measures_of_data()
+    assert names == {"spectral_energy", "filter_examples"}
+    for name in names:
+        measure = catalog.load_function("measurement", name)
+        assert measure(make_run(Unread(), split)) == measure(make_run(Level(), split))
