@@ -151,11 +151,9 @@ def in_the_works_names(frame: pd.DataFrame, runs: Sequence[Planned]) -> pd.DataF
     """
     named = [field for field in RUN_FIELDS if field in frame]
     places = [tuple(row) for row in frame[named].itertuples(index=False)]
-    about = {place: _runs_of_a_row(dict(zip(named, place, strict=True)), runs) for place in dict.fromkeys(places)}
+    theirs_at = {place: _works_names_of_a_row(dict(zip(named, place, strict=True)), runs) for place in set(places)}
     replaced: dict[str, list[Any]] = {
-        field: [_works_name(value, about[place], (field,)) for value, place in zip(frame[field], places, strict=True)]
-        for field in STOOD_IN
-        if field in frame
+        field: [theirs_at[place][field] for place in places] for field in STOOD_IN if field in frame
     }
     # A comparison names the runs that its rows are about in columns of its own.
     texts = frame.select_dtypes(include=["object", "string"]).columns.difference(["metric", "unit", "health", *named])
@@ -170,11 +168,14 @@ RUN_FIELDS = ("dataset", "architecture", "recipe", "eps", "seed")
 STOOD_IN = ("dataset", "architecture", "eps")
 
 
-def _runs_of_a_row(names: dict[str, Any], runs: Sequence[Planned]) -> Sequence[Planned]:
-    """Return the runs that fit all that a row says of its run, or all ``runs`` if none does (it speaks of several)."""
+def _works_names_of_a_row(names: dict[str, Any], runs: Sequence[Planned]) -> dict[str, Any]:
+    """Return the work's names for the columns ``STOOD_IN`` of a row that names its run by ``names`` (``RUN_FIELDS``).
+
+    They are those of the runs that fit all of ``names``, or of all ``runs`` if none does (the row speaks of several).
+    """
     said = {field: value for field, value in names.items() if not pd.isna(value)}
     fitting = [one for one in runs if all(getattr(one.run, field) == value for field, value in said.items())]
-    return fitting or runs
+    return {field: _works_name(names[field], fitting or runs, (field,)) for field in STOOD_IN if field in names}
 
 
 def _works_name(value: Any, runs: Sequence[Planned], fields: Sequence[str]) -> Any:
