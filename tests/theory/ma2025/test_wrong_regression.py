@@ -150,6 +150,9 @@ WRONG = [
         {"eq 4.22, corrected"},
     ),
     Wrong("sign_descent_oscillation", "drift_after_oscillation", lambda *_: 0.0, {"eq 4.22 is reached"}),
+    Wrong("sign_descent_oscillation", "spatial_step", step_of_gradient_descent, {"corollary 4.D.6"}),
+    Wrong("sign_descent_oscillation", "descend_to_oscillation", counting(steps=-1.0), {"corollary 4.D.6"}),
+    Wrong("sign_descent_oscillation", "sign_imbalance", lambda *_: 1.0, {"corollary 4.D.6 is reached"}),
     Wrong("sign_descent_oscillation", "standard_risk", times(regression.standard_risk, 10.0), {"eq 4.24"}),
     Wrong(
         "irrelevant_weight_growth",
