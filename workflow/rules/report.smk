@@ -1,5 +1,5 @@
 # Items (tables and figures), claims and the report: what Snakemake's own report shows. Nothing here computes an experiment.
-for job in JOBS:
+for job, needs in NEEDS:
 
     if job.stage != "item":
         continue
@@ -33,10 +33,10 @@ for job in JOBS:
             f"{BENCHMARKS}/{job.stage}/{job.name}.tsv"
         conda:
             ENVIRONMENT
-        threads: 1
+        localrule: True
+        threads: needs.threads
         resources:
-            mem_mb=2000,
-            runtime=30,
+            **needs.resources,
         params:
             fingerprint=job.fingerprint,
             arguments=shlex.join(job.arguments),
@@ -46,7 +46,7 @@ for job in JOBS:
             f"{COMMAND} {{params.arguments}} > {{log:q}} 2>&1"
 
 
-for job in JOBS:
+for job, needs in NEEDS:
 
     if job.stage not in ("claims", "report"):
         continue
@@ -69,10 +69,10 @@ for job in JOBS:
             f"{BENCHMARKS}/{job.stage}/{job.name}.tsv"
         conda:
             ENVIRONMENT
-        threads: 1
+        localrule: True
+        threads: needs.threads
         resources:
-            mem_mb=2000,
-            runtime=30,
+            **needs.resources,
         params:
             fingerprint=job.fingerprint,
             arguments=shlex.join(job.arguments),
@@ -98,3 +98,12 @@ for work, study in PLAN.studies.items():
                 f"{work}_{item}"
             input:
                 [str(path) for path in PLAN.item_files(work, item)],
+
+    # Those of its items that need one data set alone: `snakemake liu2020_on_mnist`.
+    for dataset, items in PLAN.items_by_dataset(work).items():
+
+        rule:
+            name:
+                f"{work}_on_{dataset}"
+            input:
+                [str(path) for item in items for path in PLAN.item_files(work, item)],
