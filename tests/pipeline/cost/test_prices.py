@@ -53,7 +53,8 @@ def test_every_job_has_a_price_and_training_more_costs_more(yamada: tuple[Plan, 
     prices = price_jobs(plan, jobs)
     assert all(price.priced for price in prices)
     for job, price in zip(jobs, prices, strict=True):
-        assert (price.flop > 0) == (job.stage in ("train", "evaluate", "landscape", "compare")), job
+        computes = job.stage in ("train", "evaluate", "landscape", "compare")
+        assert price.flop > 0 if job.stage == "train" else computes or price.flop == 0, job
         assert price.disk > 0 and price.memory > 0
     scale = plan.experiment.scale
     longer = {
@@ -84,24 +85,24 @@ def test_jobs_ask_for_what_the_stage_says_where_no_speed_is_stated(yamada: tuple
 def test_jobs_ask_for_time_and_memory_by_their_passes(yamada: tuple[Plan, list[Job]]) -> None:
     plan, jobs = yamada
     gpu = {"gpu": 1, "mem_mb": 100, "runtime": 1, "partition": "big"}
-    timed = with_resources(plan, tflops=1e-4, longest=90, train=gpu)
-    rate = Rate(1e-4)
+    timed = with_resources(plan, tflops=1e-2, longest=10, train=gpu)
+    rate = Rate(1e-2)
     found = {}
     for job, price, needs in zip(jobs, price_jobs(timed, jobs), list_needs(timed, jobs), strict=True):
         if job.stage == "train":
             minutes = TIME_MARGIN * price.seconds(rate) / 60
-            assert min(minutes, 90) <= needs.runtime <= min(minutes + 1, 90)
+            assert min(minutes, 10) <= needs.runtime <= min(minutes + 1, 10)
             assert needs.mem_mb == pytest.approx(MEMORY_MARGIN * price.memory / 1e6, abs=1)
             assert needs.resources["slurm_partition"] == "big"
             found[job.name] = needs.runtime
         else:
             assert "slurm_partition" not in needs.resources
-    assert max(found.values()) == 90, "the longest is cut, and goes on in the next attempt"
-    assert min(found.values()) < 90
+    assert max(found.values()) == 10, "the longest is cut, and goes on in the next attempt"
+    assert min(found.values()) < 10
     strange = [replace_networks(timed)]
     assert {
         needs.runtime for job, needs in zip(jobs, list_needs(strange[0], jobs), strict=True) if job.stage == "train"
-    } == {90}
+    } == {10}
 
 
 def replace_networks(plan: Plan) -> Plan:

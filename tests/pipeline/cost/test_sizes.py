@@ -10,7 +10,7 @@ from robustscape import catalog
 from robustscape.config.loading import load_experiment
 from robustscape.data.prepared import prepare_dataset
 from robustscape.pipeline.cost.count import count_net
-from robustscape.pipeline.cost.sizes import data_size, net_key, nets_csv, read_nets
+from robustscape.pipeline.cost.sizes import NETS, data_size, net_key, nets_csv, read_nets
 
 ROOT = Path(__file__).parents[3]
 SMALL = load_experiment(ROOT / "config", "small")
@@ -30,13 +30,13 @@ def test_data_sets_have_the_size_that_is_said(name: str, tmp_path: Path) -> None
     assert said is not None
     card = prepare_dataset(name, entry, tmp_path, tmp_path / "downloads")
     assert (list(said.shape), said.classes) == (card["shape"], card["num_classes"])
-    if entry.dataset == "class_hierarchy":  # classes differ a little in number
+    if entry.dataset in ("class_hierarchy", "mnist2"):  # classes differ a little in number
         assert said.train == pytest.approx(card["train"], rel=0.03) and said.test == pytest.approx(
             card["test"], rel=0.06
         )
     else:
         assert (said.train, said.test) == (card["train"], card["test"])
-    assert said.bytes == pytest.approx(card["bytes"], rel=0.05)
+    assert said.bytes == pytest.approx(card["bytes"], rel=0.1)
     assert data_size(entry, tmp_path).train == card["train"]  # type: ignore[union-attr]
 
 
@@ -70,5 +70,4 @@ def test_the_counts_are_those_of_torch() -> None:
     assert cifar is not None
     known = count_net(SMALL.architectures["preactresnet18"], cifar)
     assert known.flop == pytest.approx(1.11e9, rel=0.01) and known.weights == pytest.approx(11.2e6, rel=0.01)
-    lines = nets_csv(nets).splitlines()
-    assert lines[1:] == sorted(lines[1:]) or len(lines) == len(nets) + 1
+    assert nets_csv(nets) == NETS.read_text(), "written by `robustscape cost --count`"
