@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import copy
 import functools
-import itertools
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-import scipy.fft
 import torch
 import torch.nn.functional as F
 import torchattacks
@@ -42,12 +40,13 @@ from robustscape.attacks.nia import nia
 from robustscape.attacks.pgd import pgd
 from robustscape.attacks.pgd_meta import meta_classifier, pgd_meta
 from robustscape.attacks.si_ni_fgsm import si_ni_fgsm
-from robustscape.attacks.spectrum import band_masks, band_noise, dct, dct_matrix, idct
+from robustscape.attacks.spectrum import band_noise
 from robustscape.attacks.ti_fgsm import ti_fgsm
 from robustscape.attacks.tim_1d import tim_1d
 from robustscape.attacks.vmi_fgsm import vmi_fgsm
 from robustscape.attacks.vni_fgsm import vni_fgsm
 from robustscape.attacks.waveforms import waveform_eps
+from robustscape.data.dct import band_masks, dct
 from robustscape.errors import AttackError
 
 EPS, STEP, STEPS = 8 / 255, 2 / 255, 5
@@ -797,37 +796,6 @@ def test_ensemble_averages_logits() -> None:
 
 
 # Bands of frequencies -------------------------------------------------------------------------------------------------
-
-
-def test_cosine_transform_is_scipys() -> None:
-    torch.manual_seed(0)
-    images = torch.randn(2, 3, 8, 11).double()
-    expected = scipy.fft.dctn(images.numpy(), axes=(2, 3), norm="ortho")
-    np.testing.assert_allclose(dct(images).numpy(), expected, atol=1e-12)
-    torch.testing.assert_close(idct(dct(images)), images)
-    waves = torch.randn(3, 20).double()
-    np.testing.assert_allclose(dct(waves).numpy(), scipy.fft.dct(waves.numpy(), norm="ortho"), atol=1e-12)
-    torch.testing.assert_close(idct(dct(waves[:, None])), waves[:, None])
-    s2, s3, s6 = math.sqrt(2), math.sqrt(3), math.sqrt(6)
-    printed = torch.tensor([[1 / s3] * 3, [1 / s2, 0, -1 / s2], [1 / s6, -2 / s6, 1 / s6]]).double()
-    torch.testing.assert_close(dct_matrix(3), printed, rtol=0, atol=1e-7)
-    single = images.float()
-    assert dct(single).dtype == torch.float32
-    torch.testing.assert_close(dct(single).square().sum(), single.square().sum())
-
-
-@pytest.mark.parametrize("shape", [(32, 32), (8, 8), (9, 14), (100,)])
-def test_bands_are_a_partition_by_radius(shape: tuple[int, ...]) -> None:
-    masks = band_masks(shape, 10)
-    assert (masks.int().sum(0) == 1).all()
-    counts = masks.flatten(1).sum(1)
-    assert counts.max() - counts.min() <= 1 and masks[0].flatten()[0]
-    radius = torch.stack(torch.meshgrid(*[torch.arange(s) for s in shape], indexing="ij")).double().norm(dim=0)
-    for low, high in itertools.pairwise(masks):
-        assert radius[low].max() <= radius[high].min()
-    expected = np.array_split(np.argsort(radius.numpy().ravel(), kind="stable"), 10)
-    for mask, members in zip(masks, expected, strict=True):
-        assert set(mask.flatten().nonzero().squeeze(1).tolist()) == set(members.tolist())
 
 
 def test_band_noise_stays_in_its_band() -> None:

@@ -35,6 +35,18 @@ HISTORIES: dict[str, tuple[list[float], list[float], list[float]]] = {
         [30.0, 50.0, 55.0, 90.0, 50.0, 95.0],
         [0.0, 0.0, 0.0, 60.0, 0.0, 80.0],
     ),
+    "smooth and robust again": (
+        [20.0, 40.0, 45.0, 3.0, 30.0, 1.0],
+        [30.0, 50.0, 55.0, 90.0, 50.0, 4.0],
+        [0.0, 0.0, 0.0, 60.0, 0.0, 0.0],
+    ),
+    "distorted before": ([20.0, 40.0, 45.0, 3.0, 1.0], [30.0, 50.0, 55.0, 90.0, 95.0], [0.0, 5.0, 5.0, 60.0, 80.0]),
+    "distorted the epoch before": (
+        [20.0, 40.0, 45.0, 3.0, 1.0],
+        [30.0, 50.0, 55.0, 90.0, 95.0],
+        [0.0, 0.0, 5.0, 60.0, 80.0],
+    ),
+    "distorted in part": ([20.0, 40.0, 45.0, 3.0, 1.0], [30.0, 50.0, 55.0, 90.0, 95.0], [0.0, 0.0, 0.0, 60.0, 25.0]),
     "smooth again": ([20.0, 40.0, 45.0, 3.0, 1.0], [30.0, 50.0, 55.0, 90.0, 4.0], [0.0, 0.0, 0.0, 60.0, 0.0]),
     "undefined": ([20.0, 40.0, 45.0, 3.0, 0.0], [30.0, 50.0, 55.0, 90.0, 0.0], [0.0, 0.0, 0.0, 60.0, NAN]),
     "robust": ([40.0, 70.0, 85.0, 92.0, 95.0], [50.0, 75.0, 90.0, 95.0, 97.0], [0.0] * 5),
@@ -85,8 +97,10 @@ def figure_2_10(histories: dict[str, str], folder: Path) -> dict[str, str]:
         for m in METHODS[:5]
         for weight in ([0.02, 0.2, 2.0] if m == "gradalign" else [None])
         for row in collapse_rows(histories[m], folder, method=m, reg_weight=weight)
-        if row["metric"] not in ("train_pgd7", "train_distortion") or m != "gradalign"
     ]
+    for row in rows:
+        if row["method"] == "gradalign" and row["metric"] in ("train_pgd7", "train_distortion"):
+            row.update(method=f"gradalign β = {row['reg_weight']:g}", reg_weight=None)  # as the item labels the curves
     return verdicts("figure_2_10", rows, folder)
 
 
@@ -108,10 +122,28 @@ def test_they_hold_for_the_nets_of_the_work(tmp_path: Path) -> None:
 
 def test_they_fail_where_nothing_collapses_and_where_everything_does(tmp_path: Path) -> None:
     robust, gone = (figure_2_4(dict.fromkeys(METHODS, what), tmp_path) for what in ("robust", "collapsed"))
-    fast = ("C2-8", "C2-8-zero", "C2-7", "C2-7-rank", "C2-7-recovery", "C2-7-ratio")
+    fast = (*("C2-8", "C2-8-zero", "C2-7", "C2-7-begins", "C2-7-end", "C2-7-rank", "C2-7-recovery", "C2-7-ratio"),)
     assert {robust[name] for name in fast} == {FAILS}
     assert gone["C2-7-recovery"] == FAILS  # its distortion never disappears
     assert {gone[name] for name in ("C2-2", "C2-2-gradalign", "C2-7-others", "C2-7-full", "C2-7-ratio")} == {FAILS}
+
+
+@pytest.mark.parametrize(
+    ("history", "begins", "end"),
+    [
+        ("of the work", HOLDS, HOLDS),
+        ("distorted the epoch before", HOLDS, HOLDS),
+        ("distorted before", FAILS, HOLDS),  # two epochs before the collapse
+        ("distorted in part", HOLDS, FAILS),  # 25 % are not high
+        ("smooth again", HOLDS, FAILS),
+        ("robust", FAILS, FAILS),
+    ],
+)
+def test_distortion_begins_with_the_collapse_and_is_high_at_the_end(
+    history: str, begins: str, end: str, tmp_path: Path
+) -> None:
+    found = figure_2_4({**dict.fromkeys(METHODS, "robust"), "fast_at": history}, tmp_path)
+    assert (found["C2-7-begins"], found["C2-7-end"]) == (begins, end)
 
 
 @pytest.mark.parametrize("method", ["pgd2_at", "trades", "single_step_checkpoints"])
@@ -127,6 +159,63 @@ def test_a_distortion_that_no_image_could_have_has_not_gone(end: str, verdict: s
     """A net with no accuracy under the single step says nothing about distortion (C2-12, C2-12-weak)."""
     found = figure_2_10(dict.fromkeys(METHODS, end), tmp_path)
     assert {found["C2-12"], found["C2-12-weak"]} == {verdict}
+
+
+@pytest.mark.parametrize("history", ["smooth and robust again", "collapsed", "robust"])
+def test_a_net_that_is_robust_where_its_distortion_goes_is_not_the_works(history: str, tmp_path: Path) -> None:
+    """C2-12: no distortion and no robustness in one epoch, not some later one; or the distortion never goes."""
+    assert figure_2_10(dict.fromkeys(METHODS, history), tmp_path)["C2-12"] == FAILS
+
+
+#: What ``replay`` tells of an epoch like the work's.
+REPLAY = {
+    "replay_identical": 1.0,
+    "collapsed_inside": 1.0,
+    "pgd_accuracy_before": 45.0,
+    "pgd_accuracy_after": 5.0,
+    "fgsm_accuracy_before": 60.0,
+    "fgsm_accuracy_after": 90.0,
+    "gradient_norm_peak_over_before_ratio": 12.0,
+    "gradient_norm_squared_peak_over_before_ratio": 35.0,
+    "mean_abs_delta_pgd_before": 0.03,
+    "mean_abs_delta_pgd_after": 0.02,
+    "distortion_before": 1.0,
+    "distortion_after": 60.0,
+}
+EVERY = ("accuracy", "gradient", "gradient-squared", "perturbation", "distortion")
+
+
+@pytest.mark.parametrize(
+    ("changes", "fallen"),
+    [
+        ({}, ()),
+        ({"collapsed_inside": 0.0}, EVERY),  # the peak of an epoch without a collapse is none of a collapse
+        ({"gradient_norm_peak_over_before_ratio": 9.0}, ("gradient",)),
+        ({"gradient_norm_squared_peak_over_before_ratio": 9.0}, ("gradient-squared",)),
+        ({"distortion_after": 1.0}, ("distortion",)),
+        ({"distortion_before": NAN}, ("distortion",)),
+        ({"mean_abs_delta_pgd_after": 0.03}, ("perturbation",)),
+        ({"fgsm_accuracy_after": 60.0}, ("accuracy",)),
+    ],
+)
+def test_figure_2_2_is_about_a_collapse(changes: dict[str, float], fallen: tuple[str, ...], tmp_path: Path) -> None:
+    rows = [{"metric": metric, "value": value, "unit": "1"} for metric, value in {**REPLAY, **changes}.items()]
+    found = verdicts("figure_2_2", rows, tmp_path)
+    assert {name for name, verdict in found.items() if verdict == FAILS} == {f"C2-9-{name}" for name in fallen}
+    assert set(found) == {"C2-9-replay", *(f"C2-9-{name}" for name in EVERY)}
+
+
+@pytest.mark.parametrize(
+    ("near", "far", "verdict"), [(100.0, 100.0, HOLDS), (99.99, 100.0, FAILS), (100.0, 99.99, FAILS)]
+)
+def test_always_is_for_all_images(near: float, far: float, verdict: str, tmp_path: Path) -> None:
+    rows = [
+        {"metric": metric, "attack_eps": eps, "value": value, "unit": "percent"}
+        for metric in ("log_alpha_signs_of_all_images", "log_alpha_signs_as_expected")
+        for eps, value in ((8 / 255, near), (16 / 255, far))
+    ]
+    assert verdicts("figure_3_8", rows, tmp_path, "C3B-2-always")["C3B-2-always"] == verdict
+    assert verdicts("figure_3_8", rows, tmp_path, "C3B-2")["C3B-2"] == HOLDS
 
 
 @pytest.mark.parametrize(
@@ -225,19 +314,34 @@ def test_a_net_that_did_not_train_refutes_that_its_method_trains(
     assert verdicts("table_3_7", rows, tmp_path, claim)[claim] == verdict
 
 
-@pytest.mark.parametrize(("clean", "pgd", "auto", "verdict"), [(11.35, 11.35, 11.35, HOLDS), (50.0, 50.0, 50.0, FAILS)])
+@pytest.mark.parametrize(
+    ("clean", "pgd", "auto", "below", "verdict"),
+    [
+        (11.35, 11.35, 11.35, 98.0, HOLDS),
+        (50.0, 50.0, 50.0, 98.0, FAILS),
+        (11.35, 11.35, 11.35, 11.35, FAILS),  # AT trains at no eps
+    ],
+)
 def test_one_class_is_no_more_than_the_share_of_one_class(
-    clean: float, pgd: float, auto: float, verdict: str, tmp_path: Path
+    clean: float, pgd: float, auto: float, below: float, verdict: str, tmp_path: Path
 ) -> None:
+    """And no finding where AT gives one class at 0.3, too."""
     rows = [
-        {"metric": "accuracy", "method": "at", "eps": 0.45, "attack": attack, "value": value, "unit": "percent"}
-        for attack, value in (("clean", clean), ("pgd50", pgd), ("autoattack", auto))
+        {"metric": "accuracy", "method": "at", "eps": eps, "attack": attack, "value": value, "unit": "percent"}
+        for eps, values in ((0.3, (below, below, below)), (0.45, (clean, pgd, auto)))
+        for attack, value in zip(("clean", "pgd50", "autoattack"), values, strict=True)
     ]
     assert verdicts("table_3_7", rows, tmp_path, "C3B-8-constant")["C3B-8-constant"] == verdict
 
 
 @pytest.mark.parametrize(
-    ("pgd", "verdict"), [([55.8, 56.0, 54.3, 53.4, 51.2], HOLDS), ([50.0, 51.0, 52.0, 53.0, 54.0], FAILS)]
+    ("pgd", "verdict"),
+    [
+        ([55.8, 56.0, 54.3, 53.4, 51.2], HOLDS),
+        ([50.0, 51.0, 52.0, 53.0, 54.0], FAILS),
+        ([50.0, 51.0, 52.0, 54.0, 53.0], FAILS),  # rank correlation 0.9
+        ([51.0, 50.0, 52.0, 54.0, 53.0], FAILS),
+    ],
 )
 def test_robustness_that_rises_with_the_bridges_is_a_tendency(pgd: list[float], verdict: str, tmp_path: Path) -> None:
     rows = [

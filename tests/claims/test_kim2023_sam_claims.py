@@ -1,4 +1,4 @@
-"""Claims of kim2023 whose finding is a net that does not train (figure 4.8): judged on dead nets, they fail if all are dead."""
+"""Claims of kim2023, chapters 4 and 5: what they ask of nets that do not train and of those beside them, and other conditions."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from robustscape.evaluation.logs.history import history
 from robustscape.evaluation.logs.last_epoch import last_epoch
 from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.report import items
+from robustscape.report.figures.panelled_curves import panelled_curves
 from robustscape.report.words import FAILS, HOLDS
 
 ROOT = Path(__file__).parents[2]
@@ -98,6 +99,60 @@ def test_the_bounds_are_those_of_the_large_batch(
 ) -> None:
     batches = {64.0: small, 128.0: small, 256.0: large, 512.0: large}
     assert figure_4_8(batches, {0.0: large, 0.9: small}, 0.001)[BOUNDS] == verdict
+
+
+#: Last training loss and test accuracy of SGD and of SAM at the two ends of a sweep: the one that is hard for SAM, the other.
+Ends = dict[str, tuple[tuple[float, float], tuple[float, float]]]
+OF_THE_WORK: Ends = {"SGD": ((0.1, 75.0), (0.01, 80.0)), "SAM": ((2.2, 20.0), (0.1, 82.0))}
+ENDS: dict[str, tuple[Ends, str]] = {
+    "as in the work": (OF_THE_WORK, HOLDS),
+    "SGD fails as SAM does": ({**OF_THE_WORK, "SGD": ((2.0, 25.0), (0.3, 75.0))}, FAILS),
+    "SAM trains nowhere": ({**OF_THE_WORK, "SAM": ((2.2, 12.0), (1.4, 45.0))}, FAILS),
+    "SAM does not fail": ({**OF_THE_WORK, "SAM": ((0.1, 75.0), (0.01, 80.0))}, FAILS),
+}
+CONTROLS = ("K4-9-sam", "K4-9-sam-accuracy", "K4-10-loss", "K4-10-rate", "K4-9-constant", "K4-10-constant")
+
+
+def verdict_on_ends(name: str, claim_id: str, rows: list[dict[str, Any]]) -> str:
+    """The verdict of a claim on these rows, three seeds of each, which hardly differ."""
+    item = STUDY.items[name]
+    seeds = [row | {"value": row["value"] + 0.001 * seed, "seed": seed} for row in rows for seed in range(3)]
+    table = items.aggregate_repetitions(pd.DataFrame(seeds), item.factors)
+    claim = next(claim for claim in item.claims if claim.id == claim_id)
+    return claim_verdict(claim, table, item.factors, "paper")[0]
+
+
+@pytest.mark.parametrize("claim", CONTROLS)
+@pytest.mark.parametrize("ends", ENDS)
+def test_sam_fails_where_sgd_and_its_own_other_end_train(claim: str, ends: str) -> None:
+    values, verdict = ENDS[ends]
+    rows: list[dict[str, Any]] = []
+    for (of, both), control in itertools.product(values.items(), ("batch size", "momentum", "momentum, lr (1 − γ)")):
+        for method, (end, (loss, accuracy)) in itertools.product(
+            (of, "SAM, constant radius") if of == "SAM" else (of,), enumerate(both)
+        ):
+            level = {"batch_size": (512, 64)[end], "momentum": 0.0}
+            level = level if control == "batch size" else {"batch_size": 512, "momentum": (0.0, 0.9)[end]}
+            shared = {"dataset": "cifar10", "control": control, "method": method, **level}
+            rows += [shared | {"metric": "final_train_loss", "value": loss}]
+            rows += [shared | {"metric": "final_test_accuracy", "value": accuracy}]
+    assert verdict_on_ends("controls_chapter_4", claim, rows) == verdict
+
+
+@pytest.mark.parametrize("ends", ENDS)
+def test_momentum_helps_sam_where_sgd_trains_without(ends: str) -> None:
+    values, verdict = ENDS[ends]
+    rows: list[dict[str, Any]] = []
+    for method, both in values.items():
+        shared = {"dataset": "cifar10", "method": method, "batch_size": 512}
+        for momentum, (loss, accuracy) in zip((0.0, 0.9), both, strict=True):
+            at = shared | {"momentum": momentum, "epoch": 300}
+            rows += [at | {"metric": "train_loss", "value": loss}, at | {"metric": "test_accuracy", "value": accuracy}]
+        gain = "accuracy_gain_lower_bound" if method == "SAM" else "accuracy_gain_approx"
+        rows.append(
+            shared | {"momentum_from": 0.0, "momentum_to": 0.9, "metric": gain, "value": both[1][1] - both[0][1]}
+        )
+    assert verdict_on_ends("figure_4_9", "K4-10", rows) == verdict
 
 
 def logged_rows(folder: Path, diverged: int | None) -> pd.DataFrame:
@@ -244,3 +299,50 @@ def test_two_steps_of_training_count_as_three_do(claim: str, dataset: str, ascen
     assert two.sum() == 1
     other = losses.assign(value=losses["value"].where(~two, factor * losses["value"]))
     assert chapter_5_verdict("table_5_1", claim, other.to_dict("records")) == FAILS
+
+
+def perturbed_losses(
+    gap_at_zero: float = -0.06, gap_at_the_end: float = -0.07, two: float = 0.9
+) -> list[dict[str, Any]]:
+    """Rows of figure 5.2: CIFAR-100 with the losses of table 5.1 at rho, CIFAR-10 in the opposite order.
+
+    The gaps are those of the model trained with one step to that trained with two, along v_1 at 0 and at 2 rho; ``two`` is the
+    factor of the latter's slope along v_2.
+    """
+    rows = []
+    for dataset, rho, sign in (("cifar100", 0.5, 1), ("cifar10", 0.1, -1)):
+        for share in np.linspace(0, 1, 41).tolist():
+            gap = gap_at_zero + share * (gap_at_the_end - gap_at_zero)
+            losses = {(1, 1): 0.16 + 1.2 * share, (1, 2): 0.16 + 2.0 * share}
+            losses |= {(2, 1): losses[1, 1] - sign * gap, (2, 2): 0.22 + two * 2.0 * share}
+            for (train, evaluated), loss in losses.items():
+                shared = {"dataset": dataset, "architecture": "a", "n_ascent_train": train, "n_ascent_eval": evaluated}
+                rows.append(shared | {"k": 2 * rho * share, "metric": "perturbed_loss", "value": loss, "std": 0.01})
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("claim", "changes", "verdict"),
+    [
+        ("K5-9-one", {}, HOLDS),
+        ("K5-9-one", {"gap_at_zero": 0.01}, FAILS),  # at the smallest radii it has the higher loss
+        ("K5-9-one", {"gap_at_the_end": 0.01}, FAILS),  # at the largest
+        ("K5-9-one", {"gap_at_zero": -0.004}, FAILS),  # within the error
+        ("K5-9-two", {}, HOLDS),
+        ("K5-9-two", {"two": 1.0}, FAILS),
+    ],
+)
+def test_figure_5_2_is_judged_at_every_radius_on_cifar100(claim: str, changes: dict[str, float], verdict: str) -> None:
+    assert chapter_5_verdict("figure_5_2", claim, perturbed_losses(**changes)) == verdict
+
+
+def test_figure_5_2_has_both_data_sets_each_over_its_own_radii() -> None:
+    item = STUDY.items["figure_5_2"]
+    table = items.aggregate_repetitions(pd.DataFrame(perturbed_losses()).drop(columns="std"), item.factors)
+    figure = panelled_curves(table.assign(stand_in="", flag_diverged=0), item, **item.options)
+    ends = {axes.get_title(): [line.get_xdata()[-1] for line in axes.lines] for axes in figure.axes}
+    assert ends == {
+        f"{dataset}, along {direction}": pytest.approx([2 * rho] * 2)
+        for dataset, rho in (("CIFAR-100", 0.5), ("CIFAR-10", 0.1))
+        for direction in ("v₁", "v₂")
+    }

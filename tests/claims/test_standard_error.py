@@ -161,7 +161,7 @@ def test_every_claim_can_be_worked_out_where_all_its_numbers_are_there(monkeypat
         self.add_evidence(metric)
         return Series(levels, tuple(1.0 + level / 10**6 for level in levels))
 
-    for name in ("value", "standard_error", "printed"):
+    for name in ("value", "standard_error", "printed", "unmatched"):
         monkeypatch.setattr(Reader, name, number)
     for name in ("series", "standard_error_series", "printed_series"):
         monkeypatch.setattr(Reader, name, numbers)

@@ -146,6 +146,68 @@ def test_quiet_prints_one_line(mine: Path, capsys: pytest.CaptureFixture[str]) -
     assert '"iterations": 20' in captured.out and "stripped 'module.'" in captured.err
 
 
+def test_quiet_says_what_puts_the_numbers_in_doubt(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line for each budget on stdout; on stderr what else a reader of the numbers must know, and nothing more."""
+    state = torch.load("net.pt")
+    torch.save({"model": state, "ema": state}, "both.pt")
+    shutil.rmtree("images/class_1")
+    Path("soft.py").write_text(
+        "from torch import nn\nfrom robustscape.models import Normalize\n"
+        "def make():\n"
+        "    return nn.Sequential(Normalize([0.5], [0.5]), nn.Flatten(), nn.Linear(64, 4), nn.Softmax(1))\n"
+    )
+    assert attack("-q", "--weights", "both.pt", "--data", "images", "--eps", "1/255", "2/255") == 0
+    captured = capsys.readouterr()
+    assert captured.out.count("\n") == 2 and captured.err.count("\n") == 2
+    assert "there are others under 'ema'" in captured.err and "the data have 3 classes" in captured.err
+    assert attack("-q", "--model", "soft.py:make", "--data", "test.npz", "--mean", "0.5", "--std", "0.5") == 0
+    captured = capsys.readouterr()
+    assert captured.out.count("\n") == 1 and "no --weights" in captured.err and "flag_softmax_outputs: " in captured.err
+    assert "a model that has Normalize: are inputs normalised twice?" in captured.err
+
+
+def test_a_table_of_pixels_is_scaled(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with np.load("test.npz") as content:
+        lines = [",".join(map(str, [*row.flatten(), y])) for row, y in zip(content["x"], content["y"], strict=True)]
+    Path("pixels.csv").write_text("\n".join([",".join([*(f"p{i}" for i in range(64)), "y"]), *lines]))
+    given = ("--weights", "net.pt", "--data", "pixels.csv", "--shape", "1", "8", "8", "--eps", "1/255")
+    assert attack(*given) == 2 and "divide by 255" in capsys.readouterr().err
+    content = run_json(capsys, *given, "--scale-inputs", "255")
+    assert content["clean_accuracy"] == 100.0 and "values divided by 255" in content["model"]["notes"]
+
+
+def test_a_name_of_a_data_set_and_of_a_folder_is_refused(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("images").rename("digits")
+    assert attack("--weights", "net.pt", "--data", "digits") == 2
+    assert "a data set and also what lies in this folder: for the latter give './digits'" in capsys.readouterr().err
+    content = run_json(capsys, "--weights", "net.pt", "--data", "./digits", "--suite", "fgsm")
+    assert content["clean_accuracy"] == 100.0
+
+
+def test_a_run_is_not_normalised_twice(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for given in (["--checkpoint", "net.safetensors"], ["--architecture", "mlp"]):
+        assert main(["attack", *given, "--data", "test.npz", "--mean", "0.5", "--std", "0.5"]) == 2
+        assert "--mean and --std are those of a --model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["digits", "digits2_tiny", "digit_shapes", "mnist2_5k", "garments"])
+def test_data_sets_that_come_with_a_package_need_no_project(
+    mine: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those that take their images from one that comes with a package too."""
+    Path("sums.py").write_text(
+        "from torch import nn\ndef make():\n    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1, 10))\n"
+    )
+    content = run_json(capsys, "--model", "sums.py:make", "--data", name, "--samples", "4", "--suite", "fgsm")
+    assert content["data"]["samples"] == 4
+
+
+@pytest.mark.parametrize("name", ["mnist", "mnist2", "cifar2"])
+def test_data_sets_of_files_need_a_project(mine: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert attack("--weights", "net.pt", "--data", name) == 2
+    assert "needs files that a project prepares" in capsys.readouterr().err
+
+
 def test_normalisation_is_put_into_the_model(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plain = run_json(capsys, "--weights", "net.pt", "--data", "test.npz")
     same = run_json(capsys, "--weights", "net.pt", "--data", "test.npz", "--mean", "0", "--std", "1")
@@ -299,6 +361,12 @@ SAID = {
     "output is data": (["--output", "test.npz"], "the output 'test.npz' would replace a file that is read"),
     "output is the net": (["--output", "net.py"], "the output 'net.py' would replace a file that is read"),
     "NaN among arguments": (["--model-args", '{"width": NaN}'], "allowed is a JSON object (NaN is not JSON)"),
+    "scale of a word": (["--scale-inputs", "much"], "--scale-inputs got 'much', allowed is a number"),
+    "scale of images": (["--data", "images", "--scale-inputs", "255"], "divided by what their format can hold"),
+    "scale of a data set": (
+        ["--data", "digits", "--scale-inputs", "16"],
+        "the data set 'digits' has a scale of its own",
+    ),
     "output": (["--output", "images"], "cannot write 'images': there is a folder of that name"),
 }
 
@@ -363,7 +431,7 @@ def test_layouts_that_a_net_may_not_take_are_noted(mine: Path) -> None:
     assert any("(N, C, H, W)" in note for note in read_samples("last.npz").notes)
     np.savez("first.npz", x=np.zeros((4, 3, 6, 5), np.uint8), y=y)
     assert not any("(N, C, H, W)" in note for note in read_samples("first.npz").notes)
-    np.savez("wide.npz", x=np.zeros((4, 3, 6, 5), np.int64), y=y)
+    np.savez("wide.npz", x=np.full((4, 3, 6, 5), 200, np.int64), y=y)
     with pytest.raises(UserError, match="got int64; if these are pixels in \\[0, 255\\], save them as uint8"):
         read_samples("wide.npz")
 

@@ -58,6 +58,12 @@ def test_the_help_names_every_command_once(capsys: pytest.CaptureFixture[str]) -
         (["--threads", "0", "check"], "--threads: got '0', allowed is an integer of at least 1"),
         (["attack", "--samples", "many"], "--samples: got 'many', allowed is an integer of at least 1"),
         (["measure", "x"], "invalid choice: 'measure'"),
+        (["attack", "--modle", "x"], "--modle x. Did you mean --model? See `robustscape attack --help`."),
+        (["attack", "--modle=x"], "--modle=x. Did you mean --model? See `robustscape attack --help`."),
+        (["--scael=small", "check"], "Did you mean --scale? See `robustscape --help`."),
+        (["list", "atacks"], "Did you mean attacks? See `robustscape list --help`."),
+        (["atack", "--data", "x"], "Did you mean attack? See `robustscape --help`."),
+        (["check", "more"], "robustscape check: unrecognized arguments: more. See `robustscape check --help`."),
     ],
 )
 def test_bad_options_are_named(arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,7 +29,15 @@ def recipes(experiment: Experiment) -> dict[str, Recipe]:
 def test_all_nets_are_trained_alike(paper: Experiment) -> None:
     """200 epochs from 0.1, an order of magnitude less at 100 and 150; batches of 128, momentum 0.9, weight decay 2e-4."""
     found = recipes(paper)
-    assert {name.partition("-")[2] for name in found} == {"", "pgd10", "pgd10t", "trades", "pgd10_l2", "pgd10t_l2"}
+    assert {name.partition("-")[2] for name in found} == {
+        "",
+        "pgd10",
+        "pgd10t",
+        "trades",
+        "trades-beta1",
+        "pgd10_l2",
+        "pgd10t_l2",
+    }
     for recipe in found.values():
         assert (recipe.epochs, recipe.batch_size, recipe.select) == (200, 128, "last")
         assert recipe.optimizer.name == "sgd"
@@ -73,13 +81,16 @@ def test_evaluation_has_the_steps_and_radii_of_the_tables(paper: Experiment) -> 
         "ch5_c10_linf": (EPS, {20, 200}, "Linf", 2 / 255),
         "ch5_5x5_linf": (EPS, {20, 200}, "Linf", 2 / 255),
         "ch5_c100_linf": (EPS, {20, 200}, "Linf", 2 / 255),
+        "ch5_c10_trades_linf": (EPS, {20, 200}, "Linf", 2 / 255),
+        "ch5_5x5_trades_linf": (EPS, {20, 200}, "Linf", 2 / 255),
+        "ch5_c100_trades_linf": (EPS, {20, 200}, "Linf", 2 / 255),
         "ch5_c100_l2": (0.5, {50}, "L2", 0.025),
     }
     for name, (eps, steps, norm, step) in expected.items():
         parameters = study.comparisons[name].parameters
         specs = [spec for _, spec in paper.suite(parameters["attacks"]).attacks]
         assert parameters["eps"] == pytest.approx(eps) and parameters["attacked_samples"] == 1000
-        assert parameters["samples"] is None  # clean accuracy is of all test images
+        assert parameters["samples"] is None  # clean accuracy and untargeted PGD are of all test images
         assert {spec.parameters["steps"] for spec in specs} == steps
         for spec in specs:
             assert (spec.attack, spec.norm, spec.bounds) == ("pgd", norm, (0.0, 1.0)) and spec.parameters[
@@ -87,11 +98,27 @@ def test_evaluation_has_the_steps_and_radii_of_the_tables(paper: Experiment) -> 
             ]
             assert spec.parameters["step_size"] is None
             assert spec.parameters["rel_step_size"] * eps == pytest.approx(step)
-        assert study.comparisons[name].by == ["recipe", "eps", "seed"] and study.comparisons[name].weights == "last"
-    for name in ("ch5_c10_errors", "ch5_c100_errors"):
-        parameters = study.measurements[name].parameters
-        ((_, spec),) = paper.suite(parameters["attacks"]).attacks
-        assert (spec.parameters["steps"], parameters["samples"]) == (20, None)
+        assert study.comparisons[name].weights == "last"
+        assert study.comparisons[name].by == (["eps"] if "trades" in name else ["recipe", "eps", "seed"])
+
+
+def test_beta_of_trades_is_chosen_by_pgd20_of_the_values_of_its_authors(paper: Experiment) -> None:
+    study, attack = paper.studies["ma2025"], paper.attack("ma2025_hierarchy_pgd20")
+    assert (attack.attack, attack.norm, attack.parameters["steps"]) == ("pgd", "Linf", 20)
+    swept = {name: recipe for name, recipe in recipes(paper).items() if recipe.method == "trades"}
+    assert {recipe.parameters["beta"] for recipe in swept.values()} == {1, 6}
+    for name in ("c10", "5x5", "c100"):
+        entry = study.comparisons[f"ch5_{name}_trades_linf"]
+        assert entry.compare == "chosen_hierarchical_robustness" and entry.parameters["by"] == "ma2025_hierarchy_pgd20"
+        (runs,) = entry.runs
+        parts = {(p.run.recipe, p.run.dataset, p.run.architecture, p.run.seed) for p in paper.runs("ma2025", runs)}
+        alike = {
+            (recipe, p.run.dataset, p.run.architecture, p.run.seed)
+            for kind in ("flat", "har")
+            for p in paper.runs("ma2025", f"ch5_{name}_{kind}")
+            for recipe in swept
+        }
+        assert parts == alike  # every net that the other methods train, with both values
 
 
 def test_each_network_is_a_meta_classifier_and_a_classifier_a_meta_class_of_the_same_defence(paper: Experiment) -> None:
@@ -104,7 +131,7 @@ def test_each_network_is_a_meta_classifier_and_a_classifier_a_meta_class_of_the_
         assert {tuple(sorted(found)) for found in parts.values()} == {tuple(sorted(["meta", *map(str, range(count))]))}
         assert {seed for _, _, seed in parts} == {0, 1, 2}
         recipe_count = len({recipe for recipe, _, _ in parts})
-        assert recipe_count == (1 if name == "ch5_c100_l2_har" else 3) and len(parts) == 3 * recipe_count
+        assert recipe_count == (1 if name == "ch5_c100_l2_har" else 2) and len(parts) == 3 * recipe_count
         for recipe, eps, _ in parts:
             radius = 0.5 if recipe.endswith("_l2") else 0.0 if recipe == "ma2025_hierarchy" else EPS
             assert eps == pytest.approx(radius)
@@ -113,7 +140,7 @@ def test_each_network_is_a_meta_classifier_and_a_classifier_a_meta_class_of_the_
         for n in ("ch5_c10_flat", "ch5_5x5_flat", "ch5_c100_flat", "ch5_c100_targets")
         for p in paper.runs("ma2025", n)
     ]
-    assert {planned.run.architecture for planned in flat} == {"resnet50"} and len(flat) == 3 * 10
+    assert {planned.run.architecture for planned in flat} == {"resnet50"} and len(flat) == 3 * 7
     assert {planned.run.seed for planned in flat} == {0, 1, 2}
 
 

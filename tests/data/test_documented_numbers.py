@@ -18,7 +18,7 @@ NOWHERE = Path("/nowhere")
 PAGE = next((ROOT / "docs").rglob("data.md")).read_text()
 ENTRIES = read_mapping(DatasetEntry, ROOT / "config" / "datasets.yaml")
 SIZES = re.compile(r"([\d,]+) \+ ([\d,]+)")
-EMBEDDED = ("digits", "mnist5k", "fashion_mnist5k")
+EMBEDDED = ("digits", "mnist5k", "fashion_mnist5k", "spoken_words")
 
 
 def number(text: str) -> int:

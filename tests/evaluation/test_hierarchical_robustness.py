@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,21 @@ from robustscape.config.attacks import AttackSpec, Suite
 from robustscape.data import Split
 from robustscape.errors import ConfigError
 from robustscape.evaluation import hierarchical_robustness as module
-from robustscape.evaluation._meta_classes import accuracy_rows, fixed_places, meta_right, summed_meta_right
+from robustscape.evaluation._meta_classes import (
+    accuracy_rows,
+    fixed_places,
+    leaf_superclasses,
+    logits_of,
+    meta_right,
+    summed_meta_right,
+)
+from robustscape.evaluation.chosen_hierarchical_robustness import chosen_hierarchical_robustness
 from robustscape.evaluation.hierarchical_robustness import (
     Samples,
     hierarchical_robustness,
     hierarchical_survivors,
     variant_of,
 )
-from robustscape.evaluation.meta_class_accuracy import meta_class_accuracy
 from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.models.hierarchical import HierarchicalNetwork
 
@@ -120,18 +128,22 @@ def test_the_highest_leaf_and_the_highest_sum_may_disagree() -> None:
     assert not meta_right(logits, y, SUPERCLASS).any() and summed_meta_right(logits, y, SUPERCLASS).all()
 
 
-def test_a_measurement_of_a_flat_net() -> None:
-    flat = runs()[0]
-    found = meta_class_accuracy(flat, attacks=suite(spec(8)), eps=EPS)
-    for attack in ("clean", "pgd8"):
+def test_table_5_2_of_a_flat_net() -> None:
+    """Of all samples, clean and under untargeted PGD: the three shares of the identity, and the chance of the second."""
+    found = [row for row in rows() if row["network"] == "flat"]
+    for family, attack in (("clean", "clean"), ("untargeted", "pgd8")):
+        at = {"attack_family": family, "attack": attack}
         leaf, meta, p = (
-            value(found, metric, attack=attack)
+            value(found, metric, **at)
             for metric in ("leaf_accuracy", "meta_accuracy", "p_meta_correct_given_leaf_wrong")
         )
         assert leaf < meta == pytest.approx(leaf + (100 - leaf) * p / 100)
-    assert value(found, "leaf_accuracy", attack="pgd8") < value(found, "leaf_accuracy", attack="clean")
+    attacked = value(found, "leaf_accuracy", attack_family="untargeted", attack="pgd8")
+    assert attacked < value(found, "leaf_accuracy", attack="clean")
+    expected = 100 * (3 * 2 / 4 + 2 * 1 / 4) / 5  # classes of equal size
+    assert value(found, "chance_given_leaf_wrong") == pytest.approx(expected)
     with pytest.raises(ConfigError, match="has the part 'meta', not all leaf classes"):
-        meta_class_accuracy(runs()[1], attacks=suite(spec()), eps=EPS)
+        leaf_superclasses(runs()[1])
 
 
 # -- attacks -----------------------------------------------------------------------------------------------------------
@@ -150,16 +162,14 @@ def test_attacks_are_in_their_order(network: str, norm: str) -> None:
         )
         assert meta <= group <= strict <= clean and strict < clean
         families = {r["attack_family"] for r in found if r["network"] == network and r["attack"] == attack}
-        assert families == {
-            "untargeted",
-            "hierarchical",
-            "group_loss",
-            "worst_case",
-            *(["meta"] if network == "har" else []),
-        }
+        of_all = {"untargeted", *(["meta"] if network == "har" else [])}
+        of_attacked = {f"{family}_of_attacked" for family in of_all} | {"hierarchical", "group_loss", "worst_case"}
+        assert families == of_all | of_attacked
+        counts = {r["attack_family"]: r["samples"] for r in found if r["network"] == network and r["attack"] == attack}
+        assert counts == dict.fromkeys(of_all, COUNT) | dict.fromkeys(of_attacked, 60)
         worst = value(found, **at, attack_family="worst_case")
-        assert all(worst <= value(found, **at, attack_family=family) for family in families)
-        untargeted = value(found, **at, attack_family="untargeted")
+        assert all(worst <= value(found, **at, attack_family=family) for family in of_attacked)
+        untargeted = value(found, **at, attack_family="untargeted_of_attacked")
         (row,) = [
             r
             for r in found
@@ -189,6 +199,32 @@ def test_clean_rows_are_of_all_samples_and_the_networks_see_the_same() -> None:
     assert {row["dataset"] for row in found if row["network"] == "flat"} == {"d_leaves"}
 
 
+def test_untargeted_attacks_of_all_samples_are_those_of_the_attacked_ones() -> None:
+    """The same adversarial examples: attacking the part alone, from the same places, gives the same rows."""
+    x, y = data()
+    places = fixed_places(COUNT, 60)
+    whole, part = rows(), Samples(x, y, torch.arange(COUNT), SUPERCLASS, EPS, 4).select(places)
+    for name, model in networks().items():
+        points = module.craft(model, part.x, part.y, spec(8), EPS, seed=4, index=part.places)
+        expected = 100 * meta_right(model(points), part.y, SUPERCLASS).double().mean().item()
+        at = {"network": name, "attack": "pgd8"}
+        assert value(whole, **at, attack_family="untargeted_of_attacked") == pytest.approx(expected)
+        assert value(whole, **at, attack_family="untargeted") != pytest.approx(expected)
+
+
+def test_clean_samples_are_passed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, _ = data()
+    clean: list[int] = []
+
+    def counted(model: nn.Module, points: Tensor, y: Tensor) -> Tensor:
+        clean.append(sum(any(torch.equal(point, one) for one in x) for point in points))
+        return logits_of(model, points, y)
+
+    monkeypatch.setattr(module, "logits_of", counted)
+    hierarchical_robustness(runs(), attacks=suite(spec(2), spec(3)), eps=EPS, attacked_samples=20)
+    assert [count for count in clean if count] == [COUNT, COUNT]  # once a network
+
+
 def test_paired_counts_are_those_of_the_samples() -> None:
     found = rows()
     for attack in ("pgd3", "pgd8"):
@@ -208,10 +244,11 @@ def networks() -> dict[str, nn.Module]:
 def test_survivors_depend_on_the_sample_alone(network: str) -> None:
     x, y = data()
     model, whole = networks()[network], Samples(x, y, torch.arange(COUNT), SUPERCLASS, EPS, 4)
-    expected = hierarchical_survivors(model, whole, spec(6))
-    small = hierarchical_survivors(model, whole, spec(6), batch_size=7)
+    clean = meta_right(model(x), y, SUPERCLASS)
+    expected = hierarchical_survivors(model, whole, spec(6), clean)
+    small = hierarchical_survivors(model, whole, spec(6), clean, batch_size=7)
     order = torch.randperm(COUNT, generator=torch.Generator().manual_seed(0))
-    shuffled = hierarchical_survivors(model, whole.select(order), spec(6))
+    shuffled = hierarchical_survivors(model, whole.select(order), spec(6), clean[order])
     for criterion, mask in expected.items():
         assert torch.equal(small[criterion], mask) and torch.equal(shuffled[criterion], mask[order])
         points = hierarchical_pgd(
@@ -316,6 +353,86 @@ def test_variants_have_the_steps_of_their_pgd() -> None:
         assert {key: made.parameters[key] for key in ("steps", "step_size", "rel_step_size", "random_start")} == {
             key: given.parameters[key] for key in ("steps", "step_size", "rel_step_size", "random_start")
         }
+
+
+# -- a setting that is chosen ------------------------------------------------------------------------------------------
+
+
+class Guess(nn.Module):
+    """Always answers one class, whatever the attack: its accuracy is that of the class."""
+
+    def __init__(self, classes: int, answer: int) -> None:
+        super().__init__()
+        self.answer = nn.Parameter(8.0 * F.one_hot(torch.tensor(answer), classes).float())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.answer + 0 * x[:, :1]
+
+
+def swept(part: Any, model: nn.Module, beta: float, seed: int = 4) -> TrainedRun:
+    found = run(part, model, 5)
+    found.config["recipe"] = {"name": f"trades-beta{beta:g}", "method": "trades", "parameters": {"beta": beta}}
+    return dataclasses.replace(found, seed=seed)
+
+
+def choose(*members: TrainedRun, size: int = 60) -> list[dict[str, Any]]:
+    return chosen_hierarchical_robustness(
+        list(members), attacks=suite(spec(2)), by=spec(2), eps=EPS, attacked_samples=size
+    )
+
+
+def test_each_part_has_the_setting_that_is_best_for_it() -> None:
+    """Good nets have beta 1 as the flat net and as leaf classifiers, beta 6 as the meta-classifier; the others guess."""
+    flat, meta, *leaves = (one.model for one in runs())
+    good = {"leaves": (flat, 1.0), "meta": (meta, 6.0), 0: (leaves[0], 1.0), 1: (leaves[1], 1.0)}
+    classes = {"leaves": 5, "meta": 2, 0: 3, 1: 2}
+    members = [swept(part, model, beta) for part, (model, beta) in good.items()]
+    members += [swept(part, Guess(classes[part], 0), 7.0 - beta) for part, (_, beta) in good.items()]
+    found = choose(*members)
+    betas = {row["network"]: row["value"] for row in found if row["metric"] == "chosen_beta"}
+    assert betas == {"flat": 1.0, "meta_classifier": 6.0, "leaf_classifiers": 1.0}
+    expected = hierarchical_robustness(runs(), attacks=suite(spec(2)), eps=EPS, attacked_samples=60)
+    measured = [row for row in found if row["metric"] != "chosen_beta"]
+    assert [row["value"] for row in measured] == [row["value"] for row in expected]
+    assert {row["method"] for row in found} == {"trades"} and {row["seed"] for row in measured} == {4}
+    recipes = {row["network"]: row["recipe"] for row in measured}
+    assert recipes == {"flat": "trades-beta1", "har": None, "paired": None}
+
+
+def test_the_attacked_images_do_not_choose() -> None:
+    """Of two guesses one is right on many attacked images, the other on many of those that are left."""
+    _, y = data()
+    attacked = torch.zeros(COUNT, dtype=torch.bool)
+    attacked[fixed_places(COUNT, 60)] = True
+    more = (y[attacked].bincount(minlength=5) - y[~attacked].bincount(minlength=5)).argsort()
+    for_left, for_attacked = int(more[0]), int(more[-1])
+    assert (y[~attacked] == for_left).sum() > (y[~attacked] == for_attacked).sum()
+    assert (y[attacked] == for_left).sum() < (y[attacked] == for_attacked).sum()
+    found = choose(swept("leaves", Guess(5, for_attacked), 6.0), swept("leaves", Guess(5, for_left), 1.0))
+    assert value(found, "chosen_beta", network="flat") == 1.0
+
+
+def test_one_setting_is_chosen_for_all_seeds() -> None:
+    flat = runs()[0].model
+    members = [swept("leaves", flat, 1.0, 0), swept("leaves", flat, 1.0, 1)]
+    members += [swept("leaves", flat, 6.0, 0), swept("leaves", Guess(5, 0), 6.0, 1)]
+    found = choose(*members)
+    assert value(found, "chosen_beta", network="flat") == 1.0
+    assert {row["seed"] for row in found if row["metric"] != "chosen_beta"} == {0, 1}
+
+
+def test_settings_that_cannot_be_chosen_are_refused() -> None:
+    flat, meta = runs()[0].model, runs()[1].model
+    with pytest.raises(ConfigError, match="attacked_samples' got 120, which leaves no test image"):
+        choose(swept("leaves", flat, 1.0), swept("leaves", flat, 6.0), size=COUNT)
+    with pytest.raises(ConfigError, match="no run is trained on all leaf classes"):
+        choose(swept("meta", meta, 1.0))
+    standard = swept("leaves", flat, 1.0)
+    standard.config["recipe"] |= {"method": "standard", "parameters": {}}
+    with pytest.raises(ConfigError, match="the runs are of standard, trades"):
+        choose(swept("leaves", flat, 1.0), standard)
+    with pytest.raises(ConfigError, match="standard has no parameter beta"):
+        choose(standard)
 
 
 # -- what is refused ---------------------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ from robustscape.evaluation.distortion import distortion
 from robustscape.evaluation.errors_under_attacks import errors_under_attacks
 from robustscape.evaluation.harness.craft import craft
 from robustscape.evaluation.harness.distorted import distorted, percent_of
+from robustscape.evaluation.log_ratio_signs import log_ratio_signs, percent_of_expected_signs
 from robustscape.evaluation.logs.collapse import collapse, rank_correlation, start_of_final_stretch
 from robustscape.evaluation.logs.training_time import training_time
 from robustscape.evaluation.loss_projections import margin_projections, term_gradients, weighted_projection
@@ -217,6 +218,32 @@ def test_the_errors_of_the_quadrants_add_up() -> None:
     assert found["natural_error"] == 40 and found["boundary_error"] == 20 and found["robust_error"] == 60
     assert found["quadrant_2"] == 20 and found["accuracy"] == 40
     assert found["log_alpha_signs_as_expected"] == pytest.approx(200 / 3), "of those classified correctly"
+
+
+def test_signs_of_the_log_ratios_are_counted_over_all_images() -> None:
+    """Wrong images count too, and so does either ratio."""
+    clean, zero = torch.tensor([0.5, 0.5, -0.5, -0.5, 0.1]), torch.zeros(5)
+
+    def percent(true: list[float], target: list[float]) -> float:
+        return percent_of_expected_signs(
+            margins_module.Examples(clean, clean, zero, torch.tensor(true), torch.tensor(target))
+        )
+
+    assert percent([1, 0, 5, 5, -1], [0, -1, 0, 0, 0]) == 80
+    assert percent([1, 0, -5, 5, -1], [0, 0, 0, 0, 0]) == 60, "a wrong image with the wrong sign"
+    assert percent([1, 0, 5, 5, 1], [0, 0, 0, 2, -1]) == 80
+
+
+@pytest.mark.parametrize("rel_eps", [1.0, 2.0])
+def test_signs_of_the_log_ratios_of_a_run(rel_eps: float) -> None:
+    """The same x* as those of ``margins``, whose rows by image have the ratios."""
+    run = make_run(bent())
+    (row,) = log_ratio_signs(run, attack=PGD, samples=50, rel_eps=rel_eps)
+    each = margins(run, attack=PGD, samples=50, rel_eps=rel_eps)
+    true, target = ([r["value"] for r in each if r["metric"] == f"log_alpha_{what}"] for what in ("true", "target"))
+    expected = [a >= 0 and b <= 0 for a, b in zip(true, target, strict=True)]
+    assert len(expected) == 50 and row["value"] == pytest.approx(100 * sum(expected) / 50)
+    assert row["rel_eps"] == rel_eps and row["samples"] == 50
 
 
 def test_margins_of_a_run() -> None:

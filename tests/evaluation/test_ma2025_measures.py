@@ -158,7 +158,7 @@ def test_the_best_setting_of_each_method_by_the_mean_over_seeds() -> None:
     shifts = {1.0: (0.3, 0.0), 4.0: (0.06, 0.06), 6.0: (0.2, 0.2)}  # beta 1 is best with one seed, not in the mean
     runs = [trades_run(beta, seed, shifts[beta][seed], split) for beta in shifts for seed in (0, 1)]
     alone = make_run(Threshold(), split, {"method": "adversarial", "attack": "pgd"}, name="at")
-    found = choose_settings([*runs, alone], FGSM, None)
+    found = choose_settings([*runs, alone], FGSM)
     assert [(c.run.names["recipe"], c.run.seed, c.settings) for c in found] == [
         ("trades-beta4", 0, 3),
         ("trades-beta4", 1, 3),
@@ -254,6 +254,9 @@ def test_soars_loss_at_both_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None
         assert clip == 10 and r.shape == (4, 6)
         assert found[name, 4] == pytest.approx((losses + r.mean(0)).mean().item())
         assert found[name, 1] == pytest.approx((losses + r[0]).mean().item())
+        spread = values([r for r in rows if r["checkpoint"] == name], "direction_spread", "n_z")
+        batch = (losses + r).mean(1)  # of one batch, all six
+        assert spread == {1: pytest.approx(100 * (batch.std() / batch.mean()).item())}
     assert found["beginning", 1] != found["end", 1]
     monkeypatch.setattr(soar_loss_file, "_BATCH", 4)
     again = {(r["checkpoint"], r["n_z"]): r["value"] for r in soar_loss(run, n_z=[1, 4]) if "loss" in r["metric"]}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -369,3 +371,11 @@ def test_a_step_of_its_own_leaves_no_share_of_eps() -> None:
     assert (aggregate_repetitions(fixed, FACTORS)["step_size"] == 2 / 255).all()
     relative = rows.assign(step_size=float("nan"), rel_step_size=0.25)
     assert (aggregate_repetitions(relative, FACTORS)["rel_step_size"] == 0.25).all()
+
+
+def test_a_hash_that_looks_like_a_number_is_read_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("metric,value,checkpoint\na,1.5,7461690014e6\na,2.5,001234567890\na,3.5,1e9999999999\nb,4.5,\n")
+    rows = read_rows(path)
+    assert rows["checkpoint"].tolist()[:3] == ["7461690014e6", "001234567890", "1e9999999999"]
+    assert rows["checkpoint"].isna().tolist() == [False, False, False, True] and rows["value"].tolist()[0] == 1.5

@@ -1,24 +1,24 @@
-"""The report page is self-contained and complete, names what is missing, and escapes text."""
+"""The report page is complete, names what is missing or broken, and escapes text; what a browser makes of it is tested beside."""
 
 from __future__ import annotations
 
 import base64
 import re
-import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
-from made_up import accuracy_rows, landscape_rows, make_item, make_study, printed_accuracies, surface_rows, vouch_for
+from made_up import accuracy_rows, make_item, make_study, vouch_for
 
-from robustscape.claims.verdicts import CLAIM_COLUMNS, claim_rows
-from robustscape.config.studies import Claim, Item, Study
-from robustscape.report import page
+from robustscape.config.studies import Study
+from robustscape.errors import CorruptFile
+from robustscape.report import page, shown_item
 from robustscape.report.items import write_item
+from robustscape.report.run_facts import Origins, RunFacts
 
-FACTORS = ["dataset", "architecture", "noise", "norm", "eps"]
+from .conftest import FACTORS, table_item
+
 VOID = {"meta", "link", "input", "img", "br", "hr"}
 
 
@@ -54,87 +54,21 @@ class Outline(HTMLParser):
         return " ".join(" ".join(self.text).split())
 
 
-def table_item(**keys) -> Item:
-    stanza = {
-        "factors": FACTORS,
-        "options": {"index": ["eps"]},
-        "title": "Accuracy under <script>alert(1)</script>",
-    }
-    return make_item(**{**stanza, **keys})
-
-
-@pytest.fixture(scope="session")
-def made_once(tmp_path_factory) -> tuple[dict[str, Study], Path]:
-    said = [
-        Claim(id="Y-8", says="does not rise", holds="non_increasing(series('robust_test_accuracy'), 0.15)"),
-        Claim(id="Y-9", says="constant", holds="spread(series('robust_test_accuracy')) < 0.05"),
-        Claim(id="Y-5", says="linear", holds="r2_linear(series('robust_test_accuracy')) > 2", scales=["paper"]),
-    ]
-    table, own, missing = (
-        table_item(claims=said),
-        table_item(title="Own data"),
-        table_item(title="Not there", claims=said[:1]),
-    )
-    options = {"x": "alpha", "hue": "eps", "panel": "noise"}
-    curves = make_item(
-        kind="figure", draw="curves", title="Curves", factors=[*FACTORS, "alpha"], metrics=["loss"], options=options
-    )
-    surface = make_item(
-        kind="figure",
-        draw="surface_3d",
-        factors=["eps", "alpha", "beta"],
-        options={"metric": "loss", "panel": "eps"},
-    )
-    first = make_study("yamada2021", table_1=table, table_2=own, table_3=missing, figure_1=curves)
-    second = make_study("kim2023", figure_4_1=surface)
-    root = tmp_path_factory.mktemp("page") / "results" / "small"
-    flagged = accuracy_rows(flag_zero_gradients=True)
-    write_item(table, flagged, root / "yamada2021" / "table_1.csv", printed=printed_accuracies(), scale="small")
-    write_item(
-        own,
-        accuracy_rows(stand_in="", paper_protocol=True),
-        root / "yamada2021" / "table_2.csv",
-        printed=printed_accuracies(),
-    )
-    write_item(curves, landscape_rows(points=5), root / "yamada2021" / "figure_1.csv", scale="small")
-    write_item(surface, surface_rows(9), root / "kim2023" / "figure_4_1.csv", scale="small")
-    vouch_for(
-        root / "yamada2021" / "table_1.csv",
-        command="robustscape --scale small item yamada2021/table_1",
-        seconds=2.5,
-        code="c0de" * 16,
-        config={"title": "x"},
-        inputs=[{"path": "m.csv", "sha256": "feedbeef" * 8}],
-        environment={"python": "3.11.7", "torch": "2.11.0", "gpu": None},
-        versions={"pandas": pd.__version__},
-    )
-    for name in ("yamada2021/table_2", "yamada2021/figure_1", "kim2023/figure_4_1"):
-        vouch_for(root / f"{name}.csv")
-    studies = {"yamada2021": first, "kim2023": second}
-    pd.DataFrame(claim_rows(studies, root, "small"), columns=CLAIM_COLUMNS).to_csv(root / "claims.csv", index=False)
-    vouch_for(root / "claims.csv")
-    return studies, root
-
-
-@pytest.fixture
-def results(made_once: tuple[dict[str, Study], Path], tmp_path: Path) -> tuple[dict[str, Study], Path]:
-    studies, root = made_once
-    return studies, Path(shutil.copytree(root, tmp_path / "results" / "small"))
-
-
 def written(results: tuple[dict[str, Study], Path], **options) -> str:
     studies, root = results
     path = page.write_page(studies, root, "small", **options)
-    assert path == root / "report" / "index.html"
+    assert path == root / "report" / ("self_contained.html" if options.get("self_contained") else "index.html")
     return path.read_text()
 
 
-def test_it_is_one_well_formed_file_that_fetches_nothing(results) -> None:
-    text = written(results)
+@pytest.mark.parametrize("self_contained", [False, True])
+def test_it_is_well_formed_and_fetches_nothing_but_what_lies_beside_it(results, self_contained) -> None:
+    text = written(results, self_contained=self_contained)
     outline = Outline(text)
     sources = [a[key] for _, a in outline.tags for key in ("src", "href") if key in a]
     assert sources
-    assert all(source.startswith(("data:", "#", "../")) for source in sources)
+    assert all(source.startswith(("data:", "#") if self_contained else ("data:", "#", "../")) for source in sources)
+    assert all(a["src"].startswith("data:" if self_contained else "../") for a in outline.all("img"))
     assert not outline.all("link", rel="stylesheet") and not [a for a in outline.all("script") if "src" in a]
     assert not re.search(r"url\(|@import|fetch\(|XMLHttpRequest", text)
     assert "prefers-color-scheme: dark" in text and 'name="viewport"' in text
@@ -192,7 +126,7 @@ def test_every_item_is_there_with_its_numbers_verdicts_and_origin(results) -> No
     assert list(articles) == names
     assert articles["yamada2021-table_1"]["data-keys"].split() == ["table", "holds", "fails", "untestable", "stand-in"]
     assert articles["yamada2021-table_3"]["class"] == "missing"
-    assert articles["yamada2021-table_2"]["data-keys"].split() == ["table"]
+    assert articles["yamada2021-table_2"]["data-keys"].split() == ["table", "holds"]
     anchors = {a["href"] for a in outline.all("a") if a["href"].startswith("#")}
     assert {f"#{name}" for name in names} <= anchors
     words = outline.words
@@ -218,23 +152,121 @@ def test_text_is_escaped(results) -> None:
     assert "Sharper &lt;landscapes&gt; &amp; more" in text
 
 
-def test_pictures_are_embedded_and_downloads_are_the_files(results) -> None:
-    outline = Outline(written(results))
+def test_pictures_and_downloads_are_the_files(results) -> None:
     folder = results[1] / "yamada2021"
+    outline = Outline(written(results))
     pictures = outline.all("img")
-    assert len(pictures) == 2 and all(a["src"].startswith("data:image/svg+xml;base64,") and a["alt"] for a in pictures)
-    assert base64.b64decode(pictures[0]["src"].partition(",")[2]) == (folder / "figure_1.svg").read_bytes()
-    assert 500 < int(pictures[0]["width"]) < 1200
+    assert len(pictures) == 2 and all(a["alt"] for a in pictures)
+    assert (results[1] / "report" / pictures[0]["src"]).resolve() == (folder / "figure_1.svg").resolve()
+    assert 500 < int(pictures[0]["width"]) < 1200 and 200 < int(pictures[0]["height"]) < 1200
     links = {a["download"]: a["href"] for a in outline.all("a") if "download" in a}
-    assert base64.b64decode(links["yamada2021_table_1.csv"].partition(",")[2]) == (folder / "table_1.csv").read_bytes()
-    assert base64.b64decode(links["yamada2021_table_1.tex"].partition(",")[2]) == (folder / "table_1.tex").read_bytes()
-    assert (results[1] / "report" / links["yamada2021_figure_1.png"]).resolve() == (folder / "figure_1.png").resolve()
+    for name in ("table_1.csv", "table_1.tex", "figure_1.png"):
+        assert (results[1] / "report" / links[f"yamada2021_{name}"]).resolve() == (folder / name).resolve()
     assert "yamada2021_table_3.csv" not in links
 
 
-def test_a_large_vector_picture_is_embedded_as_png(results, monkeypatch) -> None:
-    monkeypatch.setattr(page, "_LARGEST_SVG", 10_000)
-    assert all(a["src"].startswith("data:image/png") for a in Outline(written(results)).all("img"))
+def test_the_self_contained_page_has_them_inside(results) -> None:
+    folder = results[1] / "yamada2021"
+    outline = Outline(written(results, self_contained=True))
+    pictures = outline.all("img")
+    assert base64.b64decode(pictures[0]["src"].partition(",")[2]) == (folder / "figure_1.svg").read_bytes()
+    links = {a["download"]: a["href"] for a in outline.all("a") if "download" in a}
+    assert base64.b64decode(links["yamada2021_table_1.csv"].partition(",")[2]) == (folder / "table_1.csv").read_bytes()
+
+
+def test_a_large_vector_picture_is_shown_as_png(results, monkeypatch) -> None:
+    monkeypatch.setattr(shown_item, "LARGEST_SVG", 10_000)
+    assert all(a["src"].endswith(".png") for a in Outline(written(results)).all("img"))
+
+
+def test_a_picture_of_twice_the_resolution_is_shown_at_the_same_size(results) -> None:
+    """The size in CSS pixels follows from inches, not from pixels."""
+    from robustscape.report.shown_item import _size_of_png
+
+    content = (results[1] / "yamada2021" / "figure_1.png").read_bytes()
+    width, height, per_inch = _size_of_png(content)
+    assert per_inch == pytest.approx(150, abs=0.1) and width > height > 100
+    at = content.index(b"pHYs") + 4
+    double = content[:at] + (2 * int.from_bytes(content[at : at + 4])).to_bytes(4) + content[at + 4 :]
+    assert _size_of_png(double)[2] == pytest.approx(300, abs=0.2)
+    with pytest.raises(ValueError, match="no PNG"):
+        _size_of_png(b"<svg")
+
+
+def test_claims_are_grouped_by_kind_with_the_expression_that_decided_them(results) -> None:
+    words = Outline(written(results)).words
+    assert "Empirical claims about trained nets" in words and "Theory claims about theorems" in words
+    assert "non_increasing(series('robust_test_accuracy'), 0.15)" in words
+    assert "spread(ours) > 1 ours = series() given metric = robust_test_accuracy" in words
+
+
+def test_printed_numbers_stand_beside_ours_and_count_only_under_the_works_own_protocol(results) -> None:
+    """Contract 3: a stand-in's gap is context, in brackets and with a hollow bar; it is in no count."""
+    text = written(results)
+    stand_in, own = (
+        text.partition(f'<article id="yamada2021-table_{n}"')[2].partition("</article>")[0] for n in (1, 2)
+    )
+    assert '<td class="context">(+0.09)</td>' in stand_in and 'class="gap context' in stand_in
+    assert '"within"' not in stand_in and "gap within" not in stand_in
+    assert '<td class="within">+0.09</td>' in own and "gap context" not in own
+
+
+def test_the_front_page_sums_up_each_work(results) -> None:
+    front = written(results).partition('id="works"')[2].partition("</table>")[0]
+    words = Outline(f"<h2{front}</table></div>").words
+    assert "yamada2021 3 / 4 1 / 2 empirical 1 / 1 theory 2 12 / 12" in words and "kim2023 1 / 1" in words
+    table = written(results).partition('id="stand-ins"')[2].partition("</details>")[0]
+    assert "MNIST 0/1" in table and "digits_01" in table and "2 of yamada2021" in table
+
+
+def test_runs_behind_an_item_are_listed_with_their_health(results) -> None:
+    good = RunFacts("a/b/c/eps0/seed0", "a", "b", "c", 0.0, 0, 91.5, None, 0.1, 100, (), 3.0)
+    bad = RunFacts("a/b/c/eps0/seed1", "a", "b", "c", 0.0, 1, shortfalls=("it diverged",))
+    broken = RunFacts("a/b/c/eps0/seed2", "a", "b", "c", 0.0, 2, problem="health.json was edited")
+    runs = {run.key: run for run in (good, bad, broken)}
+    name = ("yamada2021", "table_1")
+    origins = Origins(runs, {name: tuple(runs)}, {name: "config/studies/yamada2021.yaml"}, {name: ("src/x.py",)})
+    words = Outline(written(results, origins=origins)).words
+    assert "2 of 3 runs not trained" in words and "it diverged" in words and "health.json was edited" in words
+    assert "1 of 3 trained networks are above the thresholds" in words and "91.5" in words
+    assert "config/studies/yamada2021.yaml" in words and "https" not in written(results, origins=origins)
+    links = [a["href"] for a in Outline(written(results, origins=origins, repository="https://h/o/p.git")).all("a")]
+    commit = "abcdef" * 6 + "abcd"
+    assert f"https://h/o/p/blob/{commit}/config/studies/yamada2021.yaml" in links
+    assert f"https://h/o/p/commit/{commit}" in links
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("yamada2021/table_1.csv", b"edited"),
+        ("yamada2021/table_1.tex", b"edited"),
+        ("yamada2021/table_1.json", b"{}"),
+        ("yamada2021/figure_1.png", b"no picture"),
+        ("claims.csv", b"work,item\n"),
+    ],
+)
+def test_a_broken_file_is_named_and_its_numbers_are_refused(results, file, content) -> None:
+    """Contract 5: the rest of the page is written, and the command ends with an error."""
+    studies, root = results
+    (root / file).write_bytes(content)
+    with pytest.raises(CorruptFile, match=re.escape(str(root / file).replace(".json", ".csv"))):
+        page.write_page(studies, root, "small")
+    outline = Outline((root / "report" / "index.html").read_text())
+    assert "Broken results" in outline.words and "1 result is not shown" in outline.words
+    assert "Own data" in outline.words and "99.84 ± 0.05 paper 99.75 Δ +0.09" in outline.words
+    name = file.partition(".")[0].replace("/", "-")
+    assert not [a for a in outline.all("a") if a.get("download", "").startswith(name.replace("-", "_"))]
+
+
+@pytest.mark.parametrize("content", ["", "metric\n", "metric,value,n\nx,1,1\n", "\0\0"])
+def test_a_table_that_is_vouched_for_but_does_not_fit_is_a_broken_item(results, content) -> None:
+    studies, root = results
+    (root / "yamada2021" / "table_1.csv").write_text(content)
+    vouch_for(root / "yamada2021" / "table_1.csv")
+    with pytest.raises(CorruptFile, match="cannot be shown"):
+        page.write_page(studies, root, "small")
+    assert "table_1.csv cannot be shown" in (root / "report" / "index.html").read_text()
 
 
 def test_the_same_results_give_the_same_page(results) -> None:
@@ -242,13 +274,13 @@ def test_the_same_results_give_the_same_page(results) -> None:
 
 
 def test_it_works_with_no_items_and_with_none_made(tmp_path: Path) -> None:
-    empty = Outline(page.page_html({}, tmp_path, "smoke", command="make"))
+    empty = Outline(page.make_page({}, tmp_path, "smoke", command="make").html)
     assert (
         "0 / 0 items made" in empty.words
         and "no empirical claim was tested" in empty.words
         and "no study has an item" in empty.words
     )
-    none = Outline(page.page_html({"w": make_study("w", table_1=table_item())}, tmp_path, "smoke", command="make"))
+    none = Outline(page.make_page({"w": make_study("w", table_1=table_item())}, tmp_path, "smoke", command="make").html)
     assert "0 / 1 items made" in none.words and len(none.all("article", **{"class": "missing"})) == 1
 
 
@@ -258,7 +290,8 @@ def test_claims_that_were_not_evaluated_are_said_to_be(results) -> None:
 
 
 def test_templates_are_all_used() -> None:
-    assert sorted(p.name for p in page.TEMPLATES.iterdir()) == ["page.css", "page.html.jinja", "page.js"]
+    names = sorted(p.name for p in page.TEMPLATES.iterdir())
+    assert names == ["_parts.html.jinja", "comparison.html.jinja", "page.css", "page.html.jinja", "page.js"]
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ UNCHECKED = {
         "report/items.py",
         "draw_item",
     ): "called by write_item, which has just written it, and by the page, which has asked",
-    ("report/page.py", "_shown_item"): "it asks for all files of the item before",
+    ("report/shown_item.py", "_read_item"): "it asks for all files of the item before",
     ("cli/result_pages.py", "_scale_page"): "published tables, which are kept in git",
     ("cli/result_pages.py", "_claims"): "published verdicts, likewise",
     (

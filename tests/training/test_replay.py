@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 import statistics
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,15 @@ from robustscape.storage.run_files import COLLAPSE_FILES, VANISHED_FILE
 from robustscape.training import loop
 from robustscape.training import replay_surfaces as replay_surfaces_module
 from robustscape.training.collapse_surfaces import collapse_surfaces
-from robustscape.training.replay import collapse_batch, end_of_epoch, replay, replay_epoch, running_means
+from robustscape.training.replay import (
+    collapse_batch,
+    end_of_epoch,
+    mean_of_defined,
+    peak_over_before,
+    replay,
+    replay_epoch,
+    running_means,
+)
 from robustscape.training.replay_surfaces import MOMENTS, replay_surfaces
 
 EPS = 0.3
@@ -117,6 +126,7 @@ def test_rows_of_a_replay(run: TrainedRun) -> None:
             "input_grad_norm_l2",
             "input_grad_norm_l2_squared",
             "mean_abs_delta_pgd",
+            "distortion",
         )
     }
     assert told["replay_identical"] == 1.0
@@ -129,12 +139,32 @@ def test_rows_of_a_replay(run: TrainedRun) -> None:
     ]
     for ratio, name in ratios:
         before = statistics.median(series[name][: turn - 1])
-        assert told[ratio] == pytest.approx(max(series[name]) / before)
+        assert told[ratio] == pytest.approx(max(series[name][turn - 1 :]) / before)
     assert told[ratios[0][0]] != told[ratios[1][0]]
     for name in ("pgd_accuracy", "fgsm_accuracy", "mean_abs_delta_pgd"):
         assert told[f"{name}_before"] == pytest.approx(statistics.fmean(series[name][: turn - 1]))
         assert told[f"{name}_after"] == pytest.approx(statistics.fmean(series[name][turn - 1 :]))
+    for place, part in (("before", slice(turn - 1)), ("after", slice(turn - 1, None))):
+        expected = mean_of_defined(series["distortion"][part])
+        assert told[f"distortion_{place}"] == pytest.approx(expected, nan_ok=True)
     assert replay(run, attack=ATTACKS["pgd7"], points=5, smooth=2) == rows
+
+
+def test_a_peak_before_the_collapse_is_none_of_the_collapse() -> None:
+    assert peak_over_before([1.0, 30.0, 1.0, 1.0, 1.0, 1.0, 1.0], 5) == 1.0
+    assert peak_over_before([1.0, 3.0, 2.0, 1.0, 20.0, 4.0], 5) == 20 / 1.5
+    assert math.isnan(peak_over_before([0.0, 0.0, 2.0], 3))
+
+
+def test_the_mean_distortion_is_of_the_batches_that_have_one() -> None:
+    """A batch of which no image is right at both ends of its single step has none."""
+    nan = math.nan
+    assert (
+        mean_of_defined([nan, 2.0, nan, 4.0]) == 3.0
+        and math.isnan(mean_of_defined([nan]))
+        and mean_of_defined([0.0]) == 0
+    )
+    assert math.isnan(mean_of_defined([]))
 
 
 def test_the_batch_of_a_collapse() -> None:

@@ -1,4 +1,17 @@
 # Items (tables and figures), claims and the report: what Snakemake's own report shows. Nothing here computes an experiment.
+import re
+
+# Titles and captions for Snakemake's own report, the same as on the page. They are in `config`, where the caption's template
+# finds them, and in no rule's params: a reworded caption would draw its item anew.
+config["captions"] = {
+    f"{work}/{name}": {
+        key: re.sub(r"([\\`*_|<>:])", r"\\\1", text)
+        for key, text in (("title", item.title), ("caption", item.caption))
+    }
+    for work, study in PLAN.studies.items()
+    for name, item in study.items.items()
+}
+
 for job, needs in NEEDS:
 
     if job.stage != "item":
@@ -22,7 +35,12 @@ for job, needs in NEEDS:
                     subcategory=PLAN.studies[job.work]
                     .items[target.split("/")[1]]
                     .kind,
-                    labels={"item": target.split("/")[1]},
+                    labels={
+                        "item": target.split("/")[1],
+                        "title": PLAN.studies[job.work]
+                        .items[target.split("/")[1]]
+                        .title,
+                    },
                 )
                 for target in job.targets
             ],

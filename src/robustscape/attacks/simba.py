@@ -1,6 +1,6 @@
 """SimBA, the simple black-box attack: random search over one coordinate at a time.
 
-Guo et al. (2019), algorithm 1 with the pixel basis, in an L-infinity ball as in ma2025 section 3.D: visit the coordinates
+Guo et al. (2019), algorithm 1 with the pixel basis, in an L-infinity ball as in ma2025 section 3.4.2: visit the coordinates
 in a random order; at each, try +q, then -q (q = eps), and keep the first change that lowers the probability of the label.
 Every coordinate is visited once, so none leaves the ball.
 

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 #: The methods of ``Reader`` that a claim may call.
-READERS = ("value", "standard_error", "printed", "series", "standard_error_series", "printed_series")
+READERS = ("value", "standard_error", "printed", "series", "standard_error_series", "printed_series", "unmatched")
 
 #: Those of them that read what was measured.
-OUR_READERS = ("value", "standard_error", "series", "standard_error_series")
+OUR_READERS = ("value", "standard_error", "series", "standard_error_series", "unmatched")
 
 
 @dataclass
@@ -87,6 +87,28 @@ class Reader:
     def printed_series(self, metric: str, along: str = "eps", **factors: Any) -> Series:
         """The paper's numbers of ``metric`` along a factor."""
         return self._series_of(metric, along, factors, lambda row: float(row["paper_value"]), "paper_value", "paper's ")
+
+    def unmatched(self, metric: str, **factors: Any) -> int:
+        """The number of values of ``metric`` that only we have or only the paper printed, at the given levels."""
+        found = self._rows_at(metric, factors)
+        ours, theirs = found["n"] > 0, found["paper_value"].notna()
+        if not ours.any():
+            raise NotTestable(f"there is no value of {self._describe(metric, factors)}")
+        for _, row in found[ours].iterrows():
+            self._note_origin(row)
+
+        def places(rows: pd.DataFrame) -> str:
+            rest = [factor for factor in self.factors if factor not in factors]
+            return "; ".join(" ".join(map(str, levels)) for levels in rows[rest].itertuples(index=False)) or "none"
+
+        only_ours, only_theirs = found[ours & ~theirs], found[theirs & ~ours]
+        self._note(
+            lambda: (
+                f"{self._describe(metric, factors)} that we alone have: {places(only_ours)}, that the paper alone has: "
+                f"{places(only_theirs)}"
+            )
+        )
+        return len(only_ours) + len(only_theirs)
 
     def add_evidence(self, text: str) -> None:
         """Append ``text`` to the evidence unless it is there already."""

@@ -109,6 +109,12 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="shape of one input, such as 3 32 32, for rows of a .csv (default: as they are)",
     )
+    group.add_argument(
+        "--scale-inputs",
+        metavar="S",
+        help="the largest value that inputs of an .npz or .csv can have, such as 255, by which they are divided (default: 255 "
+        "for uint8, else they are in [0, 1])",
+    )
     few = "so many samples: the first, or of a folder as many of each class (default: all)"
     group.add_argument("--samples", type=positive_integer, metavar="N", help=few)
 
@@ -187,7 +193,10 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--json", action="store_true", help="print the result as JSON")
     group.add_argument(
-        "-q", "--quiet", action="store_true", help="print the result's first line only, and no bars or notes"
+        "-q",
+        "--quiet",
+        action="store_true",
+        help="print one line for each budget, and no bars; of the notes only what puts the numbers in doubt",
     )
     group.add_argument("-v", "--verbose", action="store_true", help="print the protocol too")
 
@@ -195,6 +204,7 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
 def attack_command(options: argparse.Namespace) -> None:
     """Run the suite, show its progress, print the result and write it where the options say."""
     from robustscape.evaluation.own_model.call import evaluate, progress_bars
+    from robustscape.evaluation.own_model.notes import Doubt
     from robustscape.evaluation.own_model.samples import note_other_classes
 
     _check_model_options(options)
@@ -212,8 +222,8 @@ def attack_command(options: argparse.Namespace) -> None:
         notes += [*samples.notes, *note_other_classes(samples, model.to(device).eval())]
         described = {"model": _described_model(options, notes), "data": _described_data(samples, card)}
         _check_json(described)
-        if not options.quiet:
-            for note in notes:
+        for note in notes:
+            if not options.quiet or isinstance(note, Doubt):
                 print(f"robustscape: {note}", file=sys.stderr)
         with progress_bars(quiet=options.quiet) as show:
             found = evaluate(
@@ -257,6 +267,10 @@ def _check_model_options(options: argparse.Namespace) -> None:
             raise ConfigError(f"{' and '.join(pair)} exclude each other; give the one that is meant.")
     if options.model is None and options.model_args != "{}":
         raise ConfigError("--model-args are those of a --model; say which it is.")
+    if options.model is None and (options.mean is not None or options.std is not None):
+        raise ConfigError(
+            "--mean and --std are those of a --model: a checkpoint of a run, or an --architecture, normalises its inputs itself."
+        )
 
 
 def _check_outputs(options: argparse.Namespace) -> None:
@@ -356,6 +370,9 @@ def _write_outputs(options: argparse.Namespace, result: Evaluation | EvaluationS
     for evaluation in several:
         lines = str(evaluation).split("\n")
         print("\n".join(lines[:1] if options.quiet else lines))
+        if options.quiet:
+            for line in lines[1:]:
+                print(f"robustscape: {line}", file=sys.stderr)
         if not options.quiet:
             print(evaluation.table().to_string(index=False, float_format=lambda value: f"{value:.2f}"))
         if options.verbose:
@@ -484,19 +501,24 @@ def _make_model(
         ConfigError: the options do not say which model.
         UserError: the weights belong to another one.
     """
+    import warnings
+
     from torch import nn
 
     from robustscape.evaluation.own_model.factory import make_model
-    from robustscape.evaluation.own_model.weights import load_weights
+    from robustscape.evaluation.own_model.notes import Doubt
+    from robustscape.evaluation.own_model.weights import WeightsWarning, load_weights
     from robustscape.models import Normalize
 
     if (options.mean is None) != (options.std is None):
         raise ConfigError("--mean and --std belong together; give both, or neither.")
     if options.model:
         model = make_model(options.model, _model_arguments(options.model_args))
-        notes = load_weights(model, options.weights) if options.weights else []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", WeightsWarning)  # a note says the same
+            notes = load_weights(model, options.weights) if options.weights else []
         if options.weights is None and options.checkpoint is None and any(True for _ in model.parameters()):
-            notes.append("no --weights: the model is attacked as its function returns it")
+            notes.append(Doubt("no --weights: the model is attacked as its function returns it"))
     else:
         model, notes = _built_model(options, plan, run_config, card), []
     if options.checkpoint:
@@ -509,6 +531,11 @@ def _make_model(
             raise UserError(f"{options.checkpoint} does not fit the model: {' '.join(str(error).split())}") from None
     if options.mean is None:
         return model, notes
+    own = sorted({type(part).__name__ for part in model.modules() if "normaliz" in type(part).__name__.lower()})
+    if own:
+        notes.append(
+            Doubt(f"--mean and --std are put before a model that has {', '.join(own)}: are inputs normalised twice?")
+        )
     mean, std = (_per_channel(name, getattr(options, name[2:]), x.shape[1]) for name in ("--mean", "--std"))
     return nn.Sequential(Normalize(mean, std, dims=x.dim() - 2), model), notes
 
@@ -578,7 +605,7 @@ def _load_samples(
     """Return the samples that are attacked, and the card of a data set (empty for files).
 
     Raises:
-        ConfigError: nothing says which data.
+        ConfigError: nothing says which data, or both a data set and a file or folder have the name.
     """
     from robustscape.evaluation.own_model.samples import Samples, read_samples
 
@@ -587,10 +614,18 @@ def _load_samples(
         raise ConfigError("say which data set or files to attack with --data; there is no run.json that names one.")
     path = Path(what)
     datasets = _datasets(plan)
+    if options.data is not None and what in datasets and path.exists():
+        raise ConfigError(
+            f"--data got '{what}', a data set and also what lies in this folder: for the latter give './{what}', for the "
+            "data set go to another folder or rename what is here."
+        )
     if what not in datasets and (path.exists() or path.suffix in (".npz", ".csv") or len(path.parts) > 1):
-        return _shaped(read_samples(path, options.samples), options.shape), {}
+        scale = None if options.scale_inputs is None else _float("--scale-inputs", options.scale_inputs)
+        return _shaped(read_samples(path, options.samples, scale), options.shape), {}
     if what not in datasets:
         raise unknown_name("data set", what, datasets)
+    if options.scale_inputs is not None:
+        raise ConfigError(f"--scale-inputs is for an .npz or .csv; the data set '{what}' has a scale of its own.")
     test, card = _load_test_split(what, datasets[what], plan, device)
     x, y = test.first(options.samples)
     return Samples(x, y, what, tuple(card["classes"])), card
@@ -610,7 +645,7 @@ def _load_test_split(
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / name if plan is None else plan.data_folder(name)
-        if _needs_no_files(entry.dataset) and not (folder / "card.json").exists():
+        if _needs_no_files(entry) and not (folder / "card.json").exists():
             prepare_dataset(name, entry, folder, Path(temporary))
         elif plan is None and not (folder / "card.json").exists():
             raise ConfigError(f"data set '{name}' needs files that a project prepares: run this in a project's folder.")
@@ -618,14 +653,17 @@ def _load_test_split(
     return test, card
 
 
-def _needs_no_files(dataset: str) -> bool:
-    """Whether a data set comes with a package: its function does not look into the folder of downloads."""
+def _needs_no_files(entry: DatasetEntry) -> bool:
+    """Whether a data set comes with a package: its function, or that of its ``source``, does not look into the downloads."""
     import ast
 
     from robustscape import catalog
 
-    tree = ast.parse(catalog.find_entry("dataset", dataset).path.read_text(encoding="utf-8"))
-    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == dataset]
+    # A function that takes its images from another data set hands the folder on, whichever that is.
+    source = entry.parameters.get("source")
+    name = source if source in catalog.catalog_entries("dataset") else entry.dataset
+    tree = ast.parse(catalog.find_entry("dataset", name).path.read_text(encoding="utf-8"))
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name]
     return not any(isinstance(n, ast.Name) and n.id == "directory" for f in functions for n in ast.walk(f))
 
 

@@ -7,9 +7,11 @@ Heavy imports wait until a command needs them.
 from __future__ import annotations
 
 import argparse
+import difflib
+import re
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from robustscape import __version__
 from robustscape.cli.attack import add_attack_command
@@ -74,8 +76,26 @@ class Parser(argparse.ArgumentParser):
     """A parser whose errors are a sentence, as all others here are, without the list of all options before it."""
 
     def error(self, message: str) -> NoReturn:
-        """Print the message and end with code 2."""
-        self.exit(2, f"{self.prog}: {message.rstrip('.')}. See `{self.prog} --help`.\n")
+        """Print the message, with the nearest of the choices of which none was made, and end with code 2."""
+        wrong = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
+        near = _nearest(wrong[1], re.findall(r"[\w.-]+", wrong[2])) if wrong else ""
+        self.exit(2, f"{self.prog}: {message.rstrip('.')}.{near} See `{self.prog} --help`.\n")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse the arguments; one that is not known is an error of the command that got it, with the nearest of its options."""
+        parsed, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            given = next((word.partition("=")[0] for word in unknown if word.startswith("-")), "")
+            options = [name for action in self._actions for name in action.option_strings if name.startswith("--")]
+            said = f"unrecognized arguments: {' '.join(unknown)}.{_nearest(given, options)}"
+            self.exit(2, f"{self.prog}: {said} See `{self.prog} --help`.\n")
+        return parsed, unknown
+
+
+def _nearest(got: str, allowed: Sequence[str]) -> str:
+    """Return a question that names what may have been meant, after a space; empty if nothing is near."""
+    close = difflib.get_close_matches(got, allowed, n=1)
+    return f" Did you mean {close[0]}?" if close else ""
 
 
 def build_parser() -> argparse.ArgumentParser:

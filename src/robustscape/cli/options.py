@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 def add_global_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that every command has; they stand before the command."""
     parser.add_argument("--config", metavar="FOLDER", default="config", help="configuration (default: %(default)s)")
-    parser.add_argument("--scale", help="size of the experiment: smoke, small or paper (default: that of config.yaml)")
+    parser.add_argument(
+        "--scale", help="size of the experiment: smoke, small, tenth or paper (default: that of config.yaml)"
+    )
     parser.add_argument(
         "--seeds",
         type=positive_integer,

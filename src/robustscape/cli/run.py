@@ -13,7 +13,7 @@ from robustscape.cli.evaluate import evaluate_command
 from robustscape.cli.item import item_command
 from robustscape.cli.options import make_plan, sentence_case, works_to_do
 from robustscape.cli.prepare import prepare_command
-from robustscape.cli.report import report_command
+from robustscape.cli.report import page_command
 from robustscape.cli.theory import theory_command
 from robustscape.cli.train import train_command
 
@@ -27,7 +27,7 @@ STEPS: dict[str, Callable[[argparse.Namespace], None]] = {
     "theory": theory_command,
     "item": item_command,
     "claims": claims_command,
-    "report": report_command,
+    "report": page_command,
 }
 
 

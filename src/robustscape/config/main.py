@@ -22,3 +22,6 @@ class Main(Strict):
     """Folder where full data sets are looked for and downloaded to."""
     plugins: str | None = None
     """Folder with functions and configuration of your own; null: none. Seen, as all folders here, from where the command runs."""
+    repository: str | None = None
+    """Address of the project's repository, `https://host/owner/project`: the report links configuration and code there, at the
+    commit that made an item; null: it names them."""

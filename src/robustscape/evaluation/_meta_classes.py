@@ -111,3 +111,10 @@ def accuracy_rows(logits: Tensor, y: Tensor, superclass: list[int]) -> list[dict
             "a leaf class that is right lies in a wrong meta-class: the hierarchy is not one of disjoint classes."
         )
     return [{"metric": metric, "value": value, "unit": "percent"} for metric, value in values.items()]
+
+
+def chance_row(y: Tensor, superclass: list[int]) -> dict[str, Any]:
+    """Return the row of the chance that another leaf class, drawn uniformly, is in the meta-class of the label (percent)."""
+    sizes = torch.tensor(superclass).bincount()[torch.tensor(superclass)]
+    value = 100.0 * ((sizes - 1).double() / (len(superclass) - 1))[y.cpu()].mean().item()
+    return {"metric": "chance_given_leaf_wrong", "value": value, "unit": "percent"}

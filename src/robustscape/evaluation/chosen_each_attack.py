@@ -1,7 +1,7 @@
 """``each_attack`` of each method's best setting: ma2025's tables of TRADES, MART and MMA, whose beta or margin is swept.
 
-The best has the highest accuracy under PGD-20 (section 3.A; the work does not say on which images: test images here, as in the
-column of its table, and as in ``best_robust_accuracies``). Cost: the attack that chooses on every run, all others on the best.
+The best has the highest accuracy under PGD-20 (section 3.A; the work does not say on which images: all test images here, so that
+every column of a table has the same net). Cost: the attack that chooses on every run, all others on the best.
 """
 
 from __future__ import annotations
@@ -37,19 +37,14 @@ def chosen_each_attack(
         eps: perturbation budget of the attacks; "run" for the run's own.
         rel_eps: factor on eps.
         samples: first test samples; None for all.
-        attacked_samples: the first of them that attacks see, the one that chooses too; None for all.
+        attacked_samples: the first of them that attacks see; None for all.
     """
     rows: list[dict[str, Any]] = []
-    for chosen in choose_settings(runs, by, seen_samples(samples, attacked_samples)):
+    for chosen in choose_settings(runs, by):
         run = chosen.run
         found = accuracy_rows(run, suite, names, rel_eps * run.attack_eps(eps), samples, attacked_samples)
         rows += [{**run.names, **row, "settings": chosen.settings} for row in [*found, *chosen_rows(chosen)]]
     return rows
-
-
-def seen_samples(samples: int | None, attacked_samples: int | None) -> int | None:
-    """Return the number of samples that attacks see; None: all."""
-    return samples if attacked_samples is None else min(attacked_samples, samples or attacked_samples)
 
 
 def chosen_rows(chosen: Chosen) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
-"""Flat nets and hierarchical networks of equal training under attacks on the meta-class: ma2025 section 5.6, tables 5.3-5.7.
+"""Flat nets and hierarchical networks of equal training under attacks on the meta-class: ma2025 section 5.6, tables 5.2-5.7.
 
 A flat net is one run; a hierarchical network (HAR, ``models.hierarchical``) is put together from a run on meta labels and a run
-on each meta-class. Both are attacked, as wholes, on the same samples with the same steps:
+on each meta-class. Both are attacked, as wholes, with the same steps:
 
     untargeted      PGD on the leaf class (of HAR: "PGD-HAR")
     hierarchical    algorithm 5.1, towards every leaf class outside the meta-class
@@ -9,10 +9,15 @@ on each meta-class. Both are attacked, as wholes, on the same samples with the s
     group_loss      PGD on the summed probability of the meta-class, for any net; not in the work
     worst_case      a sample counts as broken if any of these breaks its meta-class; not in the work
 
-An untargeted step may leave a meta-class towards which no target succeeds: where hierarchical PGD leaves more samples right than
-untargeted PGD, the column ``flag_weaker_than_untargeted`` is 1; worst_case is below both by construction.
+As in the work, untargeted and meta see all samples, the costly hierarchical attack a part of them, the attacked samples; so do
+group_loss and worst_case. What compares them is of the same samples: untargeted_of_attacked and meta_of_attacked are the same
+adversarial examples, of the attacked samples alone.
 
-Cost: of each network 1 forward pass, PGD, and hierarchical PGD, which is up to as many PGDs as there are classes outside.
+An untargeted step may leave a meta-class towards which no target succeeds: where hierarchical PGD leaves more samples right than
+untargeted PGD does of the same ones, the column ``flag_weaker_than_untargeted`` is 1; worst_case is below both by construction.
+
+Cost: of each network 1 forward pass and PGD (twice for HAR) of all samples, and of the attacked ones PGD and hierarchical PGD,
+which is up to as many PGDs as there are classes outside.
 """
 
 from __future__ import annotations
@@ -38,6 +43,7 @@ from robustscape.evaluation._meta_classes import (
     CLEAN,
     CLEAN_OF_ATTACKED,
     accuracy_rows,
+    chance_row,
     fixed_places,
     hierarchy_of,
     leaf_superclasses,
@@ -100,18 +106,20 @@ def hierarchical_robustness(
 
     The column ``network`` is flat or har; ``attack_family`` is clean or one of those above; ``attack`` is clean,
     clean_of_attacked (of those samples alone) or PGD with its steps, such as pgd200. Clean and untargeted rows have the metrics
-    of ``meta_class_accuracy``. Hierarchical ones have three readings of success (see ``hierarchical_pgd``): meta_accuracy, where
-    any wrong meta-class is one, as "it remains correct at the meta-class level" says; meta_accuracy_target_meta; and
-    meta_accuracy_strict, algorithm 5.1 as printed. Rows of the network ``paired`` count the samples whose meta-class one network
-    alone has right under hierarchical PGD: only_har_right and only_flat_right.
+    of ``_meta_classes.accuracy_rows``, and the flat net's clean ones the share of errors that chance keeps in their meta-class.
+    Hierarchical ones have three readings of success (see ``hierarchical_pgd``): meta_accuracy, where any wrong meta-class is
+    one, as "it remains correct at the meta-class level" says; meta_accuracy_target_meta; and meta_accuracy_strict, algorithm 5.1
+    as printed. In all three a sample whose clean prediction lies in a wrong meta-class counts as broken. Rows of the network
+    ``paired`` count the samples whose meta-class one network alone has right under hierarchical PGD: only_har_right and
+    only_flat_right.
 
     Args:
         runs: one seed and one way to train: a run on all leaf classes, whose test split is used, and, for HAR, one on meta labels
             and one on each meta-class.
         attacks: PGD with several numbers of steps; each gives the steps, step size, norm and range of all attacks.
         eps: perturbation budget of all of them.
-        samples: first test samples of the clean rows; None for all.
-        attacked_samples: as many of them, drawn once and for all, are attacked; None for all.
+        samples: first test samples, which the clean rows and those of untargeted and meta are of; None for all.
+        attacked_samples: as many of them, drawn once and for all, see the other attacks; None for all.
 
     Raises:
         ConfigError: the runs are not those of one flat net and at most one whole hierarchical network, or an attack is not PGD.
@@ -128,10 +136,15 @@ def hierarchical_robustness(
     rows: list[dict[str, Any]] = []
     survivors: dict[str, dict[str, Tensor]] = {}
     for network in networks:
-        rows += [{**_of(network, CLEAN, CLEAN, whole), **row} for row in _clean_rows(network, whole)]
-        rows += [{**_of(network, CLEAN, CLEAN_OF_ATTACKED, attacked), **row} for row in _clean_rows(network, attacked)]
+        clean = logits_of(network.model, x, y)
+        chance = [chance_row(y, whole.superclass)] if network.name == "flat" else []
+        of_whole = [*accuracy_rows(clean, y, whole.superclass), *chance]
+        of_attacked = accuracy_rows(clean[attacked.places], attacked.y, whole.superclass)
+        rows += [{**_of(network, CLEAN, CLEAN, whole), **row} for row in of_whole]
+        rows += [{**_of(network, CLEAN, CLEAN_OF_ATTACKED, attacked), **row} for row in of_attacked]
+        right = meta_right(clean[attacked.places], attacked.y, whole.superclass)
         for _, spec in attacks.attacks:
-            found = _attack_network(network, attacked, spec)
+            found = _attack_network(network, whole, attacked, right, spec)
             rows += found.rows
             survivors.setdefault(_name(spec), {})[network.name] = found.hierarchical
     for attack, of_networks in survivors.items():
@@ -188,37 +201,54 @@ class _Attacked:
     """The samples whose meta-class survives hierarchical PGD, bool (N,)."""
 
 
-def _attack_network(network: Network, samples: Samples, spec: AttackSpec) -> _Attacked:
-    """Return the rows of all attacks with the steps of ``spec``."""
-    x, y, superclass = samples.x, samples.y, samples.superclass
+def _attack_network(network: Network, whole: Samples, attacked: Samples, clean: Tensor, spec: AttackSpec) -> _Attacked:
+    """Return the rows of all attacks with the steps of ``spec``.
 
-    def crafted(attack: AttackSpec) -> Tensor:
+    Args:
+        network: what is attacked.
+        whole: the samples that untargeted and meta see.
+        attacked: those of them that the others see.
+        clean: which of ``attacked`` have the right meta-class clean, bool.
+        spec: PGD.
+    """
+    superclass = whole.superclass
+
+    def crafted(attack: AttackSpec, samples: Samples) -> Tensor:
+        x, y = samples.x, samples.y
         points = craft(network.model, x, y, attack, samples.eps, seed=samples.seed, index=samples.places)
         return logits_of(network.model, points, y)
 
-    def columns(family: str) -> dict[str, Any]:
-        return {**protocol_columns(spec, samples.eps, "test", len(y)), **_of(network, family, _name(spec), samples)}
+    def columns(family: str, samples: Samples) -> dict[str, Any]:
+        protocol = protocol_columns(spec, samples.eps, "test", len(samples.y))
+        return {**protocol, **_of(network, family, _name(spec), samples)}
 
-    untargeted = crafted(spec)
-    right = {CLEAN: meta_right(logits_of(network.model, x, y), y, superclass)}
-    right["untargeted"] = meta_right(untargeted, y, superclass)
-    rows = [{**columns("untargeted"), **row} for row in accuracy_rows(untargeted, y, superclass)]
+    def survive(attack: str, samples: Samples) -> Tensor:
+        return meta_right(crafted(variant_of(spec, attack, superclass), samples), samples.y, superclass)
 
-    survivors = hierarchical_survivors(network.model, samples, spec)
+    untargeted = crafted(spec, whole)
+    part = untargeted[attacked.places]
+    right = {CLEAN: clean, "untargeted": meta_right(part, attacked.y, superclass)}
+    rows = [{**columns("untargeted", whole), **row} for row in accuracy_rows(untargeted, whole.y, superclass)]
+    rows += [
+        {**columns("untargeted_of_attacked", attacked), **row} for row in accuracy_rows(part, attacked.y, superclass)
+    ]
+
+    survivors = hierarchical_survivors(network.model, attacked, spec, clean)
     right["hierarchical"] = survivors["superclass"]
     weaker = int(survivors["superclass"].sum() > right["untargeted"].sum())
     for criterion, metric in METRIC_OF_CRITERION.items():
         flag = {"flag_weaker_than_untargeted": weaker} if metric == "meta_accuracy" else {}
-        rows.append({**columns("hierarchical"), **_percent(metric, survivors[criterion]), **flag})
+        rows.append({**columns("hierarchical", attacked), **_percent(metric, survivors[criterion]), **flag})
 
-    others = [("group_loss", group_loss_pgd.__name__)]
+    right["group_loss"] = survive(group_loss_pgd.__name__, attacked)
+    rows.append({**columns("group_loss", attacked), **_percent("meta_accuracy", right["group_loss"])})
     if isinstance(network.model, HierarchicalNetwork):
-        others.append(("meta", pgd_meta.__name__))
-    for family, attack in others:
-        right[family] = meta_right(crafted(variant_of(spec, attack, superclass)), y, superclass)
-        rows.append({**columns(family), **_percent("meta_accuracy", right[family])})
+        of_whole = survive(pgd_meta.__name__, whole)
+        right["meta"] = of_whole[attacked.places]
+        rows.append({**columns("meta", whole), **_percent("meta_accuracy", of_whole)})
+        rows.append({**columns("meta_of_attacked", attacked), **_percent("meta_accuracy", right["meta"])})
     survive_all = torch.stack(list(right.values())).all(0)
-    rows.append({**columns("worst_case"), **_percent("meta_accuracy", survive_all)})
+    rows.append({**columns("worst_case", attacked), **_percent("meta_accuracy", survive_all)})
     return _Attacked(rows, survivors["superclass"])
 
 
@@ -232,7 +262,7 @@ def variant_of(spec: AttackSpec, attack: str, superclass: list[int]) -> AttackSp
 
 
 def hierarchical_survivors(
-    model: nn.Module, samples: Samples, spec: AttackSpec, *, batch_size: int | None = None
+    model: nn.Module, samples: Samples, spec: AttackSpec, clean: Tensor, *, batch_size: int | None = None
 ) -> dict[str, Tensor]:
     """Return criterion of ``hierarchical_pgd`` -> the samples that survive it, bool (N,), from the same trials.
 
@@ -242,10 +272,10 @@ def hierarchical_survivors(
         model: log-probabilities or logits (B, C) from inputs (B, ...).
         samples: what is attacked.
         spec: PGD, with the steps towards a target.
+        clean: which samples have the right meta-class clean, bool (N,).
         batch_size: samples of a pass; None: what suits the device.
     """
     attacked = attacked_form(model, samples.x, samples.y, "fp32", train=spec.model_mode == "train")
-    clean = meta_right(logits_of(model, samples.x, samples.y), samples.y, samples.superclass)
     survive = {criterion: clean.clone() for criterion in METRIC_OF_CRITERION}
     if samples.eps == 0:
         return survive
@@ -289,10 +319,6 @@ def _of(network: Network, family: str, attack: str, samples: Samples) -> dict[st
 
 def _percent(metric: str, mask: Tensor) -> dict[str, Any]:
     return {"metric": metric, "value": percent_true(mask), "unit": "percent"}
-
-
-def _clean_rows(network: Network, samples: Samples) -> list[dict[str, Any]]:
-    return accuracy_rows(logits_of(network.model, samples.x, samples.y), samples.y, samples.superclass)
 
 
 def _paired_rows(survivors: dict[str, Tensor], attack: str, count: int) -> Iterator[dict[str, Any]]:

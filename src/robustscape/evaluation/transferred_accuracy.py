@@ -46,7 +46,7 @@ def transferred_accuracy(
     sources = [run for run in runs if run.config["recipe"]["name"] == source]
     if not sources:
         raise UserError(f"no run of the comparison has the recipe '{source}', on which examples are to be made.")
-    targets = choose_settings([run for run in runs if run.config["recipe"]["name"] != source], by, samples)
+    targets = choose_settings([run for run in runs if run.config["recipe"]["name"] != source], by)
     rows = []
     for surrogate in sources:
         x, y = surrogate.subset("test", samples)

@@ -237,6 +237,13 @@ def claims_fingerprint(studies: Mapping[str, Study]) -> str:
 
 def report_fingerprint(studies: Mapping[str, Study]) -> str:
     """Return what the report page depends on, the content of items and verdicts aside."""
-    texts = [[s.title, s.reference, [[i.title, i.caption] for i in s.items.values()]] for s in studies.values()]
+    texts = [
+        [
+            s.title,
+            s.reference,
+            [[i.title, i.caption, [[c.holds, c.let, c.given] for c in i.claims]] for i in s.items.values()],
+        ]
+        for s in studies.values()
+    ]
     templates = [file_hash(path) for path in sorted((catalog.PACKAGE / "report" / "templates").iterdir())]
     return config_hash([texts, templates, code_version("robustscape.pipeline.steps.report")])

@@ -44,8 +44,11 @@ def shortfalls(health: Mapping[str, Any], thresholds: HealthThresholds) -> list[
             if not value >= least:
                 found.append(f"{name} accuracy {value:.1f} % < {least:.1f} %")
     loss = health["loss_over_chance"]
-    if thresholds.loss is not None and (loss is None or loss > thresholds.loss):
-        found.append(f"loss {'not finite' if loss is None else format(loss, '.2f')} of chance > {thresholds.loss:g}")
+    if thresholds.loss is not None and loss is None:
+        found.append("loss not finite")
+    # Beyond chance by as much a net does not answer the same to all: it is sure, and wrong in places, as its accuracies show.
+    elif thresholds.loss is not None and thresholds.loss < loss <= 2 - thresholds.loss:
+        found.append(f"loss {loss:.2f} of chance > {thresholds.loss:g}")
     return found
 
 
@@ -60,14 +63,23 @@ def _read_health(path: Path, modified: int) -> dict[str, Any]:
     return content
 
 
+def read_run_health(plan: Plan, run: Run) -> dict[str, Any]:
+    """Return the content of a run's ``health.json``.
+
+    Raises:
+        CorruptFile: the file is damaged, or was edited.
+    """
+    path = plan.run_folder(run) / HEALTH
+    return _read_health(path, path.stat().st_mtime_ns)
+
+
 def run_shortfalls(plan: Plan, run: Run) -> list[str]:
     """Return in what a run falls short of its scale's thresholds.
 
     Raises:
         CorruptFile: the file is damaged, or was edited.
     """
-    path = plan.run_folder(run) / HEALTH
-    return shortfalls(_read_health(path, path.stat().st_mtime_ns), plan.experiment.scale.health)
+    return shortfalls(read_run_health(plan, run), plan.experiment.scale.health)
 
 
 def with_health_flag(plan: Plan, table: Table, rows: pd.DataFrame) -> pd.DataFrame:

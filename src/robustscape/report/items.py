@@ -45,7 +45,9 @@ MEASURED = (
 
 def read_rows(csv: Path) -> pd.DataFrame:
     """The rows of an item's, a measurement's or a printed CSV; empty cells are missing values, words such as "None" stay."""
-    rows = pd.read_csv(csv, keep_default_na=False, na_values=[""], float_precision="round_trip")
+    # A hash such as 7461690014e6, or of digits alone, is no number.
+    text = {"checkpoint": str}
+    rows = pd.read_csv(csv, keep_default_na=False, na_values=[""], float_precision="round_trip", dtype=text)
     if "stand_in" in rows:
         rows["stand_in"] = rows["stand_in"].fillna("").astype(str)
     return rows

@@ -31,11 +31,22 @@ def measured_rows(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def stand_ins(rows: pd.DataFrame, *, names: Mapping[str, str]) -> list[str]:
-    """The stand-ins used, each once, as ``fashion_mnist_14 for CIFAR-10``; empty if the study's own data and nets were used."""
+    """The stand-ins used, each once, as ``fashion_mnist_14 for CIFAR-10``; empty if the study's own data and nets were used.
+
+    One that stands in for several things is named with the first: ``garments_part0 for cifar100 part0 and 6 more``.
+    """
     # ", " is between what stands in in one run, "; " between the runs of a comparison.
     pairs = [pair for text in measured_rows(rows)["stand_in"].unique() for pair in re.split("[,;] ", str(text)) if pair]
-    ran_for = [pair.partition(" for ") for pair in dict.fromkeys(pairs)]
-    return [f"{ran} for {display_name(theirs, names)}" if theirs else ran for ran, _, theirs in ran_for]
+    ran_for: dict[str, list[str]] = {}
+    for pair in dict.fromkeys(pairs):
+        ran, _, theirs = pair.partition(" for ")
+        ran_for.setdefault(ran, []).extend([display_name(theirs, names)] if theirs else [])
+    return [_stands_for(ran, theirs) for ran, theirs in ran_for.items()]
+
+
+def _stands_for(ran: str, theirs: Sequence[str]) -> str:
+    more = f" and {len(theirs) - 1} more" if len(theirs) > 1 else ""
+    return f"{ran} for {theirs[0]}{more}" if theirs else ran
 
 
 def repetitions(rows: pd.DataFrame) -> str:

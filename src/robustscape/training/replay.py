@@ -46,9 +46,10 @@ def replay(
 
     The summary: catastrophic_overfitting_epoch; catastrophic_overfitting_batch_in_epoch (see ``collapse_batch``) and
     collapsed_inside (1 if training collapsed at that batch, 0 if it is only that of the lowest accuracy);
-    gradient_norm_peak_over_before_ratio (the largest input-gradient norm divided by the median before that batch) and
-    gradient_norm_squared_peak_over_before_ratio (that of the mean squared norms); the means before, and from that batch on, of
-    both accuracies and of |PGD's perturbation| per pixel; and replay_identical (1 or 0).
+    gradient_norm_peak_over_before_ratio (the largest input-gradient norm from that batch on, divided by the median before it)
+    and gradient_norm_squared_peak_over_before_ratio (that of the mean squared norms); the means before, and from that batch on,
+    of both accuracies, of |PGD's perturbation| per pixel and of the distortion, the last over the batches in which it is
+    defined (NaN without any); and replay_identical (1 or 0).
 
     Args:
         run: the trained run; its recipe has ``keep_collapse``.
@@ -76,9 +77,9 @@ def replay(
         ),
         "replay_identical": (float(identical), "1"),
     }
-    for name in ("pgd_accuracy", "fgsm_accuracy", "mean_abs_delta_pgd"):
-        summary[f"{name}_before"] = (statistics.fmean(series[name][: turn - 1]), UNITS[name])
-        summary[f"{name}_after"] = (statistics.fmean(series[name][turn - 1 :]), UNITS[name])
+    for name in ("pgd_accuracy", "fgsm_accuracy", "mean_abs_delta_pgd", "distortion"):
+        summary[f"{name}_before"] = (mean_of_defined(series[name][: turn - 1]), UNITS[name])
+        summary[f"{name}_after"] = (mean_of_defined(series[name][turn - 1 :]), UNITS[name])
     shared = {"steps": attack.parameters.get("steps"), "points": points, "smooth": smooth, "split": "train"}
     return [
         *(
@@ -99,14 +100,28 @@ def running_means(values: list[float], window: int) -> list[float]:
     return [statistics.fmean(values[max(0, i + 1 - window) : i + 1]) for i in range(len(values))]
 
 
+def mean_of_defined(values: list[float]) -> float:
+    """Return the mean of the values that are not NaN; NaN if there is none.
+
+    >>> mean_of_defined([1.0, math.nan, 3.0])
+    2.0
+    """
+    defined = [value for value in values if not math.isnan(value)]
+    return statistics.fmean(defined) if defined else math.nan
+
+
 def peak_over_before(values: list[float], turn: int) -> float:
-    """Return the largest of ``values`` divided by the median of those before batch ``turn``, from 2; NaN if that is 0.
+    """Return the largest of ``values`` from batch ``turn`` (2 or later) on, divided by the median before it; NaN if that is 0.
+
+    A peak before the collapse is not one of the collapse.
 
     >>> peak_over_before([1.0, 3.0, 2.0, 20.0, 4.0], 4)
     10.0
+    >>> peak_over_before([1.0, 30.0, 1.0, 1.0, 1.0], 4)
+    1.0
     """
     before = statistics.median(values[: turn - 1])
-    return max(values) / before if before else math.nan
+    return max(values[turn - 1 :]) / before if before else math.nan
 
 
 def collapse_batch(robust: list[float], single: list[float]) -> int:

@@ -36,7 +36,8 @@ def soar_loss(
     """Return rows soar_regularized_loss (nats), a mean over training samples without augmentation.
 
     Columns: ``checkpoint`` (beginning, end), ``n_z``. All numbers of directions share their first ones, and both checkpoints all;
-    h, clip and start are the recipe's. Rows clipped_share have the percentage of samples whose regulariser is at the clip.
+    h, clip and start are the recipe's. Rows clipped_share have the percentage of samples whose regulariser is at the clip, rows
+    direction_spread (n_z 1) the standard deviation over directions of the mean loss of a batch of 50, in percent of the loss.
 
     Args:
         run: trained by a recipe that ends with SOAR and keeps the weights where it begins.
@@ -59,8 +60,12 @@ def soar_loss(
     shared = {**trained_method_columns(run), "split": "train", "samples": len(y)}
     for checkpoint, model in (("beginning", start), ("end", run.model)):
         losses, r, clip = regularised_losses(model, x, y, run.eps, run.seed, parameters, max(n_z))
+        place = {**shared, "checkpoint": checkpoint, "n_z": 1}
+        if len(r) > 1:
+            spread = direction_spread(losses, r if clip is None else r.clamp(max=clip))
+            rows.append({**place, "metric": "direction_spread", "value": spread, "unit": "percent"})
         for count in n_z:
-            # Each direction is clipped, as in training: the clip of a mean would depend on the number of directions.
+            # Each direction is clipped, as with the one draw of training: the clip of a mean would depend on their number.
             some = r[:count]
             kept = (some if clip is None else some.clamp(max=clip)).mean(0)
             clipped = torch.zeros_like(some) if clip is None else (some > clip).double()
@@ -71,6 +76,17 @@ def soar_loss(
                 {**place, "metric": "clipped_share", "value": 100 * clipped.mean().item(), "unit": "percent"},
             ]
     return rows
+
+
+def direction_spread(losses: Tensor, r: Tensor) -> float:
+    """Return by how much a batch's loss depends on its one direction: standard deviation over mean, in percent, over batches.
+
+    Args:
+        losses: cross-entropies (N,).
+        r: regularisers (directions, N), two directions or more.
+    """
+    batches = [(losses[i] + r[:, i]).mean(1) for i in torch.arange(len(losses)).split(_BATCH)]
+    return 100 * sum((batch.std() / batch.mean()).item() for batch in batches) / len(batches)
 
 
 def regularised_losses(

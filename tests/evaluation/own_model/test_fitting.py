@@ -17,7 +17,7 @@ from robustscape.attacks._hierarchy import outside_superclass
 from robustscape.catalog import catalog_entries
 from robustscape.config.attacks import AttackSpec, Suite
 from robustscape.config.shipped import find_attack
-from robustscape.errors import UserError
+from robustscape.errors import ConfigError, UserError
 from robustscape.evaluation.own_model import call
 from robustscape.models import build_classifier
 
@@ -292,3 +292,40 @@ def test_a_precision_that_there_is_not_is_refused(precision: Any) -> None:
     x, y = inputs_of(4)
     with pytest.raises(UserError, match=r"precision got .*, allowed is fp32, .*bf16.*, auto"):
         robustscape.evaluate(Counting(4), x, y, suite="fgsm", precision=precision)
+
+
+X = inputs_of(3)[0]
+
+
+@pytest.mark.parametrize("numpy", [False, True])
+@pytest.mark.parametrize(
+    ("x", "said"),
+    [
+        (X.new_full(X.shape, 16.0), r"go from 16 to 16, but the range is \[0, 1\]; rescale to \[0, 1\]"),
+        ((X > 0.5).to(torch.uint8) * 16, r"got uint8 from 0 to 16, .* rescale to \[0, 1\]"),
+        (X.new_full(X.shape, 200.0), r"they are in \[0, 255\]: divide by 255"),
+        (torch.full_like(X, 255).to(torch.uint8), "got uint8: divide by 255"),
+        (X.new_full(X.shape, torch.nan), "contain NaN or infinity"),
+    ],
+    ids=["0 to 16", "bytes to 16", "0 to 255", "bytes to 255", "NaN"],
+)
+def test_a_scale_is_called_that_of_bytes_only_where_the_values_say_so(x: Tensor, said: str, numpy: bool) -> None:
+    """scikit-learn's digits go from 0 to 16; divided by 255 they would be nearly black, and eps larger than they are."""
+    given = x.numpy() if numpy else x
+    y = torch.arange(len(x)) % 3
+    model = nn.Sequential(nn.Flatten(), nn.Linear(6, 3))
+    for made in (
+        lambda: robustscape.evaluate(model, given, y, suite="fgsm"),
+        lambda: robustscape.attack(model, given, y, "fgsm"),
+    ):
+        with pytest.raises(UserError, match=said):
+            made()
+
+
+def test_all_budgets_are_checked_before_any_attack() -> None:
+    """Not hours later, when the smaller ones are done."""
+    x, y = inputs_of(4)
+    Counting.passed = 0
+    with pytest.raises(ConfigError, match=r"eps got 8, which in Linf is more than the whole range.*Did you mean 8/255"):
+        robustscape.evaluate(Counting(4), x, y, suite="fgsm", eps=[0.1, 8])
+    assert Counting.passed == 0

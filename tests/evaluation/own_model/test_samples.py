@@ -14,6 +14,7 @@ from PIL import Image, TiffImagePlugin
 from torch import nn
 
 from robustscape.errors import CorruptFile, MissingData, UserError
+from robustscape.evaluation.own_model.notes import Doubt
 from robustscape.evaluation.own_model.samples import Samples, note_other_classes, read_samples
 
 LEVELS = (np.arange(64) % 5).reshape(8, 8)
@@ -198,3 +199,61 @@ def test_empty_lines_of_a_table_are_passed_over(tmp_path: Path) -> None:
     (tmp_path / "a.CSV").write_text("a,b,y\n0.5,1,2\n\n0,0.25,1\n   \n")
     found = read_samples(tmp_path / "a.CSV")
     assert found.x.tolist() == [[0.5, 1], [0, 0.25]] and found.y.tolist() == [2, 1]
+
+
+def images_at(root: Path, *paths: str) -> Path:
+    for path in paths:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (4, 4)).save(root / path)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("paths", "right"),
+    [
+        (("train/cat/1.png", "train/dog/1.png", "test/cat/2.png", "test/dog/2.png"), "test"),
+        (("train/cat/1.png", "train/dog/1.png", "val/cat/1.png"), "val"),
+        (("Test/cat/1.png",), "Test"),
+        (("b/cat/1.png", "b/dog/1.png", "a/cat/1.png"), "a"),
+        (("cat/1.png", "dog/1.png"), None),
+        (("cat/images/1.png", "dog/images/1.png"), None),
+        (("cat/1.png", "cat/more/2.png", "dog/a/1.png", "dog/b/1.png"), None),
+    ],
+)
+def test_a_folder_one_level_too_high_is_refused(paths: tuple[str, ...], right: str | None, tmp_path: Path) -> None:
+    """Else train/ and test/ would be two classes, and accuracies those of labels 0 and 1."""
+    root = images_at(tmp_path, *paths)
+    if right is None:
+        assert read_samples(root).classes == ("cat", "dog")
+        return
+    with pytest.raises(UserError, match=rf"is a level too high: .* Give '.*/{right}', whose folders are the classes"):
+        read_samples(root)
+    read_samples(root / right)
+
+
+def test_integers_of_a_small_scale_are_not_called_pixels(tmp_path: Path) -> None:
+    """Those of scikit-learn's digits are from 0 to 16; as uint8 they would be divided by 255."""
+    digits = np.array([[0, 16], [3, 7]])
+    np.savez(tmp_path / "a.npz", x=digits, y=np.arange(2))
+    with pytest.raises(UserError, match="if these are on a scale that reaches 16, divide by its largest value"):
+        read_samples(tmp_path / "a.npz")
+    np.savez(tmp_path / "b.npz", x=digits.astype(np.uint8), y=np.arange(2))
+    (note,) = read_samples(tmp_path / "b.npz").notes
+    assert isinstance(note, Doubt) and "divided by 255, though the largest is 16" in note
+    np.savez(tmp_path / "c.npz", x=(digits * 15).astype(np.uint8), y=np.arange(2))
+    assert not any(isinstance(note, Doubt) for note in read_samples(tmp_path / "c.npz").notes)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float64])
+def test_inputs_of_a_file_are_divided_by_the_scale_given(dtype: Any, tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=np.array([[0, 16], [4, 8]], dtype), y=np.arange(2))
+    (tmp_path / "a.csv").write_text("a,b,y\n0,16,0\n4,8,1\n")
+    for name in ("a.npz", "a.csv"):
+        found = read_samples(tmp_path / name, scale=16)
+        assert found.x.tolist() == [[0, 1], [0.25, 0.5]] and found.notes == ("values divided by 16",)
+        with pytest.raises(UserError, match=r"x goes from 0 to 16, which is not in \[0, 15\]"):
+            read_samples(tmp_path / name, scale=15)
+        with pytest.raises(UserError, match="allowed is a finite number above 0"):
+            read_samples(tmp_path / name, scale=0)
+    with pytest.raises(UserError, match="divided by what their format can hold"):
+        read_samples(images_at(tmp_path / "images", "a/1.png"), scale=255)

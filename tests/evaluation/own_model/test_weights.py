@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from torch import Tensor, nn
 
 import robustscape
 from robustscape.errors import CorruptFile, UserError
-from robustscape.evaluation.own_model.weights import load_weights, read_weights
+from robustscape.evaluation.own_model.notes import Doubt
+from robustscape.evaluation.own_model.weights import WeightsWarning, load_weights, read_weights
 from robustscape.storage import checkpoints
 
 
@@ -191,3 +193,49 @@ def test_a_conjugate_view_has_the_hash_of_its_values() -> None:
 def test_sparse_tensors_are_a_sentence() -> None:
     with pytest.raises(UserError, match=r"'w' is a tensor of sparse_.* layout"):
         checkpoints.content_hash({"w": torch.eye(2).to_sparse()})
+
+
+def test_further_state_dicts_of_a_file_are_named_and_warned_of(tmp_path: Path) -> None:
+    """Averaged weights are other weights: which are meant only the user knows."""
+    content = {"model": state(), "ema": state(), "teacher": state(), "epoch": 3, "optimizer": {"state": {}}}
+    with pytest.warns(
+        WeightsWarning, match=r"a.pt': took the state dict under the key 'model'; .* 'ema', 'teacher'"
+    ) as caught:
+        (note,) = load_weights(net(), saved(tmp_path / "a.pt", content))
+    assert isinstance(note, Doubt) and "others under 'ema', 'teacher'" in note
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (note,) = load_weights(net(), saved(tmp_path / "b.pt", {"model": state(), "epoch": 3}))
+    assert not isinstance(note, Doubt)
+
+
+class Holder(nn.Module):
+    """A net whose own names begin as those of DataParallel do."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+
+@pytest.mark.parametrize(
+    ("make", "prefix", "stripped"),
+    [
+        (net, "", 0),
+        (net, "module.", 1),
+        (net, "_orig_mod.module.", 2),
+        (net, "module._orig_mod.", 2),
+        (lambda: nn.DataParallel(net()), "", 0),
+        (lambda: nn.DataParallel(net()), "_orig_mod.", 1),
+        (lambda: Holder(net()), "module.", 1),
+        (lambda: nn.Sequential(Holder(net()), nn.Linear(3, 3)), "module.", 1),
+    ],
+)
+def test_prefixes_are_stripped_that_the_model_does_not_have(
+    make: Callable[[], nn.Module], prefix: str, stripped: int, tmp_path: Path
+) -> None:
+    given = {f"{prefix}{name}": torch.full_like(tensor, 2) for name, tensor in make().state_dict().items()}
+    model = make()
+    notes = load_weights(model, saved(tmp_path / "a.pt", given))
+    assert len(notes) == stripped and all("stripped" in note for note in notes)
+    assert all((tensor == 2).all() for tensor in model.state_dict().values())

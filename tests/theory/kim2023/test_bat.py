@@ -78,6 +78,7 @@ MUTATIONS: list[tuple[str, str, Callable[..., Any], set[str]]] = [
     ("theorem_3_3", "_near_decision_boundary", lambda f, radius: random_mask(f), {"eq 3.21"}),
     ("theorem_3_3", "_near_decision_boundary", lambda f, radius: torch.ones(len(f), dtype=torch.bool), {"eq 3.21"}),
     ("theorem_3_3", "_robust_error", lambda f, eta, radius: torch.where(f > 0, 1 - eta, eta), {"eq 3.20"}),
+    ("theorem_3_3", "_robust_error", lambda f, eta, radius: torch.ones_like(f), {"eq 3.20", "eq 3.22"}),
     ("theorem_3_3", "_count_violations_of_3_23", lambda m: strict_violations(m), {"eq 3.23"}),
     ("theorem_3_4", "chain_excess", lambda chain: chain[:, 0, 0] - chain[:, -1, 0], {"theorem 3.4"}),
     ("theorem_3_4", "chain_excess", lambda chain: torch.zeros(len(chain)), {"theorem 3.4"}),
@@ -188,6 +189,35 @@ def test_theorem_3_3_needs_both_of_its_terms(monkeypatch: pytest.MonkeyPatch, ch
             theorem_3_3, "_surrogate_loss", lambda name, z: original(name, z) * (0 if z.dim() == 2 else 1)
         )
     assert "theorem 3.3" in failing_checks(run_check("kim2023/theorem_3_3", draws=60))
+
+
+@pytest.mark.parametrize(
+    ("part", "replacement"),
+    [
+        ("_psi_inverse", lambda name, value: 0.0),
+        ("_excess_risk", lambda name, f, eta, weight: 0.0),
+        ("_opposite_sign_points", lambda f, radius: torch.arange(len(f))),
+    ],
+)
+def test_equation_3_22_needs_both_of_its_terms_for_either_loss(
+    monkeypatch: pytest.MonkeyPatch, part: str, replacement: Callable[..., Any]
+) -> None:
+    """Without the excess risk of the surrogate loss, or without the points near the boundary, it is false."""
+
+    def verdicts() -> dict[str, bool]:
+        rows = run_check("kim2023/theorem_3_3", draws=60, bridges=[1], betas=[1.0])
+        return {row["phi"]: row["holds"] for row in rows if row["check"] == "eq 3.22"}
+
+    assert verdicts() == {"hinge": True, "logistic": True}
+    replace_in_check(monkeypatch, "kim2023/theorem_3_3", part, replacement)
+    assert verdicts() == {"hinge": False, "logistic": False}
+
+
+def test_equation_3_22_is_met_by_a_step_with_certain_labels() -> None:
+    """With the hinge loss: a bound that is too large would be noticed."""
+    rows = run_check("kim2023/theorem_3_3", draws=60, bridges=[1], betas=[1.0])
+    slack = {row["phi"]: row["value"] for row in rows if row["check"] == "eq 3.22"}
+    assert abs(slack["hinge"]) < 1e-9 < slack["logistic"]
 
 
 @pytest.mark.parametrize("beta", [0.5, 2.0])

@@ -187,7 +187,7 @@ WRONG: list[tuple[str, str, Callable[..., Any], set[str]]] = [
         "diffusion",
         "simulate_momentum_displacement",
         lambda eigenvalue, gammas, **_: np.ones(len(gammas)),
-        {"K4-8-T4.5-momentum", "K4-8-T4.5-batch", "K4-8-T4.5-C2"},
+        {"K4-8-T4.5-momentum", "K4-8-T4.5-C2"},
     ),
 ]
 

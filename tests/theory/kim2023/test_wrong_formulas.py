@@ -187,7 +187,7 @@ WRONG = [
         "theorem_4_5",
         "simulate_momentum_displacement",
         lambda eigenvalue, gammas, **_: np.ones(len(gammas)),
-        {"simulation", "simulation rises", "simulation falls"},
+        {"simulation", "simulation rises"},
     ),
     Wrong(
         "theorem_4_5",

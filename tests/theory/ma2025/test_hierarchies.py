@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from robustscape.config.loading import load_experiment
+from robustscape.models import build_classifier
 from robustscape.models.hierarchical import HierarchicalNetwork
 from robustscape.theory.ma2025 import network_parts as parts_module
 from robustscape.theory.ma2025.class_hierarchies import WHOLE, class_hierarchies
 from robustscape.theory.ma2025.network_parts import network_parts
-from robustscape.theory.ma2025.network_sizes import network_sizes
+from robustscape.theory.ma2025.network_sizes import count_parameters, network_sizes
+
+ROOT = Path(__file__).parents[3]
 
 TREE = {
     "animals": ["bird", "cat", "deer", "dog", "frog", "horse"],
@@ -59,6 +64,17 @@ def test_sizes_are_those_of_the_nets() -> None:
     }
     for dataset, counts in expected.items():
         assert tuple(number(rows, "parameters", dataset=dataset, network=n) for n in ("flat", "har")) == counts
+
+
+def test_sizes_are_those_of_the_configured_architectures() -> None:
+    """The check builds the nets itself; the entries that are trained at the scale ``paper`` are no others."""
+    entries = load_experiment(ROOT / "config", "paper").architectures
+    for name, shown in (("resnet50", 23_520_842), ("resnet10_bn", 4_903_242)):
+        entry = entries[name]
+        with torch.device("meta"):
+            net = build_classifier(entry.architecture, entry.parameters, [3, 32, 32], 10, None, None)
+        assert count_parameters(net) == shown
+    assert number(network_sizes(sizes={"d": [6, 4]}), "parameters", network="flat") == 23_520_842
 
 
 def test_parts_are_read_from_the_network() -> None:

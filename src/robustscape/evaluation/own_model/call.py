@@ -23,9 +23,9 @@ from robustscape.evaluation.harness import inputs
 from robustscape.evaluation.harness.craft import craft
 from robustscape.evaluation.harness.suite import Known, SuiteProgress, run_suite
 from robustscape.evaluation.own_model.fitting import (
-    check_array,
     check_fit,
     check_hierarchies,
+    check_inputs,
     check_normalisations,
     check_precision,
 )
@@ -121,7 +121,8 @@ def evaluate(
     check_taken([spec.attack for _, spec in chosen.attacks], hierarchy)
     inputs.check_model(model)
     check_precision(precision)
-    x = matching_dtype(model, inputs.check_samples(check_array(x), [spec.bounds for _, spec in chosen.attacks]))
+    specs = [spec for _, spec in chosen.attacks]
+    x = matching_dtype(model, check_inputs(x, [spec.bounds for spec in specs]))
     y = inputs.check_labels(y, len(x))
     if eps is None:
         eps = default_eps(spec.norm for _, spec in chosen.attacks)
@@ -130,6 +131,8 @@ def evaluate(
         raise ConfigError("eps got an empty list; give at least one budget.")
     budgets = [inputs.check_eps(one, len(x)) for one in (eps if isinstance(eps, list | tuple) else [eps])]
     order = _rising(budgets) if several else [0]
+    for budget in budgets if len(x) else []:  # all of them now: the largest is the last that is attacked
+        inputs.check_budget_fits(budget, specs, x[0].numel())
     check_fit(model, x, y, chosen)
     data, weights = content_hash({"x": x, "y": y}), model_hash(model)
     found: dict[int, Evaluation] = {}
@@ -200,7 +203,7 @@ def attack(
         changes["targets"] = targets
     spec = own_attack({**spec.model_dump(), **changes})
     inputs.check_model(model)
-    x = matching_dtype(model, inputs.check_samples(check_array(x), [spec.bounds]))
+    x = matching_dtype(model, check_inputs(x, [spec.bounds]))
     inputs.check_count(len(x), "the number of samples")
     labels, budget = (
         inputs.check_labels(y, len(x)),

@@ -6,7 +6,7 @@ Two samples are passed, and only where the attacks, the labels or the model leav
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,10 +22,50 @@ from robustscape.config.attacks import AttackSpec, Suite
 from robustscape.config.hierarchy import HIERARCHY
 from robustscape.errors import AttackError, ConfigError
 from robustscape.evaluation.harness import inputs
+from robustscape.evaluation.own_model.samples import BYTE_SCALE
 from robustscape.models import Normalize
 
 #: Attacks that serve any number of classes from 2 on, and are in every norm.
 FOR_FEW_CLASSES = ("apgd_ce", "fab_t", "square5000")
+
+
+def check_inputs(x: Any, bounds: Iterable[inputs.Bounds]) -> Tensor:
+    """Return inputs as a floating tensor (N, ...) outside of any graph, see ``inputs.check_samples``.
+
+    Args:
+        x: the inputs.
+        bounds: the legal ranges they must lie in; None: no range.
+
+    Raises:
+        AttackError: whatever is wrong with them; on another scale than [0, 1] it says 255 only where the values do.
+    """
+    ranges = list(bounds)
+    array = check_array(x)
+    if (0.0, 1.0) in ranges and isinstance(array, np.ndarray | Tensor):
+        _refuse_small_scale(array)
+    return inputs.check_samples(array, ranges)
+
+
+def _refuse_small_scale(x: Any) -> None:
+    """Refuse inputs on a scale that is neither [0, 1] nor [0, 255], such as 0 to 16: divided by 255 they would nearly vanish.
+
+    Raises:
+        AttackError: with the largest value.
+    """
+    tensor = torch.as_tensor(np.ascontiguousarray(x)) if isinstance(x, np.ndarray) else x.detach()
+    if tensor.dim() < 2 or not tensor.numel() or not (tensor.is_floating_point() or tensor.dtype == torch.uint8):
+        return
+    low, high = (value.item() for value in torch.aminmax(tensor))
+    whole = tensor.dtype == torch.uint8
+    if not (low >= 0 and (whole or high > 1.5) and high <= BYTE_SCALE):  # NaN and infinity are refused by their names
+        return
+    what = (
+        f"must be floating numbers, got uint8 from {low:g} to {high:g}" if whole else f"go from {low:.4g} to {high:.4g}"
+    )
+    raise AttackError(
+        f"the inputs {what}, but the range is [0, 1]; rescale to [0, 1]: divide by the largest value that they can have, not by "
+        f"255 if that is {high:.4g}."
+    )
 
 
 def check_array(x: Any) -> Any:

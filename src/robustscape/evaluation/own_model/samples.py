@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from robustscape.attacks.base.gradients import device_of
 from robustscape.errors import CorruptFile, MissingData, UserError
 from robustscape.evaluation.harness.inputs import TEST_SAMPLES, check_labels
+from robustscape.evaluation.own_model.notes import Doubt
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -23,6 +24,12 @@ IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".p
 
 #: Modes of Pillow with one channel of 8 bits or fewer, and those that are converted to red, green and blue of 8 bits each.
 _GREY, _COLOUR = ("1", "L", "LA"), ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV")
+
+#: A largest value above it is taken for that of a scale up to 255; below, the scale may be another, such as 0 to 16.
+BYTE_SCALE = 128
+
+#: Names of folders that are parts of a data set, the one to attack first.
+_PARTS = ("test", "testing", "val", "valid", "validation", "train", "training")
 
 #: Names of the column of a CSV that holds labels.
 LABELS = ("y", "label", "labels", "target", "class")
@@ -43,7 +50,7 @@ class Samples:
     """What was done to the values."""
 
 
-def read_samples(path: str | Path, limit: int | None = None) -> Samples:
+def read_samples(path: str | Path, limit: int | None = None, scale: float | None = None) -> Samples:
     """Return the samples of a folder of images, an .npz or a .csv.
 
     Args:
@@ -51,20 +58,28 @@ def read_samples(path: str | Path, limit: int | None = None) -> Samples:
             their names); an .npz with ``x`` and ``y``; a .csv whose column ``y`` or ``label`` holds the class, and all others the
             input.
         limit: the first samples of a file; of a folder as many of each class as possible; None: all.
+        scale: the largest value that the inputs of a file can have, such as 255, by which they are divided; None: uint8 is
+            divided by 255, and floating numbers are in [0, 1]. Images are divided by what their format can hold.
 
     Raises:
         MissingData: there is no such file or folder, or nothing in it.
         UserError: its content is not as described.
     """
     path = Path(path)
+    if scale is not None and not 0 < scale < float("inf"):
+        raise UserError(f"the scale of inputs got {scale:g}, allowed is a finite number above 0.")
     if path.is_dir():
+        if scale is not None:
+            raise UserError(
+                f"the images of '{path}' are divided by what their format can hold; a scale is for .npz and .csv."
+            )
         return _read_folder(path, limit)
     if not path.exists():
         raise MissingData(f"there is no file or folder '{path}'.")
     if path.suffix.lower() == ".npz":
-        return _read_npz(path, limit)
+        return _read_npz(path, limit, scale)
     if path.suffix.lower() == ".csv":
-        return _read_csv(path, limit)
+        return _read_csv(path, limit, scale)
     raise UserError(f"'{path}' is neither a folder of images nor an .npz or .csv file.")
 
 
@@ -87,8 +102,10 @@ def note_other_classes(samples: Samples, model: nn.Module) -> list[str]:
     if not isinstance(answer, Tensor) or answer.dim() != 2 or answer.shape[1] == len(samples.classes):
         return []
     return [
-        f"the data have {len(samples.classes)} classes, but the model has {answer.shape[1]}; if the folder of a class is absent, "
-        "the labels after it are shifted: make it, empty"
+        Doubt(
+            f"the data have {len(samples.classes)} classes, but the model has {answer.shape[1]}; if the folder of a class is "
+            "absent, the labels after it are shifted: make it, empty"
+        )
     ]
 
 
@@ -102,6 +119,7 @@ def _read_folder(folder: Path, limit: int | None) -> Samples:
         for name in names
     ]
     rounds = max(map(len, files))
+    _refuse_level_above(folder, names, files)
     order = [(label, row) for row in range(rounds) for label in range(len(names)) if row < len(files[label])]
     if not order:
         raise MissingData(f"'{folder}' has folders of classes, but no image in them ({', '.join(IMAGES)}).")
@@ -122,6 +140,30 @@ def _read_folder(folder: Path, limit: int | None) -> Samples:
     return Samples(torch.from_numpy(np.stack(arrays)), labels, str(folder), tuple(names), tuple(notes))
 
 
+def _refuse_level_above(folder: Path, names: list[str], files: list[list[Path]]) -> None:
+    """Refuse a folder whose folders are not classes but hold those of classes, such as train/ and test/.
+
+    A class may keep its images in a folder within its own, a single one; no image may then be beside it.
+
+    Raises:
+        UserError: with the folder to give.
+    """
+    found = [(folder / name, images) for name, images in zip(names, files, strict=True) if images]
+    below = {
+        path: {image.relative_to(path).parts[0] for image in images if image.parent != path} for path, images in found
+    }
+    if any(image.parent == path for path, images in found for image in images):
+        return
+    if not any(len(inner) > 1 or path.name.lower() in _PARTS for path, inner in below.items()):
+        return
+    parts = sorted(below, key=lambda path: (_PARTS.index(n) if (n := path.name.lower()) in _PARTS else len(_PARTS), n))
+    first = parts[0]
+    raise UserError(
+        f"'{folder}' is a level too high: its folders {', '.join(path.name for path in parts[:4])} hold no image, but folders "
+        f"({', '.join(sorted(below[first])[:4])}). Give '{first}', whose folders are the classes."
+    )
+
+
 def _numbered_otherwise(names: list[str]) -> list[str]:
     """A note if folders are named by numbers that are not their labels: one is absent, they begin at 1, or 10 is before 2."""
     if not all(name.isascii() and name.isdigit() for name in names):
@@ -130,8 +172,10 @@ def _numbered_otherwise(names: list[str]) -> list[str]:
     if not others:
         return []
     return [
-        f"labels follow the order of the folders' names, not the numbers they spell: {', '.join(others[:4])}"
-        f"{f' and {len(others) - 4} more' if len(others) > 4 else ''}"
+        Doubt(
+            f"labels follow the order of the folders' names, not the numbers they spell: {', '.join(others[:4])}"
+            f"{f' and {len(others) - 4} more' if len(others) > 4 else ''}"
+        )
     ]
 
 
@@ -178,7 +222,7 @@ def _reason(error: BaseException) -> str:
     return (" ".join(str(error).split()) or type(error).__name__).rstrip(".") + "."
 
 
-def _read_npz(path: Path, limit: int | None) -> Samples:
+def _read_npz(path: Path, limit: int | None, scale: float | None) -> Samples:
     try:
         content = np.load(path, allow_pickle=False)
         if isinstance(content, np.ndarray):
@@ -194,10 +238,10 @@ def _read_npz(path: Path, limit: int | None) -> Samples:
         raise CorruptFile(f"'{path}' is not an .npz of plain arrays, or damaged: {_reason(error)}") from None
     if set(found) != {"x", "y"}:
         raise UserError(f"'{path}' must hold the arrays x and y, it has {', '.join(names) or 'none'}.")
-    return _from_arrays(found["x"], found["y"], path, limit)
+    return _from_arrays(found["x"], found["y"], path, limit, scale)
 
 
-def _read_csv(path: Path, limit: int | None) -> Samples:
+def _read_csv(path: Path, limit: int | None, scale: float | None) -> Samples:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:  # a line of nothing but spaces is an empty one
             rows = [row for row in csv.reader(file) if len(row) > 1 or "".join(row).strip()]
@@ -221,10 +265,12 @@ def _read_csv(path: Path, limit: int | None) -> Samples:
         y = np.array([int(row[column]) for row in body])
     except ValueError as error:
         raise UserError(f"'{path}' must hold numbers, and integers as labels: {error}.") from None
-    return _from_arrays(x, y, path, None)
+    return _from_arrays(x, y, path, None, scale)
 
 
-def _from_arrays(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], path: Path, limit: int | None) -> Samples:
+def _from_arrays(
+    x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], path: Path, limit: int | None, scale: float | None
+) -> Samples:
     """The first samples of arrays as a file holds them; x and y are compared before they are cut."""
     if x.ndim < 2:
         raise UserError(
@@ -239,12 +285,28 @@ def _from_arrays(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], path: Path, l
         notes.append(
             f"x has the shape {x.shape}; nets of PyTorch take (N, C, H, W): x.transpose(0, 3, 1, 2) if C is last"
         )
-    if x.dtype == np.uint8:
+    if scale is not None and x.dtype.kind in "fiu":
+        low, high = float(x.min()), float(x.max())
+        if low < 0 or high > scale:
+            raise UserError(
+                f"'{path}': x goes from {low:g} to {high:g}, which is not in [0, {scale:g}], the scale given."
+            )
+        x = (x / np.float64(scale)).astype(np.float32)
+        notes.append(f"values divided by {scale:g}")
+    elif x.dtype == np.uint8:
+        note, high = "x is uint8: values divided by 255", int(x.max())
+        if high <= BYTE_SCALE:
+            note = Doubt(
+                f"{note}, though the largest is {high}; if the scale is another, give it: scale, or --scale-inputs"
+            )
         x = (x / np.float64(255)).astype(np.float32)
-        notes.append("x is uint8: values divided by 255")
+        notes.append(note)
     elif x.dtype.kind != "f":
-        pixels = x.dtype.kind in "iu" and x.min() >= 0 and x.max() <= 255
-        hint = "; if these are pixels in [0, 255], save them as uint8" if pixels else ""
+        hint = ""
+        if x.dtype.kind in "iu" and x.min() >= 0 and x.max() <= 255:
+            pixels = x.max() > BYTE_SCALE
+            hint = f"; if these are {'pixels in [0, 255]' if pixels else f'on a scale that reaches {x.max()}'}, "
+            hint += "save them as uint8" if pixels else "divide by its largest value"
         raise UserError(f"'{path}': x must be floating numbers or uint8, got {x.dtype}{hint}.")
     with np.errstate(over="ignore"):  # what is too large becomes infinite, and that is refused by its name
         inputs = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from robustscape.errors import CorruptFile, MissingData, UserError
+from robustscape.evaluation.own_model.notes import Doubt
 
 #: Keys under which training scripts keep the state dict in a larger file, in the order in which they are looked for.
 _NESTED = ("state_dict", "model_state_dict", "model_state", "model", "net", "weights", "ema")
@@ -26,8 +29,12 @@ _COUNTER = "num_batches_tracked"
 _SHOWN = 4
 
 
+class WeightsWarning(UserWarning):
+    """Weights were loaded, and may not be those that were meant."""
+
+
 def read_weights(path: str | Path) -> tuple[dict[str, Tensor], list[str]]:
-    """Return a state dict on the CPU, and notes on what was done to it.
+    """Return a state dict on the CPU with the names that the file has, and notes on where it was found.
 
     Args:
         path: a file in safetensors format, whatever its name, or of ``torch.save`` with a state dict, alone or under a usual key.
@@ -51,17 +58,14 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], list[str]]:
             raise CorruptFile(f"'{path}' is not a safetensors file, or damaged: {error}.") from None
     else:
         tensors, notes = _state_dict(_load_tensors(path, start), path)
-    for prefix, wrapper in _PREFIXES.items():
-        if tensors and all(name.startswith(prefix) for name in tensors):
-            tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-            notes.append(f"stripped '{prefix}', which {wrapper} puts before names, from {len(tensors)} of them")
     return tensors, notes
 
 
 def load_weights(model: nn.Module, path: str | Path) -> list[str]:
     """Load a file of weights into ``model``; return notes on what was done to them.
 
-    The counter ``num_batches_tracked`` of batch normalisation may be absent.
+    Prefixes of wrappers are stripped where the model has none. The counter ``num_batches_tracked`` of batch normalisation may be
+    absent. A file with further state dicts, such as averaged weights, is a ``WeightsWarning`` besides the note.
 
     Raises:
         UserError: names, shapes or kinds of numbers do not fit, the model's own state is not of tensors with values, or
@@ -70,6 +74,8 @@ def load_weights(model: nn.Module, path: str | Path) -> list[str]:
     tensors, notes = read_weights(path)
     wanted = model.state_dict()
     _check_own(wanted)
+    tensors, stripped = _without_prefixes(tensors, wanted)
+    notes = [*notes, *stripped]
     counters = [name for name in wanted if name not in tensors and _is_counter(name, tensors)]
     if counters:
         tensors |= {name: wanted[name] for name in counters}
@@ -100,7 +106,25 @@ def load_weights(model: nn.Module, path: str | Path) -> list[str]:
         model.load_state_dict(tensors)
     except RuntimeError as error:  # such as a sparse tensor for a dense parameter
         raise UserError(f"'{path}' does not fit the model: {' '.join(str(error).split())}") from None
+    for note in notes:
+        if isinstance(note, Doubt):
+            warnings.warn(f"'{path}': {note}", WeightsWarning, stacklevel=2)
     return notes
+
+
+def _without_prefixes(tensors: dict[str, Tensor], wanted: Iterable[str]) -> tuple[dict[str, Tensor], list[str]]:
+    """Return a state dict without what wrappers put before all names, and notes; the names of a model that is wrapped stay.
+
+    Prefixes go one by one, such as both of ``_orig_mod.module.``, as long as no name is one of ``wanted``, the model's.
+    """
+    notes: list[str] = []
+    while tensors and tensors.keys().isdisjoint(wanted):
+        prefix = next((p for p in _PREFIXES if all(name.startswith(p) for name in tensors)), None)
+        if prefix is None:
+            break
+        tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+        notes.append(f"stripped '{prefix}', which {_PREFIXES[prefix]} puts before names, from {len(tensors)} of them")
+    return tensors, notes
 
 
 def _check_own(wanted: dict[str, Any]) -> None:
@@ -178,7 +202,13 @@ def _state_dict(content: Any, path: Path) -> tuple[dict[str, Tensor], list[str]]
     if isinstance(content, dict) and not _is_state_dict(content):
         key = next((k for k in _NESTED if isinstance(content.get(k), dict) and _is_state_dict(content[k])), None)
         if key is not None:
-            content, notes = content[key], [f"took the state dict under the key '{key}'"]
+            others = [f"'{k}'" for k, v in content.items() if k != key and isinstance(v, dict) and _is_state_dict(v)]
+            note = f"took the state dict under the key '{key}'"
+            if others:
+                note = Doubt(
+                    f"{note}; there are others under {', '.join(others)}: if one of them is meant, save it in a file of its own"
+                )
+            content, notes = content[key], [note]
     if not isinstance(content, dict) or not _is_state_dict(content):
         what = type(content).__name__
         if isinstance(content, dict):

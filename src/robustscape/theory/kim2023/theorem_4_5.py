@@ -35,8 +35,9 @@ def theorem_4_5(
     """Check Delta = C1 (1 - exp(-C2 u))^2 / (u^3 B) + C3 (1 - exp(-C4 / u)) / (u B), u = 1 - gamma, for lambda = -1 and 1.
 
     (a) It rises with gamma; (b) with C2 = t / eta it is the end of its proof, at every B; (c) the derivative of the first term;
-    (d) Delta u B tends to C1 C2^2 + C3 as gamma -> 1. Simulated updates rise with gamma, too, fall with B, and have the second
-    moments of their linear recursion. (The formula is a quotient by B, so that its own fall with B is nothing to test.)
+    (d) Delta u B tends to C1 C2^2 + C3 as gamma -> 1. Simulated updates rise with gamma, too, and have the second moments of
+    their linear recursion. (The formula is a quotient by B, and the noise simulated has the variance |lambda| / B, the premise of
+    the theorem: that either falls with B is nothing to test.)
 
     Errata: the statement prints C2 = eta / t, its proof has t / eta; the constants are positive for lambda > 0 only, and for
     lambda < 0 (d) fails, since the second term grows like exp(|C4| / u). Beside the exact moments of SAM's own steps (power 1),
@@ -78,7 +79,7 @@ def _rises(eigenvalue: float, grid: Any, own: dict[str, Any], printed: bool) -> 
 def _simulated(
     eigenvalue: float, batches: tuple[int, ...], gammas: tuple[float, ...], draws: int, own: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    """Check simulated updates: their second moments, and that they rise with gamma and fall with B."""
+    """Check simulated updates: their second moments at every B, and that they rise with gamma."""
     generator = np.random.default_rng(own["seed"])
     found = np.stack(
         [
@@ -108,9 +109,6 @@ def _simulated(
             ">",
             1.0,
             **more,
-        ),
-        check_row(
-            "simulation falls", "least ratio of neighbouring batches", (found[:-1] / found[1:]).min(), ">", 1.0, **more
         ),
     ]
 

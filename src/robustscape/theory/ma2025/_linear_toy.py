@@ -40,9 +40,9 @@ def point_loss(x: Array, w: Array) -> Array:
     return np.asarray(0.5 * residual**2)
 
 
-def population_loss(w: Array, shift: Array | None = None) -> float:
-    """Return E l(X + shift; w) for weights and a shift (d,), exactly."""
-    values, weights = input_points()
+def population_loss(w: Array, shift: Array | None = None, points: tuple[Array, Array] | None = None) -> float:
+    """Return E l(X + shift; w) for weights and a shift (d,), exactly; ``points``: of another X_1 than ``input_points``."""
+    values, weights = input_points() if points is None else points
     inputs = np.zeros((len(values), len(w)))
     inputs[:, 0] = values
     return float(weights @ point_loss(inputs if shift is None else inputs + shift, w))
@@ -70,7 +70,8 @@ def lasso_solution(penalty: float) -> float:
     return max(0.0, 1 - penalty / SECOND_MOMENT)
 
 
-def robustified_loss(w: Array, eps: float) -> float:
-    """Return equation 3.2: L(w) + eps E[r(X; w)] ||w_{2:d}||_1 + eps^2/2 ||w_{2:d}||_1^2."""
+def robustified_loss(w: Array, eps: float, points: tuple[Array, Array] | None = None) -> float:
+    """Return equation 3.2: L(w) + eps E[r(X; w)] ||w_{2:d}||_1 + eps^2/2 ||w_{2:d}||_1^2 (``points``: of X_1)."""
     norm = float(np.abs(w[1:]).sum())
-    return population_loss(w) + eps * (w[0] - 1.0) * FIRST_MOMENT * norm + 0.5 * eps**2 * norm**2
+    mean = FIRST_MOMENT if points is None else float(points[1] @ points[0])
+    return population_loss(w, points=points) + eps * (w[0] - 1.0) * mean * norm + 0.5 * eps**2 * norm**2

@@ -128,5 +128,4 @@ def _expansions(w: Array, eps: float) -> tuple[float, float, float]:
 
 def _constant_input_loss(eps: float, norm: float = 3.0) -> float:
     """Return 3.2 with X_1 = 1 at w_1 = 1 - eps ||w_{2:d}||_1: its minimum, 0, at weights that are not 0."""
-    w = 1 - eps * norm
-    return 0.5 * (w - 1) ** 2 + eps * (w - 1) * norm + 0.5 * eps**2 * norm**2
+    return robustified_loss(np.array([1 - eps * norm, norm]), eps, (np.ones(1), np.ones(1)))

@@ -21,7 +21,8 @@ def start_point(
     """Return points x' (B, ...), detached, and the ball around them that the regulariser covers.
 
     "zero": x itself, and the whole ball. "random": a uniform point of the ball, and the whole ball again (the work states the
-    radius of the regulariser for "pgd1" only). "pgd1": both have half the radius, so that together they stay in the ball: a
+    radius of the regulariser of SOAR from "pgd1" only; that of FOAR follows it here, "for a fair comparison"). "pgd1": both have
+    half the radius, so that together they stay in the ball: a
     uniform point of the half ball, then one step of its radius up the cross-entropy, projected. Cost of "pgd1": 1 forward, 1
     input-backward; of the others nothing.
 

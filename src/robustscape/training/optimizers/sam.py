@@ -6,6 +6,10 @@ Foret et al. (2021); kim2023 equations 4.5, 4.6, 5.4 to 5.6:
                w^n = w^{n-1} + (rho / N) g(w^{n-1})                                   (constant)
     w <- SGD step from w with the gradient g(w^N)
 
+With N > 1 the thesis has two points: the end of the chain w^N (equation 5.5 and the chain of algorithm 3), and w + rho v_N
+(equations 5.2 and 5.6), which is as far from w as rho in the direction of that end. Here g is taken at the end of the chain,
+whose distance is below rho where the gradient turns; for N = 1 they are the same.
+
 |.| is the L2 norm over all weights together. The perturbation is a constant: nothing is differentiated twice. Weight decay
 and momentum belong to the SGD step; the ascent sees the gradient of the loss alone.
 

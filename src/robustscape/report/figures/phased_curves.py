@@ -1,0 +1,145 @@
+"""Curves over the logarithm of time, in panels whose background changes where a phase ends; simulations under closed forms."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from robustscape.config.studies import Item
+from robustscape.errors import ConfigError
+from robustscape.report import notes, style
+from robustscape.report.figures import _parts
+from robustscape.report.level_matching import same_level
+from robustscape.report.words import display_name
+
+#: How a line looks, by the way it was made; a closed form lies on top, as black dashes.
+_LOOKS: dict[str, dict[str, Any]] = {
+    "line": {"linewidth": 2.6, "alpha": 0.85, "zorder": 2},
+    "faint": {"linewidth": 1.2, "alpha": 0.45, "zorder": 1.5},
+    "dashes": {"linewidth": 1.1, "color": style.INK, "linestyle": (0, (3, 2.5)), "zorder": 3},
+}
+#: Backgrounds before and after the end of the phase.
+_BEFORE, _AFTER = "#E3F4E1", "#EFE6F7"
+_KEYS = {"metric", "where", "title", "hue", "log_y", "low"}
+
+
+@style.styled
+def phased_curves(
+    rows: pd.DataFrame,
+    item: Item,
+    *,
+    x: str,
+    panels: list[dict],  # type: ignore[type-arg]
+    made: str,
+    looks: dict[str, Literal["line", "faint", "dashes"]],
+    phase: str | None = None,
+    phases: tuple[str, str] = ("before", "after"),
+    columns: int = 2,
+    acknowledged: list[str] = [],  # noqa: B006  (read from the syntax tree as a schema; never changed)
+) -> Figure:
+    """Return one panel for each selection of rows, with a logarithmic horizontal axis and one legend.
+
+    Args:
+        rows: the item's CSV.
+        item: the item as the study describes it.
+        x: numeric factor on the horizontal axes, above 0.
+        panels: one mapping a panel, in reading order, with keys ``metric``, ``where`` (factor -> level), ``title``, ``hue``
+            (factor of the colours), ``log_y`` and ``low`` (where the vertical axis begins).
+        made: factor that says how a line was made.
+        looks: level of that factor -> how it is drawn.
+        phase: metric whose value is the ``x`` at which a panel's phase ends, in the row that has the panel's ``where`` and the
+            first level of ``looks``; None or a panel without such a row: no phases.
+        phases: words for the backgrounds before and after it.
+        columns: panels side by side.
+        acknowledged: known flags, which the footer does not list.
+
+    Raises:
+        ConfigError: a panel has an unknown key or column, or no rows.
+    """
+    _parts.require_columns(rows, item, x, made)
+    down = math.ceil(len(panels) / columns)
+    figure, grid = style.panel_figure(down, columns, height=2.9)
+    colour = _colours(rows, item, panels)
+    drawn, shaded = [], False
+    for axes, panel in zip(grid.flat, panels, strict=False):
+        part = _chosen(rows, item, panel, x)
+        _parts.refuse_duplicates(part, item, x, panel["hue"], made)
+        drawn.append(part)
+        for level, kind in looks.items():
+            for line in _parts.distinct_levels(part, panel["hue"]):
+                own = _parts.rows_at_level(_parts.rows_at_level(part, made, level), panel["hue"], line).sort_values(x)
+                axes.plot(own[x], own["value"], **{"color": colour[panel["hue"], line], **_LOOKS[kind]})
+        axes.set_xscale("log")
+        axes.set_xlim(part[x].min(), part[x].max())
+        if panel.get("log_y"):
+            _parts.set_log_y(axes)
+        if "low" in panel:
+            axes.set_ylim(bottom=panel["low"])
+        end = _phase_end(rows, panel, made, next(iter(looks)), phase)
+        if end is not None:
+            _shade(axes, end)
+            shaded = True
+        axes.set_title(panel.get("title", ""))
+        axes.set_xlabel(display_name(x, item.names))
+        axes.set_ylabel(_parts.axis_label(rows, panel["metric"], names=item.names))
+    for axes in list(grid.flat)[len(panels) :]:
+        axes.set_axis_off()
+    handles: list[Any] = [
+        Line2D([], [], color=look, linewidth=2.6, label=display_name(str(line), item.names))
+        for (_, line), look in colour.items()
+    ]
+    handles += [
+        Line2D([], [], **{"color": style.GREY, **_LOOKS[kind]}, label=display_name(level, item.names))
+        for level, kind in looks.items()
+    ]
+    if shaded:
+        handles += [Patch(color=tint, label=word) for tint, word in zip((_BEFORE, _AFTER), phases, strict=True)]
+    style.legend(figure, handles)
+    style.dress_figure(figure, item.title, notes.figure_footer(pd.concat(drawn), acknowledged, names=item.names))
+    return figure
+
+
+def _colours(rows: pd.DataFrame, item: Item, panels: list[dict[str, Any]]) -> dict[tuple[str, Any], Any]:
+    """Return (hue, level) -> colour, of all panels; no two levels share one as far as the palette goes."""
+    lines: list[tuple[str, Any]] = []
+    for panel in panels:
+        if strange := set(panel) - _KEYS:
+            raise ConfigError(f"figure '{item.title}': a panel has keys {sorted(strange)}; allowed: {sorted(_KEYS)}.")
+        _parts.require_columns(rows, item, panel.get("hue"), *panel.get("where", {}))
+        found = _parts.distinct_levels(rows[rows["metric"] == panel["metric"]], panel["hue"])
+        lines += [(panel["hue"], level) for level in found if (panel["hue"], level) not in lines]
+    return dict(zip(lines, style.colours([str(level) for _, level in lines], item.colours), strict=True))
+
+
+def _chosen(rows: pd.DataFrame, item: Item, panel: dict[str, Any], x: str) -> pd.DataFrame:
+    """Return the rows of a panel that have a place on the axis."""
+    part = rows[(rows["metric"] == panel["metric"]) & rows[x].notna() & (rows["n"] > 0)]
+    for factor, wanted in panel.get("where", {}).items():
+        part = part[[same_level(level, wanted) for level in part[factor]]]
+    if part.empty:
+        raise ConfigError(f"figure '{item.title}': no row has {panel['metric']} where {panel.get('where', {})}.")
+    return part
+
+
+def _phase_end(rows: pd.DataFrame, panel: dict[str, Any], made: str, level: str, phase: str | None) -> float | None:
+    """Return where the panel's phase ends; None if it has none, or the panel is of several lines that differ in it."""
+    if phase is None or not panel.get("where"):
+        return None
+    found = rows[(rows["metric"] == phase) & (rows[made] == level)]
+    for factor, wanted in panel["where"].items():
+        found = found[[same_level(known, wanted) for known in found[factor]]]
+    return float(found["value"].iloc[0]) if len(found) == 1 else None
+
+
+def _shade(axes: Axes, end: float) -> None:
+    """Colour the background before and after ``end``, within the limits of the axis."""
+    low, high = axes.get_xlim()
+    axes.axvspan(low, min(max(end, low), high), color=_BEFORE, zorder=0, linewidth=0)
+    axes.axvspan(min(max(end, low), high), high, color=_AFTER, zorder=0, linewidth=0)
+    axes.set_xlim(low, high)
