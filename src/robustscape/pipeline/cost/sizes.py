@@ -7,9 +7,10 @@ torch, for every pair of an architecture and a data set at any scale.
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,8 @@ class DataSize:
         return (self.train + self.test) * (self.coordinates + 8)
 
 
-#: Data set -> its size, whole. ``mnist2`` and ``class_hierarchy`` take theirs from another.
+#: Data set -> its size, whole. ``mnist2`` and ``class_hierarchy`` take theirs from another; a word of ``spoken_words`` has the
+#: length that its entry says.
 WHOLE = {
     "mnist": DataSize(60_000, 10_000, (1, 28, 28), 10),
     "fashion_mnist": DataSize(60_000, 10_000, (1, 28, 28), 10),
@@ -54,6 +56,10 @@ WHOLE = {
     "cifar100": DataSize(50_000, 10_000, (3, 32, 32), 100),
     "svhn": DataSize(73_257, 26_032, (3, 32, 32), 10),
     "tiny_imagenet": DataSize(100_000, 10_000, (3, 64, 64), 200),
+    "caltech101": DataSize(6_941, 1_736, (3, 224, 224), 101),
+    "imagenette": DataSize(9_469, 3_925, (3, 224, 224), 10),
+    "speech_commands": DataSize(84_843, 11_005, (2, 1, 16_000), 35),
+    "spoken_words": DataSize(1_680, 400, (2, 1, 2_400), 10),
     "digits": DataSize(1_437, 360, (1, 8, 8), 10),
     "mnist5k": DataSize(4_000, 1_000, (1, 28, 28), 10),
     "fashion_mnist5k": DataSize(5_000, 1_000, (1, 28, 28), 10),
@@ -89,7 +95,10 @@ def _whole(entry: DatasetEntry) -> DataSize | None:
         return DataSize(train, test, WHOLE[p["source"]].shape, 2)
     if entry.dataset == "class_hierarchy":
         return _part_of_a_hierarchy(p)
-    return WHOLE.get(entry.dataset)
+    whole = WHOLE.get(entry.dataset)
+    if entry.dataset == "spoken_words" and whole and "length" in p:
+        return replace(whole, shape=(*whole.shape[:-1], p["length"]))
+    return whole
 
 
 def _part_of_a_hierarchy(p: Mapping[str, Any]) -> DataSize:
@@ -111,7 +120,7 @@ class NetSize:
     weights: int
     """Numbers of its parameters and buffers."""
     activations: int
-    """Numbers that its layers put out for one sample."""
+    """Numbers that a forward pass of one sample keeps for the gradients."""
     layers: int
     """Layers without layers inside."""
 
@@ -119,10 +128,23 @@ class NetSize:
 #: The columns that say which network a row is about.
 _KEY = ("architecture", "parameters", "shape", "classes")
 
+#: Parameters that name a file of weights, which changes no size, and need not be there.
+_OF_A_FILE = ("weights", "sha256")
+
+
+def has_frozen_encoder(entry: ArchitectureEntry) -> bool:
+    """Return whether only the last layer of a network is trained, on an encoder whose weights are read from a file."""
+    return entry.parameters.get("weights") is not None
+
+
+def sized_parameters(entry: ArchitectureEntry) -> dict[str, Any]:
+    """Return the parameters of an architecture that its size depends on."""
+    return {name: value for name, value in entry.parameters.items() if name not in _OF_A_FILE}
+
 
 def net_key(entry: ArchitectureEntry, data: DataSize) -> tuple[str, str, str, str]:
     """Return what identifies a network in ``nets.csv``."""
-    parameters = json.dumps(entry.parameters, sort_keys=True)
+    parameters = json.dumps(sized_parameters(entry), sort_keys=True)
     return entry.architecture, parameters, "x".join(map(str, data.shape)), str(data.classes)
 
 
@@ -143,8 +165,6 @@ def read_nets(path: Path = NETS) -> dict[tuple[str, ...], NetSize]:
 
 def nets_csv(nets: Mapping[tuple[str, ...], NetSize]) -> str:
     """Return the text of ``nets.csv``, its rows in order."""
-    import io
-
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*_KEY, "flop", "weights", "activations", "layers"])
