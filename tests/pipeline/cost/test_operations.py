@@ -106,9 +106,13 @@ def test_updates(method: str, optimizer: str, attack: AttackSpec | None, paramet
     "target",
     [
         pytest.param("liu2020/errors_mnist", id="adversarial training of LeNet; attacks one by one"),
-        pytest.param("kanai2022/landscape_train", id="Entropy-SGD; a curve that is attacked at every point"),
+        pytest.param(
+            "kanai2022/landscape_train",
+            id="Entropy-SGD; a curve that is attacked at every point",
+            marks=pytest.mark.slow,
+        ),
         pytest.param("kim2023/ch5_decrease", id="SAM; gradients at points between two ascents"),
-        pytest.param("kim2023/ch3b_margins", id="TRADES with probes; an attack and two passes"),
+        pytest.param("kim2023/ch3b_margins", id="TRADES with probes; an attack and two passes", marks=pytest.mark.slow),
     ],
 )
 def test_runs_and_their_measurements(target: str, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from robustscape import catalog
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import frozen
 from robustscape.attacks.base.threat import ThreatModel
-from robustscape.config.attacks import AttackSpec
+from robustscape.config.attacks import AttackSpec, Suite
 from robustscape.config.recipes import Recipe
 from robustscape.data import Split
 from robustscape.pipeline.cost import passes
@@ -207,9 +207,49 @@ def test_a_curve_attacks_at_every_point() -> None:
     def measured(**arguments: Any) -> Measured:
         return Measured({"attack": PGD, **arguments}, TASK, 1000, 100, 11.0, 10, 0.1)
 
-    one = passes.measurement_passes("accuracy", measured())
-    assert one == 100 * (1 + 8)
-    assert passes.measurement_passes("loss_surface_1d", measured(points=5)) == 100 * 5 * (8 + 2)
-    assert passes.measurement_passes("loss_surface_1d", measured(points=5, inside="frozen")) == 100 * (5 * 2 + 8)
-    assert passes.measurement_passes("accuracy", measured(split="train", samples=300)) == 300 * 9
-    assert passes.measurement_passes("accuracy", measured(attacked_samples=10)) == 100 + 10 * 8
+    def passes_of(name: str, **arguments: Any) -> float:
+        return passes.measurement_passes(name, measured(**arguments))
+
+    assert passes_of("accuracy") == (1000 + 100) * 9, "both splits"
+    assert passes_of("loss_surface_1d", points=5) == 100 * 5 * (8 + 2)
+    assert passes_of("loss_surface_1d", points=5, inside="frozen") == 100 * (5 * 2 + 8)
+    assert passes_of("margins", split="train", samples=300) == 300 * (8 + 2)
+    assert passes_of("errors_under_attacks", attacked_samples=10) == 100 + 10 * 9
+    surface = passes_of("eigenvector_surface", points=5, axes="random", samples=10)
+    hessian = passes_of("eigenvector_surface", points=5, axes="eigenvectors", samples=10, hessian_samples=5000)
+    assert hessian - surface == 1000 * (8 + passes.PRODUCT * 30), "of no more samples than there are"
+
+
+def test_a_net_that_is_not_attacked_takes_clean_passes_alone() -> None:
+    def passes_of(name: str, **arguments: Any) -> float:
+        return passes.measurement_passes(name, Measured({"attack": PGD, **arguments}, TASK, 1000, 100, 11.0, 10, 0.0))
+
+    assert passes_of("margins", eps="run") == 100 * 2
+    assert passes_of("margins", eps=0.1) == 100 * (8 + 2)
+    assert passes_of("loss_surface_1d", eps="run", points=5) == 100 * 5
+
+
+def test_samples_leave_a_suite_where_an_attack_breaks_them() -> None:
+    later = passes.suite_passes([PGD, PGD], TASK) - passes.suite_passes([PGD], TASK)
+    assert later == passes.STAYS * (8 + 1)
+    square = AttackSpec(attack="square", parameters={"queries": 60})
+    assert passes.suite_passes([PGD, square], TASK) == 1 + 9 + attack_passes(square, TASK) + 1
+    levels: dict[str, Any] = {
+        "variances": [0.1],
+        "l2": [],
+        "linf": [0.1, 0.2, 0.3],
+        "suite": Suite(name="one", attacks=(("pgd", PGD),)),
+    }
+
+    def severity(top: list[int]) -> float:
+        measured = Measured({**levels, "top": top}, TASK, 1000, 100, 11.0, 10, 0.1)
+        return passes.measurement_passes("accuracy_by_severity", measured) - 100 * 2
+
+    assert severity([1, 5]) == 100 * 3 * 10
+    assert severity([1]) == 100 * (1 + passes.STAYS + passes.STAYS**2) * 10
+
+
+def test_a_frozen_encoder_is_passed_forward_alone() -> None:
+    now = a_recipe("standard").in_force(0)
+    frozen = Task(classes=5, coordinates=36, weight_gradient=1.0)
+    assert (update_passes(now, None, TASK), update_passes(now, None, frozen)) == (3, 1)

@@ -209,3 +209,44 @@ def test_at_paper_every_job_is_counted_and_ends_within_the_attempts_of_the_profi
         assert price.seconds(Rate(resources.tflops)) < attempts * resources.longest * 60, job
     minutes = {needs.runtime for job, needs in zip(jobs, list_needs(plan, jobs), strict=True) if job.stage == "train"}
     assert len(minutes) > 20 and min(minutes) == 30 and max(minutes) == resources.longest
+
+
+@pytest.fixture(scope="module")
+def paper() -> Plan:
+    """The plan of ma2025 at the scale paper."""
+    return Plan(load_experiment(ROOT / "config", "paper"), Path("results"), ["ma2025"])
+
+
+def passes_of(plan: Plan, comparison: str) -> float:
+    """Passes of a comparison."""
+    (price,) = price_jobs(plan, [Job("compare", "one", (f"ma2025/{comparison}",), (), (), "")])
+    assert price.priced
+    return price.passes
+
+
+def test_every_setting_is_compared_by_one_attack_and_the_best_ones_are_attacked(paper: Plan) -> None:
+    """Of TRADES and MART seven settings, of MMA six, three seeds each."""
+    steps = {"ma2025_pgd20": 40, "ma2025_pgd100": 200, "ma2025_pgd200": 400, "ma2025_pgd1000": 2000}
+    suite = 2 + sum(steps.values()) + (40 + 1) * 50
+    found = passes_of(paper, "ch3_chosen_white_box")
+    assert found == 10_000 * (3 * 3 * (1 + suite + 6) + 3 * (7 + 7 + 6) * (40 + 1))
+
+
+def test_transferred_examples_are_made_once_a_source_and_budget(paper: Plan) -> None:
+    """PGD-10, three methods of which the best setting counts, FOAR and SOAR with three starts each; three seeds of all."""
+    targets = 3 * (1 + 3 + 3 + 3)
+    (source,) = {
+        run for run in paper.runs if run.recipe == "ma2025_ch3-source" and run.architecture.startswith("resnet")
+    }
+    assert source.eps == 0
+    assert passes_of(paper, "ch3_transfer_r20") == 10_000 * (40 + targets + 3 * (7 + 7 + 6) * (40 + 1))
+
+
+def test_a_step_towards_a_target_passes_two_parts_and_an_untargeted_one_all_of_them(paper: Plan) -> None:
+    """Two meta-classes of CIFAR-10: a flat net, and a network of three parts."""
+    steps, classes, whole, some = (40 + 1) + (400 + 1), 10, 10_000, 1_000
+    untargeted = whole * (1 + steps) + some * steps
+    targeted = some * (1 + 0.5 * (classes - 1) * steps)
+    groups = 2 * 3
+    expected = groups * (untargeted + targeted + 3 * untargeted + 2 * targeted + whole * steps)
+    assert passes_of(paper, "ch5_c10_linf") == expected
