@@ -39,6 +39,7 @@ _PLUMBING = {
         "errors",
         "pipeline.fingerprints",
         "pipeline.plan",
+        "pipeline.stale",
         "storage.atomic",
         "storage.records",
     )

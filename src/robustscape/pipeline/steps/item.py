@@ -15,6 +15,7 @@ from robustscape.errors import ConfigError, MissingData
 from robustscape.pipeline import fingerprints
 from robustscape.pipeline.health import with_health_flag
 from robustscape.pipeline.plan import Plan, Table
+from robustscape.pipeline.stale import check_item_sources
 from robustscape.report import items
 from robustscape.report.sources import source_rows
 from robustscape.storage import atomic
@@ -28,6 +29,7 @@ def make_items(plan: Plan, targets: Sequence[str]) -> None:
     Raises:
         ConfigError: there is no such item.
         MissingData: a table that it is made from does not exist yet.
+        CorruptFile: one was made by other configuration, code or runs than today's.
     """
     for target in targets:
         _make_item(plan, *plan.find_target("items", target))
@@ -42,6 +44,7 @@ def _make_item(plan: Plan, work: str, name: str) -> None:
             raise MissingData(
                 f"{work}/{name} is made from {path}, which is not there; `robustscape run {work}` makes it."
             )
+    check_item_sources(plan, work, name)
     inputs = hash_files(sources)
     fingerprint = _fingerprint(plan, work, name, inputs)
     files = [path for path in plan.item_files(work, name) if path != record_path]
