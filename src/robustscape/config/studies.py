@@ -43,6 +43,8 @@ class RunSet(Strict):
     """Perturbation budgets of training in input units; 0 is clean training."""
     seeds: list[int] = Field([0], min_length=1)
     """Seeds; each is a run."""
+    least_seeds: int = Field(1, ge=1)
+    """How many of them stay where a scale or a call asks for fewer: two for the ends of a curve."""
 
     @field_validator("eps")
     @classmethod
