@@ -222,7 +222,10 @@ def test_a_normalisation_that_does_not_fit_is_refused(
 ) -> None:
     """Three means of one channel would broadcast to three channels, and the net see another image."""
     x, y = torch.rand(6, channels, 8, 8), torch.arange(6) % 4
-    model = colour_net(robustscape.Normalize(mean, std))
+    normalize = robustscape.Normalize([0.5] * len(mean), [0.25] * len(std))
+    for name, values in (("mean", mean), ("std", std)):  # as a state dict brings them, which no constructor has seen
+        normalize.get_buffer(name).copy_(torch.tensor(values).view(-1, 1, 1))
+    model = colour_net(normalize)
     with torch.no_grad():
         model[2](torch.rand(1, max(channels, len(mean)) * 64))  # type: ignore[index]
     ask: Any = partial(robustscape.evaluate, suite="fgsm") if whole else partial(robustscape.attack, name="fgsm")
