@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import pandas as pd
+import seaborn.objects as so
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from robustscape.config.studies import Item
-from robustscape.report import notes, style
-from robustscape.report.figures import _parts
-from robustscape.report.words import display_name, level_texts
+from robustscape.report import style
+from robustscape.report.figures import _facets, _parts
+from robustscape.report.level_matching import same_level
+from robustscape.report.words import level_texts
 
 
 @style.styled
@@ -38,35 +40,17 @@ def marked_curves(
         metrics: metrics to draw; empty: the item's metrics.
         acknowledged: known flags, which the footer does not list.
     """
-    _parts.require_columns(rows, item, x, hue, panel)
-    drawn = _parts.metrics_to_draw(rows, item, metrics)
-    rows = rows[rows["metric"].isin(drawn) & rows[x].notna()]
-    _parts.refuse_duplicates(rows, item, x, hue, panel)
-    columns, lines = _parts.distinct_levels(rows, panel), _parts.distinct_levels(rows, hue)
-    colour = dict(zip(lines, style.colours(lines, item.colours), strict=True))
-    figure, grid = style.panel_figure(len(drawn), len(columns), sharex=True)
-    for row, metric in enumerate(drawn):
-        for column, level in enumerate(columns):
-            axes, part = grid[row, column], _parts.rows_at_level(rows[rows["metric"] == metric], panel, level)
-            for line in lines:
-                own = _parts.rows_at_level(part, hue, line).sort_values(x)
-                axes.plot(own[x], own["value"], color=colour[line])
-                _parts.draw_deviation_band(axes, own[x], own, colour[line], 0.14)
-                if line in marks:
-                    starred = _parts.rows_at_level(own, x, float(marks[line]))
-                    star = {"markersize": 15, "clip_on": False, "zorder": 5}
-                    axes.plot(starred[x], starred["value"], "*", color=colour[line], **star)
-            if row == 0:
-                axes.set_title(_parts.panel_title(rows, panel, level, names=item.names))
-            if row == len(drawn) - 1:
-                axes.set_xlabel(display_name(x, item.names))
-            if column == 0:
-                axes.set_ylabel(_parts.axis_label(rows, metric, names=item.names))
-    texts = level_texts(lines, item.names)
-    handles = [Line2D([], [], color=colour[line], linewidth=2.6, label=texts[line]) for line in lines]
-    handles.append(
-        Line2D([], [], color=style.GREY, linestyle="none", marker="*", markersize=13, label="at its own point")
-    )
-    style.legend(figure, handles, display_name(hue, item.names))
-    style.dress_figure(figure, item.title, notes.figure_footer(rows, acknowledged, names=item.names))
-    return figure
+    rows, drawn = _parts.rows_to_draw(rows, item, x, hue, panel, metrics=metrics)
+    columns = _parts.distinct_levels(rows, panel)
+    colour = style.palette(_parts.distinct_levels(rows, hue), item)
+    plotted = _facets.rows_to_plot(rows, x, hue, panel)
+    at_its_own = [same_level(marks.get(line), place) for line, place in zip(plotted[hue], plotted[x], strict=True)]
+    plotted["starred"] = plotted["value"].where(at_its_own)
+    star = so.Dot(marker="*", pointsize=15, edgewidth=1, artist_kws={"clip_on": False, "zorder": 5})
+    lines = _facets.line_plot(plotted, x, hue, colour, spread=so.Band(alpha=0.14)).add(star, y="starred", legend=False)
+    figure, grid = _facets.draw_facets(lines, (panel, columns), ("metric", drawn), share_y=False)
+    _facets.name_panels(grid, rows, item, x, (panel, columns), [[metric] for metric in drawn])
+    handles = _facets.legend_entries(colour, level_texts(colour, item.names))
+    star_look = {"linestyle": "none", "marker": "*", "markersize": 13, "label": "at its own point"}
+    handles.append(Line2D([], [], color=style.GREY, **star_look))
+    return _parts.finish_figure(figure, item, rows, acknowledged, handles=handles, legend=hue)
