@@ -182,6 +182,7 @@ def finish_figure(
     *,
     handles: Sequence[Any] = (),
     legend: str | None = None,
+    first: str = "",
     said: str = "",
 ) -> Figure:
     """Return the figure with its legend, title and footer.
@@ -193,11 +194,12 @@ def finish_figure(
         acknowledged: known flags, which the footer does not list.
         handles: entries of the legend.
         legend: factor of its title.
-        said: text for the end of the footer.
+        first: text for the beginning of the footer.
+        said: text for its end.
     """
     if handles:
         style.legend(figure, handles, display_name(legend, item.names) if legend and legend != "metric" else None)
-    style.dress_figure(figure, item.title, notes.figure_footer(rows, acknowledged, names=item.names) + said)
+    style.dress_figure(figure, item.title, first + notes.figure_footer(rows, acknowledged, names=item.names) + said)
     return figure
 
 

@@ -67,8 +67,8 @@ def _curves(axes: Axes, rows: pd.DataFrame, final: pd.DataFrame, x: str, hue: st
         _facets.line_plot(_facets.rows_to_plot(rows.assign(paper_value=np.nan), x, hue), x, hue, colour), axes
     )
     for level, last in rows.groupby(hue)[x].max().items():
-        printed = _parts.rows_at_level(final, hue, level)["paper_value"].dropna()
-        axes.plot([last] * len(printed), printed, "D", clip_on=False, **_parts.printed_marker(colour[level]))
+        for value in _parts.rows_at_level(final, hue, level)["paper_value"].dropna():
+            axes.plot([last], [value], "D", clip_on=False, **_parts.printed_marker(colour[level]))
     handles = [*_facets.legend_entries(colour, level_texts(colour, item.names)), *_parts.printed_entries(final)]
     axes.margins(y=0.2)  # room for the legend, which does not see the bands
     axes.legend(handles=handles, title=display_name(hue, item.names), loc="best", alignment="left")
