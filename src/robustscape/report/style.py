@@ -16,9 +16,9 @@ from typing import Any, ParamSpec, TypeVar
 import matplotlib
 import numpy as np
 import seaborn as sns
-from cycler import cycler
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
 from matplotlib.ticker import MaxNLocator
 
 from robustscape.config.studies import Item

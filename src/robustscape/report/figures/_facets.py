@@ -19,11 +19,18 @@ from robustscape.config.studies import Item
 from robustscape.report import style
 from robustscape.report.figures import _parts
 
-#: A printed number: an open diamond in the colour of its line, which it covers.
-PRINTED = so.Dot(marker="D", pointsize=6, color="white", edgecolor="C0", edgewidth=1.6, artist_kws={"zorder": 3})
-
 #: One standard deviation around a line.
 BAND = so.Band(alpha=0.16)
+
+
+def printed_dots(hue: str | None, **look: Any) -> so.Dot:
+    """Return the mark of printed numbers: open diamonds in the colour of their line (variable ``edgecolor``), which they cover.
+
+    No variable changes what a mark of seaborn is given itself: its colour is given only without a ``hue``, then of the only line.
+    """
+    alone = {} if hue else {"edgecolor": style.OKABE_ITO[0]}
+    look = {"marker": "D", "pointsize": 6, "edgewidth": 1.6, "artist_kws": {"zorder": 3}, **alone, **look}
+    return so.Dot(color="white", **look)
 
 
 def plot_of(rows: pd.DataFrame, **variables: str | None) -> so.Plot:
@@ -89,7 +96,7 @@ def line_plot(
     plotted = plotted.add(so.Path(**path), marker=hue if marker else None, linestyle=dash, legend=False)
     if marker is None:
         plotted = plotted.add(so.Dot(edgewidth=0), y="alone", legend=False)
-    plotted = plotted.add(PRINTED, y="paper_value", color=None, edgecolor=hue, legend=False)
+    plotted = plotted.add(printed_dots(hue), y="paper_value", color=None, edgecolor=hue, legend=False)
     scales = {"color": colour, "edgecolor": colour, "marker": marker or {}, "linestyle": strokes or {}}
     return plotted.scale(**{name: scale_of(looks) for name, looks in scales.items()})
 

@@ -43,9 +43,7 @@ def bars(
     band = {metric: place for place, together in enumerate(bands) for metric in together}
     rows = rows.assign(band=rows["metric"].map(band), low=rows["value"] - rows["std"], high=rows["value"] + rows["std"])
     beside = so.Dodge(gap=0.08)
-    printed = so.Dot(
-        marker="D", pointsize=5.5, color="white", edgecolor=style.INK, edgewidth=1.6, artist_kws={"zorder": 3}
-    )
+    printed = _facets.printed_dots(None, pointsize=5.5, edgecolor=style.INK)
     plot = _facets.plot_of(rows, x=x, y="value", color=hue).add(so.Bar(alpha=1, edgewidth=0), beside, legend=False)
     if rows["low"].notna().any():
         whisker = so.Range(color=style.INK, linewidth=1.0)
