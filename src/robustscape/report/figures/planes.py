@@ -121,12 +121,7 @@ def _surface_label(shown: pd.DataFrame, item: Item) -> str:
 
 
 def _set_scales(
-    axes: Axes,
-    part: pd.DataFrame,
-    *,
-    equal: bool,
-    log_y: bool,
-    window: tuple[float, float, float, float] | None,
+    axes: Axes, part: pd.DataFrame, *, equal: bool, log_y: bool, window: tuple[float, float, float, float] | None
 ) -> None:
     """Set ticks, scales and limits of a panel that is seen from above, or of curves."""
     plane = _layers.shows_plane(part)
