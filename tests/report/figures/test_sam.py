@@ -11,8 +11,8 @@ from matplotlib.collections import QuadMesh
 
 from robustscape.errors import ConfigError
 from robustscape.report import style
+from robustscape.report.figures.curves import curves
 from robustscape.report.figures.curves_and_map import curves_and_map
-from robustscape.report.figures.marked_curves import marked_curves
 from robustscape.report.items import aggregate_repetitions
 
 
@@ -64,6 +64,6 @@ def test_stars_are_where_they_were_asked_for() -> None:
     factors = ["gradient", "mu"]
     item = make_item(kind="figure", draw="curves", factors=factors, options={"x": "mu"})
     table = aggregate_repetitions(rows, factors).assign(scale="small")
-    figure = marked_curves(table, item, x="mu", hue="gradient", marks={"at one step": 1})
+    figure = curves(table, item, x="mu", hue="gradient", marks={"at one step": 1})
     assert mark_points(figure.axes[0]) == [(1.0, 3.0)]
     assert [list(line.get_ydata()) for line in figure.axes[0].get_lines()] == [[0, 1, 2], [1, 2, 3]]

@@ -83,6 +83,31 @@ def at_level(rows: pd.DataFrame, column: str, level: Any) -> pd.Series:
     return rows[column].map({value: same_level(value, level) for value in rows[column].unique()}).astype(bool)
 
 
+def rows_of_panel(rows: pd.DataFrame, item: Item, panel: Mapping[str, Any], keys: Sequence[str]) -> pd.DataFrame:
+    """Return the rows of a panel that is described by a mapping: of its ``metric``, where factors have the levels of ``where``.
+
+    Raises:
+        ConfigError: the panel has a key that is not in ``keys``, or an unknown metric or column.
+    """
+    if strange := set(panel) - set(keys):
+        raise ConfigError(f"figure '{item.title}': a panel has keys {sorted(strange)}; allowed: {sorted(keys)}.")
+    if panel.get("metric") not in set(rows["metric"]):
+        known = ", ".join(dict.fromkeys(rows["metric"]))
+        raise ConfigError(f"figure '{item.title}': a panel's metric is '{panel.get('metric')}'. There are: {known}.")
+    require_columns(rows, item, *panel.get("where", {}))
+    part = rows[rows["metric"] == panel["metric"]]
+    for factor, wanted in panel.get("where", {}).items():
+        part = rows_at_level(part, factor, wanted)
+    return part
+
+
+def draw_colour_bar(figure: Figure, colours: Any, beside: Any, label: str, **look: Any) -> None:
+    """Draw the scale of colours beside axes, without a frame."""
+    bar = figure.colorbar(colours, ax=beside, **look)
+    bar.set_label(label)
+    bar.outline.set_visible(False)
+
+
 def axis_label(rows: pd.DataFrame, metric: str, *, names: Mapping[str, str]) -> str:
     """Return a metric's name with its unit, to label an axis."""
     units = rows.loc[rows["metric"] == metric, "unit"].dropna()
@@ -145,16 +170,16 @@ def set_level_ticks(axes: Axes, values: Sequence[float], column: str, *, names: 
     axes.set_xlabel(display_name(column, names))
 
 
+def draw_surface(axes: Any, heights: pd.DataFrame, **look: Any) -> None:
+    """Draw a surface in perspective, each cell of it, over the numbers in the columns and the index of ``heights``."""
+    places = np.meshgrid(heights.columns.to_numpy(float), heights.index.to_numpy(float))
+    across, down = heights.shape[1], heights.shape[0]
+    axes.plot_surface(*places, heights.to_numpy(float), rcount=down, ccount=across, **look)
+
+
 def error_bar_lengths(std: pd.Series) -> pd.Series | None:
     """Return the lengths of the error bars; None, for no bars at all, where nothing was repeated."""
     return std.fillna(0.0) if std.notna().any() else None
-
-
-def draw_deviation_band(axes: Axes, x: Any, rows: pd.DataFrame, colour: Any, alpha: float = 0.16) -> None:
-    """Shade one standard deviation around the values at ``x``; draw nothing where nothing was repeated."""
-    if rows["std"].notna().any():
-        low, high = rows["value"] - rows["std"], rows["value"] + rows["std"]
-        axes.fill_between(x, low, high, color=colour, alpha=alpha, linewidth=0)
 
 
 def bin_edges(values: pd.Series, bins: int, clip: float) -> np.ndarray:

@@ -94,6 +94,4 @@ def _map(
             text.set_clip_on(False)
     axes.set_aspect("equal")
     axes.locator_params(nbins=5)
-    bar = figure.colorbar(mesh, ax=axes, shrink=0.9, pad=0.02)
-    bar.set_label(label)
-    bar.outline.set_visible(False)
+    _parts.draw_colour_bar(figure, mesh, axes, label, shrink=0.9, pad=0.02)

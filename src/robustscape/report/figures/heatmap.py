@@ -70,9 +70,8 @@ def heatmap(
         axes.set_xlabel(display_name(x, item.names))
         axes.set_ylabel(display_name(y, item.names) if column == 0 else "")
         if column == len(columns) - 1:
-            bar = figure.colorbar(axes.collections[0], ax=list(grid[row]), shrink=0.9, pad=0.02)
-            bar.set_label(_parts.axis_label(rows, drawn[row], names=item.names))
-            bar.outline.set_visible(False)
+            label = _parts.axis_label(rows, drawn[row], names=item.names)
+            _parts.draw_colour_bar(figure, axes.collections[0], list(grid[row]), label, shrink=0.9, pad=0.02)
     said = " · in brackets: printed in the paper" if rows["paper_value"].notna().any() else ""
     return _parts.finish_figure(figure, item, rows, acknowledged, said=said)
 

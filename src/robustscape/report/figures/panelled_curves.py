@@ -11,16 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from robustscape.config.studies import Item
-from robustscape.errors import ConfigError
 from robustscape.report import style
 from robustscape.report.figures import _facets, _parts
-from robustscape.report.level_matching import same_level
 from robustscape.report.words import display_name, level_texts
 
 #: Line styles by name, in the order in which the levels of ``dash`` get them.
 _DASHES: dict[str, Any] = {"solid": "-", "dashed": (0, (4, 2)), "dotted": (0, (1, 1.5)), "dashdot": (0, (6, 2, 1, 2))}
-
-_KEYS = {"metric", "where", "title", "log_y"}
 
 
 @style.styled
@@ -60,7 +56,7 @@ def panelled_curves(
     """
     _parts.require_columns(rows, item, x, hue, dash)
     rows = rows[rows[x].notna()]
-    drawn = [_chosen(rows, item, panel) for panel in panels]
+    drawn = [_parts.rows_of_panel(rows, item, panel, ("metric", "where", "title", "log_y")) for panel in panels]
     for part in drawn:
         _parts.refuse_duplicates(part, item, x, hue, dash)
     shown = pd.concat([part.assign(place=place) for place, part in enumerate(drawn)])
@@ -89,21 +85,3 @@ def panelled_curves(
         texts = level_texts(stroke, item.names)
         handles += [Line2D([], [], color=style.GREY, linestyle=stroke[k], linewidth=2, label=texts[k]) for k in stroke]
     return _parts.finish_figure(figure, item, pd.concat(drawn), acknowledged, handles=handles, legend=hue)
-
-
-def _chosen(rows: pd.DataFrame, item: Item, panel: dict[str, Any]) -> pd.DataFrame:
-    """Return the rows of a panel.
-
-    Raises:
-        ConfigError: the panel has an unknown key, metric or column.
-    """
-    if strange := set(panel) - _KEYS:
-        raise ConfigError(f"figure '{item.title}': a panel has keys {sorted(strange)}; allowed: {sorted(_KEYS)}.")
-    if panel.get("metric") not in set(rows["metric"]):
-        known = ", ".join(dict.fromkeys(rows["metric"]))
-        raise ConfigError(f"figure '{item.title}': a panel's metric is '{panel.get('metric')}'. There are: {known}.")
-    part = rows[rows["metric"] == panel["metric"]]
-    for factor, wanted in panel.get("where", {}).items():
-        _parts.require_columns(rows, item, factor)
-        part = part[[same_level(level, wanted) for level in part[factor]]]
-    return part

@@ -15,7 +15,6 @@ from robustscape.config.studies import Item
 from robustscape.errors import ConfigError
 from robustscape.report import style
 from robustscape.report.figures import _facets, _parts
-from robustscape.report.level_matching import same_level
 from robustscape.report.words import display_name
 
 #: How a line looks, by the way it was made, in the order drawn: a closed form lies on top, as black dashes.
@@ -26,7 +25,7 @@ _LOOKS: dict[str, dict[str, Any]] = {
 }
 #: Backgrounds before and after the end of the phase.
 _BEFORE, _AFTER = "#E3F4E1", "#EFE6F7"
-_KEYS = {"metric", "where", "title", "hue", "log_y", "low"}
+_KEYS = ("metric", "where", "title", "hue", "log_y", "low")
 
 
 @style.styled
@@ -63,15 +62,19 @@ def phased_curves(
         ConfigError: a panel has an unknown key or column, or no rows.
     """
     _parts.require_columns(rows, item, x, made)
-    colour = _colours(rows, item, panels)
     drawn, parts = [], []
     for place, panel in enumerate(panels):
-        part = _chosen(rows, item, panel, x)
+        _parts.require_columns(rows, item, panel["hue"])
+        part = _parts.rows_of_panel(rows[rows[x].notna() & (rows["n"] > 0)], item, panel, _KEYS)
+        if part.empty:
+            raise ConfigError(f"figure '{item.title}': no row has {panel['metric']} where {panel.get('where', {})}.")
         _parts.refuse_duplicates(part, item, x, panel["hue"], made)
         drawn.append(part)
-        parts.append(part.assign(place=place, line=[f"{panel['hue']} {level}" for level in part[panel["hue"]]]))
+        level = part[panel["hue"]].astype(str)
+        parts.append(part.assign(place=place, level=level, line=panel["hue"] + " " + level))
     shown = pd.concat(parts, ignore_index=True)
-    shades = {f"{hue} {level}": shade for (hue, level), shade in colour.items()}
+    named = dict(zip(shown["line"], shown["level"], strict=True))
+    shades = dict(zip(named, style.colours(list(named.values()), item.colours), strict=True))
     plot = _facets.plot_of(shown, x=x, color="line").scale(color=_facets.scale_of(shades))
     for level, kind in sorted(looks.items(), key=lambda look: list(_LOOKS).index(look[1])):
         own = shown["value"].where(_parts.at_level(shown, made, level))
@@ -94,8 +97,7 @@ def phased_curves(
         axes.set_title(panel.get("title", ""))
         axes.set_xlabel(display_name(x, item.names))
         axes.set_ylabel(_parts.axis_label(rows, panel["metric"], names=item.names))
-    texts = {line: display_name(str(level), item.names) for line, (_, level) in zip(shades, colour, strict=True)}
-    handles = _facets.legend_entries(shades, texts)
+    handles = _facets.legend_entries(shades, {line: display_name(level, item.names) for line, level in named.items()})
     handles += [
         Line2D([], [], **{"color": style.GREY, **_LOOKS[kind]}, label=display_name(level, item.names))
         for level, kind in looks.items()
@@ -105,35 +107,13 @@ def phased_curves(
     return _parts.finish_figure(figure, item, pd.concat(drawn), acknowledged, handles=handles)
 
 
-def _colours(rows: pd.DataFrame, item: Item, panels: list[dict[str, Any]]) -> dict[tuple[str, Any], Any]:
-    """Return (hue, level) -> colour, of all panels; no two levels share one as far as the palette goes."""
-    lines: list[tuple[str, Any]] = []
-    for panel in panels:
-        if strange := set(panel) - _KEYS:
-            raise ConfigError(f"figure '{item.title}': a panel has keys {sorted(strange)}; allowed: {sorted(_KEYS)}.")
-        _parts.require_columns(rows, item, panel.get("hue"), *panel.get("where", {}))
-        found = _parts.distinct_levels(rows[rows["metric"] == panel["metric"]], panel["hue"])
-        lines += [(panel["hue"], level) for level in found if (panel["hue"], level) not in lines]
-    return dict(zip(lines, style.colours([str(level) for _, level in lines], item.colours), strict=True))
-
-
-def _chosen(rows: pd.DataFrame, item: Item, panel: dict[str, Any], x: str) -> pd.DataFrame:
-    """Return the rows of a panel that have a place on the axis."""
-    part = rows[(rows["metric"] == panel["metric"]) & rows[x].notna() & (rows["n"] > 0)]
-    for factor, wanted in panel.get("where", {}).items():
-        part = part[[same_level(level, wanted) for level in part[factor]]]
-    if part.empty:
-        raise ConfigError(f"figure '{item.title}': no row has {panel['metric']} where {panel.get('where', {})}.")
-    return part
-
-
 def _phase_end(rows: pd.DataFrame, panel: dict[str, Any], made: str, level: str, phase: str | None) -> float | None:
     """Return where the panel's phase ends; None if it has none, or the panel is of several lines that differ in it."""
     if phase is None or not panel.get("where"):
         return None
     found = rows[(rows["metric"] == phase) & (rows[made] == level)]
     for factor, wanted in panel["where"].items():
-        found = found[[same_level(known, wanted) for known in found[factor]]]
+        found = _parts.rows_at_level(found, factor, wanted)
     return float(found["value"].iloc[0]) if len(found) == 1 else None
 
 
