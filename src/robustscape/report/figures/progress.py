@@ -52,9 +52,11 @@ def progress(
     plotted = shown.merge(spent[["effort", epoch, hue, "spent"]], on=[epoch, hue])
     plotted = _facets.rows_to_plot(plotted, epoch, hue, "effort")
     marks = dict(zip(colour, itertools.cycle(style.MARKERS)))
-    points = shown.groupby(hue)[epoch].nunique()
-    marker = {line: mark if points[line] <= 20 else "" for line, mark in marks.items()}
-    lines = _facets.line_plot(plotted, "spent", hue, colour, spread=so.Band(alpha=0.1), marker=marker, pointsize=4)
+    few = plotted.groupby(["metric", hue, "effort"])["metric"].transform("size") <= 20
+    lines = _facets.line_plot(plotted, "spent", hue, colour, spread=so.Band(alpha=0.1))
+    points = plotted["value"].where(few)
+    lines = lines.add(so.Dot(pointsize=4, edgewidth=1), y=points, marker=hue, legend=False)
+    lines = lines.scale(marker=_facets.scale_of(marks))
     figure, grid = _facets.draw_facets(lines, ("effort", against), ("metric", drawn), share_x="col")
     for (row, column), axes in np.ndenumerate(grid):
         by_epoch = against[column] == epoch
