@@ -318,3 +318,77 @@ print((resident() - before) * 4096 >> 20)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout) > 200
+
+
+#: What a user may have set, under PyTorch's older names and its newer ones, and both.
+PRECISIONS = [
+    "pass",
+    'torch.set_float32_matmul_precision("medium")',
+    'torch.set_float32_matmul_precision("high"); torch.backends.cudnn.allow_tf32 = False',
+    "torch.backends.cuda.matmul.allow_tf32 = True",
+    'torch.backends.fp32_precision = "tf32"',
+    'torch.backends.fp32_precision = "bf16"',
+    'torch.backends.cuda.matmul.fp32_precision = "tf32"',
+    'torch.backends.cudnn.conv.fp32_precision = "ieee"',
+    'torch.backends.mkldnn.matmul.fp32_precision = "bf16"',
+    'torch.backends.mkldnn.conv.fp32_precision = "bf16"',
+    'torch.set_float32_matmul_precision("medium"); torch.backends.mkldnn.conv.fp32_precision = "bf16"',
+]
+
+#: Each setting in a process of its own, since PyTorch does not let everything be read back; forks, since it takes long to import.
+TAKEN = """
+import os, sys, torch
+from robustscape import devices
+from robustscape.storage.provenance import _settings
+
+def read(setting):
+    try:
+        return str(setting())
+    except RuntimeError:
+        return "contradicts"
+
+def settings():
+    pairs = [(b, o) for b in ("generic", "cuda", "mkldnn") for o in ("all", "matmul", "conv", "rnn")]
+    newer = [f"{b}.{o} {torch._C._get_fp32_precision_getter(b, o)}" for b, o in pairs if b != "generic" or o == "all"]
+    older = [torch.get_float32_matmul_precision, lambda: torch.backends.cuda.matmul.allow_tf32]
+    return newer + [read(setting) for setting in [*older, lambda: torch.backends.cudnn.allow_tf32]]
+
+def errors():
+    torch.manual_seed(0)
+    a, b = torch.rand(256, 256), torch.rand(256, 256)
+    layer, x = torch.nn.Conv2d(16, 16, 3), torch.rand(4, 16, 32, 32)
+    with torch.no_grad():
+        exact = a.double() @ b.double(), torch.nn.functional.conv2d(x.double(), layer.weight.double(), layer.bias.double())
+        return float(((a @ b).double() / exact[0] - 1).abs().max()), float((layer(x) - exact[1]).abs().max())
+
+def check(setting, with_block):
+    exec(setting)
+    before = settings()
+    if with_block:
+        with devices.exact_fp32():
+            inside, wrong = devices.reduced_precision(), errors()
+            assert _settings()["tf32"] is False
+        assert not inside
+        assert max(wrong) < 1e-4, wrong
+        assert settings() == before, [pair for pair in zip(before, settings()) if pair[0] != pair[1]]
+    torch.backends.fp32_precision = "bf16"  # what was inherited still is, what was not is not
+    print(setting, *settings(), sep="|", flush=True)
+
+torch.set_num_threads(1)
+for setting in sys.argv[1:]:
+    for with_block in (False, True):
+        child = os.fork()
+        if not child:
+            check(setting, with_block)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0, setting
+"""
+
+
+def test_exact_fp32_is_exact_and_puts_back_whatever_was_set() -> None:
+    source = Path(gpu_locks.__file__).parents[1]
+    run = subprocess.run([sys.executable, "-c", TAKEN, *PRECISIONS], capture_output=True, text=True, cwd=source)
+    assert run.returncode == 0, run.stdout + run.stderr
+    lines = run.stdout.splitlines()
+    assert len(lines) == 2 * len(PRECISIONS)
+    assert lines[::2] == lines[1::2]

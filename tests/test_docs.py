@@ -28,6 +28,8 @@ from robustscape.config.datasets import DatasetEntry
 from robustscape.config.loading import load_experiment
 from robustscape.config.main import Main
 from robustscape.models import build_classifier
+from robustscape.pipeline.cost import page
+from robustscape.pipeline.cost.prices import Rate
 from robustscape.pipeline.fingerprints import dataset_fingerprint
 from robustscape.pipeline.jobs import Job, list_jobs
 from robustscape.pipeline.plan import Plan
@@ -184,6 +186,9 @@ def test_a_snakemake_command_parses_and_names_rules_and_keys(words: list[str]) -
     assert {entry.partition("=")[0] for entry in options.config or []} <= set(Main.model_fields)
     rules = {"all", "report", *plan("paper").studies, *EXAMPLES}
     rules |= {f"{work}_{item}" for work, study in plan("paper").studies.items() for item in study.items}
+    rules |= {
+        f"{work}_on_{dataset}" for work in plan("paper").studies for dataset in plan("paper").items_by_dataset(work)
+    }
     assert set(options.targets) <= rules
     assert all((ROOT / profile / "config.yaml").exists() for profile in options.profile or [])
 
@@ -253,7 +258,8 @@ def test_the_page_on_data_lists_every_data_set() -> None:
 
 
 def test_flags_of_a_suite_are_those_the_page_explains() -> None:
-    flags = (SOURCE / "evaluation/harness/flags.py").read_text()
+    files = ("evaluation/harness/flags.py", "evaluation/own_model/result.py")
+    flags = "".join((SOURCE / file).read_text() for file in files)
     explained = re.findall(r"^\| `(flag_\w+)` \|", (ROOT / "docs/how-to/evaluate-a-model.md").read_text(), re.MULTILINE)
     assert set(explained) == set(re.findall(r"flag_[a-z_]+[a-z]", flags))
 
@@ -273,40 +279,23 @@ def runs_behind(items: list[str]) -> set[str]:
     return {run for job in done.values() if job.stage == "train" for run in job.targets if run.count("/") == 4}
 
 
-def listed_items(work: str, cell: str) -> list[str]:
-    """``figures 2.1 to 2.3, 2.6 and table 3.5`` -> the items ``work/figure_2_1``, ... ."""
-    found: list[str] = []
-    kind = ""
-    for word, first, last in re.findall(r"(figure|table)?s? ?(\d+\.\d+)(?: to (\d+\.\d+))?", cell):
-        kind = word or kind
-        chapter, start = first.split(".")
-        end = last.split(".")[1] if last else start
-        found += [f"{work}/{kind}_{chapter}_{number}" for number in range(int(start), int(end) + 1)]
-    return found
-
-
 def test_the_page_on_cost_counts_the_runs_of_the_configuration() -> None:
     text = (ROOT / "docs/explanation/cost.md").read_text()
-    kim2023 = text.split("\n## ma2025")[0]
-    rows = re.findall(r"^\| ((?:figure|table)s? [^|]*) \| (\d+) \|", kim2023, flags=re.MULTILINE)
-    assert len(rows) == 16
-    counted = {cell: len(runs_behind(listed_items("kim2023", cell.split(" (")[0]))) for cell, _ in rows}
-    assert counted == {cell: int(count) for cell, count in rows}
-    tables = re.findall(r"^\| (`ch\d[^|]*) \| [^|]* \| (\d+) \| ([\d.]+) \| ([\d.]+) \|", text, flags=re.MULTILINE)
-    lists = {cell: re.findall(r"`(\w+)`", cell) for cell, *_ in tables}
-    experiment = plan("paper").experiment
-    members = {
-        cell: {run.run for name in names for run in experiment.runs("ma2025", name)} for cell, names in lists.items()
-    }
-    assert {cell: len(runs) for cell, runs in members.items()} == {cell: int(count) for cell, count, *_ in tables}
-    chapters = [name for name in experiment.studies["ma2025"].runs if name.startswith(("ch3_", "ch5_"))]
-    every_run = {run.run for name in chapters for run in experiment.runs("ma2025", name)}
-    assert set().union(*members.values()) == every_run and sum(map(len, members.values())) == len(every_run)
     (command,) = [words for words in commands("snakemake") if "liu2020_table_2" in words]
     lenet = [word.replace("_", "/", 1) for word in command if word.startswith("liu2020_")]
     runs = runs_behind(lenet)
     assert f"They share {len(runs)} runs" in text
     assert {run.split("/")[0] for run in runs} == {"mnist"}
+
+
+@pytest.mark.slow
+def test_the_tables_of_the_page_on_cost_are_made_from_the_plan() -> None:
+    """`robustscape --scale paper cost --page docs/explanation/cost.md` brings them up to date."""
+    a_plan = plan("paper")
+    tflops = a_plan.experiment.scale.resources.tflops
+    assert tflops is not None
+    tables = (ROOT / "docs/explanation/cost.md").read_text().split(page.BEGIN)[1].split(page.END)[0]
+    assert tables.strip() == page.page_tables(a_plan, Rate(tflops)).strip()
 
 
 # -- examples ----------------------------------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -32,3 +33,38 @@ def single_value(rows: Rows, metric: str, **where: Any) -> float:
 def replace_in_check(monkeypatch: pytest.MonkeyPatch, name: str, part: str, replacement: Any) -> None:
     """Replace the function ``part`` in the module of a check, so that the check runs on something wrong."""
     monkeypatch.setattr(f"robustscape.theory.{name.replace('/', '.')}.{part}", replacement)
+
+
+# Checks fall when the thing under test is wrong -----------------------------------------------------------------------
+
+
+class Wrong(NamedTuple):
+    """A function of a check, what replaces it, and the checks that must fall."""
+
+    name: str
+    part: str
+    replacement: Any
+    fallen: set[str]
+
+
+def times(function: Callable[..., Any], factor: float) -> Callable[..., Any]:
+    """The function, ``factor`` times as large."""
+    return lambda *arguments, **keywords: factor * function(*arguments, **keywords)
+
+
+def wrong_names(wrongs: Sequence[Wrong]) -> list[str]:
+    """Names of the tests of ``wrongs``."""
+    return [f"{wrong.name}-{wrong.part}-{number}" for number, wrong in enumerate(wrongs)]
+
+
+def expect_noticed(monkeypatch: pytest.MonkeyPatch, work: str, wrong: Wrong, sizes: Mapping[str, Any]) -> None:
+    """The checks that must fall do, with ``sizes`` as the parameters of the check."""
+    replace_in_check(monkeypatch, f"{work}/{wrong.name}", wrong.part, wrong.replacement)
+    assert wrong.fallen <= failing_checks(run_check(f"{work}/{wrong.name}", **sizes))
+
+
+def expect_every_check_to_fall(work: str, name: str, wrongs: Sequence[Wrong], sizes: Mapping[str, Any]) -> None:
+    """Of what is right no check falls, and under one of ``wrongs`` each of them."""
+    rows = run_check(f"{work}/{name}", **sizes)
+    assert failing_checks(rows) == set()
+    assert {row["check"] for row in rows} == {check for w in wrongs if w.name == name for check in w.fallen}

@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-from collections.abc import Iterator
-from typing import Any, Literal
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, TypeVar
 
 import torch
 
 from robustscape import gpu_locks
 from robustscape.errors import ConfigError
+
+Setting = TypeVar("Setting")
 
 
 @contextlib.contextmanager
@@ -53,7 +55,7 @@ def _current(device: torch.device) -> contextlib.AbstractContextManager[Any]:
 def configure_device(threads: int, *, deterministic: bool = True) -> None:
     """Set up the process; call this before it computes anything.
 
-    The TF32 mode of newer GPUs, which is on by default in convolutions, is switched off, so that fp32 means fp32.
+    Whatever computes fp32 in fewer digits, such as the TF32 mode of newer GPUs, on by default in convolutions, is switched off.
 
     Args:
         threads: CPU threads of an operation, as many as Snakemake gives the job. Their number may change the last bits of sums.
@@ -67,27 +69,80 @@ def configure_device(threads: int, *, deterministic: bool = True) -> None:
     # A debugging aid that comes with deterministic algorithms, and costs time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = not deterministic
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
+    _take_precisions()
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when the first matrix product makes a handle
 
 
 @contextlib.contextmanager
 def exact_fp32() -> Iterator[None]:
-    """Have fp32 mean fp32 for the length of the block: no TF32 and no autocast, whatever the caller has set.
+    """Have fp32 mean fp32 for the length of the block: no TF32, no bf16 on CPUs and no autocast, whatever the caller has set.
 
-    The settings are put back. What enters autocast within the block, such as a search in bf16 or a model's own code, still does.
+    The settings are put back as they were. What enters autocast within the block, such as a search in bf16 or a model's own code,
+    still does. As a decorator it holds for each call of the function.
     """
-    matmul, convolution = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    restore = _take_precisions()
     try:
-        torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.allow_tf32 = False
         with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
             yield
     finally:
-        torch.backends.cuda.matmul.allow_tf32 = matmul
-        torch.backends.cudnn.allow_tf32 = convolution
+        restore()
+
+
+def reduced_precision() -> bool:
+    """Return whether some products or convolutions of fp32 numbers are computed in fewer digits, on a GPU or a CPU."""
+    if _precision_holders():
+        return any(holder.fp32_precision not in ("ieee", "none") for holder in _precision_holders())
+    return torch.get_float32_matmul_precision() != "highest" or _cudnn_allows_tf32()
+
+
+def _precision_holders() -> list[Any]:
+    """What has a setting ``fp32_precision``, parents before their children, which inherit it; empty before PyTorch 2.9."""
+    cuda, cudnn, mkldnn = torch.backends.cuda, torch.backends.cudnn, torch.backends.mkldnn
+    parents = [torch.backends, cudnn, mkldnn, cuda.matmul]
+    children = [getattr(group, name, None) for group in (cudnn, mkldnn) for name in ("matmul", "conv", "rnn")]
+    return [holder for holder in [*parents, *children] if hasattr(holder, "fp32_precision")]
+
+
+def _cudnn_allows_tf32() -> bool:
+    return torch.backends.cudnn.allow_tf32
+
+
+def _read_or_none(setting: Callable[[], Setting]) -> Setting | None:
+    """The value of a setting of PyTorch's older names; None where it contradicts the newer ones."""
+    try:
+        return setting()
+    except RuntimeError:
+        return None
+
+
+def _take_precisions() -> Callable[[], None]:
+    """Have fp32 computed in fp32 everywhere from now on; return what puts the settings back.
+
+    PyTorch has two sets of names for them. The older one (``allow_tf32``, ``set_float32_matmul_precision``) writes the newer one
+    too, and raises when it is read after the newer one alone has been set: then it is left as it is. A newer setting that is read
+    may be its parent's, so parents are cleared before their children are read.
+    """
+    matmul, allowed = _read_or_none(torch.get_float32_matmul_precision), _read_or_none(_cudnn_allows_tf32)
+    newer: list[tuple[Any, str]] = []
+    for holder in _precision_holders():
+        newer.append((holder, holder.fp32_precision))
+        holder.fp32_precision = "none"
+
+    def set_older(matmul_precision: str, allow: bool) -> None:
+        if matmul is not None:
+            torch.set_float32_matmul_precision(matmul_precision)
+        if allowed is not None:
+            torch.backends.cudnn.allow_tf32 = allow
+
+    def restore() -> None:
+        set_older(matmul or "highest", bool(allowed))
+        for holder, precision in reversed(newer):
+            holder.fp32_precision = precision
+
+    set_older("highest", False)
+
+    return restore
 
 
 def _keep_freed_memory() -> None:

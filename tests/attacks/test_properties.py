@@ -60,6 +60,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
 #: Attacks that are tested with other parameters too: name of the variant -> attack, parameters beyond ``CHEAP``.
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "pgd_restarts": ("pgd", {"steps": 2, "restarts": 2, "early_stopping": True, "keep_best": True}),
+    "pgd_gaussian": ("pgd", {"start": "gaussian", "start_std": 0.05}),
     "pgd_targeted": ("pgd", {"targeted": True}),
     "apgd_targeted": ("apgd", {"loss": "dlr_targeted"}),
     "apgd_l1_targeted": ("apgd_l1", {"loss": "dlr_targeted"}),
@@ -258,6 +259,86 @@ def test_eps_per_sample_equals_one_eps_at_a_time(name: str, norm: Any) -> None:
         rows = torch.arange(position, 24, 4)
         alone = craft(model, x[rows], y[rows], spec(name, norm), eps, seed=0, index=rows)
         torch.testing.assert_close(mixed[rows], alone, rtol=0, atol=1e-9)
+
+
+class ScaledBackward(torch.autograd.Function):
+    """The identity, whose gradients are scaled by 2^-80."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        return grads[0] * 2.0**-80
+
+
+class Rescaled(nn.Module):
+    """``net`` with logits scaled by ``factor``; None: with logits as they are and gradients that are scaled by 2^-80."""
+
+    def __init__(self, net: Net, factor: float | None) -> None:
+        super().__init__()
+        self.net, self.meta, self.factor = net, net.meta, factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.net(x)
+        return ScaledBackward.apply(logits) if self.factor is None else self.factor * logits  # type: ignore[no-untyped-call]
+
+
+#: Attacks that compare a gradient with a value: to scale the one alone changes what they should do.
+LINEARISE = {"fab", "fab_untargeted"}
+
+#: Attacks on a loss that does not depend on the scale of logits.
+FREE_OF_SCALE = {
+    "fab",
+    "fab_untargeted",
+    "apgd_targeted",
+    "apgd_l1_targeted",
+    "cw_linf",
+    "square",
+    "square_l1",
+}
+
+
+@pytest.mark.parametrize(("name", "norm"), IN_NORMS)
+def test_tiny_gradients_and_tiny_logits_lead_where_larger_ones_do(name: str, norm: Any) -> None:
+    """Bit for bit, since the scale is a power of two: no constant beside a norm swallows the gradients of a confident net."""
+    torch.manual_seed(5)
+    x, y = torch.rand(12, *shapes(name)[-1]), torch.randint(CLASSES, (12,))
+    net, eps = Net(x[0].numel()), {"Linf": 0.1, "L2": 0.5, "L1": 3.0}[norm]
+    expected = craft(net, x, y, spec(name, norm), eps, seed=0)
+    if name not in LINEARISE:
+        assert torch.equal(craft(Rescaled(net, None), x, y, spec(name, norm), eps, seed=0), expected)
+    if name in FREE_OF_SCALE:
+        assert torch.equal(craft(Rescaled(net, 2.0**-60), x, y, spec(name, norm), eps, seed=0), expected)
+
+
+def strided(x: Tensor) -> dict[str, Tensor]:
+    """``x`` (B, ...) in other memory: channels last, dimensions in reverse order, every second of a larger batch."""
+    last, back = x.movedim(1, -1).contiguous().movedim(-1, 1), list(range(x.dim()))[::-1]
+    apart = torch.zeros(2 * len(x), *x.shape[1:])
+    apart[::2] = x
+    return {"channels last": last, "reversed": x.permute(back).contiguous().permute(back), "every second": apart[::2]}
+
+
+@pytest.mark.parametrize(("name", "norm"), IN_NORMS)
+def test_the_memory_of_inputs_changes_nothing(name: str, norm: Any) -> None:
+    """The attack alone, and with the harness around it."""
+    torch.manual_seed(7)
+    eps = {"Linf": 0.1, "L2": 0.5, "L1": 3.0}[norm]
+    more = [] if attack_name(name) in INPUTS else [(2, 9), (2, 3, 4, 5)]
+    for shape in [*shapes(name)[-1:], *more]:
+        x, y = torch.rand(4, *shape), torch.randint(CLASSES, (4,))
+        net = Net(x[0].numel())
+        expected = run(name, net, x, y, ThreatModel(norm, eps)), craft(net, x, y, spec(name, norm), eps, seed=0)
+        for memory, other in strided(x).items():
+            assert torch.equal(other, x)
+            found = (
+                run(name, net, other, y, ThreatModel(norm, eps)),
+                craft(net, other, y, spec(name, norm), eps, seed=0),
+            )
+            for one, two in zip(found, expected, strict=True):
+                torch.testing.assert_close(one, two, rtol=0, atol=1e-6, msg=f"{memory}, {shape}")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -42,9 +42,6 @@ DEAD: dict[str, tuple[float, float]] = {
     "pgd7_accuracy_train_at_end": (3.0, 3.0),
 }
 
-#: Metrics of the training images: no net is read.
-OF_IMAGES = ("low_half_energy_share", "diagonal_amplitude", "relative_error")
-
 #: Factor -> levels of a series along it.
 LEVELS: dict[str, tuple[float, ...]] = {
     "epoch": (1, 300),
@@ -79,6 +76,9 @@ class DeadNets:
         return usual + self.apart * width * (self._once((metric, words), (0.1, 0.5)) * place + shift)
 
     def standard_error(self, metric: str, **factors: Any) -> float:
+        return 1e-6 * DEAD[metric][1]
+
+    def sampling_error(self, metric: str, **factors: Any) -> float:
         return 1e-6 * DEAD[metric][1]
 
     def series(self, metric: str, along: str = "eps", **factors: Any) -> Series:
@@ -118,7 +118,7 @@ def about_dead_nets() -> dict[str, tuple[Claim, str | None]]:
         for work, study in EXPERIMENT.studies.items()
         for name, item in study.items.items()
         for claim in item.claims
-        if claim.dead_nets and not any(metric in expand_claim(claim) for metric in OF_IMAGES)
+        if claim.dead_nets
     }
 
 

@@ -146,7 +146,10 @@ def test_a_level_that_only_the_paper_has_is_no_mistake() -> None:
     [
         ("1 < 2", "it reads no number that was measured, so it cannot fail"),
         ("all_true([True, 1 < 2])", "it reads no number that was measured"),
-        ("printed('a') > 1", "it must call value or standard_error or series or standard_error_series"),
+        (
+            "printed('a') > 1",
+            "it must call value or standard_error or sampling_error or series or standard_error_series",
+        ),
         ("value('a') > 1 and 1 < 2", "'1 < 2' has a part that no number can change"),
         ("value('a') > 1 or True", "has a part that no number can change"),
     ],
@@ -336,8 +339,9 @@ def test_a_claim_reads_trained_nets_beside_others_or_says_that_it_is_about_dead_
     assert claim_verdict(elsewhere, rows, FACTORS, "small")[0] == FAILS
     about_dead = make_claim("value('robust_test_accuracy', eps=1) > 1", dead_nets=True)
     assert claim_verdict(about_dead, rows, FACTORS, "small")[0] == HOLDS
-    of_our_code = make_claim("value('robust_test_accuracy', eps=1) > 1", kind="software")
-    assert claim_verdict(of_our_code, rows, FACTORS, "small")[0] == HOLDS
+    for kind in ("software", "data"):
+        no_nets = make_claim("value('robust_test_accuracy', eps=1) > 1", kind=kind)
+        assert claim_verdict(no_nets, rows, FACTORS, "small")[0] == HOLDS
     missing = make_claim("value('robust_test_accuracy', eps=1) > printed('robust_test_accuracy', eps=9)")
     assert claim_verdict(missing, rows, FACTORS, "small")[0] == UNTESTABLE
 

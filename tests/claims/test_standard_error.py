@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from made_up import labelled_frame
+from scipy import stats
 
 from robustscape.claims.expressions import expand_claim
 from robustscape.claims.reading import Reader
@@ -20,6 +21,7 @@ from robustscape.claims.series import Series
 from robustscape.claims.verdicts import evaluate_expression
 from robustscape.config.loading import load_experiment
 from robustscape.config.studies import Claim
+from robustscape.errors import ConfigError
 from robustscape.report.items import aggregate_repetitions
 from robustscape.report.words import FAILS, HOLDS, UNTESTABLE
 
@@ -161,7 +163,7 @@ def test_every_claim_can_be_worked_out_where_all_its_numbers_are_there(monkeypat
         self.add_evidence(metric)
         return Series(levels, tuple(1.0 + level / 10**6 for level in levels))
 
-    for name in ("value", "standard_error", "printed", "unmatched"):
+    for name in ("value", "standard_error", "sampling_error", "printed", "unmatched"):
         monkeypatch.setattr(Reader, name, number)
     for name in ("series", "standard_error_series", "printed_series"):
         monkeypatch.setattr(Reader, name, numbers)
@@ -184,3 +186,49 @@ def test_no_claim_types_in_how_many_seeds_there_are() -> None:
         errors = expression.count("standard_error")
         assert not re.search(r"standard_error\w*\([^()]*\) (/|\*(?!\*))", expression), name
         assert ("standard error" in claim.says) == (errors > 0), f"{name}: {claim.says}"
+
+
+# -- the error of a percentage of few samples ---------------------------------------------------------------------------
+
+
+def percentages(unit: str = "percent", samples: object = 100, **values: float) -> pd.DataFrame:
+    rows = [
+        {"method": method, "seed": 0, "metric": "a", "value": value, "samples": samples}
+        for method, value in values.items()
+    ]
+    return aggregate_repetitions(labelled_frame(rows, unit=unit), ["method"])
+
+
+@pytest.mark.parametrize(("percent", "samples"), [(50.0, 100), (7.0, 1000), (0.0, 100), (100.0, 8)])
+def test_a_percentage_has_the_error_of_its_samples(percent: float, samples: int) -> None:
+    """The standard deviation of the posterior of a share after a uniform prior; near sqrt(p (1 - p) / n) in the middle."""
+    found = Reader(percentages(SAM=percent, samples=samples), ["method"]).sampling_error("a", method="SAM")
+    k = percent / 100 * samples
+    assert found == pytest.approx(100 * stats.beta(k + 1, samples - k + 1).std()) and found > 0
+    if percent == 50.0:
+        assert found == pytest.approx(100 * math.sqrt(0.25 / samples), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("sam", "sgd", "verdict"), [(60.0, 50.0, HOLDS), (56.0, 50.0, FAILS), (100.0, 100.0, FAILS), (0.0, 0.0, FAILS)]
+)
+def test_a_difference_must_be_beyond_the_sampling_error(sam: float, sgd: float, verdict: str) -> None:
+    """Of 100 samples at 50 and 60 %: 4.93 and 4.84, together 6.9."""
+    error = ERROR.replace("standard_error", "sampling_error")
+    found, evidence = evaluate_expression(f"{DIFFERENCE} > {error}", percentages(SAM=sam, SGD=sgd), ["method"])
+    assert found == verdict and "sampling error of a (SAM)" in evidence and "100 samples" in evidence
+
+
+def test_the_fewest_samples_count_where_runs_differ() -> None:
+    rows = percentages(SAM=50.0)
+    assert Reader(rows.assign(samples="100;25"), ["method"]).sampling_error("a", method="SAM") == pytest.approx(
+        Reader(rows.assign(samples=25), ["method"]).sampling_error("a", method="SAM")
+    )
+
+
+def test_only_a_percentage_of_samples_has_a_sampling_error() -> None:
+    with pytest.raises(ConfigError, match="is measured in '1', not percent"):
+        evaluate_expression("sampling_error('a', method='SAM') > 0", percentages(unit="1", SAM=0.5), ["method"])
+    none = percentages(SAM=50.0).drop(columns="samples")
+    verdict, evidence = evaluate_expression("sampling_error('a', method='SAM') > 0", none, ["method"])
+    assert verdict == UNTESTABLE and "a has no number of samples" in evidence

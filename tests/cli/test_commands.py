@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -136,3 +139,25 @@ def test_what_config_yaml_leaves_out_can_be_asked_for_by_name(tmp_path: Path) ->
     assert list(make_plan(options, works_to_do(options)).studies) == ["yamada2021"]
     options.targets = ["kim2023"]
     assert list(make_plan(options, works_to_do(options)).studies) == ["kim2023"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "heavy"),
+    [
+        (["--help"], ("pandas", "numpy", "torch", "yaml", "robustscape.pipeline.plan")),
+        (["attack", "--help"], ("pandas", "numpy", "torch", "yaml", "robustscape.pipeline.plan")),
+        (["list", "attacks"], ("pandas", "numpy", "torch", "robustscape.pipeline.plan")),
+        (["list", "suites"], ("pandas", "numpy", "torch", "robustscape.pipeline.plan")),
+    ],
+    ids=["help", "help of a command", "attacks", "suites"],
+)
+def test_help_and_lists_start_at_once(arguments: list[str], heavy: tuple[str, ...]) -> None:
+    """What takes seconds is imported, and the whole configuration checked, where a command needs it."""
+    code = (
+        "import sys\nfrom robustscape.cli.main import main\n"
+        f"try:\n    main({arguments!r})\nexcept SystemExit:\n    pass\n"
+        f"print([name for name in {heavy!r} if name in sys.modules], file=sys.stderr)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.stderr.strip() == "[]" and done.stdout

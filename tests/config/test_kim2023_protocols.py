@@ -236,4 +236,4 @@ def test_mnist_has_the_lenet_of_the_author_and_its_stand_in_at_small(paper: Expe
     for name in ("ch3b_mnist", "ch3b_mnist_curve"):
         assert {planned.run.architecture for planned in paper.runs("kim2023", name)} == {"lenet_unpadded"}
         assert {planned.run.architecture for planned in small.runs("kim2023", name)} == {"lenet_small"}
-    assert paper.architectures["lenet_unpadded"].parameters == {"width": 16}
+    assert paper.architectures["lenet_unpadded"].parameters == {"width": 16, "padded": False}

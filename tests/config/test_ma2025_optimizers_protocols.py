@@ -73,20 +73,24 @@ def test_filtered_training_is_that_of_sgd(paper: Experiment, data: str, kind: st
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_fine_tuning(paper: Experiment, name: str) -> None:
-    """Appendix 4.B: 10 epochs, 0.01, warm-up and cosine decay; here the first epoch is at half the rate."""
+    """Appendix 4.B: 10 epochs, 0.01, a linear warm-up (of one epoch, ours) and cosine decay."""
     recipe = paper.recipes[f"ma2025_optimizers-vit_{name}"]
-    rates = [recipe.in_force(epoch).optimizer.parameters["lr"] for epoch in range(10)]
-    assert rates == [0.005] + [0.01] * 9 and recipe.in_force(1).keep_state
-    assert recipe.in_force(0).optimizer.name == recipe.in_force(5).optimizer.name == name
-    assert recipe.lr_schedule.kind == "cosine" and (recipe.epochs, recipe.batch_size) == (10, 512)
+    assert (recipe.optimizer.name, recipe.optimizer.parameters["lr"], recipe.phases) == (name, 0.01, [])
+    assert recipe.lr_schedule.model_dump(exclude_defaults=True) == {"kind": "cosine", "warmup": 0.1}
+    assert (recipe.epochs, recipe.batch_size) == (10, 512)
+    steps = 19
+    rates = [schedule_factor(recipe.lr_schedule, k / (10 * steps), 10, 1 / (10 * steps)) for k in range(10 * steps)]
+    assert rates[: steps + 1] == pytest.approx([(k + 1) / (steps + 1) for k in range(steps + 1)])
+    assert rates[steps:] == sorted(rates[steps:], reverse=True) and 0 < rates[-1] < 1e-3
 
 
 def test_nets_are_raw_but_the_transformers_and_normalised_in_table_4_4_alone() -> None:
     for name, norm in (("plain", "none"), ("bn", "batch")):
         for end, stem in (("", "small"), ("_224", "large")):
             entry = ARCHITECTURES[f"preactresnet18_{name}{end}"]
-            assert entry.architecture == "preactresnet18_open" and entry.normalisation == "none"
-            assert {"stem": "small", **entry.parameters} == {"width": 64, "norm": norm, "stem": stem}
+            assert entry.architecture == "preactresnet18" and entry.normalisation == "none"
+            expected = {"width": 64, "norm": norm, "stem": stem, "last_norm": False}
+            assert {"stem": "small", **entry.parameters} == expected
     printed = {"width": 16, "hidden": 100, "relu_between_fc": False}
     assert ARCHITECTURES["cnn2_fc2"].parameters == printed and ARCHITECTURES["cnn2_fc2"].normalisation == "none"
     assert ARCHITECTURES["cnn2_fc2_relu"].parameters == {**printed, "relu_between_fc": True}

@@ -112,7 +112,7 @@ def test_training_attacks(paper: Experiment) -> None:
     for name, attack, start_std in (
         ("ma2025_ch3-pgd10", "pgd", None),
         ("ma2025_trades", "kl_pgd", 0.001),
-        ("ma2025_trades-mart", "near_start_pgd", 0.001),
+        ("ma2025_trades-mart", "pgd", 0.001),
         ("ma2025_ch3-pgd10_l2", "pgd", None),
         ("ma2025_trades-l2", "kl_pgd", 0.001),
     ):
@@ -123,8 +123,9 @@ def test_training_attacks(paper: Experiment) -> None:
         assert spec.parameters["rel_step_size"] * (1.74 if l2 else 8 / 255) == pytest.approx(0.44 if l2 else 2 / 255)
         if start_std is None:
             assert spec.parameters["random_start"]
+            assert spec.parameters["start"] == "ball"
         else:
-            assert spec.parameters["start_std"] == start_std
+            assert spec.parameters["start"] == "gaussian" and spec.parameters["start_std"] == start_std
 
 
 def test_evaluation_attacks(paper: Experiment) -> None:

@@ -31,7 +31,6 @@ from robustscape.evaluation.distortion import distortion
 from robustscape.evaluation.errors_under_attacks import errors_under_attacks
 from robustscape.evaluation.harness.craft import craft
 from robustscape.evaluation.harness.distorted import distorted, percent_of
-from robustscape.evaluation.log_ratio_signs import log_ratio_signs, percent_of_expected_signs
 from robustscape.evaluation.logs.collapse import collapse, rank_correlation, start_of_final_stretch
 from robustscape.evaluation.logs.training_time import training_time
 from robustscape.evaluation.loss_projections import margin_projections, term_gradients, weighted_projection
@@ -225,9 +224,8 @@ def test_signs_of_the_log_ratios_are_counted_over_all_images() -> None:
     clean, zero = torch.tensor([0.5, 0.5, -0.5, -0.5, 0.1]), torch.zeros(5)
 
     def percent(true: list[float], target: list[float]) -> float:
-        return percent_of_expected_signs(
-            margins_module.Examples(clean, clean, zero, torch.tensor(true), torch.tensor(target))
-        )
+        found = margins_module.Examples(clean, clean, zero, torch.tensor(true), torch.tensor(target))
+        return error_decomposition(found)["log_alpha_signs_of_all_images"]
 
     assert percent([1, 0, 5, 5, -1], [0, -1, 0, 0, 0]) == 80
     assert percent([1, 0, -5, 5, -1], [0, 0, 0, 0, 0]) == 60, "a wrong image with the wrong sign"
@@ -236,14 +234,12 @@ def test_signs_of_the_log_ratios_are_counted_over_all_images() -> None:
 
 @pytest.mark.parametrize("rel_eps", [1.0, 2.0])
 def test_signs_of_the_log_ratios_of_a_run(rel_eps: float) -> None:
-    """The same x* as those of ``margins``, whose rows by image have the ratios."""
-    run = make_run(bent())
-    (row,) = log_ratio_signs(run, attack=PGD, samples=50, rel_eps=rel_eps)
-    each = margins(run, attack=PGD, samples=50, rel_eps=rel_eps)
-    true, target = ([r["value"] for r in each if r["metric"] == f"log_alpha_{what}"] for what in ("true", "target"))
+    """Those of the rows by image, wrong ones included."""
+    rows = margins(make_run(bent()), attack=PGD, samples=50, rel_eps=rel_eps)
+    true, target = ([r["value"] for r in rows if r["metric"] == f"log_alpha_{what}"] for what in ("true", "target"))
     expected = [a >= 0 and b <= 0 for a, b in zip(true, target, strict=True)]
-    assert len(expected) == 50 and row["value"] == pytest.approx(100 * sum(expected) / 50)
-    assert row["rel_eps"] == rel_eps and row["samples"] == 50
+    assert len(expected) == 50
+    assert value(rows, "log_alpha_signs_of_all_images") == pytest.approx(100 * sum(expected) / 50)
 
 
 def test_margins_of_a_run() -> None:

@@ -10,7 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from robustscape import catalog
+from robustscape.config.architectures import ArchitectureEntry
 from robustscape.config.attacks import AttackSpec, Suite
+from robustscape.config.loading import load_experiment
+from robustscape.config.reading import read_mapping
 from robustscape.data import Split
 from robustscape.data.dct import dct, dct_matrix, energy_mask, idct
 from robustscape.errors import ConfigError
@@ -22,9 +26,11 @@ from robustscape.evaluation.filter_examples import filter_examples
 from robustscape.evaluation.noisy_pictures import noisy_pictures
 from robustscape.evaluation.spectral_energy import spectral_energy
 from robustscape.evaluation.trained_run import TrainedRun
-from robustscape.evaluation.training_settings import training_settings
+from robustscape.evaluation.training_settings import layer_listing, training_settings
+from robustscape.models import build_classifier
 from robustscape.report.figures.image_grid import decode_picture
 
+ROOT = Path(__file__).parents[2]
 #: One step along the gradient is the worst case of a linear net, in both norms.
 BOTH = Suite(
     name="steps",
@@ -305,5 +311,97 @@ def test_an_image_without_an_example_says_so() -> None:
 
 def test_settings_are_those_of_the_record() -> None:
     recipe = {"optimizer": {"name": "adam", "parameters": {"lr": 5e-4}}, "epochs": 200, "batch_size": 128}
-    rows = {row["metric"]: row["value"] for row in training_settings(make_run(Level(), flat_images([1]), **recipe))}
+    found = training_settings(make_run(Level(), flat_images([1]), **recipe))
+    rows = {row["metric"]: row["value"] for row in found}
     assert rows == {"initial_learning_rate": 5e-4, "epochs": 200, "batch_size": 128, "parameters": 1}
+    assert {row["structure"] for row in found} == {"Level"}
+
+
+def built_net(name: str, shape: tuple[int, ...], num_classes: int) -> nn.Module:
+    """The net of an entry of ``config/architectures.yaml``, with no memory for its weights."""
+    entry = read_mapping(ArchitectureEntry, ROOT / "config" / "architectures.yaml")[name]
+    own = {key: value for key, value in entry.parameters.items() if key != "weights"}
+    with torch.device("meta"):
+        return build_classifier(entry.architecture, own, shape, num_classes)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "num_classes", "listing"),
+    [
+        (
+            "cnn2_fc2",
+            (1, 28, 28),
+            10,
+            "Conv(1, 16, 4) - ReLU - Conv(16, 32, 4) - ReLU - FN(21632, 100) - FN(100, 10)",  # as printed
+        ),
+        (
+            "cnn2_fc2_relu",
+            (1, 28, 28),
+            10,
+            "Conv(1, 16, 4) - ReLU - Conv(16, 32, 4) - ReLU - FN(21632, 100) - ReLU - FN(100, 10)",
+        ),
+        ("preactresnet18_plain", (3, 32, 32), 100, "Conv(3, 64, 3) - 8 OpenPreActBlock - FN(512, 100)"),
+        (
+            "preactresnet18_plain_224",
+            (3, 224, 224),
+            101,
+            "Conv(3, 64, 7) - MaxPool2d - 8 OpenPreActBlock - FN(512, 101)",
+        ),
+        ("vit_b16_head", (3, 224, 224), 10, "PatchEmbedding - 12 EncoderBlock - LayerNorm - FN(768, 10)"),
+        (
+            "m5",
+            (2, 1, 16000),
+            35,
+            "Conv(1, 128, 1x80) - BN(128) - Conv(128, 128, 1x3) - BN(128) - Conv(128, 256, 1x3) - BN(256) - "
+            "Conv(256, 512, 1x3) - BN(512) - FN(512, 35)",
+        ),
+    ],
+)
+def test_layers_are_listed_as_the_work_lists_them(
+    name: str, shape: tuple[int, ...], num_classes: int, listing: str
+) -> None:
+    assert layer_listing(built_net(name, shape, num_classes)) == listing
+
+
+def test_layers_are_listed_in_the_order_of_a_pass() -> None:
+    net = built_net("cnn2_fc2", (1, 28, 28), 10)
+    seen: list[str] = []
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear | nn.ReLU):
+            module.register_forward_hook(lambda layer, *_: seen.append(layer_listing(layer)))
+    net(torch.zeros(1, 1, 28, 28, device="meta"))
+    assert " - ".join(seen) == layer_listing(net)
+
+
+class Unread(nn.Module):
+    """A net that nobody may pass anything through or look into."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        raise AssertionError("a net was read")
+
+    def parameters(self, recurse: bool = True) -> Any:
+        raise AssertionError("a net was read")
+
+    def state_dict(self, *arguments: Any, **keywords: Any) -> Any:
+        raise AssertionError("a net was read")
+
+
+def measures_of_data() -> set[str]:
+    """The measures behind the items with a claim of kind ``data``, in all works."""
+    return {
+        study.measurements[source.of].measure
+        for study in load_experiment(ROOT / "config", "paper").studies.values()
+        for item in study.items.values()
+        for source in item.rows
+        if any(claim.kind == "data" for claim in item.claims)
+    }
+
+
+def test_a_claim_about_data_rests_on_measures_that_read_no_net() -> None:
+    images = torch.randint(0, 256, (6, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    split = Split(images, torch.tensor([0, 1, 2, 0, 1, 2]), 255.0)
+    names = measures_of_data()
+    assert names == {"spectral_energy", "filter_examples"}
+    for name in names:
+        measure = catalog.load_function("measurement", name)
+        assert measure(make_run(Unread(), split)) == measure(make_run(Level(), split))

@@ -53,3 +53,13 @@ def test_l2_noise_and_random_noise_have_no_kinks(
     for attack in (pgd_l2, noise):
         gradient, mapping = measured(run, attack, 0.1)
         assert gradient == mapping > 0
+
+
+def test_an_attack_that_has_not_converged_has_no_mapping_of_the_worst_case(logistic: Net, as_run: AsRun) -> None:
+    """Both rows are then of the loss under the attack; kinks of another loss are not its own."""
+    model, x, y = logistic
+    with torch.no_grad():
+        next(model.parameters())[:, ::2] = 1e-4
+    short = AttackSpec(attack="pgd", parameters={"steps": 3, "step_size": 0.01, "random_start": False})
+    gradient, mapping = measured(as_run(model, x, y), short, 0.3)
+    assert gradient == mapping > 0

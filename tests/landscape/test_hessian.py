@@ -101,12 +101,17 @@ def test_total_convention_for_logistic_regression(logistic: Case, pgd_l2: Attack
     model, x, y = logistic
     weight = flatten(parameters_of(model))
     exact, how = hessian.adversarial_operator(model, x, y, pgd_l2, 0.5, convention="total", seed=0)
-    assert how["derivative"] == "closed form"
+    assert how["derivative"] == "closed form" and how["worst_case_reached"] == pytest.approx(1, abs=1e-3)
     # The same net, wrapped so that it is not recognised: central differences of the attacked gradient.
     generic, how = hessian.adversarial_operator(
         nn.Sequential(model).eval(), x, y, pgd_l2, 0.5, convention="total", seed=0, step=1e-2
     )
-    assert how == {"convention": "total", "derivative": "central difference", "difference_step": 1e-2}
+    assert how == {
+        "convention": "total",
+        "derivative": "central difference",
+        "worst_case_reached": None,
+        "difference_step": 1e-2,
+    }
     exact_matrix, generic_matrix = dense_matrix(exact, 16, weight), dense_matrix(generic, 16, weight)
     fixed_matrix = dense_matrix(
         hessian.adversarial_operator(model, x, y, pgd_l2, 0.5, convention="fixed", seed=0)[0], 16, weight
@@ -395,3 +400,11 @@ def test_rows_of_density_and_trace(conv_net: Case, pgd_linf: AttackSpec, as_run:
     exact = exact_hessian(model, x_adv, y).trace().item()
     assert row["value"] == pytest.approx(exact, abs=4 * row["standard_error"])
     assert row["standard_error"] < abs(exact)
+
+
+def test_an_attack_that_has_not_converged_is_not_called_the_worst_case(logistic: Case) -> None:
+    """The closed form is then the Hessian of another loss than that under the attack, and the columns say so."""
+    model, x, y = logistic
+    short = AttackSpec(attack="pgd", norm="L2", parameters={"steps": 2, "rel_step_size": 0.1, "random_start": False})
+    _, how = hessian.adversarial_operator(model, x, y, short, 0.5, convention="total", seed=0)
+    assert how["derivative"] == "closed form of the worst case" and 0.1 < how["worst_case_reached"] < 0.4

@@ -125,12 +125,12 @@ def test_lenet_computes_what_its_layers_say() -> None:
     torch.testing.assert_close(model(x), z)
 
 
-# -- lenet_unpadded ----------------------------------------------------------------------------------------------------
+# -- lenet without padding ----------------------------------------------------------------------------------------------------
 
 
 def test_lenet_unpadded_is_the_net_of_kim2023s_author() -> None:
     """conv5x5(32), conv5x5(64), fc(64 x 4 x 4 -> 1024), fc(1024 -> 10), no padding: 832 + 51264 + 1049600 + 10250 numbers."""
-    model = build_classifier("lenet_unpadded", {"width": 16}, (1, 28, 28), 10)
+    model = build_classifier("lenet", {"width": 16, "padded": False}, (1, 28, 28), 10)
     assert {name: tuple(p.shape) for name, p in model.named_parameters() if p.dim() > 1} == {
         "net.conv1.weight": (32, 1, 5, 5),
         "net.conv2.weight": (64, 32, 5, 5),
@@ -141,7 +141,7 @@ def test_lenet_unpadded_is_the_net_of_kim2023s_author() -> None:
 
 
 def test_lenet_unpadded_computes_what_its_layers_say() -> None:
-    model = build_classifier("lenet_unpadded", {"width": 2}, (1, 28, 28), 10).eval()
+    model = build_classifier("lenet", {"width": 2, "padded": False}, (1, 28, 28), 10).eval()
     p = {name.removeprefix("net."): value for name, value in model.named_parameters()}
     x = torch.rand(4, 1, 28, 28)
     z = F.max_pool2d(F.relu(F.conv2d(x, p["conv1.weight"], p["conv1.bias"])), 2)
@@ -153,13 +153,13 @@ def test_lenet_unpadded_computes_what_its_layers_say() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 16, 16), (3, 16, 21), (1, 32, 29)])
 def test_lenet_unpadded_takes_every_size_that_leaves_a_pixel(shape: tuple[int, ...]) -> None:
-    assert build_classifier("lenet_unpadded", {"width": 1}, shape, 7)(torch.rand(2, *shape)).shape == (2, 7)
+    assert build_classifier("lenet", {"width": 1, "padded": False}, shape, 7)(torch.rand(2, *shape)).shape == (2, 7)
 
 
 @pytest.mark.parametrize("shape", [(64,), (1, 15, 28), (1, 8, 8)])
 def test_images_too_small_for_lenet_unpadded_are_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(UserError, match=r"'lenet_unpadded' takes images .* at least 16x16"):
-        build_classifier("lenet_unpadded", {}, shape, 10)
+    with pytest.raises(UserError, match=r"'lenet' takes images .* at least 16x16"):
+        build_classifier("lenet", {"padded": False}, shape, 10)
 
 
 # -- residual nets -----------------------------------------------------------------------------------------------------

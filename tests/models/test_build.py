@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -69,6 +70,24 @@ def test_a_gradient_flows_through_an_images_own_mean_and_std() -> None:
     assert torch.autograd.gradcheck(normalize, x)
     shifted = x.detach() * 0.5 + 0.2
     torch.testing.assert_close(normalize(shifted), normalize(x.detach()))
+
+
+@pytest.mark.parametrize(
+    ("mean", "std"),
+    [(0.5, 0.25), (1, torch.tensor(0.5)), (np.float32(0.5), [0.25]), (torch.full((3, 1, 1), 0.5), np.full(3, 0.25))],
+)
+def test_a_normalisation_by_numbers_tensors_and_arrays(mean: Any, std: Any) -> None:
+    x = torch.rand(2, 3, 4, 4)
+    numbers = [float(torch.as_tensor(value).flatten()[0]) for value in (mean, std)]
+    torch.testing.assert_close(Normalize(mean, std)(x), (x - numbers[0]) / numbers[1])
+
+
+@pytest.mark.parametrize("mean", ["0.5", None, [[0.5]], [], float("nan"), {"mean": 0.5}])
+def test_a_normalisation_by_no_numbers_is_a_sentence(mean: Any) -> None:
+    with pytest.raises(
+        ConfigError, match=r"mean of a normalisation got .*, allowed is a number, or one for each channel"
+    ):
+        Normalize(mean, 0.25)
 
 
 @pytest.mark.parametrize(

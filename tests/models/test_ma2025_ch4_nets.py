@@ -20,6 +20,9 @@ from robustscape.training.loop import train
 
 SMALL_VIT: dict[str, Any] = {"patch": 4, "width": 12, "depth": 2, "heads": 3}
 
+#: The form of preactresnet18 in chapter 4.
+OPEN: dict[str, Any] = {"norm": "none", "last_norm": False}
+
 
 def count(architecture: str, shape: tuple[int, ...], classes: int, **parameters: Any) -> int:
     return sum(p.numel() for p in build_classifier(architecture, parameters, shape, classes).parameters())
@@ -31,11 +34,17 @@ def count(architecture: str, shape: tuple[int, ...], classes: int, **parameters:
         ("cnn2_fc2", (1, 28, 28), 10, {}, 2_172_806),  # the specification's
         ("cnn2_fc2", (1, 28, 28), 10, {"relu_between_fc": True}, 2_172_806),
         # preactresnet18 has 11,172,170, its last normalisation 2 x 512 of them, and those of the blocks 6,784
-        ("preactresnet18_open", (3, 32, 32), 10, {"norm": "batch"}, 11_172_170 - 1024),
-        ("preactresnet18_open", (3, 32, 32), 10, {"norm": "none"}, 11_164_362),
-        ("preactresnet18_open", (3, 32, 32), 100, {"norm": "none"}, 11_164_362 + 90 * 513),
+        ("preactresnet18", (3, 32, 32), 10, {"norm": "batch", "last_norm": False}, 11_172_170 - 1024),
+        ("preactresnet18", (3, 32, 32), 10, OPEN, 11_164_362),
+        ("preactresnet18", (3, 32, 32), 100, OPEN, 11_164_362 + 90 * 513),
         # a 7x7 stem has 40 x 3 x 64 weights more
-        ("preactresnet18_open", (3, 224, 224), 101, {"norm": "none", "stem": "large"}, 11_164_362 + 91 * 513 + 7680),
+        (
+            "preactresnet18",
+            (3, 224, 224),
+            101,
+            OPEN | {"stem": "large"},
+            11_164_362 + 91 * 513 + 7680,
+        ),
         ("m5", (2, 1, 16_000), 35, {}, 571_939),
         ("vit", (3, 224, 224), 10, {}, 85_798_656 + 7_690),
     ],
@@ -51,8 +60,8 @@ def test_parameter_counts(
     ("architecture", "shape", "parameters"),
     [
         ("cnn2_fc2", (1, 14, 14), {"width": 4, "hidden": 20}),
-        ("preactresnet18_open", (1, 7, 7), {"width": 4}),
-        ("preactresnet18_open", (3, 64, 64), {"width": 4, "stem": "large"}),
+        ("preactresnet18", (1, 7, 7), {"width": 4, "last_norm": False}),
+        ("preactresnet18", (3, 64, 64), {"width": 4, "stem": "large", "last_norm": False}),
         ("m5", (2, 1, 2400), {"width": 4, "first": 20}),
         ("vit", (1, 8, 12), SMALL_VIT),
     ],
@@ -68,7 +77,7 @@ def test_shapes_and_independent_samples(architecture: str, shape: tuple[int, ...
 
 def test_only_the_norms_that_are_asked_for() -> None:
     for norm, expected in (("none", 0), ("batch", 16)):
-        model = build_classifier("preactresnet18_open", {"width": 4, "norm": norm}, (3, 32, 32), 10)
+        model = build_classifier("preactresnet18", {"width": 4, "norm": norm, "last_norm": False}, (3, 32, 32), 10)
         assert sum(isinstance(m, nn.BatchNorm2d) for m in model.modules()) == expected
         assert not any(m.bias is not None for m in model.modules() if isinstance(m, nn.Conv2d))
 

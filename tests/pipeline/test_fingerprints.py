@@ -11,10 +11,8 @@ import pytest
 from robustscape import catalog
 from robustscape.config.attacks import AttackSpec, Suite
 from robustscape.config.loading import load_experiment
-from robustscape.errors import CorruptFile
 from robustscape.pipeline import fingerprints
 from robustscape.pipeline.plan import Plan
-from robustscape.pipeline.steps.evaluate import check_run_record
 
 ROOT = Path(__file__).parents[2]
 
@@ -104,10 +102,3 @@ def test_what_reads_the_logs_of_a_run_depends_on_them_and_what_reads_weights_doe
         contents = [fingerprints.contents_of_run(entry, found, "model.safetensors") for found in (record, later)]
         assert (contents[0] != contents[1]) is rereads, measure
         assert contents[0][0] == "w"
-
-
-def test_a_run_in_the_folder_of_another_is_refused(plan: Plan) -> None:
-    run, other = plan.runs[:2]
-    check_run_record(plan.run_folder(run), {"run": run.key}, run)
-    with pytest.raises(CorruptFile, match=f"is the record of the run '{other.key}'"):
-        check_run_record(plan.run_folder(run), {"run": other.key}, run)

@@ -167,6 +167,33 @@ def test_schedules_reach_the_optimizer_and_eps() -> None:
     assert result.history["eps"].tolist() == pytest.approx([0.0, 0.025, 0.05, 0.075])
 
 
+def test_the_loop_warms_up_as_torchs_schedulers() -> None:
+    """Full batches, so a step an epoch: 2 of 5 rise from a third of the rate, the others follow the cosine."""
+    schedule = {"kind": "cosine", "warmup": 0.4}
+    recipe = make_recipe(
+        method="standard", batch_size=None, augmentation={}, epochs=5, probes={}, select="last", lr_schedule=schedule
+    )
+    torch.manual_seed(1)
+    ours, theirs = nn.Sequential(nn.Flatten(), nn.Linear(36, 4)), nn.Sequential(nn.Flatten(), nn.Linear(36, 4))
+    theirs.load_state_dict(ours.state_dict())
+    train_split, test_split = make_splits()
+    result = loop.train(ours, train_split, test_split, recipe, ATTACKS, 0.0, 0, progress=False)
+    optimizer = torch.optim.SGD(theirs.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-3)
+    rising = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=1 / 3, total_iters=2)
+    falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 3)
+    scheduler = torch.optim.lr_scheduler.SequentialLR(optimizer, [rising, falling], milestones=[2])
+    rates = []
+    for _ in range(5):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(theirs(train_split.inputs()), train_split.y).backward()
+        optimizer.step()
+        scheduler.step()
+    assert result.history["lr"].tolist() == pytest.approx(rates)
+    for name, tensor in theirs.state_dict().items():
+        torch.testing.assert_close(result.last[name], tensor, rtol=1e-5, atol=1e-6)
+
+
 def test_a_diverging_run_says_so() -> None:
     recipe = make_recipe(
         optimizer={"name": "sgd", "parameters": {"lr": 1e30}},

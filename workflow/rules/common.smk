@@ -12,6 +12,7 @@ from robustscape.config.base import validate_model
 from robustscape.config.loading import load_experiment
 from robustscape.config.main import Main
 from robustscape.errors import UserError
+from robustscape.pipeline.cost.needs import list_needs
 from robustscape.pipeline.jobs import list_jobs
 from robustscape.pipeline.plan import Plan
 
@@ -21,7 +22,7 @@ try:
     # Relative, so that a project that moves is not made again.
     EXPERIMENT = load_experiment(
         Path(os.path.relpath(workflow.basedir)) / "config", MAIN.scale
-    )
+    ).with_seeds(MAIN.seeds)
     PLAN = Plan(
         EXPERIMENT,
         Path(MAIN.results),
@@ -53,6 +54,7 @@ COMMAND = " ".join(
         "python -m robustscape",
         f"--config {shlex.quote(str(EXPERIMENT.folder))}",
         f"--scale {MAIN.scale}",
+        *([f"--seeds {MAIN.seeds}"] if MAIN.seeds else []),
         f"--results {shlex.quote(MAIN.results)}",
         f"--downloads {shlex.quote(MAIN.downloads)}",
         *([f"--plugins {shlex.quote(MAIN.plugins)}"] if MAIN.plugins else []),
@@ -61,6 +63,6 @@ COMMAND = " ".join(
 # Snakemake formats commands, so braces of a folder's name are doubled.
 COMMAND = COMMAND.replace("{", "{{").replace("}", "}}")
 ENVIRONMENT = "../envs/robustscape.yaml"
-RESOURCES = EXPERIMENT.scale.resources
+NEEDS = list(zip(JOBS, list_needs(PLAN, JOBS), strict=True))
 LOGS = f"{PLAN.root}/logs"
 BENCHMARKS = f"{PLAN.root}/benchmarks"

@@ -9,10 +9,10 @@ MESSAGES = {
 }
 # Everything waits for data, and then for training: begin with them.
 PRIORITIES = {"prepare": 20, "train": 10}
-# Data sets and theory need neither much memory nor a GPU.
-LIGHT = {"prepare", "theory"}
+# On a cluster these run where Snakemake does: there is a network, and what takes seconds need not be queued.
+LOCAL = {"prepare"}
 
-for job in JOBS:
+for job, needs in NEEDS:
 
     if job.stage not in MESSAGES:
         continue
@@ -30,13 +30,12 @@ for job in JOBS:
         benchmark:
             f"{BENCHMARKS}/{job.stage}/{job.name}.tsv"
         priority: PRIORITIES.get(job.stage, 0)
+        localrule: job.stage in LOCAL
         conda:
             ENVIRONMENT
-        threads: 1 if job.stage == "prepare" else RESOURCES.threads
+        threads: needs.threads
         resources:
-            mem_mb=2000 if job.stage in LIGHT else RESOURCES.mem_mb,
-            runtime=30 if job.stage in LIGHT else RESOURCES.runtime,
-            gpu=0 if job.stage in LIGHT else RESOURCES.gpu,
+            **needs.resources,
         params:
             fingerprint=job.fingerprint,
             arguments=shlex.join(job.arguments),

@@ -12,7 +12,7 @@ config["captions"] = {
     for name, item in study.items.items()
 }
 
-for job in JOBS:
+for job, needs in NEEDS:
 
     if job.stage != "item":
         continue
@@ -51,10 +51,10 @@ for job in JOBS:
             f"{BENCHMARKS}/{job.stage}/{job.name}.tsv"
         conda:
             ENVIRONMENT
-        threads: 1
+        localrule: True
+        threads: needs.threads
         resources:
-            mem_mb=2000,
-            runtime=30,
+            **needs.resources,
         params:
             fingerprint=job.fingerprint,
             arguments=shlex.join(job.arguments),
@@ -64,7 +64,7 @@ for job in JOBS:
             f"{COMMAND} {{params.arguments}} > {{log:q}} 2>&1"
 
 
-for job in JOBS:
+for job, needs in NEEDS:
 
     if job.stage not in ("claims", "report"):
         continue
@@ -87,10 +87,10 @@ for job in JOBS:
             f"{BENCHMARKS}/{job.stage}/{job.name}.tsv"
         conda:
             ENVIRONMENT
-        threads: 1
+        localrule: True
+        threads: needs.threads
         resources:
-            mem_mb=2000,
-            runtime=30,
+            **needs.resources,
         params:
             fingerprint=job.fingerprint,
             arguments=shlex.join(job.arguments),
@@ -116,3 +116,12 @@ for work, study in PLAN.studies.items():
                 f"{work}_{item}"
             input:
                 [str(path) for path in PLAN.item_files(work, item)],
+
+    # Those of its items that need one data set alone: `snakemake liu2020_on_mnist`.
+    for dataset, items in PLAN.items_by_dataset(work).items():
+
+        rule:
+            name:
+                f"{work}_on_{dataset}"
+            input:
+                [str(path) for item in items for path in PLAN.item_files(work, item)],

@@ -38,7 +38,7 @@ from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode
 
 from robustscape.attacks.base.gradients import Classifier
-from robustscape.attacks.base.threat import l2_norm
+from robustscape.attacks.base.scaling import l2_norm, magnitude
 from robustscape.errors import AttackError
 
 Rule = Literal["exact", "linear", "smooth", "blocked"]
@@ -153,7 +153,8 @@ class _Branch(torch.autograd.Function):
             return exact, None, None
         shortcut = arriving("blocked")
         branch, linear = exact - shortcut, arriving("linear") - shortcut
-        alpha = l2_norm(branch) / l2_norm(linear).clamp_min(torch.finfo(grad.dtype).tiny)
+        sizes = magnitude(branch), magnitude(linear)
+        alpha = l2_norm(branch / sizes[0]) / l2_norm(linear / sizes[1]).clamp_min(1.0) * (sizes[0] / sizes[1])
         return shortcut + alpha * linear, None, None
 
 

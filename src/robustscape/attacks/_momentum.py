@@ -16,7 +16,8 @@ from torch import Tensor
 
 from robustscape.attacks.base.gradients import Classifier, input_gradient
 from robustscape.attacks.base.losses import cross_entropy
-from robustscape.attacks.base.threat import ThreatModel, per_sample
+from robustscape.attacks.base.scaling import magnitude, per_sample
+from robustscape.attacks.base.threat import ThreatModel
 
 #: From the iterate x_t and the accumulated gradient g_t (both (B, ...)), the next estimate d_t.
 Direction = Callable[[Tensor, Tensor], Tensor]
@@ -29,8 +30,9 @@ def cross_entropy_gradient(model: Classifier, x: Tensor, y: Tensor) -> Tensor:
 
 def scaled_to_unit_mean(direction: Tensor) -> Tensor:
     """Return ``direction`` (B, ...) divided by the mean absolute value of each sample; a sample of zeros stays zero."""
-    mean = direction.flatten(1).abs().mean(1).clamp_min(torch.finfo(direction.dtype).tiny)
-    return direction / per_sample(mean, direction)
+    scaled = direction / magnitude(direction)
+    mean = scaled.flatten(1).abs().mean(1).clamp_min(torch.finfo(direction.dtype).tiny)
+    return scaled / per_sample(mean, direction)
 
 
 def look_ahead_point(

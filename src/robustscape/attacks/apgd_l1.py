@@ -31,8 +31,9 @@ from robustscape.attacks.base.active import select_rows
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import Classifier, misclassified, predict
 from robustscape.attacks.base.losses import LOSSES, Loss, dlr_targeted, require_classes
+from robustscape.attacks.base.scaling import per_sample
 from robustscape.attacks.base.search import SearchModel, search_model
-from robustscape.attacks.base.threat import ThreatModel, per_sample
+from robustscape.attacks.base.threat import ThreatModel
 from robustscape.attacks.base.trials import Found, Rows, attack_in_trials
 
 #: Radii of the balls over eps, and shares of the iterations spent in each.

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import Classifier
-from robustscape.attacks.base.threat import ThreatModel, per_sample
+from robustscape.attacks.base.scaling import per_sample
+from robustscape.attacks.base.threat import ThreatModel
 from robustscape.attacks.spectrum import band_noise
 from robustscape.data.dct import band_masks
 from robustscape.errors import AttackError

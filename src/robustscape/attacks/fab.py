@@ -31,8 +31,9 @@ from robustscape.attacks._boundary import project_on_hyperplane
 from robustscape.attacks.base.active import select_rows
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import Classifier, misclassified, predict
+from robustscape.attacks.base.scaling import magnitude, per_sample
 from robustscape.attacks.base.search import SearchModel, search_model
-from robustscape.attacks.base.threat import TOLERANCE, ThreatModel, per_sample
+from robustscape.attacks.base.threat import TOLERANCE, ThreatModel
 from robustscape.attacks.base.trials import Found, Rows, attack_in_trials
 
 #: Norm -> order of the norm that is dual to it.
@@ -153,8 +154,9 @@ def _nearest_boundary(
         for s in range(logits.shape[1]):
             (gradient,) = torch.autograd.grad(gaps[:, s].sum(), point, retain_graph=s + 1 < logits.shape[1])
             # Distance to a hyperplane: |f| over the dual norm of its normal.
-            dual = torch.linalg.vector_norm(gradient.flatten(1), ord=DUAL_ORDERS[norm], dim=1)
-            distance = torch.where(y == s, torch.inf, gaps.detach()[:, s].abs() / (dual + 1e-12))
+            scale = magnitude(gradient)
+            dual = torch.linalg.vector_norm((gradient / scale).flatten(1), ord=DUAL_ORDERS[norm], dim=1)
+            distance = torch.where(y == s, torch.inf, gaps.detach()[:, s].abs() / scale.flatten() / dual)
             closer = distance < nearest
             nearest = torch.where(closer, distance, nearest)
             gap = torch.where(closer, gaps.detach()[:, s], gap)

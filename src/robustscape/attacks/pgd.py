@@ -2,7 +2,7 @@
 
 Madry et al. (2018); yamada2021 section 2.2, liu2020 eq 4, kim2023 eq 2.3, ma2025 eq 2.5:
 
-    x_0     = x + uniform in the ball           (random_start) or x
+    x_0     = x + uniform in the ball           (random_start; or Gaussian) or x
     x_{t+1} = clip( P_ball( x_t + step * ascent(grad_x loss(x_t, y)) ) )
 
 with ascent(g) = sign(g) for Linf and g / ||g||_2 for L2. Cost: ``steps`` forward and input-backward passes per restart,
@@ -40,7 +40,8 @@ def pgd(
     step_size: Annotated[float, Field(gt=0)] | None = None,
     rel_step_size: Annotated[float, Field(gt=0)] = 0.25,
     random_start: bool = True,
-    start: Literal["ball", "step"] = "ball",
+    start: Literal["ball", "step", "gaussian"] = "ball",
+    start_std: Annotated[float, Field(gt=0)] = 0.001,
     restarts: Annotated[int, Field(ge=1)] = 1,
     loss: Literal["cross_entropy", "margin", "dlr"] = "cross_entropy",
     targeted: bool = False,
@@ -58,8 +59,10 @@ def pgd(
         steps: gradient steps of a restart.
         step_size: length of a step in input units; None: ``rel_step_size`` times eps.
         rel_step_size: length of a step as a fraction of eps.
-        random_start: start uniformly in a ball around ``x``, else at ``x``.
-        start: that ball is the threat's, or ("step") has the step as its radius if that is smaller (code of liu2020).
+        random_start: start at a random point around ``x``, else at ``x``.
+        start: that point is uniform in the threat's ball, or ("step") in one with the step as its radius if that is smaller (code
+            of liu2020), or ("gaussian") ``x`` plus Gaussian noise, projected on the ball (MART's, Wang et al. 2020).
+        start_std: standard deviation of the Gaussian noise, in input units.
         restarts: independent runs; each sample keeps the point of highest loss over the restarts' points.
         loss: what is maximised (minimised towards ``y`` when ``targeted``).
         targeted: whether ``y`` are wanted classes.
@@ -78,7 +81,8 @@ def pgd(
         objective=LOSSES[loss],
         steps=steps,
         step=rel_step_size * eps if step_size is None else step_size,
-        spread=1.0 if start == "ball" else share.clamp(max=1.0) if isinstance(share, Tensor) else min(share, 1.0),
+        spread=1.0 if start != "step" else share.clamp(max=1.0) if isinstance(share, Tensor) else min(share, 1.0),
+        start_std=start_std if start == "gaussian" else None,
         random_start=random_start,
         restarts=restarts,
         targeted=targeted,
@@ -99,6 +103,7 @@ def projected_ascent(
     step: Tensor | float,
     random_start: bool,
     spread: Tensor | float = 1.0,
+    start_std: float | None = None,
     restarts: int = 1,
     targeted: bool = False,
     keep_best: bool = False,
@@ -106,15 +111,20 @@ def projected_ascent(
 ) -> Tensor:
     """``pgd`` on any objective: per-sample losses (B,) from logits and labels.
 
-    ``step`` and ``spread``, the radius of the starts as a share of the ball's, broadcast against ``x``.
+    ``step`` and ``spread``, the radius of the starts as a share of the ball's, broadcast against ``x``. With ``start_std`` random
+    starts are ``x`` plus Gaussian noise instead.
     """
     net, sign, compare = search_model(model), -1.0 if targeted else 1.0, keep_best or restarts > 1
 
     def ascend(rows: Rows) -> Found:
         found = Found.nothing(rows.x)
         pace, width = (v[rows.sample] if isinstance(v, Tensor) and v.dim() else v for v in (step, spread))
-        offset = rows.threat.random_offset(rows.x, rows.generator) if random_start else 0.0
-        point = rows.threat.clip(rows.x + width * offset) if random_start else rows.x
+        point = rows.x
+        if random_start and start_std is not None:
+            noise = rows.generator.normal(rows.x.shape[1:]).to(rows.x)
+            point = rows.threat.project(rows.x + start_std * noise, rows.x)
+        elif random_start:
+            point = rows.threat.clip(rows.x + width * rows.threat.random_offset(rows.x, rows.generator))
         ball, at_rest, settled = rows.threat.around(rows.x), _AtRest(net, point), False
         for iteration in range(steps + compare):
             last = iteration == steps

@@ -19,7 +19,8 @@ from robustscape.attacks.base.active import select_rows
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import Classifier, misclassified, predict
 from robustscape.attacks.base.losses import cross_entropy
-from robustscape.attacks.base.threat import ThreatModel, per_sample
+from robustscape.attacks.base.scaling import per_sample
+from robustscape.attacks.base.threat import ThreatModel
 
 
 def simba(
@@ -48,7 +49,7 @@ def simba(
     result, point = x.clone(), x
     order = generator.uniform((count,)).argsort(dim=1)
     step = rel_step_size * (threat.eps_like(x) * torch.ones_like(x[:, :1]))
-    logits = predict(model, x.view(shape))
+    logits = predict(model, x.reshape(shape))
     # The cross-entropy is -log p_y: it rises when p_y falls, and does not saturate where p_y rounds to 1.
     loss, done = cross_entropy(logits, y), misclassified(logits, y)
     active = torch.arange(len(x), device=x.device)
@@ -73,7 +74,7 @@ def simba(
                 ~done, active, point, x, y, threat, order, step, loss, done
             )
         if not len(active):
-            return result.view(shape)
+            return result.reshape(shape)
         before = loss
         everyone = torch.arange(len(active), device=x.device)
         attempt(everyone, step, visit)
@@ -81,4 +82,4 @@ def simba(
         if len(others):
             attempt(others, -step[others], visit)
     result[active] = point
-    return result.view(shape)
+    return result.reshape(shape)

@@ -36,8 +36,9 @@ from robustscape.attacks.base.active import select_rows
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import Classifier, misclassified, predict
 from robustscape.attacks.base.losses import margin
+from robustscape.attacks.base.scaling import per_sample, unit_l2
 from robustscape.attacks.base.search import SearchModel, search_model
-from robustscape.attacks.base.threat import ThreatModel, l2_norm, per_sample
+from robustscape.attacks.base.threat import ThreatModel
 
 #: From images (B, C, H, W) to inputs of the model.
 Reshape = Callable[[Tensor], Tensor]
@@ -102,7 +103,7 @@ def search_windows(
 ) -> Tensor:
     """``square`` with any start and change of the perturbation; the whole schedule of p has ``schedule`` queries."""
     shape = x.shape
-    images = x if x.dim() == 4 else x.view(len(x), math.prod(shape[1:-1]), 1, shape[-1])
+    images = x if x.dim() == 4 else x.reshape(len(x), math.prod(shape[1:-1]), 1, shape[-1])
 
     def shaped(images: Tensor) -> Tensor:
         return images.reshape(-1, *shape[1:])
@@ -114,7 +115,7 @@ def search_windows(
         left, torch.arange(len(x), device=x.device), images, y, threat, generator
     )
     if not len(place):
-        return result.view(shape)
+        return result.reshape(shape)
     best = start(images, threat, generator)
     state = _Search.begin(net, shaped, place=place, images=images, y=y, threat=threat, generator=generator, best=best)
     for query in range(queries):
@@ -122,7 +123,7 @@ def search_windows(
             result[state.place[state.broken]] = state.best[state.broken]
             state = state.select(~state.broken)
             if not len(state.place):
-                return result.view(shape)
+                return result.reshape(shape)
         share = _window_share(query, schedule, p_init)
         candidate, new = change(state.best, state.images, share, state.threat, state.generator)
         wrong = state.attempt(net, shaped, candidate, new)
@@ -131,7 +132,7 @@ def search_windows(
             wrong = state.check(net, shaped, state.moved if every else state.moved & wrong)
         state.broken = state.broken | wrong
     result[state.place] = state.best
-    return result.view(shape)
+    return result.reshape(shape)
 
 
 @dataclass
@@ -262,7 +263,7 @@ def _window(
 
 def _on_sphere(offset: Tensor, images: Tensor, threat: ThreatModel) -> Tensor:
     """``images`` plus the offset stretched to norm eps, cut to the range."""
-    return threat.project(images + offset / (l2_norm(offset) + 1e-12) * threat.eps_like(images), images)
+    return threat.project(images + unit_l2(offset) * threat.eps_like(images), images)
 
 
 def _bumps(images: Tensor, threat: ThreatModel, generator: SampleGenerator) -> Tensor:
@@ -282,14 +283,14 @@ def _moved_bump(
     delta = (best - images).flatten(2)
     first, second, bump = random_windows(images, share, "L2", generator)
 
-    old = delta.gather(2, first)
-    shape = bump + old / (old.norm(dim=2, keepdim=True) + 1e-12)
+    old, tiny = delta.gather(2, first), torch.finfo(delta.dtype).tiny
+    shape = bump + old / old.norm(dim=2, keepdim=True).clamp_min(tiny)
     emptied = delta.scatter(2, first, 0.0).scatter(2, second, 0.0)
     # Energy of both windows (their union): what is gone from each channel once they are emptied.
     energy = (delta.square().sum(2, keepdim=True) - emptied.square().sum(2, keepdim=True)).clamp_min(0)
     eps = threat.eps.to(images).view(batch, 1, 1) if isinstance(threat.eps, Tensor) else threat.eps
     spare = (eps**2 - delta.square().sum((1, 2), keepdim=True)).clamp_min(0) / channels
-    fresh = shape / (shape.norm(dim=2, keepdim=True) + 1e-12) * (spare + energy).sqrt()
+    fresh = shape / shape.norm(dim=2, keepdim=True).clamp_min(tiny) * (spare + energy).sqrt()
     offset = emptied.scatter(2, first, fresh).view_as(images)
     candidate = _on_sphere(offset, images, threat)
     return candidate, (candidate != best).flatten(1).any(1)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -67,13 +68,13 @@ def _moved_bump(
     channels = images.shape[1]
     delta = (best - images).flatten(2)
     first, second, bump = random_windows(images, share, "L1", generator)
-    old = delta.gather(2, first)
-    shape = bump + old / (old.abs().sum(2, keepdim=True) + 1e-12)
+    old, tiny = delta.gather(2, first), torch.finfo(delta.dtype).tiny
+    shape = bump + old / old.abs().sum(2, keepdim=True).clamp_min(tiny)
     emptied = delta.scatter(2, first, 0.0).scatter(2, second, 0.0)
     held = (delta.abs().sum(2, keepdim=True) - emptied.abs().sum(2, keepdim=True)).clamp_min(0)
     eps = threat.eps_like(delta)
     spare = (eps - l1_norm(delta)).clamp_min(0) / channels
     # Times the channels, as the authors do: more than there is, which the projection takes from the smallest changes.
-    fresh = shape / (shape.abs().sum(2, keepdim=True) + 1e-12) * (spare + held) * channels
+    fresh = shape / shape.abs().sum(2, keepdim=True).clamp_min(tiny) * (spare + held) * channels
     candidate = threat.project(images + emptied.scatter(2, first, fresh).view_as(images), images)
     return candidate, (candidate != best).flatten(1).any(1)

@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 #: The methods of ``Reader`` that a claim may call.
-READERS = ("value", "standard_error", "printed", "series", "standard_error_series", "printed_series", "unmatched")
+READERS = (
+    "value", "standard_error", "sampling_error", "printed", "series", "standard_error_series", "printed_series", "unmatched"
+)  # fmt: skip
 
 #: Those of them that read what was measured.
-OUR_READERS = ("value", "standard_error", "series", "standard_error_series", "unmatched")
+OUR_READERS = ("value", "standard_error", "sampling_error", "series", "standard_error_series", "unmatched")
 
 
 @dataclass
@@ -66,6 +68,21 @@ class Reader:
                 f"standard error of {self._describe(metric, factors)} = {format_value(number)}, "
                 f"n = {_independent_repetitions(row)}"
             )
+        )
+        return number
+
+    def sampling_error(self, metric: str, **factors: Any) -> float:
+        """The standard error that a percentage of ours has because it is of so many samples (column ``samples``)."""
+        row = self._our_row(metric, factors)
+        percent = self._our_value(row)
+        if str(row["unit"]) != "percent":
+            raise ConfigError(
+                f"sampling_error: {self._describe(metric, factors)} is measured in '{row['unit']}', not percent"
+            )
+        samples = _number_of_samples(row)
+        number = share_error(percent, samples)
+        self._note(
+            lambda: f"sampling error of {self._describe(metric, factors)} = {format_value(number)}, {samples} samples"
         )
         return number
 
@@ -245,3 +262,24 @@ def _independent_repetitions(row: Any) -> int:
     seeds = row.get("seed")
     listed = "" if seeds is None else str(seeds)
     return int(row["n"]) if listed in ("", "nan") else len(listed.split(";"))
+
+
+def share_error(percent: float, samples: int) -> float:
+    """Return the standard error of a percentage of n ``samples`` of which k count, in percentage points.
+
+    It is the standard deviation of a share that k of n are seen of and that might have been any before (Laplace's rule of
+    succession): sqrt(q (1 - q) / (n + 3)) with q = (k + 1) / (n + 2), above 0 for none and for all of them, too.
+
+    >>> round(share_error(50.0, 97), 3), round(share_error(0.0, 97), 3)
+    (5.0, 0.995)
+    """
+    share = (percent / 100 * samples + 1) / (samples + 2)
+    return 100 * math.sqrt(share * (1 - share) / (samples + 3))
+
+
+def _number_of_samples(row: Any) -> int:
+    """Return the samples that a number of ours is of, the fewest where its repetitions differ."""
+    text = row.get("samples")
+    if text is None or text != text:
+        raise NotTestable(f"{row['metric']} has no number of samples")
+    return min(round(float(part)) for part in str(text).split(";"))

@@ -7,11 +7,13 @@ A claim's text (``says``) is printed in two places: in that file, by ``claim_row
 from __future__ import annotations
 
 import ast
+import contextlib
 import operator
 from collections.abc import Callable, Container, Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import simpleeval
@@ -148,28 +150,61 @@ def evaluate_expression(
     if reader.diverged:
         return FAILS, f"a value is of a run that diverged: {evidence}"
     if needs_trained_nets and (share := _power(expression, reader)) is not None and share < LEAST_POWER:
-        errors = f"with the printed numbers and the standard errors of these runs it would hold {share:.0%} of the time"
+        errors = (
+            f"with the printed numbers and the errors of these runs and images it would hold {share:.0%} of the time"
+        )
         return TOO_NOISY, f"{errors}, less than {LEAST_POWER:.0%}. {evidence}"
     return (HOLDS if result else FAILS), evidence
 
 
-def _evaluate(expression: str, reader: Reader) -> Any:
-    """What an expression gives with the numbers of ``reader``."""
-    functions = {**{name: getattr(reader, name) for name in READERS}, **_recorded_functions(reader)}
+def _evaluate(expression: str, reader: Reader, more: Mapping[str, Callable[..., Any]] = MappingProxyType({})) -> Any:
+    """What an expression gives with the numbers of ``reader``; ``more`` are functions beside those of the language."""
+    functions = {**{name: getattr(reader, name) for name in READERS}, **_recorded_functions(reader), **more}
     evaluator = simpleeval.EvalWithCompoundTypes(operators=_operators(), functions=functions, names={})
     return evaluator.eval(expression.strip())
 
 
 def _power(expression: str, reader: Reader) -> float | None:
-    """``power_of_claim`` of an expression that ``reader`` has read the numbers of."""
+    """``power_of_claim`` of an expression that ``reader`` has read the numbers of.
+
+    With other numbers it may come to parts that it did not reach with ours (``and`` stops at the first false one), so that the
+    numbers of all parts are read first.
+    """
+    everything = replace(reader, evidence=[], read={}, under_trained={}, stand_ins=set())
+    with contextlib.suppress(NotTestable, ZeroDivisionError):
+        _evaluate(ast.unparse(_Eager().visit(ast.parse(expression.strip(), mode="eval"))), everything, _EAGER)
+    rows = {**reader.read, **everything.read}
 
     def holds(numbers: Mapping[Hashable, float]) -> bool:
         try:
-            return bool(_evaluate(expression, replace(reader, evidence=[], replaced=numbers)))
+            return bool(_evaluate(expression, replace(reader, evidence=[], read={}, replaced=numbers)))
         except (NotTestable, ZeroDivisionError):
             return False
 
-    return power_of_claim(holds, reader.read, reader.standard_errors())
+    return power_of_claim(holds, rows, replace(reader, read=rows).standard_errors())
+
+
+#: The functions that ``_Eager`` puts in.
+_EAGER: dict[str, Callable[..., Any]] = {
+    "every_part": lambda parts: all(map(bool, parts)),
+    "some_part": lambda parts: any(map(bool, parts)),
+    "chosen_part": lambda condition, first, second: first if condition else second,
+}
+
+
+class _Eager(ast.NodeTransformer):
+    """Replace what may leave a part of an expression unread by functions whose arguments are all read."""
+
+    def visit_BoolOp(self, node: ast.BoolOp) -> ast.AST:  # the name that ast looks for
+        """``a and b`` becomes ``every_part([a, b])``."""
+        self.generic_visit(node)
+        name = "every_part" if isinstance(node.op, ast.And) else "some_part"
+        return ast.Call(ast.Name(name, ast.Load()), [ast.List(node.values, ast.Load())], [])
+
+    def visit_IfExp(self, node: ast.IfExp) -> ast.AST:  # the name that ast looks for
+        """``a if c else b`` becomes ``chosen_part(c, a, b)``."""
+        self.generic_visit(node)
+        return ast.Call(ast.Name("chosen_part", ast.Load()), [node.test, node.body, node.orelse], [])
 
 
 def _operators() -> dict[type[ast.AST], Callable[..., Any]]:

@@ -8,24 +8,25 @@ import json
 import math
 import sys
 import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robustscape.cli.options import job_device, make_plan, positive_integer, sentence_case
-from robustscape.config.datasets import DatasetEntry
-from robustscape.errors import ConfigError, CorruptFile, UserError, unknown_name
-from robustscape.numbers import parse_number
-from robustscape.pipeline.plan import Plan
-from robustscape.storage.records import read_record
+from robustscape.errors import ConfigError, UserError, unknown_name
+from robustscape.numbers import parse_number, pretty_number
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from robustscape.cli.attacked_run import AttackedRun
     from robustscape.config.attacks import Suite
+    from robustscape.config.datasets import DatasetEntry
     from robustscape.evaluation.own_model.result import Evaluation, EvaluationSeries
     from robustscape.evaluation.own_model.samples import Samples
+    from robustscape.pipeline.plan import Plan
 
 _EPILOG = """\
 examples:
@@ -115,6 +116,11 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         help="the largest value that inputs of an .npz or .csv can have, such as 255, by which they are divided (default: 255 "
         "for uint8, else they are in [0, 1])",
     )
+    group.add_argument(
+        "--label-column",
+        metavar="NAME",
+        help="column of a .csv that holds the classes; all others are inputs (default: the one named y, label, target or class)",
+    )
     few = "so many samples: the first, or of a folder as many of each class (default: all)"
     group.add_argument("--samples", type=positive_integer, metavar="N", help=few)
 
@@ -141,7 +147,7 @@ def add_protocol_options(parser: argparse.ArgumentParser) -> None:
         "--eps",
         nargs="+",
         metavar="EPS",
-        help="perturbation budgets, such as 8/255 (default: that of the run, else 8/255 in Linf)",
+        help="perturbation budgets, such as 8/255 (default: that of the run in its own norm; without a run 8/255 in Linf)",
     )
     group.add_argument("--norm", choices=["Linf", "L2", "L1"], help="of all attacks (default: the suite's own)")
     group.add_argument(
@@ -203,29 +209,45 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
 
 def attack_command(options: argparse.Namespace) -> None:
     """Run the suite, show its progress, print the result and write it where the options say."""
+    from robustscape.cli.attacked_run import card_of_run, check_data_of_run, read_run
     from robustscape.evaluation.own_model.call import evaluate, progress_bars
+    from robustscape.evaluation.own_model.fitting import ProtocolWarning, note_short_steps
     from robustscape.evaluation.own_model.notes import Doubt
     from robustscape.evaluation.own_model.samples import note_other_classes
 
     _check_model_options(options)
     _check_outputs(options)
-    run_config = _run_config(options.checkpoint)
+    run = read_run(options.checkpoint)
+    _check_architecture(options, run)
     plan = _project(options)
     suite = _find_suite(options, plan)
-    budgets = _read_eps(options, run_config, suite)
+    budgets, eps_from = _read_eps(options, run, suite)
     _check_adversarial_files(options.save_adversarial, budgets)
     _check_outputs_are_no_inputs(options, budgets)
     # What one's own model and plug-ins print is not the result.
     with contextlib.redirect_stdout(sys.stderr), _own_device(options, plan) as device:
-        samples, card = _load_samples(options, plan, run_config, device)
-        model, notes = _make_model(options, plan, run_config, card, samples.x)
+        samples, card = _load_samples(options, plan, run, device)
+        if run is not None and options.model is None:
+            own = card_of_run(run, card)
+            samples = check_data_of_run(run, samples, card, own)
+        else:
+            own = card
+        model, notes = _make_model(options, plan, run, own, samples)
         notes += [*samples.notes, *note_other_classes(samples, model.to(device).eval())]
-        described = {"model": _described_model(options, notes), "data": _described_data(samples, card)}
+        notes += note_short_steps(suite.attacks, budgets)
+        if options.eps is None:
+            notes.append(f"eps is {' and '.join(map(pretty_number, budgets))}, {eps_from}")
+        described = {
+            "model": _described_model(options, notes),
+            "data": _described_data(samples, card),
+            "eps_from": eps_from,
+        }
         _check_json(described)
         for note in notes:
             if not options.quiet or isinstance(note, Doubt):
                 print(f"robustscape: {note}", file=sys.stderr)
-        with progress_bars(quiet=options.quiet) as show:
+        with progress_bars(quiet=options.quiet) as show, warnings.catch_warnings():
+            warnings.simplefilter("ignore", ProtocolWarning)  # a note says the same
             found = evaluate(
                 model.to(device).eval(),
                 samples.x,
@@ -241,12 +263,13 @@ def attack_command(options: argparse.Namespace) -> None:
                 progress=show,
             )
     result: Evaluation | EvaluationSeries = found if len(found) > 1 else found[0]
-    name = run_config.get("recipe", {}).get("name") or options.model or str(options.checkpoint)
+    recipe = run.config.get("recipe", {}).get("name") if run is not None else None
+    architecture = options.model or options.architecture or (run.architecture if run is not None else None)
     content = (
         result.to_dict(
             dataset=card.get("name", samples.source),
-            architecture=options.architecture or run_config.get("architecture", {}).get("name") or options.model or "",
-            name=name,
+            architecture=architecture or "",
+            name=recipe or options.model or str(options.checkpoint),
         )
         | described
     )
@@ -477,32 +500,35 @@ def _find_suite(options: argparse.Namespace, plan: Plan | None) -> Suite:
     return find_suite(name, options.norm, superclass=superclass)
 
 
-def _run_config(checkpoint: Path | None) -> dict[str, Any]:
-    """Return the configuration of the run that a checkpoint belongs to; empty without a run.json beside it.
+def _check_architecture(options: argparse.Namespace, run: AttackedRun | None) -> None:
+    """Refuse another architecture than that of the run: its weights may fit, and its normalisation be another all the same.
 
     Raises:
-        CorruptFile: the run.json is damaged.
+        ConfigError: with both.
     """
-    path = checkpoint.parent / "run.json" if checkpoint else None
-    if path is None or not path.exists():
-        return {}
-    config: dict[str, Any] = read_record(path).get("config", {})
-    if not config:
-        raise CorruptFile(f"'{path}' is not the record of a run; train the run again, or move the file away.")
-    return config
+    if run is not None and options.architecture not in (None, run.architecture):
+        raise ConfigError(
+            f"--architecture got '{options.architecture}', but '{run.record}' says that the weights are of "
+            f"'{run.architecture}'; leave it out."
+        )
 
 
 def _make_model(
-    options: argparse.Namespace, plan: Plan | None, run_config: dict[str, Any], card: dict[str, Any], x: torch.Tensor
+    options: argparse.Namespace, plan: Plan | None, run: AttackedRun | None, card: dict[str, Any], samples: Samples
 ) -> tuple[nn.Module, list[str]]:
     """Return the model that is attacked, and notes on how its weights were read.
+
+    Args:
+        options: of the command.
+        plan: of the project we are in.
+        run: that of the checkpoint.
+        card: of the data set whose shape and classes a net of this project has; empty for files.
+        samples: what is attacked.
 
     Raises:
         ConfigError: the options do not say which model.
         UserError: the weights belong to another one.
     """
-    import warnings
-
     from torch import nn
 
     from robustscape.evaluation.own_model.factory import make_model
@@ -520,11 +546,24 @@ def _make_model(
         if options.weights is None and options.checkpoint is None and any(True for _ in model.parameters()):
             notes.append(Doubt("no --weights: the model is attacked as its function returns it"))
     else:
-        model, notes = _built_model(options, plan, run_config, card), []
+        notes = []
+    tensors: dict[str, torch.Tensor] = {}
     if options.checkpoint:
         from robustscape.storage import checkpoints
 
-        tensors, _ = checkpoints.load_checkpoint(options.checkpoint)
+        tensors, metadata = checkpoints.load_checkpoint(options.checkpoint)
+        if run is not None:
+            from robustscape.cli.attacked_run import check_weights_of_run
+
+            check_weights_of_run(run, options.checkpoint, metadata["sha256"])
+    if not options.model:
+        for_files = not card and run is None
+        model = (
+            _model_for_files(options, plan, samples, tensors) if for_files else _built_model(options, plan, run, card)
+        )
+        if not options.checkpoint:
+            notes.append(Doubt("no --checkpoint: the net is attacked untrained, with random weights"))
+    if options.checkpoint:
         try:
             model.load_state_dict(tensors)
         except RuntimeError as error:
@@ -536,8 +575,26 @@ def _make_model(
         notes.append(
             Doubt(f"--mean and --std are put before a model that has {', '.join(own)}: are inputs normalised twice?")
         )
+    x = samples.x
     mean, std = (_per_channel(name, getattr(options, name[2:]), x.shape[1]) for name in ("--mean", "--std"))
     return nn.Sequential(Normalize(mean, std, dims=x.dim() - 2), model), notes
+
+
+def _model_for_files(
+    options: argparse.Namespace, plan: Plan | None, samples: Samples, tensors: dict[str, torch.Tensor]
+) -> nn.Module:
+    """Return a net of an architecture of this project for files: of their shape, and the classes that the weights have."""
+    classes = max(2, len(samples.classes), int(samples.y.max()) + 1)
+    card = {"shape": list(samples.x.shape[1:]), "num_classes": classes}
+    model = _built_model(options, plan, None, card)
+    other = {
+        len(tensors[name])
+        for name, own in model.state_dict().items()
+        if name in tensors and tensors[name].dim() and tensors[name].shape != own.shape
+    }
+    if len(other) == 1:  # the layer of the logits alone depends on the number of classes
+        model = _built_model(options, plan, None, card | {"num_classes": other.pop()})
+    return model
 
 
 def _per_channel(option: str, given: list[str], channels: int) -> list[float]:
@@ -558,7 +615,7 @@ def _per_channel(option: str, given: list[str], channels: int) -> list[float]:
 
 
 def _built_model(
-    options: argparse.Namespace, plan: Plan | None, run_config: dict[str, Any], card: dict[str, Any]
+    options: argparse.Namespace, plan: Plan | None, run: AttackedRun | None, card: dict[str, Any]
 ) -> nn.Module:
     """Return a model of an architecture of this project, untrained."""
     from robustscape.evaluation.trained_run import build_model
@@ -573,9 +630,19 @@ def _built_model(
         architectures = plan.experiment.architectures
         if options.architecture not in architectures:
             raise unknown_name("architecture of config/architectures.yaml", options.architecture, architectures)
-        return build_model({"architecture": architectures[options.architecture].model_dump(mode="json")}, card)
-    if run_config:
-        return build_model(run_config, card)
+        entry = architectures[options.architecture]
+        if entry.normalisation == "dataset" and "mean" not in card:
+            # Its constants are those of the data set that the checkpoint was trained on, and lie in it: any are replaced.
+            if options.checkpoint is None:
+                raise ConfigError(
+                    f"--architecture '{options.architecture}' normalises by its data set, and files say no mean and standard "
+                    "deviation; give a --checkpoint, which has them, or a data set."
+                )
+            channels = card["shape"][0]
+            card = card | {"mean": [0.5] * channels, "std": [0.5] * channels}
+        return build_model({"architecture": entry.model_dump(mode="json")}, card)
+    if run is not None:
+        return build_model(run.config, card)
     raise ConfigError("say what the model is: --model, --architecture, or a --checkpoint with its run.json beside it.")
 
 
@@ -600,7 +667,7 @@ def _refuse_constant(word: str) -> None:
 
 
 def _load_samples(
-    options: argparse.Namespace, plan: Plan | None, run_config: dict[str, Any], device: torch.device
+    options: argparse.Namespace, plan: Plan | None, run: AttackedRun | None, device: torch.device
 ) -> tuple[Samples, dict[str, Any]]:
     """Return the samples that are attacked, and the card of a data set (empty for files).
 
@@ -609,7 +676,7 @@ def _load_samples(
     """
     from robustscape.evaluation.own_model.samples import Samples, read_samples
 
-    what = options.data or run_config.get("dataset", {}).get("name")
+    what = options.data or (run.dataset if run is not None else None)
     if what is None:
         raise ConfigError("say which data set or files to attack with --data; there is no run.json that names one.")
     path = Path(what)
@@ -621,9 +688,12 @@ def _load_samples(
         )
     if what not in datasets and (path.exists() or path.suffix in (".npz", ".csv") or len(path.parts) > 1):
         scale = None if options.scale_inputs is None else _float("--scale-inputs", options.scale_inputs)
-        return _shaped(read_samples(path, options.samples, scale), options.shape), {}
+        return _shaped(read_samples(path, options.samples, scale, options.label_column), options.shape), {}
     if what not in datasets:
         raise unknown_name("data set", what, datasets)
+    if options.label_column is not None or options.shape is not None:
+        option = "--label-column" if options.label_column is not None else "--shape"
+        raise ConfigError(f"{option} is for files; the data set '{what}' has labels and a shape of its own.")
     if options.scale_inputs is not None:
         raise ConfigError(f"--scale-inputs is for an .npz or .csv; the data set '{what}' has a scale of its own.")
     test, card = _load_test_split(what, datasets[what], plan, device)
@@ -680,25 +750,29 @@ def _shaped(samples: Samples, shape: list[int] | None) -> Samples:
     return dataclasses.replace(samples, x=samples.x.view(-1, *shape))
 
 
-def _read_eps(options: argparse.Namespace, run_config: dict[str, Any], suite: Suite) -> list[float]:
-    """Return the perturbation budgets: those given, that of the run, or the default.
+def _read_eps(options: argparse.Namespace, run: AttackedRun | None, suite: Suite) -> tuple[list[float], str]:
+    """Return the perturbation budgets, those given, that of the run, or the default; and which of these they are.
 
     Raises:
-        ConfigError: one is not a number, or not above 0; none is given, and the norm has no default.
+        ConfigError: one is not a number, or not above 0; none is given, and the run has none in the norm of the attacks, or that
+            norm has no default.
     """
+    from robustscape.cli.attacked_run import budget_of_run
     from robustscape.evaluation.own_model.call import default_eps
 
+    norms = {options.norm} if options.norm else {spec.norm for _, spec in suite.attacks}
+    given: list[Any]
     if options.eps is not None:
-        given = options.eps
-    elif "eps" in run_config and options.norm in (None, "Linf"):
-        given = [run_config["eps"]]
+        given, source = options.eps, "given by --eps"
+    elif run is not None:
+        given, source = [budget_of_run(run, norms)], f"that of the run's training in {run.norm}"
     else:
-        given = [default_eps([options.norm] if options.norm else [spec.norm for _, spec in suite.attacks])]
+        given, source = [default_eps(norms)], "the default in Linf"
     budgets = [_float("--eps", text) for text in given]
     for eps in budgets:
         if not 0 < eps < float("inf"):
             raise ConfigError(f"--eps got {eps:g}, allowed is a finite number above 0, such as 8/255.")
-    return budgets
+    return budgets, source
 
 
 def _floats(option: str, texts: list[str] | None) -> list[float] | None:

@@ -9,16 +9,19 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from robustscape import catalog
 from robustscape.cli.options import downloads_folder, make_plan, read_main, sentence_case
 from robustscape.errors import MissingData, UserError
-from robustscape.pipeline.jobs import list_jobs
-from robustscape.pipeline.plan import Plan
 from robustscape.storage import provenance
+
+if TYPE_CHECKING:
+    from robustscape.pipeline.cost.estimates import Estimate, Estimates
+    from robustscape.pipeline.cost.needs import Needs
+    from robustscape.pipeline.plan import Plan
 
 #: Bytes; with less than this only the smallest scale fits.
 _LEAST_DISK = 2e9
@@ -70,16 +73,22 @@ def print_findings(plan: Plan, downloads: Path) -> int:
 
 def check_machine(plan: Plan, downloads: Path) -> Iterator[Finding]:
     """Yield the finding of each check, quick ones first."""
+    from robustscape.pipeline.cost.needs import list_needs
+
     yield _configuration(plan)
     yield _python()
     yield _packages(plan.experiment.folder.parent / "requirements" / "base.in")
     yield from _tools()
     yield _git()
     yield _processor(plan)
-    yield _memory(plan)
-    yield from _disk(plan.root)
+    estimates = _estimates(plan)
+    estimate = estimates.estimate(estimates.jobs) if estimates else None
+    yield _memory(plan, list_needs(plan, estimates.jobs) if estimates else [])
+    yield from _disk(plan.root, estimate.disk if estimate else 0.0)
     yield _torch()
     yield _gpu(plan)
+    if estimate:
+        yield _cost(plan, estimate)
     for name in sorted({run.dataset for run in plan.runs}):
         yield _data(plan, name, downloads)
 
@@ -94,6 +103,8 @@ def read_pins(path: Path) -> dict[str, str]:
 
 def _configuration(plan: Plan) -> Finding:
     items = sum(len(study.items) for study in plan.studies.values())
+    from robustscape.pipeline.jobs import list_jobs
+
     text = f"{len(plan.studies)} studies, {items} items, {len(plan.runs)} runs, {len(list_jobs(plan))} jobs"
     return Finding("ok", "configuration", f"scale {plan.experiment.scale_name}: {text}")
 
@@ -156,7 +167,7 @@ def _git() -> Finding:
 
 
 def _processor(plan: Plan) -> Finding:
-    cores, threads = _cores(), plan.experiment.scale.resources.threads
+    cores, threads = _cores(), max(one.threads for one in plan.experiment.scale.resources.stages.values())
     if threads > cores:
         return Finding("note", "processor", f"{cores} cores; a job asks for {threads} threads and gets {cores}")
     return Finding("ok", "processor", f"{cores} cores; a job uses {threads}")
@@ -167,20 +178,22 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _memory(plan: Plan) -> Finding:
-    resources, free = plan.experiment.scale.resources, _free_memory()
+def _memory(plan: Plan, needs: Sequence[Needs] = ()) -> Finding:
+    """Check that a job fits, the largest of the scale's stages and of ``needs``."""
+    free, stages = _free_memory(), list(plan.experiment.scale.resources.stages.values())
+    threads, mem_mb = (max(getattr(one, name) for one in [*stages, *needs]) for name in ("threads", "mem_mb"))
     if free is None:
         return Finding("note", "memory", "this system does not tell how much is free")
     cores = _cores()
-    fitting, wanted = free // (resources.mem_mb * 10**6), max(1, cores // resources.threads)
-    text = f"{free / 1e9:.1f} GB free; a job needs up to {resources.mem_mb / 1e3:.1f} GB"
+    fitting, wanted = free // (mem_mb * 10**6), max(1, cores // threads)
+    text = f"{free / 1e9:.1f} GB free; a job needs up to {mem_mb / 1e3:.1f} GB"
     if fitting == 0:
         return Finding("problem", "memory", f"{text}. Close other programs, or choose a smaller scale.")
     if fitting < wanted:
         return Finding(
             "note",
             "memory",
-            f"{text}, and {wanted} jobs run at once: use `snakemake --cores {fitting * resources.threads}`",
+            f"{text}, and {wanted} jobs run at once: use `snakemake --cores {fitting * threads}`",
         )
     return Finding("ok", "memory", text)
 
@@ -194,7 +207,17 @@ def _free_memory() -> int | None:
     return int(found[1]) * 1024 if found else None
 
 
-def _disk(root: Path) -> Iterator[Finding]:
+def _estimates(plan: Plan) -> Estimates | None:
+    """Return the prices of the plan's jobs at the scale's own speed; None where the scale states none."""
+    from robustscape.pipeline.cost.estimates import Estimates
+    from robustscape.pipeline.cost.prices import Rate
+
+    tflops = plan.experiment.scale.resources.tflops
+    return Estimates(plan, Rate(tflops)) if tflops else None
+
+
+def _disk(root: Path, wanted: float = 0.0) -> Iterator[Finding]:
+    """Check the folder of results, and that there is room for ``wanted`` bytes, those that are there already included."""
     there = next(folder for folder in [root.absolute(), *root.absolute().parents] if folder.exists())
     if not there.is_dir():
         yield Finding("problem", "results", f"{there} is a file: move it, or choose another folder with --results")
@@ -204,12 +227,43 @@ def _disk(root: Path) -> Iterator[Finding]:
     else:
         yield Finding("problem", "results", f"{there} is read-only for this user: choose another folder with --results")
     free = shutil.disk_usage(there).free
+    held = _held(root) if wanted else 0
     text = f"{free / 1e9:.1f} GB free for {root}"
+    text += f", which comes to {wanted / 1e9:.0f} GB" if wanted else ""
     yield (
         Finding("ok", "disk", text)
-        if free >= _LEAST_DISK
+        if free >= max(_LEAST_DISK, wanted - held)
         else Finding("problem", "disk", f"{text}: make room, or choose another folder with --results")
     )
+
+
+def _held(root: Path) -> int:
+    """Return the bytes of the files in a folder."""
+    return sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
+
+
+def _cost(plan: Plan, estimate: Estimate) -> Finding:
+    """Compare what the plan takes with the GPUs that are here."""
+    memories = _gpu_memories()
+    text = f"about {estimate.hours:,.0f} GPU-hours, the longest job {estimate.longest[0]:.0f} h"
+    largest = f"the largest job needs {estimate.device_memory / 1e9:.1f} GB of a GPU"
+    if not memories:
+        return Finding("note", "cost", f"{text}; {largest}. `robustscape cost` has the details")
+    days = estimate.hours / 24 / len(memories)
+    text = f"{text}: {days:,.0f} days on the {len(memories)} here"
+    if min(memories) < estimate.device_memory:
+        return Finding("problem", "cost", f"{largest}, and one here has {min(memories) / 1e9:.1f} GB: use a larger one")
+    return Finding("ok", "cost", f"{text}; {largest}")
+
+
+def _gpu_memories() -> list[int]:
+    """Return the bytes of each visible GPU; none where torch does not tell."""
+    try:
+        import torch
+
+        return [torch.cuda.get_device_properties(i).total_memory for i in range(torch.cuda.device_count())]
+    except (ImportError, OSError, RuntimeError, AssertionError):
+        return []
 
 
 def _torch() -> Finding:
@@ -228,7 +282,7 @@ def _torch() -> Finding:
 
 def _gpu(plan: Plan) -> Finding:
     scale = plan.experiment.scale
-    if scale.device == "cpu" and not scale.resources.gpu:
+    if scale.device == "cpu" and not any(one.gpu for one in scale.resources.stages.values()):
         return Finding("ok", "gpu", f"not needed at the scale {plan.experiment.scale_name}")
     try:
         import torch

@@ -9,7 +9,6 @@ from typing import Any
 
 from robustscape.cli.options import make_plan, sentence_case
 from robustscape.errors import MissingData
-from robustscape.report.items import read_recorded_rows
 from robustscape.storage import records
 
 #: Keys of a record that are shown, in this order, and their names.
@@ -66,6 +65,8 @@ def explain_item(folder: Path, item: str, *, siblings: int = 2) -> str:
     csv = folder / f"{item}.csv"
     if not csv.exists():
         raise MissingData(f"{csv} is not there; make the item first (robustscape item {folder.name}/{item}).")
+    from robustscape.report.items import read_recorded_rows
+
     rows = read_recorded_rows(csv)
     made = rows[rows["n"] > 0]
     lines = [f"{folder.name}/{item}: {len(made)} numbers in {csv}"]

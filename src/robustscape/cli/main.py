@@ -19,6 +19,7 @@ from robustscape.cli.check import add_check_command
 from robustscape.cli.claims import add_claims_command
 from robustscape.cli.compare import add_compare_command
 from robustscape.cli.completion import add_completion_command
+from robustscape.cli.cost import add_cost_command
 from robustscape.cli.doctor import add_doctor_command
 from robustscape.cli.dvc import add_dvc_command
 from robustscape.cli.evaluate import add_evaluate_commands
@@ -63,6 +64,7 @@ _ADD_COMMANDS = (
     add_list_command,
     add_explain_command,
     add_check_command,
+    add_cost_command,
     add_doctor_command,
     add_dvc_command,
     add_schemas_command,

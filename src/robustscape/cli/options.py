@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robustscape import catalog
-from robustscape.config.base import read_model
-from robustscape.config.loading import load_experiment
-from robustscape.config.main import Main
-from robustscape.pipeline.plan import Plan
 
 if TYPE_CHECKING:
     import torch
+
+    from robustscape.config.main import Main
+    from robustscape.pipeline.plan import Plan
 
 
 def add_global_options(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +23,12 @@ def add_global_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FOLDER", default="config", help="configuration (default: %(default)s)")
     parser.add_argument(
         "--scale", help="size of the experiment: smoke, small, tenth or paper (default: that of config.yaml)"
+    )
+    parser.add_argument(
+        "--seeds",
+        type=positive_integer,
+        metavar="N",
+        help="at most N seeds of every run (default: that of config.yaml)",
     )
     parser.add_argument("--results", metavar="FOLDER", help="where results are (default: that of config.yaml)")
     parser.add_argument("--downloads", metavar="FOLDER", help="where full data sets are (default: that of config.yaml)")
@@ -49,6 +54,9 @@ def positive_integer(text: str) -> int:
 
 def read_main(options: argparse.Namespace) -> Main:
     """Return the content of the configuration's ``config.yaml``."""
+    from robustscape.config.base import read_model
+    from robustscape.config.main import Main
+
     return read_model(Main, Path(options.config) / "config.yaml")
 
 
@@ -73,8 +81,12 @@ def make_plan(options: argparse.Namespace, works: Sequence[str] | None = None) -
         options: the parsed command line.
         works: the works to plan; without any, all: a job is named by what it makes, whatever `studies` of config.yaml says.
     """
+    from robustscape.config.loading import load_experiment
+    from robustscape.pipeline.plan import Plan
+
     main = read_main(options)
     experiment = load_experiment(Path(options.config), options.scale or main.scale)
+    experiment = experiment.with_seeds(options.seeds or main.seeds)
     downloads = Path(options.downloads or main.downloads)
     return Plan(experiment, Path(options.results or main.results), works or None, downloads)
 
@@ -89,7 +101,10 @@ def job_device(options: argparse.Namespace, plan: Plan) -> Iterator[torch.device
     """Set up the process; the device is the job's own for the length of the block."""
     from robustscape import devices
 
-    with devices.choose_device(options.device or plan.experiment.scale.device) as device:
+    scale = plan.experiment.scale
+    stages = scale.resources.stages
+    slots = stages[options.command].slots if options.command in stages else 1
+    with devices.choose_device(options.device or scale.device, per_gpu=slots) as device:
         devices.configure_device(options.threads or os.cpu_count() or 1)
         yield device
 

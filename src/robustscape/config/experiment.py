@@ -94,6 +94,17 @@ class Experiment:
     checkpoints: dict[str, Checkpoint] = field(default_factory=dict)
     """By the name that a run list gives them in place of a recipe's; ``recipes`` has it too, and says nothing there."""
 
+    def with_seeds(self, most: int | None) -> Experiment:
+        """The experiment with at most so many seeds of every run list, if that is fewer than the scale's; None: as it is."""
+        if most is None:
+            return self
+        stand_ins = {
+            pattern: one.model_copy(update={"seeds": min(one.seeds, most)}) if one.seeds else one
+            for pattern, one in self.scale.stand_ins.items()
+        }
+        changes = {"seeds": min(self.scale.seeds or most, most), "stand_ins": stand_ins}
+        return replace(self, scale=self.scale.model_copy(update=changes))
+
     # -- names -> entries ---------------------------------------------------------------------------------------------
 
     def attack(self, name: str) -> AttackSpec:
@@ -145,7 +156,7 @@ class Experiment:
                 used = eps_stand_ins.get(eps, eps)
                 own = (dataset, architecture, used) == (run_set.dataset, run_set.architecture, eps)
                 own = own and self.recipes[recipe] == self.full_recipes[recipe]
-                for seed in run_set.seeds[:limit]:
+                for seed in run_set.seeds if limit is None else run_set.seeds[: max(limit, run_set.least_seeds)]:
                     run = Run(dataset, architecture, recipe, used, seed)
                     found.append(Planned(run, run_set.dataset, run_set.architecture, eps, own))
         return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from robustscape.config.base import Strict
 
 
@@ -12,6 +14,8 @@ class Main(Strict):
     """Name of a folder in config/scales/."""
     studies: list[str] = []
     """Works to do; empty: all of them."""
+    seeds: int | None = Field(None, ge=1)
+    """Maximum number of seeds of every run list, below that of the scale; null: the scale's."""
     results: str = "results"
     """Folder below which everything is written."""
     downloads: str = "downloads"

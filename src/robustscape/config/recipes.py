@@ -30,6 +30,10 @@ class Schedule(Strict):
     """The factor is never above this; null: no bound."""
     restarts: list[float] = []
     """Fractions of training at which the schedule begins anew."""
+    warmup: float = Field(0.0, ge=0, lt=1)
+    """Fraction of training over which the learning rate rises linearly to the schedule's first one, before the schedule, which
+    then runs through what is left (its own fractions are of that). Of w steps of it the first has 1/(w + 1), not 0, and the one
+    after the last has all. Not for eps, which rises by `kind: linear, start: 0`."""
     hold: Literal["step", "epoch"] = "step"
     """`step`: the factor changes with every step. `epoch`: it is that of the epoch's first step."""
     recipe: str | None = None
@@ -201,6 +205,8 @@ class Recipe(FromCatalog):
     def _consistent(self) -> Recipe:
         if self.select != "last" and self.select not in self.probes:
             raise ValueError(f"select must be 'last' or one of the probes {sorted(self.probes)}, got '{self.select}'")
+        if self.eps_schedule.warmup:
+            raise ValueError("warmup belongs to lr_schedule; in eps_schedule write kind 'linear' with start 0")
         rule = self.keep_collapse
         for column in (rule.probe, rule.single, *([rule.distortion] if rule.distortion else [])) if rule else ():
             if column not in self.probes or self.probes[column].every != 1:

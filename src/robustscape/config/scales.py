@@ -50,17 +50,70 @@ class StandIns(Strict):
     """Maximum number of seeds of these runs; null: the scale's `seeds`."""
 
 
-class Resources(Strict):
-    """The resources that a job of this scale asks the scheduler for."""
+class StageResources(Strict):
+    """The resources that a job of a stage asks the scheduler for."""
 
     threads: int = Field(1, ge=1)
-    """CPU threads of a training or measuring job."""
+    """CPU threads."""
     mem_mb: int = Field(2000, ge=100)
-    """Memory in MB."""
-    runtime: int = Field(60, ge=1)
-    """Minutes."""
+    """Memory in MB, at least."""
+    runtime: int = Field(30, ge=1)
+    """Minutes, at least."""
     gpu: int = Field(0, ge=0, le=1)
-    """GPUs of a training or measuring job."""
+    """GPUs."""
+    slots: int = Field(1, ge=1)
+    """Jobs of the stage that may share a GPU of one machine: small networks leave most of it idle."""
+    partition: str | None = None
+    """Partition of the cluster; null: the profile's."""
+
+
+#: Stages that the resources of a scale must name, and those that get theirs where they are not named.
+_LIKE: dict[str, str] = {
+    "landscape": "evaluate",
+    "compare": "evaluate",
+    "prepare": "item",
+    "theory": "item",
+    "claims": "item",
+    "report": "item",
+}
+
+
+class Resources(Strict):
+    """The resources that jobs of this scale ask the scheduler for, by stage."""
+
+    tflops: float | None = Field(None, gt=0)
+    """10^12 operations that a job is taken to do in a second. With it, jobs ask for twice the time that they are estimated to
+    take, and for the memory; null: for what stands below."""
+    longest: int | None = Field(None, ge=1)
+    """Minutes that the cluster lets a job run, at most; a longer one goes on in the next attempt. null: no limit."""
+    train: StageResources = StageResources()
+    """Training."""
+    evaluate: StageResources = StageResources()
+    """Measurements."""
+    item: StageResources = StageResources()
+    """Tables and figures."""
+    landscape: StageResources | None = None
+    """Measurements of landscapes; null: as `evaluate`."""
+    compare: StageResources | None = None
+    """Comparisons of runs; null: as `evaluate`."""
+    prepare: StageResources | None = None
+    """Data sets; null: as `item`."""
+    theory: StageResources | None = None
+    """Theory checks; null: as `item`."""
+    claims: StageResources | None = None
+    """Verdicts; null: as `item`."""
+    report: StageResources | None = None
+    """The report page; null: as `item`."""
+
+    def of_stage(self, stage: str) -> StageResources:
+        """The resources of a job of a stage (a command of `robustscape`)."""
+        own: StageResources | None = getattr(self, stage)
+        return own or self.of_stage(_LIKE[stage])
+
+    @property
+    def stages(self) -> dict[str, StageResources]:
+        """Stage -> its resources."""
+        return {stage: self.of_stage(stage) for stage in ("train", "evaluate", "item", *_LIKE)}
 
 
 class HealthThresholds(Strict):

@@ -99,7 +99,7 @@ def find_attack(
     known, functions = shipped_attacks(), catalog.catalog_entries("attack")
     name = name_in_norm(name, norm, {*known, *functions})
     if name in known:
-        spec = known[name] if norm is None else in_norm(known[name], norm)
+        spec = known[name] if norm is None else in_norm(known[name], norm, parameters or {})
         fields = spec.model_dump()
     elif name in functions:
         fields = {"attack": name, "norm": norm or ("L1" if name.endswith("_l1") else "Linf"), "parameters": {}}
@@ -176,10 +176,21 @@ def _named_suite(name: str, norm: Norm | None, superclass: Sequence[int] | None)
     return Suite(name=name, attacks=((name, find_attack(name, norm, superclass=superclass)),))
 
 
-def in_norm(spec: AttackSpec, norm: Norm) -> AttackSpec:
+def in_norm(spec: AttackSpec, norm: Norm, given: Container[str] = ()) -> AttackSpec:
     """Return an attack in another norm.
 
+    Args:
+        spec: the attack.
+        norm: the norm.
+        given: names of parameters that the caller sets, so that the protocol's are not used.
+
     Raises:
-        ConfigError: it is not defined there.
+        ConfigError: it is not defined there, or its step is a length in its own norm, and so next to nothing in another.
     """
+    step = spec.parameters.get("step_size")
+    if spec.norm != norm and step is not None and "step_size" not in given:
+        raise ConfigError(
+            f"attack '{spec.attack}' has a step_size of {step:g} in {spec.norm}, which is a length of another kind in {norm}; "
+            "use a protocol with rel_step_size, a share of eps, or give step_size."
+        )
     return validate_model(AttackSpec, {**spec.model_dump(), "norm": norm}, f"norm {norm}")

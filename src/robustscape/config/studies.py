@@ -43,6 +43,8 @@ class RunSet(Strict):
     """Perturbation budgets of training in input units; 0 is clean training."""
     seeds: list[int] = Field([0], min_length=1)
     """Seeds; each is a run."""
+    least_seeds: int = Field(1, ge=1)
+    """How many of them stay where a scale or a call asks for fewer: two for the ends of a curve."""
 
     @field_validator("eps")
     @classmethod
@@ -131,8 +133,9 @@ class Claim(Strict):
     """Names for parts of the expression."""
     holds: str
     """An expression that is true when the claim holds; see docs/claims.md."""
-    kind: Literal["empirical", "theory", "toy", "software"] = "empirical"
-    """What it is about: trained nets, theorems and their numeric checks, toy functions, this project's code. Counted apart."""
+    kind: Literal["empirical", "data", "theory", "toy", "software"] = "empirical"
+    """What it is about: trained nets, data without any net, theorems and their numeric checks, toy functions, this project's
+    code. Counted apart."""
     dead_nets: bool = False
     """True: it is about nets that failed to train, so it is judged by them; else rows of under-trained nets prove nothing."""
     scales: list[ScaleName] = Field(["small", "paper"], min_length=1)

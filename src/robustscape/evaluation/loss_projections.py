@@ -27,6 +27,9 @@ from robustscape.evaluation.harness.craft import craft
 from robustscape.evaluation.margins import probabilistic_margin
 from robustscape.evaluation.smoothness import divergence
 
+#: Below it a gradient counts as zero; PyTorch's default, 1e-8, swallows those of a net that is sure of its answers.
+LEAST_NORM = 1e-150
+
 
 def margin_projections(
     model: nn.Module, x: Tensor, y: Tensor, attack: AttackSpec, eps: float, seed: int, bridges: int = 2
@@ -46,7 +49,7 @@ def margin_projections(
     gradients = term_gradients(model, x, x_adv, y, bridges)
     rise = gradients.pop("margin")
     return {
-        term: (-(vector @ rise).item(), -F.cosine_similarity(vector, rise, dim=0).item())
+        term: (-(vector @ rise).item(), -F.cosine_similarity(vector, rise, dim=0, eps=LEAST_NORM).item())
         for term, vector in gradients.items()
     }
 

@@ -50,7 +50,7 @@ def loss_under_noise(
         batch_size: of a forward pass.
     """
     rows = []
-    with torch.inference_mode(), frozen(model):
+    with torch.no_grad(), frozen(model):
         for draw in range(draws):
             noisy = x + uniform_noise(x, threat, seed, draw)
             batches = zip(noisy.split(batch_size), y.split(batch_size), strict=True)

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from robustscape.attacks.base.scaling import magnitude
 from robustscape.errors import ConfigError
 from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.landscape import mean_loss as means
@@ -50,8 +51,10 @@ def batch_gradient(model: nn.Module, x: Tensor, y: Tensor) -> Direction:
 
 def scale_to(direction: Direction, length: float) -> Direction:
     """Return ``direction`` scaled to a norm of ``length``; 0 stays 0."""
-    factor = length / (direction_norm(direction) + 1e-12)
-    return {name: tensor * factor for name, tensor in direction.items()}
+    scale = magnitude(flatten(direction)[None]).squeeze()
+    scaled = {name: tensor / scale for name, tensor in direction.items()}
+    factor = length / direction_norm(scaled).clamp_min(1.0)
+    return {name: tensor * factor for name, tensor in scaled.items()}
 
 
 def cosine_between(a: Direction, b: Direction) -> float:

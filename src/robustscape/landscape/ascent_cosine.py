@@ -7,11 +7,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
+from robustscape import devices
 from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.landscape import _ascent as ascent
 from robustscape.landscape.directions import movable
 
 
+@devices.exact_fp32()
 def cosine_of_ascents(model: nn.Module, x: Tensor, y: Tensor, rho: float, batch: int | None) -> float:
     """Return the mean over batches of cos(g(w^p1), g(w^p2)); both ascents have length ``rho``. Cost: 4 gradients per batch.
 
@@ -36,6 +38,7 @@ def cosine_of_ascents(model: nn.Module, x: Tensor, y: Tensor, rho: float, batch:
     return total
 
 
+@devices.exact_fp32()
 def ascent_cosine(
     run: TrainedRun,
     *,

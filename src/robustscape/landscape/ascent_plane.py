@@ -8,6 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from robustscape import devices
 from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.landscape import _ascent as ascent
 from robustscape.landscape.directions import Direction, Move, movable
@@ -16,6 +17,7 @@ from robustscape.landscape.directions import Direction, Move, movable
 _ARC_SHARES = [number / 10 for number in range(11)]
 
 
+@devices.exact_fp32()
 def ascent_plane(
     run: TrainedRun,
     *,

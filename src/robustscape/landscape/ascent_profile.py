@@ -7,11 +7,13 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import Field
 
+from robustscape import devices
 from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.landscape import _ascent as ascent
 from robustscape.landscape.directions import movable
 
 
+@devices.exact_fp32()
 def ascent_profile(
     run: TrainedRun,
     *,

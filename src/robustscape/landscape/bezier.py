@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from robustscape import devices
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.config.attacks import AttackSpec
 from robustscape.data.batches import epoch_order
@@ -51,6 +52,7 @@ def move_to_curve(model: nn.Module, points: list[Tensor], t: float) -> None:
         like[name].copy_(tensor)
 
 
+@devices.exact_fp32()
 def bezier(
     runs: list[TrainedRun],
     *,

@@ -19,6 +19,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from robustscape import devices
 from robustscape.attacks.base.gradients import input_gradient
 from robustscape.attacks.base.losses import cross_entropy
 from robustscape.config.attacks import AttackSpec
@@ -55,6 +56,7 @@ def _watched(see: Callable[[int, Tensor], None]) -> Iterator[_Watch]:
         yield watch
 
 
+@devices.exact_fp32()
 def largest_preactivations(model: nn.Module, x: Tensor, batch_size: int = BATCH) -> list[Tensor]:
     """Return the largest pre-activation of each channel (C,) over inputs (N, ...), per ReLU in the order of the forward pass.
 
@@ -76,6 +78,7 @@ def largest_preactivations(model: nn.Module, x: Tensor, batch_size: int = BATCH)
     return found
 
 
+@devices.exact_fp32()
 def dead_layers(
     run: TrainedRun,
     *,

@@ -12,6 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from robustscape import devices
 from robustscape.config.attacks import AttackSpec
 from robustscape.errors import ConfigError
 from robustscape.evaluation.trained_run import TrainedRun
@@ -38,6 +39,7 @@ def fitted_curvature(alpha: Tensor, beta: Tensor, values: Tensor) -> float:
     return torch.linalg.eigvalsh(matrix)[-1].item()
 
 
+@devices.exact_fp32()
 def eigenvector_surface(
     run: TrainedRun,
     *,

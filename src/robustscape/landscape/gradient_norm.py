@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import Field
 
+from robustscape import devices
 from robustscape.attacks.base.threat import ThreatModel
 from robustscape.config.attacks import AttackSpec
 from robustscape.evaluation.harness.craft import craft
@@ -23,6 +24,7 @@ from robustscape.landscape.directions import flatten, parameters_of
 from robustscape.landscape.mean_loss import mean_loss_gradient
 
 
+@devices.exact_fp32()
 def gradient_norm(
     run: TrainedRun,
     *,
@@ -36,8 +38,8 @@ def gradient_norm(
 
     Rows gradient_norm and gradient_mapping_norm (nats per unit of a weight). The first is the gradient at the attacked inputs,
     which are held: by the envelope theorem that of the maximum, and what an update of adversarial training descends. The second
-    differs from it for logistic regression without a bias under Linf PGD only, whose kinks are known in closed form
-    (``logistic.gradient_mapping``). Weight decay is no part of either.
+    differs from it for logistic regression without a bias under Linf PGD that finds the worst case only, whose kinks are known in
+    closed form (``logistic.gradient_mapping``). Weight decay is no part of either.
 
     Args:
         run: the trained model and its data.
@@ -52,7 +54,8 @@ def gradient_norm(
     x_adv = x if eps == 0 else craft(run.model, x, y, attack, eps, seed=seed)
     gradient = flatten(mean_loss_gradient(run.model, x_adv, y, batch_size=hessian.BATCH)).double()
     mapping = gradient
-    if eps > 0 and attack.norm == "Linf" and hessian.has_closed_form(run.model, attack):
+    kinked = eps > 0 and attack.norm == "Linf" and hessian.has_closed_form(run.model, attack)
+    if kinked and hessian.worst_case_reached(run.model, x, y, x_adv, attack, eps) >= hessian.LEAST_REACHED:
         weight = flatten(parameters_of(run.model))
         mapping = logistic.gradient_mapping(weight, x.flatten(1), y, ThreatModel("Linf", eps, attack.bounds))
     shared = protocol_columns(attack, eps, split, len(y))

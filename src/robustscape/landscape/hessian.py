@@ -7,8 +7,9 @@ There are two conventions, because the inputs x'_n = x_n + eta_n depend on w (ya
     fixed (F)   eta is held where the attack put it: the Hessian that PyHessian and the works compute
     total (T)   eta follows w: the curvature of the loss surface itself, which the theorems are about
 
-F is exact, by double backward. T is exact for logistic regression (``logistic.py``) and a central difference of the
-re-attacked gradient for every other net. If the attack does not depend on w (random noise), F and T are equal.
+F is exact, by double backward. T is exact for logistic regression (``logistic.py``), as far as the attack finds the worst case,
+and a central difference of the re-attacked gradient for every other net. If the attack does not depend on w (random noise), F
+and T are equal.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.func import functional_call
 
+from robustscape import devices
 from robustscape.attacks.base.losses import cross_entropy
 from robustscape.attacks.base.threat import ThreatModel
 from robustscape.config.attacks import AttackSpec
@@ -41,8 +43,11 @@ KEPT_BYTES = 2**30
 #: linear model, equal for a small convolutional net, and slower for a large one, whose dense matrix is never computed.
 TOGETHER = 16
 
-#: Attacks that converge to the exact worst case of a linear model.
+#: Attacks that converge to the exact worst case of a linear model, if they have enough steps.
 EXACT_FOR_LINEAR_MODELS = {"pgd", "apgd"}
+
+#: The share of the worst case's rise of the loss that an attack must reach for the closed form to be that of its loss.
+LEAST_REACHED = 0.999
 
 
 def parameter_count(model: nn.Module) -> int:
@@ -60,6 +65,7 @@ def _gradient_graph(
     )
 
 
+@devices.exact_fp32()
 def fixed_operator(
     model: nn.Module, x: Tensor, y: Tensor, *, batch_size: int = BATCH, kept_bytes: int = KEPT_BYTES
 ) -> Operator:
@@ -115,6 +121,7 @@ def fixed_operator(
     # vmap cannot carry other layouts (channels-last nets) through every double backward.
     plain = all(leaf.is_contiguous() for leaf in order)
 
+    @devices.exact_fp32()
     def operator(vectors: Tensor) -> Tensor:
         if plain and len(vectors) >= TOGETHER:
             return products(vectors, batched=True)
@@ -151,6 +158,7 @@ def difference_operator(model: nn.Module, attacked: Callable[[], Tensor], y: Ten
                 sides.append(flatten(mean_loss_gradient(model, attacked(), y, batch_size=BATCH)))
         return (sides[0] - sides[1]) * (norm / (2 * h))
 
+    @devices.exact_fp32()
     def operator(vectors: Tensor) -> Tensor:
         return torch.stack([product(vector) for vector in vectors])
 
@@ -164,22 +172,51 @@ def _is_bare_logistic(model: nn.Module) -> bool:
 
 
 def has_closed_form(model: nn.Module, spec: AttackSpec) -> bool:
-    """Return whether the attack finds the worst case of a linear model, and this model is one without a bias (``logistic``)."""
+    """Return whether the attack, with enough steps, finds the worst case of this model: one without a bias (``logistic``)."""
     plain = not spec.parameters.get("targeted") and spec.parameters.get("loss", "cross_entropy") == "cross_entropy"
     return _is_bare_logistic(model) and spec.attack in EXACT_FOR_LINEAR_MODELS and plain
 
 
+def worst_case_reached(model: nn.Module, x: Tensor, y: Tensor, x_adv: Tensor, spec: AttackSpec, eps: float) -> float:
+    """Return the share of the rise of the mean loss in the worst case of a linear model that an attack reaches, 1 if it is found.
+
+    Args:
+        model: one that ``has_closed_form``.
+        x: clean inputs (N, ...).
+        y: labels (N,).
+        x_adv: what the attack made of them, (N, ...).
+        spec: the attack.
+        eps: its perturbation budget.
+    """
+    weight = flatten(parameters_of(model)).double()
+    worst = logistic.worst_case(weight, x.flatten(1), y, ThreatModel(spec.norm, eps, spec.bounds))
+    clean, reached, most = (logistic.losses(weight, points.flatten(1), y).mean().item() for points in (x, x_adv, worst))
+    return (reached - clean) / (most - clean) if most > clean else 1.0
+
+
 def total_operator(
     model: nn.Module, x: Tensor, y: Tensor, spec: AttackSpec, eps: float, *, seed: int, step: float
-) -> tuple[Operator, str]:
-    """Return the Hessian of convention T at the clean inputs ``x``, and its source: "closed form" or "central difference"."""
+) -> tuple[Operator, dict[str, Any]]:
+    """Return the Hessian of convention T at the clean inputs ``x``, and the columns ``derivative`` and ``worst_case_reached``.
+
+    The closed form is that of the worst case, of which an attack may reach less: with few steps, or in L2 where pixels are
+    clipped. Where it is less than ``LEAST_REACHED`` it is called "closed form of the worst case", and the share is recorded:
+    it is not the Hessian of the loss under this attack. Cost: an attack, to see which, where there is a closed form.
+    """
     if has_closed_form(model, spec):
+        reached = worst_case_reached(model, x, y, craft(model, x, y, spec, eps, seed=seed), spec, eps)
         weight = flatten(parameters_of(model))
         matrix = logistic.total_hessian(weight, x.flatten(1), y, ThreatModel(spec.norm, eps, spec.bounds)).to(weight)
-        return lambda vectors: vectors @ matrix, "closed form"
-    return difference_operator(model, lambda: craft(model, x, y, spec, eps, seed=seed), y, step), "central difference"
+        what = "closed form" if reached >= LEAST_REACHED else "closed form of the worst case"
+        return devices.exact_fp32()(lambda vectors: vectors @ matrix), {
+            "derivative": what,
+            "worst_case_reached": reached,
+        }
+    operator = difference_operator(model, lambda: craft(model, x, y, spec, eps, seed=seed), y, step)
+    return operator, {"derivative": "central difference", "worst_case_reached": None}
 
 
+@devices.exact_fp32()
 def adversarial_operator(
     model: nn.Module,
     x: Tensor,
@@ -204,9 +241,9 @@ def adversarial_operator(
         step: of a central difference, relative to ||w||.
     """
     if convention == "total" and eps > 0:
-        operator, derivative = total_operator(model, x, y, spec, eps, seed=seed, step=step)
-        relative = step if derivative == "central difference" else None
-        return operator, {"convention": convention, "derivative": derivative, "difference_step": relative}
+        operator, how = total_operator(model, x, y, spec, eps, seed=seed, step=step)
+        relative = step if how["derivative"] == "central difference" else None
+        return operator, {"convention": convention, **how, "difference_step": relative}
     x_adv = x if eps == 0 else craft(model, x, y, spec, eps, seed=seed)
     return fixed_operator(model, x_adv, y), {
         "convention": convention,
@@ -215,6 +252,7 @@ def adversarial_operator(
     }
 
 
+@devices.exact_fp32()
 def top_directions(
     model: nn.Module, x: Tensor, y: Tensor, attack: AttackSpec, eps: float, number: int, *, seed: int
 ) -> list[Direction]:

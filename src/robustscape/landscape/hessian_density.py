@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import Field
 
+from robustscape import devices
 from robustscape.config.attacks import AttackSpec
 from robustscape.evaluation.trained_run import TrainedRun, protocol_columns
 from robustscape.landscape import hessian
@@ -14,6 +15,7 @@ from robustscape.landscape.directions import flatten, parameters_of
 from robustscape.landscape.lanczos import lanczos_quadrature, spectral_density
 
 
+@devices.exact_fp32()
 def hessian_density(
     run: TrainedRun,
     *,

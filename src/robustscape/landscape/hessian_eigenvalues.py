@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from robustscape import devices
 from robustscape.config.attacks import AttackSpec
 from robustscape.evaluation.trained_run import TrainedRun, protocol_columns
 from robustscape.landscape import hessian
@@ -16,6 +17,7 @@ from robustscape.landscape.lanczos import dense_eigenpairs, top_eigenpairs
 DENSE = 1024
 
 
+@devices.exact_fp32()
 def hessian_eigenvalues(
     run: TrainedRun,
     *,

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from robustscape import devices
 from robustscape.config.attacks import AttackSpec
 from robustscape.evaluation.trained_run import TrainedRun, protocol_columns
 from robustscape.landscape import hessian
@@ -13,6 +14,7 @@ from robustscape.landscape.directions import flatten, parameters_of
 from robustscape.landscape.lanczos import hutchinson
 
 
+@devices.exact_fp32()
 def hessian_trace(
     run: TrainedRun,
     *,

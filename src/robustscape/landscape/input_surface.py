@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from robustscape import devices
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import Classifier, frozen_copy, predict
 from robustscape.config.attacks import AttackSpec
@@ -30,6 +31,7 @@ from robustscape.models import copy_model
 BATCH = 1024
 
 
+@devices.exact_fp32()
 def input_surface(
     run: TrainedRun,
     *,

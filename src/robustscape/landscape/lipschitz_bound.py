@@ -25,6 +25,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, fx, nn
 
+from robustscape import devices
 from robustscape.attacks.base.gradients import predict
 from robustscape.errors import ConfigError
 from robustscape.evaluation.trained_run import TrainedRun
@@ -55,6 +56,7 @@ class Bound:
         return Bound(self.constant * constant, self.path * constant, self.layers + layers)
 
 
+@devices.exact_fp32()
 def lipschitz_bound(
     run: TrainedRun,
     *,
@@ -88,6 +90,7 @@ def lipschitz_bound(
     return [{**shared, "metric": metric, "value": value} for metric, value in values.items()]
 
 
+@devices.exact_fp32()
 def network_bound(model: nn.Module, x: Tensor) -> Bound:
     """Return the bound of a net in eval mode, from one input (1, ...) that has the real size.
 
@@ -236,6 +239,7 @@ def operator_norm(linear: LinearMap, given: Tensor) -> float:
     return found
 
 
+@devices.exact_fp32()
 def largest_slope(model: nn.Module, x: Tensor, pairs: int, seed: int) -> float:
     """Return the largest ||f(a) - f(b)|| / ||a - b|| of random pairs of inputs, and of inputs and points near them.
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import Field
 
+from robustscape import devices
 from robustscape.config.attacks import AttackSpec
 from robustscape.errors import ConfigError
 from robustscape.evaluation.trained_run import TrainedRun, protocol_columns
@@ -14,6 +15,7 @@ from robustscape.landscape.directions import filter_normalised
 from robustscape.landscape.surface import Inner, surface
 
 
+@devices.exact_fp32()
 def loss_surface_1d(
     run: TrainedRun,
     *,

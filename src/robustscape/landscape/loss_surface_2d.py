@@ -8,6 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from robustscape import devices
 from robustscape.config.attacks import AttackSpec
 from robustscape.evaluation.trained_run import TrainedRun, protocol_columns
 from robustscape.landscape import hessian
@@ -19,6 +20,7 @@ from robustscape.landscape.directions import (
 from robustscape.landscape.surface import Inner, surface
 
 
+@devices.exact_fp32()
 def loss_surface_2d(
     run: TrainedRun,
     *,

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from robustscape import devices
 from robustscape.attacks.base.losses import cross_entropy
 from robustscape.landscape.directions import Direction, parameters_of
 
@@ -16,6 +17,7 @@ def require_eval(model: nn.Module) -> None:
         raise ValueError("curvature is measured in eval mode; call model.eval() first")
 
 
+@devices.exact_fp32()
 def mean_loss(model: nn.Module, x: Tensor, y: Tensor, *, batch_size: int) -> Tensor:
     """Return the mean cross-entropy of inputs (N, ...) with labels (N,), float64, 0-dim."""
     with torch.no_grad():
@@ -26,6 +28,7 @@ def mean_loss(model: nn.Module, x: Tensor, y: Tensor, *, batch_size: int) -> Ten
     return torch.as_tensor(total) / len(y)
 
 
+@devices.exact_fp32()
 def mean_loss_gradient(model: nn.Module, x: Tensor, y: Tensor, *, batch_size: int) -> Direction:
     """Return the gradient of ``mean_loss`` with respect to every parameter, zeros for parameters that are not used.
 

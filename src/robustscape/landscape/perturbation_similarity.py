@@ -14,6 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from robustscape import devices
 from robustscape.config.attacks import AttackSpec
 from robustscape.evaluation.harness.craft import craft
 from robustscape.evaluation.percentages import percent_true
@@ -30,6 +31,7 @@ def perturbation_cosines(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]
     return (a * b).sum(1) / lengths.clamp_min(torch.finfo(torch.float64).tiny), lengths > 0
 
 
+@devices.exact_fp32()
 def perturbation_similarity(
     run: TrainedRun,
     *,

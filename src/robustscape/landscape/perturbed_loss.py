@@ -6,11 +6,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from robustscape import devices
 from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.landscape import _ascent as ascent
 from robustscape.landscape.directions import movable
 
 
+@devices.exact_fp32()
 def perturbed_loss(
     run: TrainedRun,
     *,

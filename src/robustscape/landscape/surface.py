@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from robustscape import devices
 from robustscape.attacks.base.gradients import Classifier, frozen_copy
 from robustscape.attacks.base.losses import cross_entropy
 from robustscape.config.attacks import AttackSpec
@@ -97,6 +98,7 @@ class Points:
         ]
 
 
+@devices.exact_fp32()
 def losses_and_correctness(model: Classifier, x: Tensor, y: Tensor, batch_size: int = BATCH) -> tuple[Tensor, Tensor]:
     """Return cross-entropy (N,), in nats, and correctness, bool (N,), of each sample. Cost: one forward pass.
 
@@ -110,6 +112,7 @@ def losses_and_correctness(model: Classifier, x: Tensor, y: Tensor, batch_size: 
         return cross_entropy(logits, y), logits.argmax(1) == y
 
 
+@devices.exact_fp32()
 def surface(
     model: nn.Module,
     x: Tensor,

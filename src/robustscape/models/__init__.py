@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -36,30 +36,52 @@ Module = TypeVar("Module", bound=nn.Module)
 class Normalize(nn.Module):
     """``(x - mean) / std`` per channel of inputs (B, C, ...); mean and std are buffers, so checkpoints hold them.
 
+    >>> Normalize(0.5, 0.25)(torch.ones(1, 3, 1, 1)).flatten()
+    tensor([2., 2., 2.])
+
     Args:
-        mean: mean of each channel.
-        std: standard deviation of each channel, above 0.
+        mean: mean of each channel, or one number for all of them.
+        std: standard deviation of each channel, above 0, or one number for all of them.
         dims: number of dimensions after the channel, 2 for images.
 
     Raises:
-        ConfigError: ``mean`` and ``std`` differ in length, or a standard deviation is not above 0.
+        ConfigError: they are no numbers, differ in length, or a standard deviation is not above 0.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, mean: Sequence[float], std: Sequence[float], dims: int = 2) -> None:
+    def __init__(
+        self, mean: float | Sequence[float] | Tensor, std: float | Sequence[float] | Tensor, dims: int = 2
+    ) -> None:
         super().__init__()
-        if len(mean) != len(std) or not all(s > 0 for s in std):
+        means, stds = _constants("mean", mean), _constants("std", std)
+        if len(means) != len(stds) or not all(s > 0 for s in stds):
             raise ConfigError(
-                f"normalisation needs as many means as standard deviations, all of them above 0; got mean {list(mean)} "
-                f"and std {list(std)}."
+                f"normalisation needs as many means as standard deviations, all of them above 0; got mean {means} "
+                f"and std {stds}."
             )
-        for name, values in (("mean", mean), ("std", std)):
+        for name, values in (("mean", means), ("std", stds)):
             self.register_buffer(name, torch.tensor(values, dtype=torch.float32).view(-1, *[1] * dims))
 
     def forward(self, x: Tensor) -> Tensor:
         return (x - self.mean) / self.std
+
+
+def _constants(name: str, values: Any) -> list[float]:
+    """A number or a sequence of numbers, finite ones, as a list.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    plain = values.reshape(-1).tolist() if hasattr(values, "reshape") else values  # of a tensor or an array
+    try:
+        numbers = [float(value) for value in (plain if isinstance(plain, Iterable) else [plain])]
+    except (TypeError, ValueError):
+        numbers = []
+    if not numbers or isinstance(values, str) or not all(math.isfinite(number) for number in numbers):
+        raise ConfigError(f"{name} of a normalisation got {values!r}, allowed is a number, or one for each channel.")
+    return numbers
 
 
 class NormalizeEachImage(nn.Module):

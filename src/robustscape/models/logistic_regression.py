@@ -33,12 +33,17 @@ class LogisticRegression(nn.Module):
     def input_gradient(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return logits (B, 2), cross-entropy losses (B,) and their gradients (B, ...) with respect to the inputs ``x``.
 
-        The gradient is (softmax(logits)_1 - y) w: what autograd computes, to the last bits.
+        The gradient is (softmax(logits)_1 - y) w: what autograd computes, to the last bits. Where the label's probability rounds
+        to 1, loss and slope are the other one's, so that neither becomes 0 there.
         """
         logits = self(x)
         log_p = F.log_softmax(logits, dim=1)
-        slope = log_p[:, 1:].exp() - y[:, None]
-        return logits, F.nll_loss(log_p, y, reduction="none"), (slope * self.linear.weight).view_as(x)
+        other = log_p.gather(1, 1 - y[:, None]).exp()
+        losses = F.nll_loss(log_p, y, reduction="none")
+        slope = torch.where(
+            losses[:, None] == 0, torch.where(y[:, None] == 1, -other, other), log_p[:, 1:].exp() - y[:, None]
+        )
+        return logits, torch.where(losses == 0, other.squeeze(1), losses), (slope * self.linear.weight).view_as(x)
 
 
 def logistic_regression(

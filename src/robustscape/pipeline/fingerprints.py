@@ -97,6 +97,11 @@ def run_fingerprint(experiment: Experiment, run: Run) -> str:
     return config_hash([experiment.run_config(run), training_code(experiment, run)])
 
 
+def trained_fingerprint(experiment: Experiment, run: Run, data: str | None) -> str:
+    """Return the fingerprint of a trained run; ``data`` is the SHA-256 of its prepared data."""
+    return complete_fingerprint(run_fingerprint(experiment, run), [data])
+
+
 # -- measurements, comparisons, theory ---------------------------------------------------------------------------------
 
 

@@ -267,6 +267,15 @@ class Plan:
         fewer_seeds = scale.seeds is not None or any(stand_ins.seeds for stand_ins in scale.stand_ins.values())
         return not (shorter or fewer_seeds or any(changed for _, changed in sizes))
 
+    def items_by_dataset(self, work: str) -> dict[str, list[str]]:
+        """Return the work's data set -> the items of the work whose runs are all on it, in order; others are in none."""
+        found: dict[str, list[str]] = {}
+        for name, item in self.studies[work].items.items():
+            datasets = {planned.dataset for table in self.item_tables(work, item) for planned in table.runs}
+            if len(datasets) == 1:
+                found.setdefault(datasets.pop(), []).append(name)
+        return dict(sorted(found.items()))
+
     def item_sources(self, work: str, item: Item) -> list[Path]:
         """Return the files an item is made from, each once: its tables, the health of their runs, and the printed numbers."""
         tables = self.item_tables(work, item)

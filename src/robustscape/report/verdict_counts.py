@@ -1,4 +1,4 @@
-"""Counts of verdicts by the kind of claim: what nets do, theorems, toys and this project's own code are never added up."""
+"""Counts of verdicts by the kind of claim: nets, data, theorems, toys and this project's own code are never added up."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from robustscape.report.words import FAILS, HOLDS, NOT_MADE, TOO_NOISY, UNDER_TR
 #: Kinds of claims, in the order in which they are shown, and what they are about.
 KINDS = {
     "empirical": "trained nets",
+    "data": "data sets, without a net",
     "theory": "theorems, checked numerically",
     "toy": "toy functions",
     "software": "this project's code",

@@ -39,6 +39,7 @@ _PLUMBING = {
         "errors",
         "pipeline.fingerprints",
         "pipeline.plan",
+        "pipeline.stale",
         "storage.atomic",
         "storage.records",
     )
@@ -284,8 +285,15 @@ def _settings() -> dict[str, Any]:
         "cuda": torch.version.cuda if used else None,
         "threads": torch.get_num_threads() if torch else None,
         "deterministic": torch.are_deterministic_algorithms_enabled() if torch else None,
-        "tf32": torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32 if torch else None,
+        "tf32": _reduced_precision() if torch else None,
     }
+
+
+def _reduced_precision() -> bool:
+    """Return whether fp32 is computed in fewer digits; called only where torch has been imported."""
+    from robustscape import devices
+
+    return devices.reduced_precision()
 
 
 @functools.cache

@@ -257,10 +257,11 @@ def train_epoch(training: Training, epoch: int, observe: UpdateObserver | None =
         training.weights["buffers"] = copy_buffers(model)
         batches = order.split(training.batch_size)[: recipe.recalibrate]
         recalibrate_batchnorm(model, _attacked_passes(training, epoch, batches))
-    progress = epoch * training.steps / (recipe.epochs * training.steps)
+    updates = recipe.epochs * training.steps
+    progress = epoch * training.steps / updates
     row: Row = {
         "epoch": epoch + 1,
-        "lr": phases.learning_rate(schedule_factor(recipe.lr_schedule, progress, recipe.epochs)),
+        "lr": phases.learning_rate(schedule_factor(recipe.lr_schedule, progress, recipe.epochs, 1 / updates)),
         "eps": training.eps * schedule_factor(recipe.eps_schedule, progress, recipe.epochs),
         # the one point where an epoch waits for the device
         **{column: value.item() / samples[column] for column, value in sums.items()},
@@ -292,8 +293,9 @@ def _update_weights(
     """
     model, recipe, phases, recorder = training.model, training.recipe, training.phases, training.recorder
     update = epoch * training.steps + step
-    progress = update / (recipe.epochs * training.steps)
-    phases.set_learning_rate(schedule_factor(recipe.lr_schedule, progress, recipe.epochs))
+    updates = recipe.epochs * training.steps
+    progress = update / updates
+    phases.set_learning_rate(schedule_factor(recipe.lr_schedule, progress, recipe.epochs, 1 / updates))
     is_recorded = recorder.wants(update)
     is_inner = isinstance(phases.optimizer, InnerLooper) and phases.optimizer.is_within_inner_loop
     with devices.autocast(y.device, recipe.precision), recorder.watch() if is_recorded else nullcontext():

@@ -7,13 +7,16 @@ import math
 from robustscape.config.recipes import Schedule
 
 
-def schedule_factor(schedule: Schedule, progress: float, epochs: int = 1) -> float:
+def schedule_factor(schedule: Schedule, progress: float, epochs: int = 1, step: float = 0.0) -> float:
     """Return the schedule's factor when a fraction ``progress`` of the training steps is done.
 
     Args:
-        schedule: its kind and constants; with ``restarts`` each period runs through the whole schedule.
+        schedule: its kind and constants; with ``restarts`` each period runs through the whole schedule; with ``warmup`` it
+            begins after that.
         progress: fraction of the training steps done, in [0, 1).
         epochs: number of epochs of the whole training, for schedules that hold their factor within an epoch.
+        step: fraction of training that one step is, for a warm-up: step k of w, counted from 0, has (k + 1) / (w + 1) of the
+            schedule's first factor, as torch's ``LinearLR`` with start_factor 1 / (w + 1) before the schedule.
 
     >>> schedule_factor(Schedule(kind="multistep", milestones=[0.5, 0.75], gamma=0.1), 0.5)
     0.1
@@ -23,6 +26,13 @@ def schedule_factor(schedule: Schedule, progress: float, epochs: int = 1) -> flo
     if schedule.kind == "recorded":
         count = len(schedule.values)
         return schedule.values[min(math.floor(progress * count + 1e-9), count - 1)]
+    if progress < schedule.warmup:
+        return (progress + step) / (schedule.warmup + step) * _factor_after_warmup(schedule, 0.0)
+    return _factor_after_warmup(schedule, (progress - schedule.warmup) / (1 - schedule.warmup))
+
+
+def _factor_after_warmup(schedule: Schedule, progress: float) -> float:
+    """The factor when a fraction ``progress`` of the training after the warm-up is done."""
     bounds = [0.0, *schedule.restarts, 1.0]
     period = sum(progress >= bound for bound in schedule.restarts)
     done = (progress - bounds[period]) / (bounds[period + 1] - bounds[period])

@@ -134,6 +134,20 @@ def test_budgets_are_numbers(eps: Any) -> None:
     assert check_eps(eps, 6) == pytest.approx(8 / 255)
 
 
+@pytest.mark.parametrize("make", [lambda eps: eps.requires_grad_(), lambda eps: eps.requires_grad_() * 1, None])
+def test_budgets_that_are_part_of_a_graph_are_taken_out_of_it(make: Any) -> None:
+    """So are those of inference mode, which have no place in a graph."""
+    plain = torch.full((6,), 0.1)
+    with torch.inference_mode(make is None):
+        eps = plain.clone() if make is None else make(plain.clone())
+    for budget, expected in ((eps, plain), (eps[0], float(plain[0]))):
+        found = run_suite(classifier(), X, Y, one_attack(), budget, seed=0)
+        assert torch.equal(found.x_adv, run_suite(classifier(), X, Y, one_attack(), expected, seed=0).x_adv)
+        assert not found.x_adv.requires_grad
+        x_adv = craft(classifier(), X, Y, PGD, budget, seed=0)
+        assert not (x_adv.requires_grad or x_adv.is_inference())
+
+
 def test_an_infinite_budget_is_for_noise_alone() -> None:
     noise = AttackSpec(attack="gaussian_noise", norm="L2", bounds=None, parameters={"variance": 0.1})
     assert torch.isfinite(craft(classifier(), X, Y, noise, float("inf"), seed=0)).all()

@@ -114,7 +114,35 @@ def test_a_raised_flag_has_its_reason() -> None:
     found = robustscape.evaluate(Probabilities(), x, y, suite="pgd", eps=0.1)
     assert "give its logits" in found.reasons["flag_softmax_outputs"]
     assert found.to_dict()["unreliable"] and "flag_softmax_outputs" in str(found)
-    assert set(robustscape.evaluation.harness.flags.REASONS) == set(found.flags)  # type: ignore[attr-defined]
+    known = robustscape.evaluation.harness.flags.REASONS  # type: ignore[attr-defined]
+    assert {*known, "flag_chance_accuracy"} == set(found.flags)
+
+
+@pytest.mark.parametrize(
+    ("shift", "classes", "samples", "raised"),
+    [(0, 4, 40, False), (1, 4, 40, True), (1, 4, 7, False), (1, 1, 40, False), (0, 2, 8, False)],
+    ids=["right", "shifted", "too few", "one label", "few"],
+)
+def test_labels_of_another_model_are_doubted(shift: int, classes: int, samples: int, raised: bool) -> None:
+    """Labels from 1 on, or in another order, give a robust accuracy of next to nothing, of which no attack is the cause."""
+    x = torch.rand(samples, 6)
+    y = torch.arange(samples) % classes
+    x[torch.arange(samples), y] = 1.0
+    found = robustscape.evaluate(nn.Identity(), x, (y + shift) % 4, suite="fgsm", eps=0.01)
+    assert found.flags["flag_chance_accuracy"] == raised == ("flag_chance_accuracy" in found.reasons)
+    content = found.to_dict()
+    assert content["unreliable"] == content["robustbench"]["unreliable"] == raised
+    assert raised == ("are the labels those" in str(found))
+
+
+@pytest.mark.parametrize(("rare_right", "raised"), [(False, True), (True, False)])
+def test_a_frequent_label_is_no_skill(rare_right: bool, raised: bool) -> None:
+    """A constant answer is right in 90 % of these samples."""
+    y = (torch.arange(40) >= 36).long()
+    logits = nn.functional.one_hot(y if rare_right else 0 * y, 3) * 0.5 + 0.25
+    assert (
+        robustscape.evaluate(nn.Identity(), logits, y, suite="fgsm", eps=0.01).flags["flag_chance_accuracy"] == raised
+    )
 
 
 def test_several_budgets_reuse_what_is_broken(digits: Any, tmp_path: Path) -> None:

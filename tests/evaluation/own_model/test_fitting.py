@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import warnings
 from functools import partial
 from typing import Any
 
@@ -19,6 +20,7 @@ from robustscape.config.attacks import AttackSpec, Suite
 from robustscape.config.shipped import find_attack
 from robustscape.errors import ConfigError, UserError
 from robustscape.evaluation.own_model import call
+from robustscape.evaluation.own_model.fitting import ProtocolWarning
 from robustscape.models import build_classifier
 
 HIERARCHY = [0, 1, 0, 1]
@@ -220,7 +222,10 @@ def test_a_normalisation_that_does_not_fit_is_refused(
 ) -> None:
     """Three means of one channel would broadcast to three channels, and the net see another image."""
     x, y = torch.rand(6, channels, 8, 8), torch.arange(6) % 4
-    model = colour_net(robustscape.Normalize(mean, std))
+    normalize = robustscape.Normalize([0.5] * len(mean), [0.25] * len(std))
+    for name, values in (("mean", mean), ("std", std)):  # as a state dict brings them, which no constructor has seen
+        normalize.get_buffer(name).copy_(torch.tensor(values).view(-1, 1, 1))
+    model = colour_net(normalize)
     with torch.no_grad():
         model[2](torch.rand(1, max(channels, len(mean)) * 64))  # type: ignore[index]
     ask: Any = partial(robustscape.evaluate, suite="fgsm") if whole else partial(robustscape.attack, name="fgsm")
@@ -329,3 +334,49 @@ def test_all_budgets_are_checked_before_any_attack() -> None:
     with pytest.raises(ConfigError, match=r"eps got 8, which in Linf is more than the whole range.*Did you mean 8/255"):
         robustscape.evaluate(Counting(4), x, y, suite="fgsm", eps=[0.1, 8])
     assert Counting.passed == 0
+
+
+# -- masks, steps, hashes -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("place", "what"), [("x", "inputs"), ("y", "labels"), ("eps", "budgets")])
+def test_a_masked_array_is_refused(place: str, what: str) -> None:
+    """PyTorch takes what is under the mask for valid."""
+    x, y = inputs_of(4)
+    given: dict[str, Any] = {"x": x.numpy(), "y": y.numpy(), "eps": np.full(len(x), 0.1)}
+    mask = np.zeros(given[place].shape, bool)
+    mask[0] = True
+    given[place] = np.ma.masked_array(given[place], mask)
+    for ask in (partial(robustscape.evaluate, suite="fgsm"), partial(robustscape.attack, name="fgsm")):
+        with pytest.raises(UserError, match=rf"the {what} are a masked array, {mask.sum()} of whose"):
+            ask(Counting(4), **given)
+
+
+def test_a_step_of_another_norm_is_refused() -> None:
+    """20 steps of 2/255 are a length in Linf; in L2 they would not leave the middle of a ball of 0.5."""
+    x, y = inputs_of(4)
+    spec = AttackSpec(attack="pgd", parameters={"steps": 20, "step_size": 2 / 255})
+    with pytest.raises(
+        ConfigError, match=r"has a step_size of 0.00784314 in Linf, which is a length of another kind in L2"
+    ):
+        robustscape.evaluate(Counting(4), x, y, suite=spec, norm="L2", eps=0.5)
+
+
+def test_steps_that_cannot_use_the_budget_are_warned_of() -> None:
+    x, y = inputs_of(4)
+    spec = AttackSpec(attack="pgd", parameters={"steps": 10, "step_size": 0.01, "random_start": False})
+    with pytest.warns(ProtocolWarning, match=r"takes 10 steps of 0.01, 0.1 in all, and cannot use a budget of 0.3"):
+        weak = robustscape.evaluate(Counting(4), x, y, suite=spec, eps=[0.05, 0.3])
+    assert weak[1].robust_accuracy > robustscape.evaluate(Counting(4), x, y, suite="pgd", eps=0.3).robust_accuracy
+    with pytest.warns(ProtocolWarning):
+        robustscape.attack(Counting(4), x, y, spec, eps=0.3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ProtocolWarning)
+        robustscape.evaluate(Counting(4), x, y, suite=spec, eps=0.1)
+
+
+def test_a_model_without_weights_has_no_hash() -> None:
+    """That of nothing is the same for all of them, as if they were one model."""
+    assert call.model_hash(Counting(4)) is None and call.model_hash(lambda x: x) is None
+    hashes = {call.model_hash(nn.Linear(2, 2)) for _ in range(2)}
+    assert len(hashes) == 2 and None not in hashes

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import robustscape
+from robustscape.config.attacks import AttackSpec
 from robustscape.errors import UserError
 
 
@@ -176,6 +179,113 @@ def test_what_misleads_has_a_flag(name: str) -> None:
     make, flag = FLAGGED[name]
     torch.manual_seed(0)
     assert flag in judged(make(), batch_size=8).reasons
+
+
+class Masked(nn.Module):
+    """It keeps a tensor for each size of a batch, made in the first pass of that size, whose gradient a later pass needs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.masks = net(), dict[int, Tensor]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        mask = self.masks.setdefault(len(x), torch.ones_like(x))
+        logits: Tensor = self.net(x * mask)
+        return logits
+
+
+def test_a_model_that_keeps_tensors_of_a_pass_is_attacked() -> None:
+    for suite in ("pgd20", "apgd_ce", "fab_t_lite", "square500"):
+        assert judged(Masked(), suite=suite).robust_accuracy == judged(net(), suite=suite).robust_accuracy
+    assert torch.equal(robustscape.attack(Masked(), X, Y, eps=0.05), robustscape.attack(net(), X, Y, eps=0.05))
+
+
+# Modes that an evaluation does not reach ------------------------------------------------------------------------------
+
+
+def dropping(rate: float = 0.5) -> nn.Module:
+    """The net with dropout and batch normalisation in front of it, which in eval mode do nothing, in training mode."""
+    return nn.Sequential(nn.BatchNorm2d(3, eps=1e-12), nn.Dropout(rate), net())
+
+
+class Functional(nn.Module):
+    """Its own dropout is a function of its own mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = net()
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.net(F.dropout(x, 0.5, self.training))
+        return logits
+
+
+def _forward_of(inner: nn.Module) -> nn.Module:
+    """A module whose forward was replaced by a function that calls another net."""
+    module = nn.Identity()
+    module.forward = lambda x: inner(x)  # type: ignore[method-assign]
+    return module
+
+
+class Listed(nn.Module):
+    """A net in a list is no submodule."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.nets = [inner]
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.nets[0](x)
+        return logits
+
+
+#: Way to hold a net that the evaluation cannot put into eval mode -> a model from that net.
+HELD: dict[str, Callable[[nn.Module], Any]] = {
+    "a function": lambda inner: lambda x: inner(x),
+    "a method": lambda inner: inner.forward,
+    "a partial": lambda inner: functools.partial(inner),
+    "a partial of a method": lambda inner: functools.partial(inner.forward),
+    "a closure over a method": lambda inner: lambda x: inner.forward(x),
+    "a replaced forward": _forward_of,
+    "a list": Listed,
+}
+
+
+@pytest.mark.parametrize("make", [dropping, Functional])
+@pytest.mark.parametrize("how", HELD)
+def test_a_net_in_training_mode_out_of_reach_is_refused(how: str, make: Callable[[], nn.Module]) -> None:
+    inner = make().train()
+    before = {name: value.clone() for name, value in inner.state_dict().items()}
+    for call in (judged, lambda model: robustscape.attack(model, X, Y, eps=0.05)):
+        with pytest.raises(UserError, match=r"modules in training mode that are none of its own \(.*Call \.eval\(\)"):
+            call(HELD[how](inner))
+    assert all(module.training for module in inner.modules())
+    assert all(torch.equal(value, before[name]) for name, value in inner.state_dict().items())
+
+
+@pytest.mark.parametrize("how", HELD)
+def test_a_net_out_of_reach_is_judged_in_eval_mode_or_where_its_mode_changes_nothing(how: str) -> None:
+    plain = judged(net()).robust_accuracy
+    assert judged(HELD[how](dropping().eval())).robust_accuracy == pytest.approx(plain, abs=100 / 24)
+    assert judged(HELD[how](net().train())).robust_accuracy == pytest.approx(plain, abs=100 / 24)
+
+
+def test_a_forward_that_was_replaced_by_a_method_goes_along_into_the_copy() -> None:
+    model = dropping().train()
+    model.forward = types.MethodType(lambda self, x: nn.Sequential.forward(self, x), model)  # type: ignore[method-assign]
+    assert judged(model).robust_accuracy == pytest.approx(judged(net()).robust_accuracy, abs=100 / 24)
+    assert model.training
+
+
+def test_a_traced_graph_is_judged_in_eval_mode() -> None:
+    model = torch.fx.symbolic_trace(dropping().train())
+    assert judged(model).robust_accuracy == pytest.approx(judged(net()).robust_accuracy, abs=100 / 24)
+
+
+def test_training_mode_is_not_asked_of_a_function() -> None:
+    spec = AttackSpec(attack="pgd", model_mode="train")
+    with pytest.raises(UserError, match="a function has no mode; give the model itself"):
+        robustscape.evaluate(lambda x: net()(x), X, Y, suite=spec, eps=0.05)
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -257,3 +257,99 @@ def test_inputs_of_a_file_are_divided_by_the_scale_given(dtype: Any, tmp_path: P
             read_samples(tmp_path / name, scale=0)
     with pytest.raises(UserError, match="divided by what their format can hold"):
         read_samples(images_at(tmp_path / "images", "a/1.png"), scale=255)
+
+
+def test_what_is_hidden_is_passed_over_and_counted(tmp_path: Path) -> None:
+    """A notebook keeps copies of images, macOS and NAS keep files of their own: none is a class or an image."""
+    root = images_at(tmp_path / "a", "cat/1.png", "dog/1.png", "dog/sub/2.png")
+    assert read_samples(root).notes == ("values divided by 255",)
+    images_at(root, ".ipynb_checkpoints/1.png", "cat/.ipynb_checkpoints/1-checkpoint.png", "dog/sub/.trash/deep/3.png")
+    images_at(root, "__MACOSX/cat/1.png", "cat/@eaDir/1.png")
+    for name in (".DS_Store", "cat/.DS_Store", "cat/._1.png"):
+        (root / name).write_bytes(b"no image")
+    found = read_samples(root)
+    assert found.classes == ("cat", "dog") and found.y.tolist() == [0, 1, 1]
+    (note,) = (note for note in found.notes if "passed over" in note)
+    assert note.startswith("passed over 8 hidden files and folders (.DS_Store, ._1.png, .ipynb_checkpoints, .trash")
+    assert not isinstance(note, Doubt)
+
+
+def test_images_that_are_not_read_are_doubts(tmp_path: Path) -> None:
+    root = images_at(tmp_path / "a", "cat/1.png", "loose.png", "cat/2.gif", "cat/3.gif")
+    (root / "cat/notes.txt").write_text("no image")
+    doubts = [note for note in read_samples(root).notes if isinstance(note, Doubt)]
+    assert doubts == [
+        "passed over 1 images that are in no folder of a class (loose.png)",
+        "passed over 2 files of formats that are not read (.gif)",
+    ]
+
+
+def csv_of(path: Path, header: str, rows: list[list[float]]) -> Path:
+    path.write_text("\n".join([header, *(",".join(f"{value:g}" for value in row) for row in rows)]))
+    return path
+
+
+@pytest.mark.parametrize("header", ["a,y,label", "class,a,Target", "a,y,y", "Y,LABEL,a"])
+def test_a_second_column_of_labels_is_asked_for(header: str, tmp_path: Path) -> None:
+    """It would be a pixel, from which the class can be read."""
+    path = csv_of(tmp_path / "a.csv", header, [[1, 0, 0], [0, 1, 1]])
+    with pytest.raises(UserError, match=r"has 2 columns that may hold the labels.*--label-column"):
+        read_samples(path)
+
+
+def test_the_column_of_labels_can_be_named(tmp_path: Path) -> None:
+    path = csv_of(tmp_path / "a.csv", "x,y,kind", [[0.5, 0.25, 0], [0, 1, 1]])
+    found = read_samples(path, label_column="kind")
+    assert found.x.tolist() == [[0.5, 0.25], [0, 1]] and found.y.tolist() == [0, 1]
+    assert any(isinstance(note, Doubt) and "the column 'y' is taken for an input" in note for note in found.notes)
+    with pytest.raises(UserError, match="has no column 'sort'; it has x, y, kind"):
+        read_samples(path, label_column="sort")
+    np.savez(tmp_path / "a.npz", x=np.zeros((2, 2)), y=np.arange(2))
+    for other in ("a.npz", ""):
+        with pytest.raises(UserError, match=r"a column of labels is for a .csv"):
+            read_samples(tmp_path / other, label_column="kind")
+
+
+@pytest.mark.parametrize(
+    ("header", "numbers", "refused"),
+    [
+        ("a,b,y", range(6), "the column 'a', of 0, 1, 2, ..., seems to number the rows"),
+        ("a,b,y", range(1, 7), "the column 'a', of 1, 2, 3, ..., seems to number the rows"),
+        ("a,b,y", [(7 * n) % 24 for n in range(24)], "the column 'a', of 0, 7, 14, ..., seems to number the rows"),
+        (",b,y", [9, 5], "column 1, which has no name, seems to number the rows"),
+        ("Id,b,y", [9, 5], "the column 'Id' seems to number the rows"),
+        ("a,b,y", [0, 1, 2], None),
+        ("a,b,y", [2, 1, 0, 3, 4, 5], None),
+        ("a,b,y", [0, 1, 2, 3, 4, 5, 5], None),
+    ],
+)
+def test_a_column_that_numbers_the_rows_is_no_input(
+    header: str, numbers: list[int], refused: str | None, tmp_path: Path
+) -> None:
+    path = csv_of(tmp_path / "a.csv", header, [[number, 3, 0] for number in numbers])
+    if refused is None:
+        assert read_samples(path, scale=255).x.shape == (len(numbers), 2)
+        return
+    with pytest.raises(UserError, match=refused):
+        read_samples(path, 2, scale=255)
+
+
+def test_labels_may_number_the_rows(tmp_path: Path) -> None:
+    path = csv_of(tmp_path / "a.csv", "y,b", [[number, 0.5] for number in range(6)])
+    assert read_samples(path).y.tolist() == list(range(6))
+
+
+def test_a_cell_that_is_no_number_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("file,b,y\ncat.png,1,0\n")
+    with pytest.raises(UserError, match=r"sample 1 has 'cat.png' in column 'file'"):
+        read_samples(tmp_path / "a.csv")
+    (tmp_path / "a.csv").write_text("a,y\n1,0\n0,1.5\n")
+    with pytest.raises(UserError, match=r"sample 2 has '1.5' in column 'y'"):
+        read_samples(tmp_path / "a.csv")
+
+
+def test_further_arrays_of_a_file_are_doubts(tmp_path: Path) -> None:
+    """A mask, or another split, that is passed over in silence would be a number of other samples than were meant."""
+    np.savez(tmp_path / "a.npz", x=np.zeros((2, 2)), y=np.arange(2), mask=np.zeros(2), x_test=np.ones((2, 2)))
+    (note,) = (note for note in read_samples(tmp_path / "a.npz").notes if isinstance(note, Doubt))
+    assert note == "x and y are read; passed over the other arrays of the file, mask, x_test"

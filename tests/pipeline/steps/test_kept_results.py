@@ -17,6 +17,7 @@ from robustscape.config.loading import load_experiment
 from robustscape.errors import CorruptFile
 from robustscape.pipeline.jobs import Job, list_jobs
 from robustscape.pipeline.plan import Plan
+from robustscape.pipeline.stale import check_item_sources, table_fingerprints
 from robustscape.pipeline.steps.evaluate import evaluate_runs
 from robustscape.pipeline.steps.prepare import prepare_dataset
 from robustscape.pipeline.steps.train import train_runs
@@ -162,6 +163,38 @@ def test_another_recipe_trains_again_and_what_was_measured_is_measured_again(pro
     assert set(after["checkpoint"]) == {run_record(plan, run)["checkpoints"]["model.safetensors"][:12]}
     assert set(after["checkpoint"]).isdisjoint(before["checkpoint"])
     assert not after["value"].equals(before["value"]), "the stale number did not stay"
+
+
+@pytest.mark.parametrize("changed", ["recipe", "data"])
+def test_a_run_of_other_configuration_or_data_is_not_measured_and_its_table_not_taken(
+    project: Path, changed: str
+) -> None:
+    """As after a job was killed and its marks deleted: nothing plans the training again, so the step itself must see it."""
+    plan = plan_below(project)
+    run = two_runs(plan)[0]
+    if changed == "recipe":
+        plan = plan_below(project, ("recipes/yamada2021_mnist2.yaml", "parameters: {lr: 0.1,", "parameters: {lr: 0.2,"))
+    else:
+        card = plan.data_folder(run.dataset) / "card.json"
+        card.write_text(json.dumps({**json.loads(card.read_text()), "sha256": "0" * 64}))
+    for path in (plan.measurement_path(STUDY, MEASUREMENT, run), plan.root / "nothing"):
+        with pytest.raises(CorruptFile, match=f"other configuration, code or data than today's.*train {run.key}"):
+            measured(plan, run)
+        with pytest.raises(CorruptFile, match="other configuration, code or data than today's"):
+            table_fingerprints(plan, STUDY, MEASUREMENT)
+        path.unlink(missing_ok=True)
+
+
+def test_an_item_is_not_made_from_a_table_of_other_arguments(project: Path) -> None:
+    plan = plan_below(project)
+    run = two_runs(plan)[0]
+    item = next(n for n, i in plan.studies[STUDY].items.items() if MEASUREMENT in [source.of for source in i.rows])
+    check_item_sources(plan, STUDY, item)
+    other = plan_below(project, ("scales/smoke/common.yaml", "samples: 32, points: 5", "samples: 31, points: 5"))
+    with pytest.raises(CorruptFile, match="was made by other configuration, code or runs than today's"):
+        check_item_sources(other, STUDY, item)
+    measured(other, run)
+    check_item_sources(other, STUDY, item)
 
 
 # -- measurements ------------------------------------------------------------------------------------------------------

@@ -67,6 +67,43 @@ def test_a_comparison_names_its_runs_in_columns_of_its_own(monkeypatch: pytest.M
     )
 
 
+def ambiguous() -> tuple[Planned, ...]:
+    """One net and one data set stand in for two of each, one eps for two."""
+    return (
+        Planned(Run("digits", "mlp", "flat", 0.1, 0), "cifar10", "resnet50", 8 / 255, False),
+        Planned(Run("digits", "mlp", "part", 0.1, 0), "cifar100", "resnet10", 4 / 255, False),
+    )
+
+
+def test_a_stand_in_for_several_is_resolved_by_the_run_of_the_row(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    row = {"dataset": "digits", "architecture": "mlp", "eps": 0.1, "metric": "m", "value": 1.0, "unit": "1"}
+    rows = [{**row, "recipe": recipe} for recipe in ("part", "flat", None, "another")]
+    found = named(monkeypatch, tmp_path, rows, Table(Path(), ambiguous(), False))
+    assert list(found["architecture"]) == ["resnet10", "resnet50", "mlp", "mlp"]
+    assert list(found["dataset"]) == ["cifar100", "cifar10", "digits", "digits"]
+    assert list(found["eps"]) == pytest.approx([4 / 255, 8 / 255, 0.1, 0.1])
+
+
+def test_a_stand_in_for_several_is_left_as_it_is_where_no_run_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    other = Planned(Run("letters", "tiny", "part", 0.1, 0), "svhn", "resnet18", 0.1, False)
+    rows = [{"source": "mlp", "target": "tiny", "on": "digits", "metric": "m", "value": 1.0, "unit": "1"}]
+    (found,) = named(monkeypatch, tmp_path, rows, Table(Path(), (*ambiguous(), other), False)).to_dict("records")
+    assert (found["source"], found["target"], found["on"]) == ("mlp", "resnet18", "digits")
+
+
+def test_an_architecture_that_stands_for_itself_and_another_is_ambiguous(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    runs = (planned(0.1, 0.1, net="resnet18"), Planned(Run("d", "resnet18", "r", 0.1, 0), "d", "resnet50", 0.1, False))
+    rows = [{"source": "resnet18", "metric": "m", "value": 1.0, "unit": "1"}]
+    (found,) = named(monkeypatch, tmp_path, rows, Table(Path(), runs, False)).to_dict("records")
+    assert found["source"] == "resnet18"
+
+
 def test_a_row_can_say_that_it_reproduces_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     rows = [
         {"dataset": "cifar10", "metric": "m", "value": 1.0, "unit": "1", "paper_protocol": None},

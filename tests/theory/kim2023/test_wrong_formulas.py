@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from theory_checks import failing_checks, replace_in_check, run_check
+from theory_checks import (
+    Wrong,
+    expect_every_check_to_fall,
+    expect_noticed,
+    times,
+    wrong_names,
+)
 
 from robustscape.theory.kim2023 import _saddle_diffusion as diffusion
 from robustscape.theory.kim2023 import _toys, corollary_5_2, theorem_5_1
@@ -24,19 +30,6 @@ SIZES: dict[str, dict[str, Any]] = {
     "theorem_5_1": {},
     "corollary_5_2": {"datasets": 60, "draws": 50_000},
 }
-
-
-class Wrong(NamedTuple):
-    """A function of a check, what replaces it, and the checks that must fall."""
-
-    name: str
-    part: str
-    replacement: Callable[..., Any]
-    fallen: set[str]
-
-
-def times(function: Callable[..., Any], factor: float) -> Callable[..., Any]:
-    return lambda *arguments, **keywords: factor * function(*arguments, **keywords)
 
 
 def plus(function: Callable[..., Any], term: float) -> Callable[..., Any]:
@@ -233,14 +226,11 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("wrong", WRONG, ids=[f"{w.name}-{w.part}-{i}" for i, w in enumerate(WRONG)])
+@pytest.mark.parametrize("wrong", WRONG, ids=wrong_names(WRONG))
 def test_a_wrong_formula_is_noticed(monkeypatch: pytest.MonkeyPatch, wrong: Wrong) -> None:
-    replace_in_check(monkeypatch, f"kim2023/{wrong.name}", wrong.part, wrong.replacement)
-    assert wrong.fallen <= failing_checks(run_check(f"kim2023/{wrong.name}", **SIZES[wrong.name]))
+    expect_noticed(monkeypatch, "kim2023", wrong, SIZES[wrong.name])
 
 
 @pytest.mark.parametrize("name", SIZES)
 def test_every_check_falls_under_one_of_them(name: str) -> None:
-    rows = run_check(f"kim2023/{name}", **SIZES[name])
-    assert failing_checks(rows) == set()
-    assert {row["check"] for row in rows} == {check for wrong in WRONG if wrong.name == name for check in wrong.fallen}
+    expect_every_check_to_fall("kim2023", name, WRONG, SIZES[name])

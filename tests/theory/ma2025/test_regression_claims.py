@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from robustscape.theory.ma2025 import _sign_descent as descent
 from robustscape.theory.ma2025 import _sign_partitions as partitions
 from robustscape.theory.ma2025 import four_optimizers as optimizers
 from robustscape.theory.ma2025 import sign_patterns as patterns
+from robustscape.theory.ma2025 import stationary_regions
 
 ROOT = Path(__file__).parents[3]
 #: Sizes that keep every verdict and save time. Ten times the variances: gradient descent comes to its end in a tenth of the
@@ -180,6 +182,25 @@ def one_label_missing(a: Any, b: Any, s: Any, rate: float) -> Any:
     return {**found, "R34": found["R34"] & (b > 0)}
 
 
+def moved(*labels: str, to: str) -> Callable[..., Any]:
+    """The partition with some labels wholly in another one."""
+
+    def wrong(a: Any, b: Any, s: Any, rate: float) -> Any:
+        found = PARTITION(a, b, s, rate)
+        whole = np.any([found[label] for label in (*labels, to)], axis=0)
+        return {**found, **{label: found[label] & False for label in labels}, to: whole}
+
+    return wrong
+
+
+def exchanged(one: str, other: str) -> Callable[..., Any]:
+    def wrong(a: Any, b: Any, s: Any, rate: float) -> Any:
+        found = PARTITION(a, b, s, rate)
+        return {**found, one: found[other], other: found[one]}
+
+    return wrong
+
+
 def small_steps(error: Any, s: Any, rate: float) -> Any:
     return descent.spatial_step(error, s, 0.1 * rate)
 
@@ -243,10 +264,24 @@ WRONG: list[tuple[str, str, Any, set[str]]] = [
         "stationary_regions",
         "stationary_partition",
         one_label_missing,
-        {"T4-stationary-labels", "T4-stationary-stay"},
+        {"T4-stationary-labels", "T4-stationary-R34"},
     ),
     ("stationary_regions", "spatial_step", small_steps, {"T4-stationary-steps"}),
-    ("stationary_regions", "spatial_step", large_steps, {"T4-stationary-stay"}),
+    ("stationary_regions", "spatial_step", large_steps, {"T4-stationary-R22"}),
+    (
+        "stationary_regions",
+        "stationary_partition",
+        moved("R32", "R33", to="R34"),
+        {"T4-stationary-R32", "T4-stationary-R33", "T4-stationary-R34"},
+    ),
+    (
+        "stationary_regions",
+        "stationary_partition",
+        exchanged("R32", "R33"),
+        {"T4-stationary-R32", "T4-stationary-R33"},
+    ),
+    ("stationary_regions", "stationary_partition", moved("R22", to="R31"), {"T4-stationary-R22", "T4-stationary-R31"}),
+    ("stationary_regions", "stationary_partition", exchanged("R11", "R21"), {"T4-stationary-transient"}),
     (
         "stationary_regions",
         "iterate_steps",
@@ -266,6 +301,37 @@ WRONG: list[tuple[str, str, Any, set[str]]] = [
         {"T4-growth-none", "T4-growth-all", "T4-growth-P6", "T4-growth-P4"},
     ),
 ]
+
+
+LABELS = (*partitions.TRANSIENT, *partitions.STATIONARY)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *(moved(one, to=other) for one, other in itertools.permutations(LABELS, 2)),
+        *(exchanged(one, other) for one, other in itertools.combinations(LABELS, 2)),
+    ],
+)
+def test_no_label_of_figure_4_8_can_be_another(monkeypatch: pytest.MonkeyPatch, wrong: Callable[..., Any]) -> None:
+    """A label moved wholly into another, or exchanged with it, does not do what proposition 4.D.4 says of it."""
+    monkeypatch.setattr(stationary_regions, "stationary_partition", wrong)
+    shares = stationary_regions._label_shares(1.0, 40, 20)
+    assert any(value < 1 for of_label in shares.values() for value in of_label.values())
+
+
+def test_the_lines_of_figure_4_9_are_the_works() -> None:
+    """Both in both panels (caption of figure 4.9); that on the left has P_3 on one side and P_4 on the other."""
+    rows = pd.DataFrame(run_check("ma2025/growth_regions", points=3, starts=400))
+    lines = rows[rows["layer"] == "line"]
+    for ratio, panel in ((1.0, "s₁ / s₀ = 1"), (1 / 9, "s₁ / s₀ = 0.111")):
+        formula, parallel, diagonal = (part for _, part in lines[lines["panel"] == panel].groupby("label", sort=False))
+        for line, shift in ((formula, 0.0), (parallel, 1.0)):
+            np.testing.assert_allclose(line["y"], 3 * ratio * (line["x"] - shift) - (3 * ratio - 1), atol=1e-5)
+        assert set(diagonal["label"]) == {"|A| = |B|"} and (formula["x"].iloc[0], formula["y"].iloc[0]) == (1, 1)
+    s, x = np.array([1.0, 1.0, 0.0]), np.array([2.0, 4.0])
+    above, below = (partitions.growth_partition(x, 3 * x - 2 + side, s, 1.0) for side in (0.01, -0.01))
+    assert above["P3"].all() and below["P4"].all()
 
 
 @pytest.mark.parametrize(

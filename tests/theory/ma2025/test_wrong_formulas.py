@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from theory_checks import failing_checks, replace_in_check, run_check, single_value
+from theory_checks import (
+    Wrong,
+    expect_every_check_to_fall,
+    expect_noticed,
+    single_value,
+    times,
+    wrong_names,
+)
 
 from robustscape.attacks.pgd import pgd
 from robustscape.theory.ma2025 import _linear_toy, foar_duality, logistic_toy, passes, soar_bound
@@ -27,19 +33,6 @@ SIZES: dict[str, dict[str, Any]] = {
     "logistic_toy": {"draws": 20},
     "foar_duality": {"draws": 50},
 }
-
-
-class Wrong(NamedTuple):
-    """A function of a check, what replaces it, and the checks that must fall."""
-
-    name: str
-    part: str
-    replacement: Any
-    fallen: set[str]
-
-
-def times(function: Callable[..., Any], factor: float) -> Callable[..., Any]:
-    return lambda *arguments, **keywords: factor * function(*arguments, **keywords)
 
 
 def with_first_moment(w: Any) -> Any:
@@ -213,17 +206,14 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("wrong", WRONG, ids=[f"{w.name}-{w.part}-{i}" for i, w in enumerate(WRONG)])
+@pytest.mark.parametrize("wrong", WRONG, ids=wrong_names(WRONG))
 def test_a_wrong_formula_is_noticed(monkeypatch: pytest.MonkeyPatch, wrong: Wrong) -> None:
-    replace_in_check(monkeypatch, f"ma2025/{wrong.name}", wrong.part, wrong.replacement)
-    assert wrong.fallen <= failing_checks(run_check(f"ma2025/{wrong.name}", **SIZES[wrong.name]))
+    expect_noticed(monkeypatch, "ma2025", wrong, SIZES[wrong.name])
 
 
 @pytest.mark.parametrize("name", SIZES)
 def test_every_check_falls_under_one_of_them(name: str) -> None:
-    rows = run_check(f"ma2025/{name}", **SIZES[name])
-    assert failing_checks(rows) == set()
-    assert {row["check"] for row in rows} == {check for wrong in WRONG if wrong.name == name for check in wrong.fallen}
+    expect_every_check_to_fall("ma2025", name, WRONG, SIZES[name])
 
 
 def test_the_printed_bound_has_the_numbers_of_the_specification() -> None:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
-from theory_checks import failing_checks, replace_in_check, run_check
+from theory_checks import (
+    Wrong,
+    expect_every_check_to_fall,
+    expect_noticed,
+    times,
+    wrong_names,
+)
 
 from robustscape.theory.ma2025 import _frequency_regression as regression
 from robustscape.theory.ma2025 import _sign_descent as descent
@@ -22,19 +28,6 @@ SIZES: dict[str, dict[str, Any]] = {
     "irrelevant_weight_growth": {"ratios": [0.25, 1.0], "starts": 300},
     "spatial_redundancy": {"problems": 5},
 }
-
-
-class Wrong(NamedTuple):
-    """A function of a check, what replaces it, and the checks that must fall."""
-
-    name: str
-    part: str
-    replacement: Any
-    fallen: set[str]
-
-
-def times(function: Callable[..., Any], factor: float) -> Callable[..., Any]:
-    return lambda *arguments, **keywords: factor * function(*arguments, **keywords)
 
 
 def printed_perturbation(x: Any, w: Any, target: Any, eps: float) -> Any:
@@ -157,6 +150,9 @@ WRONG = [
         {"eq 4.22, corrected"},
     ),
     Wrong("sign_descent_oscillation", "drift_after_oscillation", lambda *_: 0.0, {"eq 4.22 is reached"}),
+    Wrong("sign_descent_oscillation", "spatial_step", step_of_gradient_descent, {"corollary 4.D.6"}),
+    Wrong("sign_descent_oscillation", "descend_to_oscillation", counting(steps=-1.0), {"corollary 4.D.6"}),
+    Wrong("sign_descent_oscillation", "sign_imbalance", lambda *_: 1.0, {"corollary 4.D.6 is reached"}),
     Wrong("sign_descent_oscillation", "standard_risk", times(regression.standard_risk, 10.0), {"eq 4.24"}),
     Wrong(
         "irrelevant_weight_growth",
@@ -193,17 +189,14 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("wrong", WRONG, ids=[f"{w.name}-{w.part}-{i}" for i, w in enumerate(WRONG)])
+@pytest.mark.parametrize("wrong", WRONG, ids=wrong_names(WRONG))
 def test_a_wrong_formula_is_noticed(monkeypatch: pytest.MonkeyPatch, wrong: Wrong) -> None:
-    replace_in_check(monkeypatch, f"ma2025/{wrong.name}", wrong.part, wrong.replacement)
-    assert wrong.fallen <= failing_checks(run_check(f"ma2025/{wrong.name}", **SIZES[wrong.name]))
+    expect_noticed(monkeypatch, "ma2025", wrong, SIZES[wrong.name])
 
 
 @pytest.mark.parametrize("name", SIZES)
 def test_every_check_falls_under_one_of_them(name: str) -> None:
-    rows = run_check(f"ma2025/{name}", **SIZES[name])
-    assert failing_checks(rows) == set()
-    assert {row["check"] for row in rows} == {check for wrong in WRONG if wrong.name == name for check in wrong.fallen}
+    expect_every_check_to_fall("ma2025", name, WRONG, SIZES[name])
 
 
 def test_autodiff_is_not_the_formula_under_test() -> None:

@@ -119,10 +119,14 @@ def input_gradient(model: Classifier, x: Tensor, y: Tensor, loss: Loss) -> tuple
 
 
 def predict(model: Classifier, x: Tensor) -> Tensor:
-    """Logits (B, C), outside of any autograd graph. 1 forward."""
-    with torch.inference_mode():
+    """Logits (B, C), outside of any autograd graph. 1 forward.
+
+    Not in inference mode: a model may keep a tensor that it makes now, such as a mask for the size of the batch, and a later pass
+    with gradients may use it.
+    """
+    with torch.no_grad():
         logits = model(x)
-    return logits.clone()  # an ordinary tensor: inference tensors cannot be changed or differentiated later
+    return logits.clone()  # a model may answer with a tensor that it writes to in the next pass
 
 
 def misclassified(logits: Tensor, y: Tensor) -> Tensor:

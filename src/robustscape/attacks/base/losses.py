@@ -16,10 +16,23 @@ from robustscape.errors import AttackError
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
+#: The least denominator of the DLR losses, which do not depend on the scale of logits: far below any, and its inverse is finite.
+LEAST_RATIO = 1e-30
+
 
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
-    """-log softmax(z)_y, shape (B,)."""
-    return F.cross_entropy(logits, y, reduction="none")
+    """-log softmax(z)_y, shape (B,), and its gradient, as long as exp(-margin) is a number: up to margins of 87 in fp32.
+
+    From a margin of 17 on the label's probability rounds to 1. There the usual formula gives a loss of 0, so that no point is
+    better than another, and a gradient without the label's term. Rows with that loss are computed as log(1 + exp(logsumexp of the
+    other logits - z_y)); all others keep their bits.
+    """
+    losses = F.cross_entropy(logits, y, reduction="none")
+    saturated = losses == 0
+    if not (logits.is_cuda or bool(saturated.any())):  # on a GPU the look would be a wait
+        return losses
+    others = logits.scatter(1, y[:, None], -torch.inf).logsumexp(1)
+    return torch.where(saturated, F.softplus(others - logits.gather(1, y[:, None]).squeeze(1)), losses)
 
 
 def margin(logits: Tensor, y: Tensor) -> Tensor:
@@ -39,7 +52,7 @@ def dlr(logits: Tensor, y: Tensor) -> Tensor:
     require_classes("dlr", logits.shape[1])
     ordered = logits.topk(3, dim=1).values
     scale = ordered[:, 0] - ordered[:, -1]
-    return margin(logits, y) / (scale + 1e-12)
+    return margin(logits, y) / scale.clamp_min(LEAST_RATIO)
 
 
 def dlr_targeted(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
@@ -52,7 +65,7 @@ def dlr_targeted(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
     ordered = logits.topk(4, dim=1).values
     scale = ordered[:, 0] - 0.5 * (ordered[:, 2] + ordered[:, 3])
     label, goal = (logits.gather(1, index[:, None]).squeeze(1) for index in (y, target))
-    return (goal - label) / (scale + 1e-12)
+    return (goal - label) / scale.clamp_min(LEAST_RATIO)
 
 
 def require_classes(loss: str, classes: int) -> None:

@@ -18,22 +18,13 @@ from torch import Tensor
 
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.l1 import l1_norm, project_on_l1_ball
+from robustscape.attacks.base.scaling import l2_norm, magnitude, per_sample, unit_l2
 from robustscape.errors import AttackError
 
 Norm = Literal["Linf", "L2", "L1"]
 
 #: Slack for float rounding when a batch is checked, for inputs of order 1; relative to eps where that is larger.
 TOLERANCE = 1e-5
-
-
-def per_sample(values: Tensor, like: Tensor) -> Tensor:
-    """Reshape (B,) to (B, 1, ..., 1) so that it broadcasts against ``like`` (B, ...)."""
-    return values.view(-1, *[1] * (like.dim() - 1))
-
-
-def l2_norm(x: Tensor) -> Tensor:
-    """Euclidean norm of each sample, shape (B, 1, ..., 1)."""
-    return per_sample(torch.linalg.vector_norm(x.flatten(1), dim=1), x)
 
 
 @dataclass(frozen=True)
@@ -74,7 +65,7 @@ class ThreatModel:
         if self.norm == "L1":
             return project_on_l1_ball(x_adv, x, eps, self.bounds)
         delta = x_adv - x
-        factor = (eps / l2_norm(delta).clamp_min(1e-12)).clamp(max=1.0)
+        factor = (eps / l2_norm(delta).clamp_min(torch.finfo(x.dtype).tiny)).clamp(max=1.0)
         return self.clip(x + delta * factor)
 
     def around(self, x: Tensor) -> Ball:
@@ -84,11 +75,11 @@ class ThreatModel:
         return Ball(self, x, *((self.clip(x - eps), self.clip(x + eps)) if self.norm == "Linf" else (x, x)))
 
     def ascent(self, gradient: Tensor) -> Tensor:
-        """Steepest-ascent direction of unit norm: sign(g) for Linf, g / (||g||_2 + 1e-12) for L2."""
+        """Steepest-ascent direction of unit norm: sign(g) for Linf, g / ||g||_2 for L2; 0 where g is 0."""
         self._refuse_l1()
         if self.norm == "Linf":
             return gradient.sign()
-        return gradient / (l2_norm(gradient) + 1e-12)
+        return unit_l2(gradient)
 
     def random_offset(self, x: Tensor, generator: SampleGenerator) -> Tensor:
         """Uniform in the ball: U(-eps, eps) per coordinate, or a Gaussian direction times eps u^(1/d)."""
@@ -98,15 +89,15 @@ class ThreatModel:
             return (generator.uniform(x.shape[1:]) * 2 - 1) * eps
         direction = generator.normal(x.shape[1:])
         length = generator.uniform(()) ** (1.0 / math.prod(x.shape[1:]))
-        return direction / (l2_norm(direction) + 1e-12) * per_sample(length, x) * eps
+        return unit_l2(direction) * per_sample(length, x) * eps
 
     def random_direction(self, x: Tensor, generator: SampleGenerator) -> Tensor:
         """A random offset of norm 1, shape of ``x``: uniform in the cube or Gaussian, and stretched (AutoAttack's starts)."""
         if self.norm == "Linf":
             offset = generator.uniform(x.shape[1:]) * 2 - 1
-            return offset / (per_sample(offset.flatten(1).abs().amax(1), x) + 1e-12)
+            return offset / per_sample(offset.flatten(1).abs().amax(1), x).clamp_min(torch.finfo(offset.dtype).tiny)
         offset = generator.normal(x.shape[1:])
-        return offset / ((l1_norm if self.norm == "L1" else l2_norm)(offset) + 1e-12)
+        return offset / l1_norm(offset) if self.norm == "L1" else unit_l2(offset)
 
     def random_point(self, x: Tensor, generator: SampleGenerator) -> Tensor:
         """``x`` plus a uniform offset, cut to the range."""
@@ -174,7 +165,9 @@ class Ball:
             else:
                 torch.add(point, moved, alpha=length, out=moved)
             return moved.clamp_(self.low, self.high)
-        torch.addcmul(point, moved, length / l2_norm(moved).add_(1e-12), out=moved).sub_(self.x)
-        factor = (self.threat.eps_like(self.x) / l2_norm(moved).clamp_min_(1e-12)).clamp_(max=1.0)
+        moved.div_(magnitude(moved))
+        torch.addcmul(point, moved, length / l2_norm(moved).clamp_min_(1.0), out=moved).sub_(self.x)
+        tiny = torch.finfo(moved.dtype).tiny
+        factor = (self.threat.eps_like(self.x) / l2_norm(moved).clamp_min_(tiny)).clamp_(max=1.0)
         torch.addcmul(self.x, moved, factor, out=moved)
         return moved if self.threat.bounds is None else moved.clamp_(*self.threat.bounds)

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from robustscape.attacks.base.active import select_rows
 from robustscape.attacks.base.generator import SampleGenerator
+from robustscape.attacks.base.scaling import per_sample
 from robustscape.attacks.base.search import SearchModel
-from robustscape.attacks.base.threat import ThreatModel, per_sample
+from robustscape.attacks.base.threat import ThreatModel
 
 
 @dataclass

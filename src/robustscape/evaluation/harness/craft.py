@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from robustscape import catalog
 from robustscape.attacks.base.generator import SampleGenerator
@@ -111,6 +111,10 @@ def attacked_form(
         precision = quickest_precision(model, x, y)
     if batch_size is not None:
         inputs.check_count(batch_size, "batch_size")
+    if train and not isinstance(model, nn.Module):
+        raise AttackError(
+            "the attack is on a model in training mode, and a function has no mode; give the model itself."
+        )
     net = frozen_copy(inputs.check_model(model), x, train=train)
     form: SearchModel = SearchModel(net) if precision == "fp32" else catalog.load_function("precision", precision)(net)
     form.batch_size = batch_size or default_batch_size(model, x)

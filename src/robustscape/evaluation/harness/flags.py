@@ -7,8 +7,9 @@ gradient-free if it made no backward pass. Flags of the model are seen on ``FLAG
 flag_randomised            logits of the same inputs differ between two passes, or from those before the first attack, or a
                            verdict is not found again: gradients and verdicts are noise
 flag_batch_dependent       the logits of a sample depend on the others of its batch: accuracies depend on the batch size
-flag_zero_gradients        share of samples, in percent, whose input gradient is exactly zero: of the loss that an attack follows
-                           (of several, the worst), else of the cross-entropy; NaN if no attack made a backward pass
+flag_zero_gradients        share of samples, in percent, whose input gradient is zero or underflows, so that digits are lost: of
+                           the loss that an attack follows (of several, the worst), else of the cross-entropy; NaN if no attack
+                           made a backward pass
 flag_nonfinite_gradients   the same of those whose input gradient holds NaN or infinity
 flag_softmax_outputs       the outputs are probabilities: losses of logits, and every scale of them, are off
 flag_black_box_wins        gradient-free attacks broke more than 0.2 % of all samples, after attacks that use gradients
@@ -26,6 +27,7 @@ from torch import Tensor
 
 from robustscape.attacks.base.gradients import Classifier, input_gradient, predict
 from robustscape.attacks.base.losses import LOSSES, Loss, cross_entropy, dlr_targeted
+from robustscape.attacks.base.scaling import unit_l2
 from robustscape.evaluation.percentages import percent_true_fp32
 
 if TYPE_CHECKING:
@@ -39,8 +41,9 @@ REASONS: dict[str, str] = {
     "and verdicts are noise; average over passes inside the model",
     "flag_batch_dependent": "the logits of a sample depend on the others of its batch (batch normalisation by the batch's "
     "statistics?), so accuracies depend on the batch size",
-    "flag_zero_gradients": "input gradients are exactly zero, so attacks that follow them see nothing (saturated losses, "
-    "quantisation or thresholds inside the model)",
+    "flag_zero_gradients": "input gradients are zero or underflow, so attacks that follow them see nothing (a cross-entropy "
+    "that saturates where logits are far apart: use an attack on a loss that does not, such as cw_linf, apgd_dlr or pgd with "
+    "loss=margin; else quantisation or thresholds inside the model)",
     "flag_nonfinite_gradients": "input gradients hold NaN or infinity, so attacks that follow them go nowhere (the root of 0, a "
     "division by 0 inside the model)",
     "flag_softmax_outputs": "the model returns probabilities; give its logits, or losses and their scales are off",
@@ -83,7 +86,7 @@ def randomised(
     """
     logits = [] if before is None else [before]
     logits += [all_logits(model, x, batch_size) for _ in range(passes - len(logits))]
-    unit = [z / (z.norm(dim=1, keepdim=True) + 1e-10) for z in logits]
+    unit = [unit_l2(z) for z in logits]
     return any(bool(((a - unit[0]).norm(dim=1) > tolerance).any()) for a in unit[1:])
 
 
@@ -137,16 +140,18 @@ def verdicts_differ(
 def gradient_faults(
     model: Classifier, x: Tensor, y: Tensor, loss: Loss = cross_entropy, *, batch_size: int | None = None
 ) -> tuple[float, float]:
-    """Return the percentages of samples whose loss has an input gradient of exactly zero, and one that is not finite.
+    """Return the percentages of samples whose loss has an input gradient that vanishes, and one that is not finite.
 
-    Both are NaN if there are no samples.
+    It vanishes if all of it is zero, or below the smallest number of full precision: the cross-entropy's in fp32 where the
+    label's logit leads by 87 or so; from 104 on it is zero. Both percentages are NaN if there are no samples.
     """
     if not len(x):
         return float("nan"), float("nan")
     size = batch_size or len(x)
     pieces = zip(x.split(size), y.split(size), strict=True)
     gradient = torch.cat([input_gradient(model, x.clone(), y, loss)[2] for x, y in pieces]).flatten(1)
-    return percent_true_fp32((gradient == 0).all(1)), percent_true_fp32(~gradient.isfinite().all(1))
+    vanishes = gradient.abs().amax(1) < torch.finfo(gradient.dtype).tiny
+    return percent_true_fp32(vanishes), percent_true_fp32(~gradient.isfinite().all(1))
 
 
 def are_probabilities(outputs: Tensor, *, tolerance: float = 1e-5) -> bool:
@@ -209,11 +214,14 @@ def _dlr_towards_second(logits: Tensor, y: Tensor) -> Tensor:
 
 _LOSSES: dict[str, Loss] = {**LOSSES, "dlr_targeted": _dlr_towards_second}
 
+#: Attacks without a parameter ``loss`` that follow another one than the cross-entropy.
+_OWN_LOSSES = {"cw_linf": "margin", "fab": "margin"}
+
 
 def losses_followed(outcomes: Sequence[Outcome]) -> list[str]:
-    """Return the names of the losses whose gradients attacks asked for; of one without a parameter ``loss``, "cross_entropy"."""
+    """Return the names of the losses whose gradients attacks asked for; "cross_entropy" where an attack does not say."""
     asked = [outcome.spec for outcome in outcomes if outcome.spec is not None and outcome.backwards]
-    names = {str(spec.parameters.get("loss", "cross_entropy")) for spec in asked}
+    names = {str(spec.parameters.get("loss", _OWN_LOSSES.get(spec.attack, "cross_entropy"))) for spec in asked}
     return sorted(name if name in _LOSSES else "cross_entropy" for name in names)
 
 

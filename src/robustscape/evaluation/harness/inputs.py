@@ -21,6 +21,7 @@ from robustscape.attacks.base.search import SearchModel, fault_of_logits
 from robustscape.attacks.base.threat import TOLERANCE
 from robustscape.config.attacks import AttackSpec
 from robustscape.errors import AttackError, ConfigError
+from robustscape.evaluation.harness import modes
 from robustscape.numbers import parse_number
 
 Bounds = tuple[float, float] | None
@@ -97,6 +98,8 @@ def check_eps(eps: Any, samples: int, *, unlimited: bool = False) -> float | Ten
     """
     if isinstance(eps, np.ndarray) and eps.ndim:
         eps = torch.from_numpy(eps)
+    if isinstance(eps, Tensor):
+        eps = _ordinary(eps)
     if isinstance(eps, Tensor) and eps.dim():
         if tuple(eps.shape) != (samples,) or eps.dtype == torch.bool or eps.is_complex():
             raise ConfigError(
@@ -194,12 +197,14 @@ def count_classes(judge: SearchModel, x: Tensor, y: Tensor, specs: Iterable[Atta
         specs: the attacks to come.
 
     Raises:
-        AttackError: the model fails, changes its input, or returns no logits; a label is no class of it; a loss is not
-            defined for so few classes.
+        AttackError: the model fails, changes its input, calls what is not its own in training mode, or returns no logits; a
+            label is no class of it; a loss is not defined for so few classes.
     """
     sample = x[:TEST_SAMPLES].to(device_of(judge, x), copy=True)
     given = sample.clone()
-    answer = _tried(judge.model, sample)
+    with modes.foreign_parts_in_eval(judge.model) as parts:
+        answer = _tried(judge.model, sample)
+    modes.refuse_training_parts(judge.model, given, parts)
     _tried(judge.model, sample[:1].clone())  # a batch may end with a single sample
     if fault := fault_of_logits(answer, len(sample)):
         raise AttackError(f"the model must return logits, a floating tensor (B, C); {fault}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -23,11 +24,14 @@ from robustscape.evaluation.harness import inputs
 from robustscape.evaluation.harness.craft import craft
 from robustscape.evaluation.harness.suite import Known, SuiteProgress, run_suite
 from robustscape.evaluation.own_model.fitting import (
+    ProtocolWarning,
     check_fit,
     check_hierarchies,
     check_inputs,
     check_normalisations,
     check_precision,
+    note_short_steps,
+    refuse_masked,
 )
 from robustscape.evaluation.own_model.result import Evaluation, EvaluationSeries, describe_protocol
 from robustscape.numbers import number_label, pretty_number
@@ -116,6 +120,7 @@ def evaluate(
     Raises:
         UserError: whatever is wrong with what was given; a sentence.
     """
+    _refuse_masks(y, eps, superclass)
     hierarchy = None if superclass is None else check_hierarchy(superclass)
     chosen = find_suite(suite, norm, superclass=hierarchy)
     check_taken([spec.attack for _, spec in chosen.attacks], hierarchy)
@@ -133,6 +138,8 @@ def evaluate(
     order = _rising(budgets) if several else [0]
     for budget in budgets if len(x) else []:  # all of them now: the largest is the last that is attacked
         inputs.check_budget_fits(budget, specs, x[0].numel())
+    for note in note_short_steps(chosen.attacks, budgets):
+        warnings.warn(note, ProtocolWarning, stacklevel=2)
     check_fit(model, x, y, chosen)
     data, weights = content_hash({"x": x, "y": y}), model_hash(model)
     found: dict[int, Evaluation] = {}
@@ -193,6 +200,7 @@ def attack(
     Raises:
         UserError: whatever is wrong with what was given; a sentence.
     """
+    _refuse_masks(y, eps, superclass)
     hierarchy = None if superclass is None else check_hierarchy(superclass)
     spec = name if isinstance(name, AttackSpec) else find_attack(name, norm, parameters, superclass=hierarchy)
     check_taken([spec.attack], hierarchy)
@@ -210,11 +218,23 @@ def attack(
         inputs.check_eps(default_eps([spec.norm]) if eps is None else eps, len(x)),
     )
     inputs.check_budget_fits(budget, [spec], x[0].numel())
+    for note in note_short_steps([(spec.attack, spec)], [budget]):
+        warnings.warn(note, ProtocolWarning, stacklevel=2)
     with devices.exact_fp32():
         copy = frozen_copy(model, x)
         check_normalisations(copy, x)
         check_hierarchies([spec], inputs.count_classes(SearchModel(copy), x, labels, [spec]))
         return craft(model, x, labels, spec, budget, seed=seed, batch_size=batch_size)
+
+
+def _refuse_masks(y: Any, eps: Any, superclass: Any) -> None:
+    """Refuse masked arrays among what is given besides the inputs.
+
+    Raises:
+        AttackError: with which it is.
+    """
+    for what, value in (("labels", y), ("budgets", eps), ("superclasses", superclass)):
+        refuse_masked(what, value)
 
 
 def _rising(budgets: Sequence[float | Tensor]) -> list[int]:
@@ -270,8 +290,12 @@ def matching_dtype(model: Any, x: Tensor) -> Tensor:
 
 
 def model_hash(model: Any) -> str | None:
-    """Return the SHA-256 of a model's weights and buffers; None for a function, which has none that can be seen."""
-    return content_hash(model.state_dict()) if isinstance(model, nn.Module) else None
+    """Return the SHA-256 of a model's weights and buffers; None where none can be seen: of a function, or a model without any.
+
+    The hash of nothing would be the same for all of those, as if they were one model.
+    """
+    state = model.state_dict() if isinstance(model, nn.Module) else None
+    return content_hash(state) if state else None
 
 
 @contextlib.contextmanager

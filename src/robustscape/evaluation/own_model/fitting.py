@@ -22,6 +22,7 @@ from robustscape.config.attacks import AttackSpec, Suite
 from robustscape.config.hierarchy import HIERARCHY
 from robustscape.errors import AttackError, ConfigError
 from robustscape.evaluation.harness import inputs
+from robustscape.evaluation.own_model.notes import Doubt
 from robustscape.evaluation.own_model.samples import BYTE_SCALE
 from robustscape.models import Normalize
 
@@ -68,12 +69,30 @@ def _refuse_small_scale(x: Any) -> None:
     )
 
 
+def refuse_masked(what: str, value: Any) -> None:
+    """Refuse a masked array of NumPy: PyTorch would take the values under the mask for valid ones.
+
+    Args:
+        what: what it is, in the plural, such as "inputs".
+        value: anything.
+
+    Raises:
+        AttackError: also where nothing is masked, as a mask has no meaning here.
+    """
+    if isinstance(value, np.ma.MaskedArray):
+        raise AttackError(
+            f"the {what} are a masked array, {np.ma.count_masked(value)} of whose {value.size} values are masked; leave these "
+            f"samples out, or fill them, and give the array: {what}.filled(...) or {what}.data."
+        )
+
+
 def check_array(x: Any) -> Any:
     """Return inputs that PyTorch can take; what is no array or tensor is returned as it is: ``inputs.check_samples`` refuses it.
 
     Raises:
-        AttackError: an array of other things than numbers, or a tensor that is sparse or without values.
+        AttackError: an array of other things than numbers, a masked one, or a tensor that is sparse or without values.
     """
+    refuse_masked("inputs", x)
     if isinstance(x, np.ndarray):
         if x.dtype.kind not in "fiub" or x.dtype.itemsize > 8:
             raise AttackError(f"the inputs must be floating numbers of at most 64 bits, got {x.dtype}.")
@@ -122,6 +141,30 @@ def check_fit(model: Classifier, x: Tensor, y: Tensor, suite: Suite) -> None:
     check_hierarchies(specs, classes)
     if classes < needed:
         _refuse_few_classes(suite, classes)
+
+
+class ProtocolWarning(UserWarning):
+    """An attack runs as it was asked to, and may be weaker than its name says."""
+
+
+def note_short_steps(attacks: Iterable[tuple[str, AttackSpec]], budgets: Iterable[float | Tensor]) -> list[str]:
+    """Return a doubt for each attack whose steps together are shorter than the largest budget: it cannot come to its end.
+
+    Only a ``step_size``, a length, can be too short for a budget that its protocol was not made for; ``rel_step_size`` is a
+    share.
+    """
+    largest = max((float(torch.as_tensor(eps).max()) for eps in budgets if torch.as_tensor(eps).numel()), default=0.0)
+    notes: list[str] = []
+    for name, spec in attacks:
+        step, steps = spec.parameters.get("step_size"), spec.parameters.get("steps")
+        if step is not None and steps is not None and steps * step < largest * (1 - TOLERANCE):
+            notes.append(
+                Doubt(
+                    f"'{name}' takes {steps} steps of {step:.4g}, {steps * step:.4g} in all, and cannot use a budget of "
+                    f"{largest:.4g}: robust accuracy is too high; use a protocol with rel_step_size, or another step_size"
+                )
+            )
+    return notes
 
 
 def check_hierarchies(specs: Sequence[AttackSpec], classes: int) -> None:

@@ -27,6 +27,40 @@ if TYPE_CHECKING:
 #: The norms in which RobustBench has leaderboards.
 LEADERBOARDS = ("Linf", "L2")
 
+#: A flag of the data: it is of the clean accuracy, so that attacks and gradients say nothing of it.
+CHANCE = "flag_chance_accuracy"
+CHANCE_REASON = (
+    "the clean accuracy is that of chance: averaged over the classes it is no more than a constant answer gives; are the labels "
+    "those that the model was trained with (their order, from 0 on), the weights loaded, the inputs on its scale?"
+)
+
+#: Fewest samples of which chance can be told from a good answer, and standard errors above it.
+_LEAST_JUDGED, _ERRORS = 8, 2.0
+
+
+def at_chance(right: Tensor, labels: Tensor) -> bool:
+    """Return true if the accuracy, averaged over classes, is up to two standard errors that of a constant or a random answer.
+
+    That is 1 / K for the K classes among the labels, however many samples each has; no average in the upper half between it and
+    1 is called chance. Of labels that are all the same, and of fewer than 8 samples, nothing can be told.
+
+    Args:
+        right: whether a sample is classified correctly, bool (N,).
+        labels: int64 (N,).
+
+    >>> labels = torch.arange(100) % 10
+    >>> at_chance(torch.arange(100) < 12, labels), at_chance(torch.arange(100) < 40, labels)
+    (True, False)
+    """
+    counts = torch.bincount(labels.cpu()).double()
+    hits = torch.bincount(labels.cpu(), weights=right.cpu().double())
+    hits, counts = hits[counts > 0], counts[counts > 0]
+    if len(labels) < _LEAST_JUDGED or len(counts) < 2:
+        return False
+    chance = 1 / len(counts)
+    error = math.sqrt(float((chance * (1 - chance) / counts).sum())) / len(counts)
+    return float((hits / counts).mean()) <= min(chance + _ERRORS * error, (1 + chance) / 2)
+
 
 @dataclass(frozen=True, repr=False)
 class Evaluation:
@@ -67,12 +101,13 @@ class Evaluation:
     @property
     def flags(self) -> dict[str, float | bool]:
         """Signs that the numbers may mislead, by name; ``reasons`` has those that are raised, in words."""
-        return self.result.flags
+        return {**self.result.flags, CHANCE: at_chance(self.result.robust_after(1), self.labels)}
 
     @property
     def reasons(self) -> dict[str, str]:
         """The flags that are raised, and what each means."""
-        return {name: flags.REASONS[name] for name, value in self.flags.items() if flags.unreliable({name: value})}
+        words = {**flags.REASONS, CHANCE: CHANCE_REASON}
+        return {name: words[name] for name, value in self.flags.items() if flags.unreliable({name: value})}
 
     @property
     def attacks(self) -> list[dict[str, Any]]:
@@ -116,7 +151,8 @@ class Evaluation:
         elif name == "autoattack":
             name = "own_autoattack"
         blank = {"dataset": "", "architecture": "", "name": ""}
-        return to_robustbench(replace(self.result, suite=name), **(blank | names))
+        fields = to_robustbench(replace(self.result, suite=name), **(blank | names))
+        return fields | {"unreliable": bool(self.reasons)}
 
     def to_dict(self, **names: Any) -> dict[str, Any]:
         """Return everything but the tensors, ready for JSON; what cannot be told is None. ``names`` go to ``robustbench``."""
@@ -222,7 +258,7 @@ def describe_protocol(result: SuiteResult, suite: Suite, data: str, model: str |
         result: of the suite.
         suite: with its attacks.
         data: SHA-256 of inputs and labels.
-        model: SHA-256 of the weights, None for a function.
+        model: SHA-256 of the weights, None for a function or a model without any.
     """
     specs = [spec for _, spec in suite.attacks]
     return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +31,16 @@ BYTE_SCALE = 128
 #: Names of folders that are parts of a data set, the one to attack first.
 _PARTS = ("test", "testing", "val", "valid", "validation", "train", "training")
 
-#: Names of the column of a CSV that holds labels.
-LABELS = ("y", "label", "labels", "target", "class")
+#: Names of the column of a CSV that holds labels, and of those that number the rows; the case of letters does not count.
+LABELS = ("y", "label", "labels", "target", "targets", "class")
+_INDEXES = ("", "index", "id", "idx", "unnamed: 0")
+
+#: Fewest rows whose values 0, 1, 2, ... number them: in this order, and in any.
+_COUNTED, _SHUFFLED = 5, 20
+
+#: Folders that systems make beside those of the user, and files of images that are not read.
+_OF_SYSTEMS = ("__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", "System Volume Information")
+_OTHER_IMAGES = (".gif", ".jfif", ".jp2", ".avif", ".heic", ".heif", ".npy", ".jpe", ".pbm", ".tga")
 
 
 @dataclass(frozen=True)
@@ -50,16 +58,19 @@ class Samples:
     """What was done to the values."""
 
 
-def read_samples(path: str | Path, limit: int | None = None, scale: float | None = None) -> Samples:
+def read_samples(
+    path: str | Path, limit: int | None = None, scale: float | None = None, label_column: str | None = None
+) -> Samples:
     """Return the samples of a folder of images, an .npz or a .csv.
 
     Args:
         path: a folder with a folder of images for each class (the layout of torchvision's ImageFolder, classes in the order of
-            their names); an .npz with ``x`` and ``y``; a .csv whose column ``y`` or ``label`` holds the class, and all others the
-            input.
+            their names; hidden files and folders are passed over); an .npz with ``x`` and ``y``; a .csv whose column ``y`` or
+            ``label`` holds the class, and all others the input.
         limit: the first samples of a file; of a folder as many of each class as possible; None: all.
         scale: the largest value that the inputs of a file can have, such as 255, by which they are divided; None: uint8 is
             divided by 255, and floating numbers are in [0, 1]. Images are divided by what their format can hold.
+        label_column: name of the column of a .csv that holds the class; None: the one that is named as such.
 
     Raises:
         MissingData: there is no such file or folder, or nothing in it.
@@ -68,6 +79,8 @@ def read_samples(path: str | Path, limit: int | None = None, scale: float | None
     path = Path(path)
     if scale is not None and not 0 < scale < float("inf"):
         raise UserError(f"the scale of inputs got {scale:g}, allowed is a finite number above 0.")
+    if label_column is not None and (path.is_dir() or path.suffix.lower() != ".csv"):
+        raise UserError(f"a column of labels is for a .csv, and '{path}' is none.")
     if path.is_dir():
         if scale is not None:
             raise UserError(
@@ -79,7 +92,7 @@ def read_samples(path: str | Path, limit: int | None = None, scale: float | None
     if path.suffix.lower() == ".npz":
         return _read_npz(path, limit, scale)
     if path.suffix.lower() == ".csv":
-        return _read_csv(path, limit, scale)
+        return _read_csv(path, limit, scale, label_column)
     raise UserError(f"'{path}' is neither a folder of images nor an .npz or .csv file.")
 
 
@@ -110,14 +123,14 @@ def note_other_classes(samples: Samples, model: nn.Module) -> list[str]:
 
 
 def _read_folder(folder: Path, limit: int | None) -> Samples:
-    """A folder for each class; hidden files, such as the ``._*`` of macOS, are passed over, links are followed."""
-    names = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    """A folder for each class; what is hidden, such as the ``._*`` of macOS, is passed over and counted, links are followed."""
+    beside = sorted(folder.iterdir())
+    names = [p.name for p in beside if p.is_dir() and not _is_hidden(p.name)]
     if not names:
         raise MissingData(f"'{folder}' has no folder for each class, such as '{folder}/cat/1.png'.")
-    files = [
-        sorted(p for p in (folder / name).rglob("*") if p.suffix.lower() in IMAGES and not p.name.startswith("."))
-        for name in names
-    ]
+    found = [sorted((folder / name).rglob("*")) for name in names]
+    shown = [[p for p in paths if not _below_hidden(p, folder / n)] for n, paths in zip(names, found, strict=True)]
+    files = [[p for p in paths if p.suffix.lower() in IMAGES] for paths in shown]
     rounds = max(map(len, files))
     _refuse_level_above(folder, names, files)
     order = [(label, row) for row in range(rounds) for label in range(len(names)) if row < len(files[label])]
@@ -128,16 +141,54 @@ def _read_folder(folder: Path, limit: int | None) -> Samples:
     arrays = [levels for levels, _ in images]
     sizes = {array.shape for array in arrays}
     if len(sizes) > 1:
-        shown = " and ".join(f"{height}x{width}, {channels} channels" for channels, height, width in sorted(sizes)[:2])
-        raise UserError(f"the images of '{folder}' must have one size and number of channels, got {shown}.")
-    empty = [name for name, found in zip(names, files, strict=True) if not found]
+        two = " and ".join(f"{height}x{width}, {channels} channels" for channels, height, width in sorted(sizes)[:2])
+        raise UserError(f"the images of '{folder}' must have one size and number of channels, got {two}.")
+    empty = [name for name, images in zip(names, files, strict=True) if not images]
     notes = [
         f"values divided by {' and '.join(str(most) for most in sorted({most for _, most in images}))}",
         *([f"no image of class {', '.join(empty)}"] if empty else []),
+        *_passed_over(folder, beside, [p for paths in found for p in paths], [p for paths in shown for p in paths]),
         *_numbered_otherwise(names),
     ]
     labels = torch.tensor([label for label, _ in chosen])
     return Samples(torch.from_numpy(np.stack(arrays)), labels, str(folder), tuple(names), tuple(notes))
+
+
+def _is_hidden(name: str) -> bool:
+    """Whether a file or folder is hidden, such as ``.ipynb_checkpoints``, or one that a system makes for itself."""
+    return name.startswith(".") or name in _OF_SYSTEMS
+
+
+def _below_hidden(path: Path, folder: Path) -> bool:
+    """Whether a path below ``folder`` is hidden, or lies in something that is: copies of images, which may be edited."""
+    return any(_is_hidden(part) for part in path.relative_to(folder).parts)
+
+
+def _passed_over(folder: Path, beside: list[Path], found: list[Path], shown: list[Path]) -> list[str]:
+    """Notes on files that are not read: hidden ones, images beside the folders of classes, images of other formats.
+
+    Args:
+        folder: the folder of classes.
+        beside: what is in it.
+        found: what is in the folders of classes, at any depth.
+        shown: what of it is not hidden.
+    """
+    hidden = [p for p in beside if _is_hidden(p.name)]
+    hidden += [p for p in found if _is_hidden(p.name) and not _below_hidden(p.parent, folder)]
+    loose = [
+        p for p in beside if p.is_file() and not _is_hidden(p.name) and p.suffix.lower() in (*IMAGES, *_OTHER_IMAGES)
+    ]
+    other = [p for p in shown if p.suffix.lower() in _OTHER_IMAGES]
+    notes: list[str] = []
+    if hidden:
+        names = sorted({p.name for p in hidden})
+        notes.append(f"passed over {len(hidden)} hidden files and folders ({', '.join(names[:4])})")
+    if loose:
+        notes.append(Doubt(f"passed over {len(loose)} images that are in no folder of a class ({loose[0].name})"))
+    if other:
+        endings = ", ".join(sorted({p.suffix.lower() for p in other}))
+        notes.append(Doubt(f"passed over {len(other)} files of formats that are not read ({endings})"))
+    return notes
 
 
 def _refuse_level_above(folder: Path, names: list[str], files: list[list[Path]]) -> None:
@@ -238,10 +289,15 @@ def _read_npz(path: Path, limit: int | None, scale: float | None) -> Samples:
         raise CorruptFile(f"'{path}' is not an .npz of plain arrays, or damaged: {_reason(error)}") from None
     if set(found) != {"x", "y"}:
         raise UserError(f"'{path}' must hold the arrays x and y, it has {', '.join(names) or 'none'}.")
-    return _from_arrays(found["x"], found["y"], path, limit, scale)
+    samples = _from_arrays(found["x"], found["y"], path, limit, scale)
+    others = [name for name in names if name not in found]
+    if not others:
+        return samples
+    note = Doubt(f"x and y are read; passed over the other arrays of the file, {', '.join(others[:4])}")
+    return replace(samples, notes=(*samples.notes, note))
 
 
-def _read_csv(path: Path, limit: int | None, scale: float | None) -> Samples:
+def _read_csv(path: Path, limit: int | None, scale: float | None, label_column: str | None) -> Samples:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:  # a line of nothing but spaces is an empty one
             rows = [row for row in csv.reader(file) if len(row) > 1 or "".join(row).strip()]
@@ -251,21 +307,96 @@ def _read_csv(path: Path, limit: int | None, scale: float | None) -> Samples:
         raise CorruptFile(f"'{path}' cannot be read as CSV: {_reason(error)}") from None
     if len(rows) < 2:
         raise MissingData(f"'{path}' has no samples: a line of names, then a line for each sample.")
-    header, body = [name.strip() for name in rows[0]], rows[1:][:limit]
-    column = next((header.index(name) for name in LABELS if name in header), None)
-    if column is None:
-        raise UserError(f"'{path}' has no column of labels in its first line; name it one of {', '.join(LABELS)}.")
+    header, body = [name.strip() for name in rows[0]], rows[1:]
+    column, notes = _column_of_labels(header, path, label_column)
     lengths = {len(row) for row in body} - {len(header)}
     if len(header) < 2:
         raise UserError(f"'{path}' has no column besides that of the labels.")
     if lengths:
         raise UserError(f"'{path}' has lines of {min(lengths)} values, but {len(header)} names.")
+    _refuse_indexes(header, body, column, path)
+    body = body[:limit]
     try:
         x = np.array([row[:column] + row[column + 1 :] for row in body], dtype=np.float64)
         y = np.array([int(row[column]) for row in body])
     except ValueError as error:
-        raise UserError(f"'{path}' must hold numbers, and integers as labels: {error}.") from None
-    return _from_arrays(x, y, path, None, scale)
+        raise UserError(
+            f"'{path}' must hold numbers, and integers as labels: {_wrong_cell(header, body, column)}."
+        ) from error
+    samples = _from_arrays(x, y, path, None, scale)
+    return replace(samples, notes=(*samples.notes, *notes))
+
+
+def _column_of_labels(header: list[str], path: Path, chosen: str | None) -> tuple[int, list[str]]:
+    """Return which column holds the labels, and a doubt if there are others that are named so and are taken for inputs.
+
+    Raises:
+        UserError: there is none, or several and none is chosen: one of them would become a part of the inputs.
+    """
+    named = [position for position, name in enumerate(header) if name.lower() in LABELS]
+    if chosen is not None:
+        columns = [position for position, name in enumerate(header) if name == chosen]
+        if len(columns) != 1:
+            has = f"{len(columns)} columns" if columns else "no column"
+            raise UserError(f"'{path}' has {has} '{chosen}'; it has {', '.join(header[:4])}, ...")
+        others = [header[position] for position in named if position != columns[0]]
+        doubt = f"the column {', '.join(map(repr, others))} is taken for an input; if it holds labels too, delete it"
+        return columns[0], [Doubt(doubt)] if others else []
+    if not named:
+        raise UserError(
+            f"'{path}' has no column of labels in its first line; name it one of {', '.join(LABELS)}, or say which it is: "
+            "label_column, or --label-column."
+        )
+    if len(named) > 1:
+        raise UserError(
+            f"'{path}' has {len(named)} columns that may hold the labels, {', '.join(repr(header[n]) for n in named)}, and all "
+            "others are inputs; delete those that are neither, and say which it is: label_column, or --label-column."
+        )
+    return named[0], []
+
+
+def _refuse_indexes(header: list[str], body: list[list[str]], labels: int, path: Path) -> None:
+    """Refuse columns that number the rows, as pandas writes them: they would be inputs.
+
+    Raises:
+        UserError: with the column.
+    """
+    for position, name in enumerate(header):
+        if position == labels:
+            continue
+        if name.lower() in _INDEXES:
+            what = f"column '{name}'" if name else f"column {position + 1}, which has no name,"
+        elif _numbers_rows([row[position] for row in body]):
+            what = f"column '{name}', of {body[0][position]}, {body[1][position]}, {body[2][position]}, ...,"
+        else:
+            continue
+        raise UserError(
+            f"'{path}': the {what} seems to number the rows, and all columns but the labels are inputs; delete it (pandas: "
+            "to_csv(index=False)), or give it the name of an input, and another order than 0, 1, 2, ..."
+        )
+
+
+def _numbers_rows(cells: list[str]) -> bool:
+    """Whether a column is 0, 1, 2, ... or 1, 2, 3, ..., in this order, or in any if it is long."""
+    try:
+        values = [float(cell) for cell in cells]
+    except ValueError:
+        return False
+    if len(values) < _COUNTED or min(values) not in (0, 1):
+        return False
+    counted = [min(values) + number for number in range(len(values))]
+    return values == counted or (len(values) >= _SHUFFLED and sorted(values) == counted)
+
+
+def _wrong_cell(header: list[str], body: list[list[str]], labels: int) -> str:
+    """The first cell that is no number, or no integer in the column of labels, with its line and column."""
+    for number, row in enumerate(body):
+        for position, cell in enumerate(row):
+            try:
+                (int if position == labels else float)(cell)
+            except ValueError:
+                return f"sample {number + 1} has '{cell}' in column '{header[position]}'"
+    return "a cell is too large"
 
 
 def _from_arrays(

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 import pandas as pd
 import torch
 
-from robustscape import catalog
+from robustscape import catalog, devices
 from robustscape.evaluation.trained_run import load_run
-from robustscape.pipeline import fingerprints
+from robustscape.pipeline import fingerprints, stale
 from robustscape.pipeline.plan import Group, Plan
-from robustscape.pipeline.steps.evaluate import check_run_record, divergence_flag
+from robustscape.pipeline.steps.evaluate import divergence_flag
 from robustscape.storage.provenance import config_hash
-from robustscape.storage.records import csv_is_current, hash_files, read_record, write_csv_with_record
+from robustscape.storage.records import csv_is_current, hash_files, write_csv_with_record
 from robustscape.storage.run_files import WEIGHTS
 
 
@@ -35,22 +35,17 @@ def _compare_group(plan: Plan, work: str, name: str, group: Group, device: torch
     csv, runs = plan.comparison_path(work, name, group), group.runs
     entry, arguments = plan.studies[work].comparisons[name], plan.arguments(work, name)
     file = WEIGHTS[entry.weights]
-    run_records = [read_record(plan.run_folder(run) / "run.json") for run in runs]
+    fingerprint, run_records = stale.comparison_fingerprint(plan, work, name, group)
     checkpoints = [record.get("checkpoints", {}).get(file) for record in run_records]
-    contents = [fingerprints.contents_of_run(entry, record, file) for record in run_records]
-    fingerprint = fingerprints.complete_fingerprint(
-        fingerprints.comparison_fingerprint(plan.experiment, entry, arguments, group), contents
-    )
     if all(checkpoints) and csv_is_current(csv, fingerprint):
         return
-    for run, run_record in zip(runs, run_records, strict=True):
-        check_run_record(plan.run_folder(run), run_record, run)
     state = plan.root / "states" / work / name / group.label / fingerprint[:16]
     trained = [
         load_run(plan.run_folder(run), plan.data_folder(run.dataset), device, entry.weights, state) for run in runs
     ]
     started = time.perf_counter()
-    rows = catalog.load_function("comparison", entry.compare)(trained, **arguments)
+    with devices.exact_fp32():
+        rows = catalog.load_function("comparison", entry.compare)(trained, **arguments)
     record = {
         "command": plan.command("compare", f"{work}/{name}"),
         "measure": entry.compare,

@@ -5,19 +5,18 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 
-from robustscape import catalog
+from robustscape import catalog, devices
 from robustscape.config.experiment import Run
-from robustscape.errors import ConfigError, CorruptFile
+from robustscape.errors import ConfigError
 from robustscape.evaluation.trained_run import load_run
-from robustscape.pipeline import fingerprints
+from robustscape.pipeline import fingerprints, stale
 from robustscape.pipeline.plan import Plan, check_measurement_stage
-from robustscape.storage.records import csv_is_current, hash_files, read_record, write_csv_with_record
+from robustscape.storage.records import csv_is_current, hash_files, write_csv_with_record
 from robustscape.storage.run_files import WEIGHTS
 
 
@@ -50,18 +49,14 @@ def _measure_run(plan: Plan, stage: str, work: str, name: str, run: Run, device:
     csv, folder, data = plan.measurement_path(work, name, run), plan.run_folder(run), plan.data_folder(run.dataset)
     entry, arguments = plan.studies[work].measurements[name], plan.arguments(work, name)
     weights = folder / WEIGHTS[entry.weights]
-    trained_as = read_record(folder / "run.json")
-    contents = fingerprints.contents_of_run(entry, trained_as, weights.name)
-    fingerprint = fingerprints.complete_fingerprint(
-        fingerprints.measurement_fingerprint(plan.experiment, entry, arguments, run), contents
-    )
-    if contents[0] and csv_is_current(csv, fingerprint):
+    fingerprint, trained_as = stale.measurement_fingerprint(plan, work, name, run)
+    if trained_as and csv_is_current(csv, fingerprint):
         return
-    check_run_record(folder, trained_as, run)
     state = plan.root / "states" / work / name / run.key / fingerprint[:16]
     trained = load_run(folder, data, device, entry.weights, state)
     started = time.perf_counter()
-    rows = catalog.load_function("measurement", entry.measure)(trained, **arguments)
+    with devices.exact_fp32():
+        rows = catalog.load_function("measurement", entry.measure)(trained, **arguments)
     record = {
         "command": plan.command(stage, f"{work}/{name}", run.key),
         "measure": entry.measure,
@@ -85,18 +80,6 @@ def _measure_run(plan: Plan, stage: str, work: str, name: str, run: Run, device:
     frame = pd.DataFrame([{**factors, **row} for row in rows])
     write_csv_with_record(csv, frame.to_csv(index=False), record)
     shutil.rmtree(state, ignore_errors=True)
-
-
-def check_run_record(folder: Path, run_record: Mapping[str, Any], run: Run) -> None:
-    """Refuse a folder that holds another run than its name says: it was copied or renamed.
-
-    Raises:
-        CorruptFile: with the run that the record names.
-    """
-    if run_record.get("run", run.key) != run.key:
-        raise CorruptFile(
-            f"{folder}/run.json is the record of the run '{run_record['run']}'; delete the folder and train again."
-        )
 
 
 def divergence_flag(*run_records: Mapping[str, Any]) -> dict[str, bool]:

@@ -9,12 +9,13 @@ from typing import Any
 import pandas as pd
 
 from robustscape.claims.checks import tally
-from robustscape.config.experiment import Experiment
+from robustscape.config.experiment import Experiment, Planned
 from robustscape.config.studies import Source
 from robustscape.errors import ConfigError, MissingData
 from robustscape.pipeline import fingerprints
 from robustscape.pipeline.health import with_health_flag
 from robustscape.pipeline.plan import Plan, Table
+from robustscape.pipeline.stale import check_item_sources
 from robustscape.report import items
 from robustscape.report.sources import source_rows
 from robustscape.storage import atomic
@@ -28,6 +29,7 @@ def make_items(plan: Plan, targets: Sequence[str]) -> None:
     Raises:
         ConfigError: there is no such item.
         MissingData: a table that it is made from does not exist yet.
+        CorruptFile: one was made by other configuration, code or runs than today's.
     """
     for target in targets:
         _make_item(plan, *plan.find_target("items", target))
@@ -42,6 +44,7 @@ def _make_item(plan: Plan, work: str, name: str) -> None:
             raise MissingData(
                 f"{work}/{name} is made from {path}, which is not there; `robustscape run {work}` makes it."
             )
+    check_item_sources(plan, work, name)
     inputs = hash_files(sources)
     fingerprint = _fingerprint(plan, work, name, inputs)
     files = [path for path in plan.item_files(work, name) if path != record_path]
@@ -139,17 +142,55 @@ def _own_protocol(frame: pd.DataFrame, table: Table) -> Any:
     return frame["paper_protocol"].isna() & table.paper_protocol
 
 
+def in_the_works_names(frame: pd.DataFrame, runs: Sequence[Planned]) -> pd.DataFrame:
+    """Return rows with what stood in for a data set, an architecture or an eps replaced by what it stands for.
+
+    A stand-in for several is resolved by the runs that a row can be about, which its columns dataset, architecture, recipe, eps
+    and seed say; where these leave more than one name, and in every other column of a comparison, it is left as it is.
+
+    Args:
+        frame: the rows of a measurement or comparison.
+        runs: its runs, with the names that the work gives them.
+    """
+    named = [field for field in RUN_FIELDS if field in frame]
+    places = [tuple(row) for row in frame[named].itertuples(index=False)]
+    theirs_at = {place: _works_names_of_a_row(dict(zip(named, place, strict=True)), runs) for place in set(places)}
+    replaced: dict[str, list[Any]] = {
+        field: [theirs_at[place][field] for place in places] for field in STOOD_IN if field in frame
+    }
+    # A comparison names the runs that its rows are about in columns of its own.
+    texts = frame.select_dtypes(include=["object", "string"]).columns.difference(["metric", "unit", "health", *named])
+    for column in texts:
+        theirs = {value: _works_name(value, runs, ("architecture", "dataset")) for value in frame[column].unique()}
+        replaced[str(column)] = [theirs[value] for value in frame[column]]
+    return frame.assign(**replaced)
+
+
+#: Columns by which a row names its run, and those in which a scale lets something stand in.
+RUN_FIELDS = ("dataset", "architecture", "recipe", "eps", "seed")
+STOOD_IN = ("dataset", "architecture", "eps")
+
+
+def _works_names_of_a_row(names: dict[str, Any], runs: Sequence[Planned]) -> dict[str, Any]:
+    """Return the work's names for the columns ``STOOD_IN`` of a row that names its run by ``names`` (``RUN_FIELDS``).
+
+    They are those of the runs that fit all of ``names``, or of all ``runs`` if none does (the row speaks of several).
+    """
+    said = {field: value for field, value in names.items() if not pd.isna(value)}
+    fitting = [one for one in runs if all(getattr(one.run, field) == value for field, value in said.items())]
+    return {field: _works_name(names[field], fitting or runs, (field,)) for field in STOOD_IN if field in names}
+
+
+def _works_name(value: Any, runs: Sequence[Planned], fields: Sequence[str]) -> Any:
+    """Return the one name that ``runs`` have in ``fields`` for what was used as ``value`` there, or ``value``: none or many."""
+    theirs = {getattr(one, field) for field in fields for one in runs if getattr(one.run, field) == value}
+    return theirs.pop() if len(theirs) == 1 else value
+
+
 def _rows_in_the_works_names(plan: Plan, table: Table) -> pd.DataFrame:
     """Return a table's rows under the names that the work uses, what stood in for what, and the runs' health."""
     frame = with_health_flag(plan, table, items.read_recorded_rows(table.path))
-    if "eps" in frame:
-        printed_eps = {planned.run.eps: planned.eps for planned in table.runs}
-        frame = frame.assign(eps=[printed_eps.get(value, value) for value in frame["eps"]])
-    # A comparison names the runs that its rows are about in columns of its own.
-    stand_ins = {planned.run.architecture: planned.architecture for planned in table.runs}
-    stand_ins |= {planned.run.dataset: planned.dataset for planned in table.runs}
-    texts = frame.select_dtypes(include=["object", "string"]).columns.difference(["metric", "unit", "health"])
-    frame = frame.assign(**{column: frame[column].replace(stand_ins) for column in texts})
+    frame = in_the_works_names(frame, table.runs)
     shared = {"dataset": table.common("dataset"), "architecture": table.common("architecture")}
     return frame.assign(
         **{column: value for column, value in shared.items() if value is not None},

@@ -39,9 +39,7 @@ def take_over_runs(plan: Plan, keys: Sequence[str], device: torch.device) -> Non
 def _take_over(plan: Plan, run: Run, device: torch.device) -> None:
     folder, source = plan.run_folder(run), plan.experiment.checkpoints[run.recipe]
     train_split, test_split, card = load_dataset(plan.data_folder(run.dataset), device)
-    fingerprint = fingerprints.complete_fingerprint(
-        fingerprints.run_fingerprint(plan.experiment, run), [card["sha256"]]
-    )
+    fingerprint = fingerprints.trained_fingerprint(plan.experiment, run, card["sha256"])
     if run_is_current(folder, fingerprint):
         return
     started, path = time.perf_counter(), Path(source.path)

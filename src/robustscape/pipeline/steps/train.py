@@ -37,9 +37,7 @@ def train_runs(plan: Plan, keys: Sequence[str], device: torch.device) -> None:
 def _train_run(plan: Plan, run: Run, device: torch.device) -> None:
     """Train a run unless it is there and right; go on from its last epoch if it was interrupted."""
     train_split, test_split, card = load_dataset(plan.data_folder(run.dataset), device)
-    fingerprint = fingerprints.complete_fingerprint(
-        fingerprints.run_fingerprint(plan.experiment, run), [card["sha256"]]
-    )
+    fingerprint = fingerprints.trained_fingerprint(plan.experiment, run, card["sha256"])
     if run_is_current(plan.run_folder(run), fingerprint):
         return
     config = plan.experiment.run_config(run)

@@ -13,6 +13,9 @@ from robustscape.theory.ma2025._sign_descent import descend_to_oscillation, erro
 from robustscape.theory.ma2025._sign_partitions import INNER, WHOLE, growth_partition
 from robustscape.theory.ma2025.irrelevant_weight_growth import count_errors
 
+#: The line through (s_0 eta, s_0 eta) of slope 3 s_1 / s_0. For s_1 > s_0 / 3 it bounds P_3; below it is drawn, too, and bounds
+#: nothing.
+STEEP_LINE = "|B| = 3s₁/s₀ |A| − (3s₁ − s₀)η"
 #: Range drawn, in s_0 eta, and starts of the paths drawn.
 REACH = 6.0
 PATHS = ((5.7, 5.2), (2.1, 5.6), (5.6, 2.6), (4.2, 0.3))
@@ -25,7 +28,7 @@ def growth_regions(
     starts: Annotated[int, Field(ge=50)] = 4000,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """Return for each ratio s_1 / s_0 the partition, its lines and paths of signGD, and the counts of proposition 4.D.7.
+    """Return for each ratio s_1 / s_0 the partition, the work's three lines, paths of signGD, and the counts of 4.D.7.
 
     count_below and count_above: by how much N, the number of t < T with |A| <= |B|, falls below the smallest and above the
     largest prediction, at most, over random starts in a partition. The parts P_31, P_41 and P_42 are drawn by their
@@ -47,11 +50,9 @@ def growth_regions(
         above = ratio > 1 / 3
         ordered = {label: masks[label] for label in (*INNER[above], *WHOLE[above])}
         drawn += run_rows(panel, ordered, (0, REACH), (0, REACH))
-        ends = np.array([1.0, REACH])
-        if above:
-            slope, room = 3 * ratio, 3 * ratio - 1
-            drawn += path_rows(panel, "line", "boundary of P₃", ends, slope * ends - room)
-            drawn += path_rows(panel, "line", "shifted by s₀η", ends + 1, slope * ends - room)
+        ends, slope, room = np.array([1.0, REACH]), 3 * ratio, 3 * ratio - 1
+        drawn += path_rows(panel, "line", STEEP_LINE, ends, slope * ends - room)
+        drawn += path_rows(panel, "line", f"{STEEP_LINE}, s₀η to the right", ends + 1, slope * ends - room)
         drawn += path_rows(panel, "line", "|A| = |B|", np.array([0.0, REACH]), np.array([0.0, REACH]))
         for place in PATHS:
             path = [errors_of(np.array(place[0]), np.array(place[1]), s)]

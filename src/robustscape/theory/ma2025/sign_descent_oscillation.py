@@ -27,7 +27,7 @@ TIE = 1e-12
 def sign_descent_oscillation(
     *,
     ratios: list[Annotated[float, Field(gt=0)]] = [0.15, 0.25, 0.5, 1.0],  # noqa: B006  (read from the syntax tree as a schema)
-    starts: Annotated[int, Field(ge=50)] = 1000,
+    starts: Annotated[int, Field(ge=50)] = 2000,
     steps: Annotated[int, Field(ge=200)] = 800,
     rate: Annotated[float, Field(gt=0)] = 0.01,
     seed: int = 0,
@@ -39,7 +39,8 @@ def sign_descent_oscillation(
     checked: in the end |e~_0| <= sqrt(3) eta (the work: 2 sqrt(3)/3 eta, which R_31 contradicts), |e~_1| <= sqrt(2) max(1,
     s_0 / (2 s_1)) eta (the work: sqrt(2) eta, which leaves out that B rests wherever |B| < |A|), e~_2 moves by at most
     sqrt(6) eta from T on (the work: 2 sqrt(6)/3 eta, without the step at T), and A and B repeat every second step late (the
-    work: from the first entry into a stationary subpartition on). Each bound is also reached, or nearly so.
+    work: from the first entry into a stationary subpartition on). Corollary 4.D.6: of the A after T the positive and the
+    negative ones are never further apart than 2. Each bound is also reached, or nearly so.
 
     Args:
         ratios: values of s_1 / s_0.
@@ -67,6 +68,7 @@ def sign_descent_oscillation(
         periodic = max(float(np.abs(part[2:] - part[:-2]).max()) for part in found) / rate
         risk = float(standard_risk(late_f, s).max()) / rate**2
         shift = drift_after_oscillation(start_f, s, rate, steps) / rate
+        apart = sign_imbalance(start_f, s, rate, steps)
         rows += [
             check_row("prop 4.D.3", "late |e~_0| / eta", first, "<=", math.sqrt(3), tolerance=1e-9, **columns),
             check_row("prop 4.D.3 is reached", "share of the bound", first / math.sqrt(3), ">=", 0.9, **columns),
@@ -78,6 +80,8 @@ def sign_descent_oscillation(
             ),
             check_row("eq 4.22, corrected", "drift after T / eta", shift, "<=", math.sqrt(6), tolerance=1e-9, **columns),
             check_row("eq 4.22 is reached", "share of the corrected bound", shift / math.sqrt(6), ">=", 0.9, **columns),
+            check_row("corollary 4.D.6", "positive A less negative ones after T", apart, "<=", 2.0, **columns),
+            check_row("corollary 4.D.6 is reached", "positive A less negative ones", apart, ">=", 2.0, **columns),
             check_row("prop 4.D.4, late", "largest change over two steps", periodic, "==", 0.0, tolerance=1e-9, **columns),
             check_row(
                 "eq 4.24", "late standard risk / eta^2", risk, "<=", 1.5 + ratio * room**2, tolerance=1e-9, **columns
@@ -113,3 +117,14 @@ def drift_after_oscillation(start_f: Array, s: Array, rate: float, steps: int) -
         begun = np.where(step >= first.steps, 1.0, 0.0)
         drift = max(drift, float((begun * np.abs(to_frequency(error)[:, 2] - reference)).max()))
     return drift
+
+
+def sign_imbalance(start_f: Array, s: Array, rate: float, steps: int) -> float:
+    """Return the largest |positive less negative A| after T, at any time within ``steps`` of it, of starts (n, 3)."""
+    first = descend_to_oscillation(start_f, s, rate)
+    error, sums, largest = to_spatial(start_f), np.zeros(len(start_f)), 0.0
+    for step in range(1, int(first.steps.max()) + steps):
+        error = spatial_step(error, s, rate)
+        sums += np.where(step > first.steps, np.sign(a_and_b(to_frequency(error), s)[0]), 0.0)
+        largest = max(largest, float(np.abs(sums).max()))
+    return largest

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from robustscape.attacks.base.scaling import magnitude
 from robustscape.training.attack import TrainingAttack
 
 
@@ -47,7 +48,10 @@ def gradalign(
 
 def alignment(model: nn.Module, x: Tensor, other: Tensor, y: Tensor) -> Tensor:
     """Return the mean cosine of the loss's gradients at ``x`` and ``other`` (B, ...), differentiable, 0-dim; 0 if none counts."""
-    first, second = (_input_gradient(model, point, y) for point in (x, other))
+    gradients = (_input_gradient(model, point, y) for point in (x, other))
+    first, second = (
+        g / magnitude(g) for g in gradients
+    )  # the cosine is the same, and products of norms do not underflow
     lengths = torch.linalg.vector_norm(first, dim=1) * torch.linalg.vector_norm(second, dim=1)
     counts = lengths > 0
     cosines = (first * second).sum(1) / torch.where(counts, lengths, 1.0)

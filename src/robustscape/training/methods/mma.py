@@ -24,7 +24,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from robustscape.attacks.base.gradients import frozen, predict
-from robustscape.attacks.base.threat import ThreatModel, per_sample
+from robustscape.attacks.base.scaling import per_sample
+from robustscape.attacks.base.threat import ThreatModel
 from robustscape.attacks.pgd import projected_ascent
 from robustscape.training.attack import TrainingAttack
 

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from robustscape.attacks.base.gradients import Classifier, frozen, input_gradient, misclassified, predict
 from robustscape.attacks.base.losses import cross_entropy
-from robustscape.attacks.base.threat import ThreatModel, per_sample
+from robustscape.attacks.base.scaling import per_sample
+from robustscape.attacks.base.threat import ThreatModel
 from robustscape.training.attack import TrainingAttack
 from robustscape.training.objective import CrossEntropy, LoggedCrossEntropy
 

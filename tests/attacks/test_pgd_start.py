@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.threat import ThreatModel
-from robustscape.attacks.near_start_pgd import near_start_pgd
 from robustscape.attacks.pgd import pgd
 
 EPS = 0.1
@@ -23,7 +22,7 @@ def net_and_batch() -> tuple[nn.Module, Tensor, Tensor]:
 def test_it_is_the_loop_of_the_authors_code() -> None:
     net, x, y = net_and_batch()
     threat, seed = ThreatModel("Linf", EPS), 3
-    found = near_start_pgd(net, x, y, threat, SampleGenerator.seeded(seed, 5), steps=4, rel_step_size=0.4)
+    found = pgd(net, x, y, threat, SampleGenerator.seeded(seed, 5), steps=4, rel_step_size=0.4, start="gaussian")
     point = (x + 0.001 * SampleGenerator.seeded(seed, 5).normal(x.shape[1:])).clamp(0, 1)
     for _ in range(4):
         leaf = point.clone().requires_grad_()
@@ -35,6 +34,6 @@ def test_it_is_the_loop_of_the_authors_code() -> None:
 def test_in_l2_it_ends_where_pgd_from_the_input_ends() -> None:
     net, x, y = net_and_batch()
     threat = ThreatModel("L2", EPS)
-    near = near_start_pgd(net, x, y, threat, SampleGenerator.seeded(0, 5), steps=30, start_std=1e-6)
+    near = pgd(net, x, y, threat, SampleGenerator.seeded(0, 5), steps=30, start="gaussian", start_std=1e-6)
     plain = pgd(net, x, y, threat, SampleGenerator.seeded(0, 5), steps=30, random_start=False)
     torch.testing.assert_close(near, plain, rtol=0, atol=1e-4)

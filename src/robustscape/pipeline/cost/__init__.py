@@ -1,0 +1,1 @@
+"""The price of a plan before it runs: passes, operations, hours, memory, disk, and how long it takes on some GPUs. No torch."""
