@@ -105,8 +105,8 @@ def styled(function: Callable[P, R]) -> Callable[P, R]:
 def render_figure(figure: Figure) -> dict[str, bytes]:
     """The figure as ``.png`` (``RASTER_DPI``) and ``.svg``; the same figure gives the same bytes: no dates, no versions."""
     png, svg = io.BytesIO(), io.BytesIO()
-    figure.savefig(png, format="png", dpi=RASTER_DPI, metadata={"Software": None})  # type: ignore[dict-item]
-    figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})  # type: ignore[dict-item]
+    figure.savefig(png, format="png", dpi=RASTER_DPI, metadata={"Software": None})
+    figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
     return {".png": png.getvalue(), ".svg": svg.getvalue()}
 
 

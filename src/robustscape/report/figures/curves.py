@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import seaborn.objects as so
 from matplotlib.figure import Figure
@@ -57,7 +59,7 @@ def curves(
     _facets.name_panels(grid, rows, item, x, (panel, columns), [[metric] for metric in drawn], log_y=log_y)
     handles = _facets.legend_entries(colour, level_texts(colour, item.names)) if hue else []
     if marks:
-        look = {"linestyle": "none", "marker": "*", "markersize": 13, "label": "at its own point"}
+        look: dict[str, Any] = {"linestyle": "none", "marker": "*", "markersize": 13, "label": "at its own point"}
         handles.append(Line2D([], [], color=style.GREY, **look))
     handles += _parts.printed_entries(rows)
     return _parts.finish_figure(figure, item, rows, acknowledged, handles=handles, legend=hue)

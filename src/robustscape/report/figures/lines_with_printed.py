@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pandas as pd
 import seaborn.objects as so
@@ -60,7 +61,7 @@ def lines_with_printed(
     lines = lines.add(so.Path(linestyle=":", linewidth=1.2, alpha=0.8), y="paper_value", legend=False)
     figure, grid = _facets.draw_facets(lines, (panel, columns), ("band", list(dict.fromkeys(apart[drawn]))))
     _facets.name_panels(grid, rows, item, x, (panel, columns), bands, log_y=log_y)
-    dashed = {"color": style.INK, "linestyle": (0, (4, 2)), "linewidth": 1.2}
+    dashed: dict[str, Any] = {"color": style.INK, "linestyle": (0, (4, 2)), "linewidth": 1.2}
     for axes, place in itertools.product(grid.flat, marked):
         axes.axvline(place, **dashed)
     handles = [

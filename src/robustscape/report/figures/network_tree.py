@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -66,7 +68,9 @@ def network_tree(
 def _box(axes: Axes, x: float, y: float, text: str, colour: str) -> None:
     """Draw a box around a text, centred on a point."""
     width = 1.3 if "\n" in text or "·" in text else 0.5
-    look = {"alpha": 1.0, "edgecolor": "0.5"} if colour == "white" else {"alpha": 0.25, "edgecolor": "none"}
+    look: dict[str, Any] = (
+        {"alpha": 1.0, "edgecolor": "0.5"} if colour == "white" else {"alpha": 0.25, "edgecolor": "none"}
+    )
     corner = x - width / 2, y - 0.3
     shape = FancyBboxPatch(corner, width, 0.6, boxstyle="round,pad=0.03", facecolor=colour, zorder=2, **look)
     axes.add_patch(shape)

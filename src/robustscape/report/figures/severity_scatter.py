@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import seaborn.objects as so
 from matplotlib.figure import Figure
@@ -84,6 +86,10 @@ def severity_scatter(
     stood_in = {group: _parts.panel_title(rows, hue, group, names=item.names).replace("\n", " ") for group in colour}
     handles += _facets.legend_entries(colour, stood_in, linestyle=(0, (4, 2)), linewidth=1.9)
     if rows["paper_value"].notna().any():
-        look = {"markerfacecolor": "white", "markeredgecolor": style.INK, "label": "open: printed in the paper"}
+        look: dict[str, Any] = {
+            "markerfacecolor": "white",
+            "markeredgecolor": style.INK,
+            "label": "open: printed in the paper",
+        }
         handles.append(Line2D([], [], linestyle="none", marker="o", **look))
     return _parts.finish_figure(figure, item, rows, acknowledged, handles=handles)
