@@ -309,7 +309,7 @@ def test_the_examples_are_studies_that_run(tmp_path: Path) -> None:
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     (tmp_path / "resources").symlink_to(ROOT / "resources")
     examples = example_files()
-    assert len(examples) == 11
+    assert len(examples) == 12
     for name, add, text in examples:
         path = tmp_path / name
         assert path.exists() == add, name

@@ -16,6 +16,7 @@ from robustscape.errors import CorruptFile
 from robustscape.report import page, shown_item
 from robustscape.report.items import write_item
 from robustscape.report.run_facts import Origins, RunFacts
+from robustscape.report.style import RASTER_DPI
 
 from .conftest import FACTORS, table_item
 
@@ -156,7 +157,7 @@ def test_pictures_and_downloads_are_the_files(results) -> None:
     folder = results[1] / "yamada2021"
     outline = Outline(written(results))
     pictures = outline.all("img")
-    assert len(pictures) == 2 and all(a["alt"] for a in pictures)
+    assert len(pictures) == 2 and all("Shown: loss (nats) from" in a["alt"] for a in pictures)
     assert (results[1] / "report" / pictures[0]["src"]).resolve() == (folder / "figure_1.svg").resolve()
     assert 500 < int(pictures[0]["width"]) < 1200 and 200 < int(pictures[0]["height"]) < 1200
     links = {a["download"]: a["href"] for a in outline.all("a") if "download" in a}
@@ -185,10 +186,10 @@ def test_a_picture_of_twice_the_resolution_is_shown_at_the_same_size(results) ->
 
     content = (results[1] / "yamada2021" / "figure_1.png").read_bytes()
     width, height, per_inch = _size_of_png(content)
-    assert per_inch == pytest.approx(150, abs=0.1) and width > height > 100
+    assert per_inch == pytest.approx(RASTER_DPI, abs=0.1) and width > height > 100
     at = content.index(b"pHYs") + 4
     double = content[:at] + (2 * int.from_bytes(content[at : at + 4])).to_bytes(4) + content[at + 4 :]
-    assert _size_of_png(double)[2] == pytest.approx(300, abs=0.2)
+    assert _size_of_png(double)[2] == pytest.approx(2 * RASTER_DPI, abs=0.2)
     with pytest.raises(ValueError, match="no PNG"):
         _size_of_png(b"<svg")
 

@@ -15,6 +15,7 @@ import pandas as pd
 from robustscape.config.studies import Claim, Item
 from robustscape.errors import UserError
 from robustscape.report import notes
+from robustscape.report.alt_text import alt_text
 from robustscape.report.items import count_printed, draw_item, read_rows
 from robustscape.report.printed_numbers import PrintedTable, printed_table
 from robustscape.report.run_facts import Origins, RunFacts
@@ -215,7 +216,7 @@ def _read_item(shown: ShownItem, csv: Path, origins: Origins, *, embed: bool) ->
         shown.table = draw_item(item, csv)
     else:
         shown.picture, shown.width, shown.height = _shown_picture(csv, embed=embed)
-        shown.alt = f"{item.title}. {item.caption}"
+        shown.alt = alt_text(item, rows, shown.claims)
     record = csv.with_suffix(".json")
     shown.downloads = _downloads([*files, record], embed=embed)
     shown.record = records.read_record(record)

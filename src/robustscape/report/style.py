@@ -1,6 +1,7 @@
 """One look for every figure: readable from the back of a room, by the colour-blind, and the same bytes every time.
 
-Figures are made without pyplot, so nothing global is touched and no display is needed. The font ships with matplotlib.
+It is a theme of seaborn, set while a figure is drawn and no longer. Figures are made without pyplot, so nothing global is touched
+and no display is needed. The font ships with matplotlib.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ from typing import Any, ParamSpec, TypeVar
 
 import matplotlib
 import numpy as np
+import seaborn as sns
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
 from matplotlib.ticker import MaxNLocator
 
+from robustscape.config.studies import Item
 from robustscape.report.words import is_number
 
 #: Okabe & Ito (2008), distinct under every common colour vision; its yellow is too light for lines, so Tol's wine stands in.
@@ -28,7 +32,14 @@ INK = "#1F2933"
 #: Where sizes have an order, colour runs along viridis; its last tenth is too light on white.
 SEQUENTIAL = "viridis"
 
-RC: dict[str, Any] = {
+#: Pixels per inch of the raster files: two to each CSS pixel of the page (``shown_item.CSS_PIXELS_PER_INCH``).
+RASTER_DPI = 207
+
+#: seaborn's theme "ticks" with our colours and sizes, as parameters of matplotlib.
+THEME: dict[str, Any] = {
+    **sns.axes_style("ticks"),
+    **sns.plotting_context("notebook"),
+    "axes.prop_cycle": cycler(color=OKABE_ITO),
     "font.family": "DejaVu Sans",
     "font.size": 11,
     "axes.titlesize": 12,
@@ -41,6 +52,17 @@ RC: dict[str, Any] = {
     "figure.facecolor": "white",
     "figure.dpi": 150,
     "savefig.dpi": 150,
+    "axes.linewidth": 0.8,
+    "xtick.major.size": 3.5,
+    "xtick.major.width": 0.8,
+    "xtick.minor.size": 2,
+    "xtick.minor.width": 0.6,
+    "ytick.major.size": 3.5,
+    "ytick.major.width": 0.8,
+    "ytick.minor.size": 2,
+    "ytick.minor.width": 0.6,
+    "patch.force_edgecolor": False,
+    "image.cmap": SEQUENTIAL,
     "axes.edgecolor": "#9AA5B1",
     "axes.labelcolor": INK,
     "axes.titlecolor": INK,
@@ -72,7 +94,8 @@ def styled(function: Callable[P, R]) -> Callable[P, R]:
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         with matplotlib.rc_context():
             matplotlib.rcdefaults()
-            matplotlib.rcParams.update(RC)  # type: ignore[arg-type]
+            sns.set_theme(rc=THEME, color_codes=False)
+            matplotlib.rcParams.update(THEME)  # type: ignore[arg-type]  # set_theme has a font and a palette of its own
             return function(*args, **kwargs)
 
     return wrapper
@@ -80,13 +103,11 @@ def styled(function: Callable[P, R]) -> Callable[P, R]:
 
 @styled
 def render_figure(figure: Figure) -> dict[str, bytes]:
-    """The figure as ``.png`` (150 dpi) and ``.svg``; the same figure gives the same bytes: no dates, no versions."""
-    contents = {}
-    for suffix, metadata in ((".png", {"Software": None}), (".svg", {"Date": None, "Creator": None})):
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=suffix[1:], metadata=metadata)
-        contents[suffix] = buffer.getvalue()
-    return contents
+    """The figure as ``.png`` (``RASTER_DPI``) and ``.svg``; the same figure gives the same bytes: no dates, no versions."""
+    png, svg = io.BytesIO(), io.BytesIO()
+    figure.savefig(png, format="png", dpi=RASTER_DPI, metadata={"Software": None})
+    figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+    return {".png": png.getvalue(), ".svg": svg.getvalue()}
 
 
 def colours(levels: Sequence[Any], places: Mapping[str, int]) -> list[Any]:
@@ -103,18 +124,34 @@ def colours(levels: Sequence[Any], places: Mapping[str, int]) -> list[Any]:
     return [OKABE_ITO[known[level] if level in known else next(rest)] for level in levels]
 
 
+def palette(levels: Sequence[Any], item: Item) -> dict[Any, Any]:
+    """Return level -> colour, in the order of ``levels``; see ``colours``."""
+    return dict(zip(levels, colours(levels, item.colours), strict=True))
+
+
 def darker(colour: Any, share: float) -> tuple[float, float, float]:
     """``colour`` with its light cut to ``share``."""
     red, green, blue = to_rgb(colour)
     return red * share, green * share, blue * share
 
 
+def empty_figure(width: float, height: float, pad: tuple[float, float] = (0.08, 0.06)) -> Figure:
+    """A figure without axes of this size in inches, title and footer included, whose layout leaves ``pad`` around them."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.get_layout_engine().set(w_pad=pad[0], h_pad=pad[1])  # type: ignore[union-attr, call-arg]
+    return figure
+
+
+def room_for_panels(rows: int, columns: int, *, width: float = 4.3, height: float = 3.3) -> Figure:
+    """An empty figure with room for panels of this size, and for a legend on the right."""
+    return empty_figure(max(6.4, width * columns + 1.5), height * rows + 0.9)
+
+
 def panel_figure(
     rows: int, columns: int, *, width: float = 4.3, height: float = 3.3, **subplots: Any
 ) -> tuple[Figure, Any]:
     """An empty figure and its axes (rows, columns), sized by what it holds; there is room for a legend on the right."""
-    figure = Figure(figsize=(max(6.4, width * columns + 1.5), height * rows + 0.9), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.06)  # type: ignore[union-attr, call-arg]
+    figure = room_for_panels(rows, columns, width=width, height=height)
     return figure, figure.subplots(rows, columns, squeeze=False, **subplots)
 
 

@@ -9,6 +9,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from drawn import curves_of, error_bars, line_points, mark_points
 from made_up import (
     L2,
     LINF,
@@ -24,6 +25,8 @@ from made_up import (
     transfer_rows,
 )
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import PathCollection
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from robustscape import catalog
@@ -142,8 +145,9 @@ def test_curves_draw_the_means_and_bands() -> None:
     lines = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 9]
     assert len(lines) == len(L2)
     np.testing.assert_allclose(lines[3].get_ydata(), wanted["value"])
-    band = figure.axes[0].collections[3].get_paths()[0].vertices
+    band = figure.axes[0].patches[3].get_path().vertices
     assert band[:, 1].max() == pytest.approx((wanted["value"] + wanted["std"]).max())
+    assert figure.axes[0].patches[3].get_facecolor()[:3] == pytest.approx(to_rgb(lines[3].get_color()))
     centred = [line for line in figure.axes[2].lines if len(line.get_xdata()) == 9]
     assert all(line.get_ydata()[4] == 0 for line in centred)
     assert "loss (nats)" in texts(figure) and "rise in loss (nats)" in texts(figure) and "random noise" in texts(figure)
@@ -168,14 +172,19 @@ def test_curves_say_what_stands_in_for_a_panels_data_set() -> None:
 
 def test_printed_points_are_where_the_paper_has_them() -> None:
     figure, rows = drawn("lines_with_printed")
-    diamonds = [line for line in figure.axes[0].lines if line.get_marker() == "D"]
     tests = rows[rows["metric"] == "robust_test_accuracy"]
-    np.testing.assert_allclose(diamonds[1].get_ydata(), tests["paper_value"])
-    assert diamonds[1].get_markerfacecolor() == "white"
+    printed = rows.dropna(subset=["paper_value"])
+    wanted = sorted(zip(printed["eps"], printed["paper_value"], strict=True))
+    np.testing.assert_allclose(mark_points(figure.axes[0], "white"), wanted)
+    (diamonds,) = [c for c in figure.axes[0].collections if isinstance(c, PathCollection)]
+    assert {to_hex(edge) for edge in diamonds.get_edgecolor()} == {to_hex(colour) for colour in style.OKABE_ITO[:2]}
+    assert diamonds.get_zorder() > max(line.get_zorder() for line in figure.axes[0].lines)
     assert "printed in the paper" in texts(figure)
     assert [axes.get_ylabel() for axes in figure.axes] == ["accuracy (%)", "generalization gap (points)"]
-    ours = figure.axes[0].containers[1].lines[0]
-    np.testing.assert_allclose(ours.get_ydata().astype(float), tests["value"])
+    ours = [line for line in curves_of(figure.axes[0]) if line.get_marker() == "s"]
+    np.testing.assert_allclose([y for _, y in line_points(ours[0])], tests["value"])
+    dotted = [line for line in curves_of(figure.axes[0]) if line.get_color()[3] == pytest.approx(0.8)]
+    np.testing.assert_allclose(sorted(line_points(dotted[0]) + line_points(dotted[1])), wanted)
 
 
 def test_a_place_is_marked_in_every_panel_where_the_csv_has_it() -> None:
@@ -183,11 +192,11 @@ def test_a_place_is_marked_in_every_panel_where_the_csv_has_it() -> None:
     item, rows = case("lines_with_printed")
     turn = rows.iloc[:1].assign(metric="turn", value=0.01, eps=np.nan, paper_value=np.nan)
     figure = catalog.load_function("figure", "lines_with_printed")(pd.concat([rows, turn]), item, mark="turn")
-    dashed = [[line for line in axes.lines if line.get_linestyle() == "--"] for axes in figure.axes]
+    dashed = [[line for line in axes.lines if line.get_color() == style.INK] for axes in figure.axes]
     assert [[line.get_xdata()[0] for line in lines] for lines in dashed] == [[0.01]] * len(figure.axes)
     assert "turn" in texts(figure)
     absent = catalog.load_function("figure", "lines_with_printed")(rows, item, mark="turn")
-    assert not any(line.get_linestyle() == "--" for axes in absent.axes for line in axes.lines)
+    assert not any(line.get_color() == style.INK for axes in absent.axes for line in axes.lines)
     assert "turn" not in texts(absent)
     with pytest.raises(ConfigError, match="'turn' has 2 values"):
         catalog.load_function("figure", "lines_with_printed")(pd.concat([rows, turn, turn]), item, mark="turn")
@@ -204,9 +213,12 @@ def test_eigenvalues_show_ranks_and_conventions() -> None:
     assert [axes.get_title() for axes in figure.axes] == ["L2", "L∞"]
     legend = [t.get_text() for t in figure.legends[0].get_texts()]
     assert legend == ["λ₁", "λ₂", "λ₃", "convention: fixed", "convention: total"]
-    assert len(figure.axes[0].containers) == 6
+    lines = curves_of(figure.axes[0])
+    assert len(lines) == 6
     top = rows[(rows["norm"] == "L2") & (rows["rank"] == 1) & (rows["convention"] == "total")]
-    np.testing.assert_allclose(figure.axes[0].containers[3].lines[0].get_ydata().astype(float), top["value"])
+    np.testing.assert_allclose([y for _, y in line_points(lines[3])], top["value"])
+    assert lines[3].get_color()[:3] == pytest.approx(style.darker(style.OKABE_ITO[0], 0.55))
+    assert [line.get_marker() for line in lines] == ["o", "s", "^", "", "", ""]
     assert [t.get_text() for t in figure.axes[1].get_xticklabels()] == ["0", "4/255", "8/255", "12/255", "16/255"]
 
 
@@ -215,18 +227,27 @@ def test_nothing_repeated_draws_no_error_bars(name: str) -> None:
     item, rows = case(name)
     with_bars = catalog.load_function("figure", name)(rows, item, **item.options)
     without = catalog.load_function("figure", name)(rows.assign(std=np.nan), item, **item.options)
-    assert all(c.has_yerr for c in with_bars.axes[0].containers)
-    assert not any(c.has_yerr for c in without.axes[0].containers)
+    place = rows.columns.intersection(["norm", "convention", "rank"])
+    first = rows[rows["metric"] == rows["metric"].iloc[0]]
+    first = first[(first[place] == first[place].iloc[0]).all(axis=1)]
+    wanted = zip(first["eps"], first["value"] - first["std"], first["value"] + first["std"], strict=True)
+    bars = {tuple(np.round(bar, 9)) for bar in error_bars(with_bars.axes[0])}
+    assert bars >= {tuple(np.round(bar, 9)) for bar in wanted}
+    assert not error_bars(without.axes[0])
 
 
 def test_bars_have_the_heights_and_diamonds_of_the_csv() -> None:
     figure, rows = drawn("bars")
-    bars = [c for c in figure.axes[0].containers if isinstance(c, matplotlib.container.BarContainer)]
+    bars = sorted(figure.axes[0].patches, key=lambda patch: patch.get_x())
     train = rows[rows["metric"] == "robust_train_accuracy"]
-    np.testing.assert_allclose([patch.get_height() for patch in bars[0]], train["value"])
-    assert all(patch.get_y() == 0 for patch in bars[0])
-    diamonds = [line for line in figure.axes[0].lines if line.get_marker() == "D"]
-    np.testing.assert_allclose(diamonds[0].get_ydata(), train["paper_value"])
+    np.testing.assert_allclose([patch.get_height() for patch in bars[::2]], train["value"])
+    assert all(patch.get_y() == 0 for patch in bars)
+    assert {to_hex(patch.get_facecolor()) for patch in bars[::2]} == {to_hex(style.OKABE_ITO[0])}
+    diamonds = mark_points(figure.axes[0], "white")
+    np.testing.assert_allclose([y for _, y in diamonds[::2]], train["paper_value"])
+    middles = [patch.get_x() + patch.get_width() / 2 for patch in bars]
+    np.testing.assert_allclose([x for x, _ in diamonds], middles)
+    np.testing.assert_allclose([x for x, _, _ in error_bars(figure.axes[0])], middles)
 
 
 def test_heatmap_cells_carry_ours_and_the_papers() -> None:

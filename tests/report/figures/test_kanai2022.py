@@ -65,7 +65,7 @@ def test_paths_are_joined_in_their_order_and_single_points_marked() -> None:
     assert sorted(by_length) == [1, 4, 9]
     np.testing.assert_allclose(by_length[4].get_xdata(), 0.3 * np.cos(np.arange(4)))
     np.testing.assert_allclose(by_length[9].get_ydata(), 0.3 * np.sin(np.arange(9)))
-    assert by_length[1].get_linestyle() == "None" and by_length[9].get_linewidth() < by_length[4].get_linewidth()
+    assert by_length[1].get_linewidth() == 0 and by_length[9].get_linewidth() < by_length[4].get_linewidth()
     assert figure.axes[0].get_aspect() == 1.0
     assert sorted(text.get_text() for text in figure.legends[0].get_texts()) == ["ball", "the end", "the way"]
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from drawn import mark_points
 from made_up import make_item
 from matplotlib.collections import QuadMesh
 
 from robustscape.errors import ConfigError
 from robustscape.report import style
+from robustscape.report.figures.curves import curves
 from robustscape.report.figures.curves_and_map import curves_and_map
-from robustscape.report.figures.marked_curves import marked_curves
 from robustscape.report.items import aggregate_repetitions
 
 
@@ -63,9 +64,6 @@ def test_stars_are_where_they_were_asked_for() -> None:
     factors = ["gradient", "mu"]
     item = make_item(kind="figure", draw="curves", factors=factors, options={"x": "mu"})
     table = aggregate_repetitions(rows, factors).assign(scale="small")
-    figure = marked_curves(table, item, x="mu", hue="gradient", marks={"at one step": 1})
-    lines = figure.axes[0].get_lines()
-    stars = [line for line in lines if line.get_marker() == "*"]
-    assert len(lines) == 3 and len(stars) == 1
-    assert (list(stars[0].get_xdata()), list(stars[0].get_ydata())) == ([1.0], [3.0])
-    assert [list(line.get_ydata()) for line in lines if line not in stars] == [[0, 1, 2], [1, 2, 3]]
+    figure = curves(table, item, x="mu", hue="gradient", marks={"at one step": 1})
+    assert mark_points(figure.axes[0]) == [(1.0, 3.0)]
+    assert [list(line.get_ydata()) for line in figure.axes[0].get_lines()] == [[0, 1, 2], [1, 2, 3]]

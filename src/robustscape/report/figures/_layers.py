@@ -153,26 +153,17 @@ def rows_by_method(rows: pd.DataFrame) -> list[tuple[Any, pd.DataFrame]]:
 
 def _path(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
     for method, part in rows_by_method(rows):
-        axes.plot(part["x"], part["y"], color=look.get(method, style.INK), linewidth=2.2, path_effects=_outline())
-
-
-def _outline() -> list[Any]:
-    return [patheffects.withStroke(linewidth=3.6, foreground="white")]
+        outline = [patheffects.withStroke(linewidth=3.6, foreground="white")]
+        axes.plot(part["x"], part["y"], color=look.get(method, style.INK), linewidth=2.2, path_effects=outline)
 
 
 def _curve(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
     """Draw curves of the value over x, with marks if there are few points."""
     for method, part in rows_by_method(rows):
-        few = len(part) <= 15
-        marker = style.MARKERS[list(look).index(method) % len(style.MARKERS)] if few and method in look else ""
-        axes.plot(
-            part["x"],
-            part["value"],
-            color=look.get(method, style.INK),
-            marker=marker,
-            markersize=5,
-            linewidth=1.9 if len(part) <= 60 else 1.2,
-        )
+        marked = len(part) <= 15 and method in look
+        mark = style.MARKERS[list(look).index(method) % len(style.MARKERS)] if marked else ""
+        stroke = {"color": look.get(method, style.INK), "linewidth": 1.9 if len(part) <= 60 else 1.2}
+        axes.plot(part["x"], part["value"], marker=mark, markersize=5, **stroke)
 
 
 def _band(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
@@ -193,16 +184,15 @@ def _level(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
         )  # fmt: skip
         text.set_path_effects(HALO)
         if row.paper_value == row.paper_value:
-            axes.plot(
-                [0.02], [row.paper_value], "D", transform=axes.get_yaxis_transform(), **_parts.printed_marker(style.INK)
-            )
+            edge = {"transform": axes.get_yaxis_transform(), **_parts.printed_marker(style.INK)}
+            axes.plot([0.02], [row.paper_value], "D", **edge)
 
 
 def _scatter(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
     """Draw many points, such as end points of runs or a path that jumps."""
-    colours = [look.get(method, style.INK) for method, _ in rows_by_method(rows)]
-    for (_, part), colour in zip(rows_by_method(rows), colours, strict=True):
-        axes.scatter(part["x"], part["y"], s=12, color=colour, alpha=0.5, linewidths=0, rasterized=True, zorder=3)
+    for method, part in rows_by_method(rows):
+        dots = {"s": 12, "color": look.get(method, style.INK), "alpha": 0.5, "linewidths": 0, "zorder": 3}
+        axes.scatter(part["x"], part["y"], rasterized=True, **dots)
 
 
 def draw_marginal(axes: Axes, rows: pd.DataFrame, look: Look, title: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -51,6 +52,22 @@ def metrics_to_draw(rows: pd.DataFrame, item: Item, wanted: Sequence[str]) -> li
     return chosen
 
 
+def rows_to_draw(
+    rows: pd.DataFrame, item: Item, x: str, *others: str | None, metrics: Sequence[str] = ()
+) -> tuple[pd.DataFrame, list[str]]:
+    """Return the rows of the metrics to draw that have a level of ``x``, and these metrics.
+
+    Raises:
+        ConfigError: a column or every metric is missing, or two values fall on one place of ``x`` and ``others``.
+    """
+    require_columns(rows, item, x, *others)
+    rows = rows[rows[x].notna()]
+    drawn = metrics_to_draw(rows, item, metrics)
+    rows = rows[rows["metric"].isin(drawn)]
+    refuse_duplicates(rows, item, x, *others)
+    return rows, drawn
+
+
 def distinct_levels(rows: pd.DataFrame, column: str | None) -> list[Any]:
     """Return the levels of a column in the order of the CSV; ``[None]`` without a column."""
     return [None] if column is None else list(rows[column].dropna().drop_duplicates())
@@ -58,15 +75,52 @@ def distinct_levels(rows: pd.DataFrame, column: str | None) -> list[Any]:
 
 def rows_at_level(rows: pd.DataFrame, column: str | None, level: Any) -> pd.DataFrame:
     """Return the rows at a level of a column; all rows without a column."""
-    if column is None:
-        return rows
-    return rows[rows[column].map({value: same_level(value, level) for value in rows[column].unique()}).astype(bool)]
+    return rows if column is None else rows[at_level(rows, column, level)]
+
+
+def at_level(rows: pd.DataFrame, column: str, level: Any) -> pd.Series:
+    """Return which rows are at a level of a column."""
+    return rows[column].map({value: same_level(value, level) for value in rows[column].unique()}).astype(bool)
+
+
+def rows_of_panel(rows: pd.DataFrame, item: Item, panel: Mapping[str, Any], keys: Sequence[str]) -> pd.DataFrame:
+    """Return the rows of a panel that is described by a mapping: of its ``metric``, where factors have the levels of ``where``.
+
+    Raises:
+        ConfigError: the panel has a key that is not in ``keys``, or an unknown metric or column.
+    """
+    if strange := set(panel) - set(keys):
+        raise ConfigError(f"figure '{item.title}': a panel has keys {sorted(strange)}; allowed: {sorted(keys)}.")
+    if panel.get("metric") not in set(rows["metric"]):
+        known = ", ".join(dict.fromkeys(rows["metric"]))
+        raise ConfigError(f"figure '{item.title}': a panel's metric is '{panel.get('metric')}'. There are: {known}.")
+    require_columns(rows, item, *panel.get("where", {}))
+    part = rows[rows["metric"] == panel["metric"]]
+    for factor, wanted in panel.get("where", {}).items():
+        part = rows_at_level(part, factor, wanted)
+    return part
+
+
+def draw_colour_bar(figure: Figure, colours: Any, beside: Any, label: str, **look: Any) -> None:
+    """Draw the scale of colours beside axes, without a frame."""
+    bar = figure.colorbar(colours, ax=beside, **look)
+    bar.set_label(label)
+    bar.outline.set_visible(False)
 
 
 def axis_label(rows: pd.DataFrame, metric: str, *, names: Mapping[str, str]) -> str:
     """Return a metric's name with its unit, to label an axis."""
     units = rows.loc[rows["metric"] == metric, "unit"].dropna()
     return axis_quantity(metric, str(units.iloc[0]) if len(units) else "", names)
+
+
+def shared_axis_label(rows: pd.DataFrame, metrics: Sequence[str], *, names: Mapping[str, str]) -> str:
+    """Return the label of an axis: a metric's name, or the last word that several metrics of one unit share, with the unit."""
+    if len(metrics) == 1:
+        return axis_label(rows, metrics[0], names=names)
+    last = {metric.split("_")[-1] for metric in metrics}
+    unit = str(rows.loc[rows["metric"] == metrics[0], "unit"].iloc[0])
+    return axis_quantity(last.pop() if len(last) == 1 else "value", unit, names)
 
 
 def panel_title(rows: pd.DataFrame, column: str | None, level: Any, *, names: Mapping[str, str]) -> str:
@@ -116,26 +170,67 @@ def set_level_ticks(axes: Axes, values: Sequence[float], column: str, *, names: 
     axes.set_xlabel(display_name(column, names))
 
 
+def draw_surface(axes: Any, heights: pd.DataFrame, **look: Any) -> None:
+    """Draw a surface in perspective, each cell of it, over the numbers in the columns and the index of ``heights``."""
+    places = np.meshgrid(heights.columns.to_numpy(float), heights.index.to_numpy(float))
+    across, down = heights.shape[1], heights.shape[0]
+    axes.plot_surface(*places, heights.to_numpy(float), rcount=down, ccount=across, **look)
+
+
 def error_bar_lengths(std: pd.Series) -> pd.Series | None:
     """Return the lengths of the error bars; None, for no bars at all, where nothing was repeated."""
     return std.fillna(0.0) if std.notna().any() else None
 
 
-def draw_deviation_band(axes: Axes, x: Any, rows: pd.DataFrame, colour: Any, alpha: float = 0.16) -> None:
-    """Shade one standard deviation around the values at ``x``; draw nothing where nothing was repeated."""
-    if rows["std"].notna().any():
-        low, high = rows["value"] - rows["std"], rows["value"] + rows["std"]
-        axes.fill_between(x, low, high, color=colour, alpha=alpha, linewidth=0)
+def bin_edges(values: pd.Series, bins: int, clip: float) -> np.ndarray:
+    """Return the edges of equal bins, (bins + 1,), that hold all values but a fraction ``clip`` at each end."""
+    low, high = values.quantile([clip, 1 - clip])
+    return np.linspace(low, high if high > low else low + 1, bins + 1)
 
 
-def draw_histogram(axes: Axes, values: np.ndarray, edges: np.ndarray, colour: Any) -> None:
-    """Draw the percentage of ``values`` per bin, those beyond the edges in the outermost bins, and their mean, dashed."""
-    if not len(values):
-        return
-    kept, weights = values.clip(edges[0], edges[-1]), np.full(len(values), 100 / len(values))
-    axes.hist(kept, edges.tolist(), weights=weights, color=colour, alpha=0.35)
-    axes.hist(kept, edges.tolist(), weights=weights, color=colour, histtype="step", linewidth=1.4)
-    axes.axvline(values.mean(), color=style.darker(colour, 0.75), linewidth=1.8, linestyle=(0, (4, 1.5)))
+def draw_histograms(axes: Axes, rows: pd.DataFrame, hue: str, colour: Mapping[Any, Any], edges: np.ndarray) -> None:
+    """Draw the percentage of values per bin for each level, those beyond the edges in the outermost bins; means are dashed."""
+    inside = rows.assign(value=rows["value"].clip(edges[0], edges[-1]))
+    sns.histplot(
+        inside, x="value", hue=hue, hue_order=list(colour), palette=dict(colour), bins=list(edges), stat="percent",
+        common_norm=False, element="step", alpha=0.35, linewidth=1.4, legend=False, ax=axes,
+    )  # fmt: skip
+    for level, mean in rows.groupby(hue)["value"].mean().items():
+        axes.axvline(mean, color=style.darker(colour[level], 0.75), linewidth=1.8, linestyle=(0, (4, 1.5)))
+
+
+def finish_figure(
+    figure: Figure,
+    item: Item,
+    rows: pd.DataFrame,
+    acknowledged: Sequence[str] = (),
+    *,
+    handles: Sequence[Any] = (),
+    legend: str | None = None,
+    first: str = "",
+    said: str = "",
+) -> Figure:
+    """Return the figure with its legend, title and footer.
+
+    Args:
+        figure: the figure.
+        item: the item as the study describes it.
+        rows: the rows drawn, of which the footer speaks; printed numbers among them get an entry in the legend.
+        acknowledged: known flags, which the footer does not list.
+        handles: entries of the legend.
+        legend: factor of its title.
+        first: text for the beginning of the footer.
+        said: text for its end.
+    """
+    if handles:
+        style.legend(figure, handles, display_name(legend, item.names) if legend and legend != "metric" else None)
+    style.dress_figure(figure, item.title, first + notes.figure_footer(rows, acknowledged, names=item.names) + said)
+    return figure
+
+
+def printed_entries(rows: pd.DataFrame) -> list[Any]:
+    """Return the legend entry of the printed numbers in a list, which is empty if there are none."""
+    return [printed_legend_entry()] if rows["paper_value"].notna().any() else []
 
 
 def printed_legend_entry() -> Line2D:

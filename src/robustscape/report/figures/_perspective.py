@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-import numpy as np
 import pandas as pd
 from matplotlib.cm import ScalarMappable
 
 from robustscape.report import style
-from robustscape.report.figures import _layers
+from robustscape.report.figures import _layers, _parts
 
 
 def draw_perspective(axes: Any, rows: pd.DataFrame, look: _layers.Look, colours: ScalarMappable | None) -> None:
@@ -17,19 +16,10 @@ def draw_perspective(axes: Any, rows: pd.DataFrame, look: _layers.Look, colours:
     surface = rows[rows["layer"] == "surface"]
     lift = 0.0
     if not surface.empty and colours is not None:
-        x, y, heights = _layers.pivot_grid(surface, "value")
-        lift = 0.02 * float(heights.max() - heights.min())
-        axes.plot_surface(
-            *np.meshgrid(x, y),
-            heights,
-            cmap=colours.get_cmap(),
-            norm=colours.norm,
-            rcount=len(y),
-            ccount=len(x),
-            linewidth=0.2,
-            edgecolor=(1, 1, 1, 0.25),
-            alpha=0.75,
-        )
+        heights = surface.pivot(index="y", columns="x", values="value")
+        lift = 0.02 * float(heights.max(axis=None) - heights.min(axis=None))
+        colour = {"cmap": colours.get_cmap(), "norm": colours.norm}
+        _parts.draw_surface(axes, heights, linewidth=0.2, edgecolor=(1, 1, 1, 0.25), alpha=0.75, **colour)
     axes.computed_zorder = False
     for method, part in _layers.rows_by_method(rows[rows["layer"] == "path"]):
         axes.plot(part["x"], part["y"], part["value"] + lift, color=look.get(method, style.INK), linewidth=3, zorder=5)

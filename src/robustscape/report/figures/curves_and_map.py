@@ -8,11 +8,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from robustscape.config.studies import Item
-from robustscape.report import notes, style
-from robustscape.report.figures import _parts
+from robustscape.report import style
+from robustscape.report.figures import _facets, _parts
 from robustscape.report.words import display_name, level_texts
 
 
@@ -49,47 +48,30 @@ def curves_and_map(
     plane = rows[(rows["metric"] == surface) & rows[across].notna() & rows[up].notna()]
     _parts.refuse_duplicates(lines, item, x, hue)
     _parts.refuse_duplicates(plane, item, across, up)
-
-    figure, grid = style.panel_figure(1, 2, width=4.9, height=4.0)
     final = rows[(rows["metric"] == ends) & rows[x].isna()]
-    _curves(grid[0, 0], lines, final, x, hue, colours=item.colours, names=item.names)
-    grid[0, 0].set_xlabel(display_name(x, item.names))
-    grid[0, 0].set_ylabel(_parts.axis_label(rows, curve, names=item.names))
-    _map(figure, grid[0, 1], plane, across, up, _parts.axis_label(rows, surface, names=item.names), names=item.names)
-    style.dress_figure(
-        figure, item.title, notes.figure_footer(pd.concat([lines, plane]), acknowledged, names=item.names)
-    )
-    return figure
+    figure, ((left, right),) = style.panel_figure(1, 2, width=4.9, height=4.0)
+    _curves(left, lines, final, x, hue, item)
+    left.set_xlabel(display_name(x, item.names))
+    left.set_ylabel(_parts.axis_label(rows, curve, names=item.names))
+    _map(figure, right, plane, across, up, _parts.axis_label(rows, surface, names=item.names), names=item.names)
+    return _parts.finish_figure(figure, item, pd.concat([lines, plane]), acknowledged)
 
 
-def _curves(
-    axes: Axes,
-    rows: pd.DataFrame,
-    final: pd.DataFrame,
-    x: str,
-    hue: str,
-    *,
-    colours: Mapping[str, int],
-    names: Mapping[str, str],
-) -> None:
-    known = _parts.distinct_levels(rows, hue)
-    texts = level_texts(known, names)
-    handles = []
-    for level, colour in zip(known, style.colours(known, colours), strict=True):
-        own = _parts.rows_at_level(rows, hue, level).sort_values(x)
-        printed = _parts.rows_at_level(final, hue, level).dropna(subset=["paper_value"])
-        axes.plot(own[x], own["value"], color=colour)
-        _parts.draw_deviation_band(axes, own[x], own, colour)
-        for value in printed["paper_value"]:
-            axes.plot([own[x].max()], [value], "D", clip_on=False, **_parts.printed_marker(colour))
-        handles.append(Line2D([], [], color=colour, linewidth=2.6, label=texts[level]))
+def _curves(axes: Axes, rows: pd.DataFrame, final: pd.DataFrame, x: str, hue: str, item: Item) -> None:
+    """Draw the curves, with the printed ends where the longest of a colour ends, and the legend."""
     if rows.empty:
         _parts.mark_blank(axes, rows)
         return
-    if final["paper_value"].notna().any():
-        handles.append(_parts.printed_legend_entry())
+    colour = style.palette(_parts.distinct_levels(rows, hue), item)
+    _facets.draw_on(
+        _facets.line_plot(_facets.rows_to_plot(rows.assign(paper_value=np.nan), x, hue), x, hue, colour), axes
+    )
+    for level, last in rows.groupby(hue)[x].max().items():
+        for value in _parts.rows_at_level(final, hue, level)["paper_value"].dropna():
+            axes.plot([last], [value], "D", clip_on=False, **_parts.printed_marker(colour[level]))
+    handles = [*_facets.legend_entries(colour, level_texts(colour, item.names)), *_parts.printed_entries(final)]
     axes.margins(y=0.2)  # room for the legend, which does not see the bands
-    axes.legend(handles=handles, title=display_name(hue, names), loc="best", alignment="left")
+    axes.legend(handles=handles, title=display_name(hue, item.names), loc="best", alignment="left")
 
 
 def _map(
@@ -112,6 +94,4 @@ def _map(
             text.set_clip_on(False)
     axes.set_aspect("equal")
     axes.locator_params(nbins=5)
-    bar = figure.colorbar(mesh, ax=axes, shrink=0.9, pad=0.02)
-    bar.set_label(label)
-    bar.outline.set_visible(False)
+    _parts.draw_colour_bar(figure, mesh, axes, label, shrink=0.9, pad=0.02)

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+import itertools
+from typing import Any, NamedTuple
 
 import pandas as pd
+import seaborn.objects as so
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from robustscape.config.studies import Item
-from robustscape.report import notes, style
-from robustscape.report.figures import _parts
-from robustscape.report.words import display_name, level_texts
+from robustscape.report import style
+from robustscape.report.figures import _facets, _parts
+from robustscape.report.words import display_name
 
-#: Line style, True for markers, and brightness of the first, second and third convention; the later ones are thin and dark,
-#: so that they can be seen on top of the first.
-_DASHES: tuple[tuple[Any, bool, float], ...] = (
-    ("-", True, 1.0),
-    ((0, (4, 2.2)), False, 0.55),
-    ((0, (1, 1.5)), False, 0.3),
-)
+
+class _Look(NamedTuple):
+    """Line style of a convention, the share of light its colours keep, and whether its points are marked."""
+
+    stroke: Any
+    light: float
+    marked: bool
+
+
+#: The first, second and third convention; the later ones are dark, so that they can be seen on top of the first.
+_LOOKS = (_Look("-", 1.0, True), _Look((0, (4, 2.2)), 0.55, False), _Look((0, (1, 1.5)), 0.3, False))
 
 
 @style.styled
@@ -48,64 +54,35 @@ def eigenvalues(
         log_y: use logarithmic vertical axes.
         acknowledged: known flags, which the footer does not list.
     """
-    _parts.require_columns(rows, item, x, rank, convention, panel)
-    drawn = _parts.metrics_to_draw(rows, item, metrics)
-    rows = rows[rows["metric"].isin(drawn) & rows[rank].notna()]
-    _parts.refuse_duplicates(rows, item, x, rank, convention, panel)
+    rows, drawn = _parts.rows_to_draw(rows, item, rank, x, convention, panel, metrics=metrics)
     columns, ranks = _parts.distinct_levels(rows, panel), _parts.distinct_levels(rows, rank)
-    conventions = _parts.distinct_levels(rows, convention)
-    colour = dict(zip(ranks, style.OKABE_ITO * (1 + len(ranks) // len(style.OKABE_ITO)), strict=False))
-
-    figure, grid = style.panel_figure(1, len(columns))
+    looks = dict(zip(_parts.distinct_levels(rows, convention), _LOOKS, strict=False))
+    colour = dict(zip(ranks, itertools.cycle(style.OKABE_ITO)))
+    marker = dict(zip(ranks, itertools.cycle(style.MARKERS)))
+    lines = {f"{how} {which:g}": (how, which) for how in looks for which in ranks}
+    of_row = rows[convention].where(rows[convention].notna(), None) if convention else [None] * len(rows)
+    rows = rows.assign(line=[f"{how} {which:g}" for how, which in zip(of_row, rows[rank], strict=True)])
+    plotted = _facets.line_plot(
+        _facets.rows_to_plot(rows, x, "line", panel), x, "line",
+        {line: style.darker(colour[which], looks[how].light) for line, (how, which) in lines.items()},
+        spread=so.Range(), marker={line: marker[which] if looks[how].marked else "" for line, (how, which) in lines.items()},
+        dash=convention, strokes={how: look.stroke for how, look in looks.items()}, pointsize=5, linewidth=1.7,
+    )  # fmt: skip
+    figure, grid = _facets.draw_facets(plotted, (panel, columns), share_x=False, share_y=False)
     for axes, level in zip(grid[0], columns, strict=True):
-        part = _parts.rows_at_level(rows, panel, level)
-        for (dash, marked, shade), kind in zip(_DASHES, conventions, strict=False):
-            for number, which in enumerate(ranks):
-                own = _parts.rows_at_level(_parts.rows_at_level(part, convention, kind), rank, which).sort_values(x)
-                axes.errorbar(
-                    own[x],
-                    own["value"],
-                    _parts.error_bar_lengths(own["std"]),
-                    linestyle=dash,
-                    linewidth=1.9 if marked else 1.4,
-                    color=style.darker(colour[which], shade),
-                    marker=style.MARKERS[number % len(style.MARKERS)] if marked else "",
-                    markersize=5,
-                    capsize=2.5,
-                )
-                printed = own.dropna(subset=["paper_value"])
-                axes.plot(printed[x], printed["paper_value"], "D", **_parts.printed_marker(colour[which]))
         if log_y:
             _parts.set_log_y(axes)
         axes.set_title(_parts.panel_title(rows, panel, level, names=item.names))
-        _parts.set_level_ticks(axes, list(part[x]), x, names=item.names)
+        _parts.set_level_ticks(axes, list(_parts.rows_at_level(rows, panel, level)[x]), x, names=item.names)
     grid[0, 0].set_ylabel(_parts.axis_label(rows, drawn[0], names=item.names))
-    handles = [
-        Line2D(
-            [], [], color=colour[r], marker=style.MARKERS[i % len(style.MARKERS)], markersize=5, label=f"λ{_small(r)}"
-        )
-        for i, r in enumerate(ranks)
-    ]
-    if len(conventions) > 1:
-        texts = level_texts(conventions, item.names)
-        for (dash, _, shade), kind in zip(_DASHES, conventions, strict=False):
-            grey = style.darker(style.GREY, shade)
-            handles.append(
-                Line2D(
-                    [],
-                    [],
-                    color=grey,
-                    linestyle=dash,
-                    label=f"{display_name(str(convention), item.names)}: {texts[kind]}",
-                )
-            )
-    if rows["paper_value"].notna().any():
-        handles.append(_parts.printed_legend_entry())
-    style.legend(figure, handles)
-    style.dress_figure(figure, item.title, notes.figure_footer(rows, acknowledged, names=item.names))
-    return figure
-
-
-def _small(rank: float) -> str:
-    """Return a number in subscript digits."""
-    return f"{rank:g}".translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
+    subscripts = {which: f"λ{which:g}".translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")) for which in ranks}
+    handles = _facets.legend_entries(colour, subscripts, marker=marker, markersize=5)
+    if len(looks) > 1:
+        said = {
+            how: f"{display_name(str(convention), item.names)}: {display_name(str(how), item.names)}" for how in looks
+        }
+        handles += [
+            Line2D([], [], color=style.darker(style.GREY, look.light), linestyle=look.stroke, label=said[how])
+            for how, look in looks.items()
+        ]
+    return _parts.finish_figure(figure, item, rows, acknowledged, handles=[*handles, *_parts.printed_entries(rows)])

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from robustscape.config.studies import Item
-from robustscape.report import notes, style
+from robustscape.report import style
 from robustscape.report.figures import _parts
 
 
@@ -43,62 +46,38 @@ def example_scatter(
     columns = _parts.distinct_levels(examples, panel)
     shades = examples.loc[examples["metric"] == colour, "value"].clip(lower=1e-4)
     scale = ScalarMappable(LogNorm(shades.quantile(0.02), shades.quantile(0.98)), style.SEQUENTIAL)
-    figure = Figure(figsize=(4.1 * len(columns) + 1.3, 4.9), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.05)  # type: ignore[union-attr, call-arg]
-    ratios = [*([4, 0.9] * len(columns))]
-    grid = figure.subplots(
-        2, 2 * len(columns), squeeze=False, gridspec_kw={"width_ratios": ratios, "height_ratios": [0.9, 4]}
-    )
+    figure = style.empty_figure(4.1 * len(columns) + 1.3, 4.9, pad=(0.06, 0.05))
+    ratios = {"width_ratios": [4, 0.9] * len(columns), "height_ratios": [0.9, 4]}
+    grid = figure.subplots(2, 2 * len(columns), squeeze=False, gridspec_kw=ratios)
     for column, level in enumerate(columns):
         part = _parts.rows_at_level(examples, panel, level)
         wide = part[part["metric"].isin([x, y, colour])].pivot(index=over, columns="metric", values="value")
-        top, corner, middle, side = (grid[i, 2 * column + j] for i in (0, 1) for j in (0, 1))
+        top, corner, middle, side = grid[:, 2 * column : 2 * column + 2].flat
         corner.set_axis_off()
-        order = wide[colour].argsort()
-        dots = wide.iloc[order]
-        middle.scatter(
-            dots[x],
-            dots[y],
-            s=11,
-            c=dots[colour].clip(lower=1e-4),
-            cmap=scale.cmap,
-            norm=scale.norm,
-            linewidths=0,
-            rasterized=True,
-        )
+        dots = wide.sort_values(colour)
+        shade = scale.to_rgba(dots[colour].clip(lower=1e-4))
+        sns.scatterplot(dots, x=x, y=y, s=11, c=shade, linewidth=0, rasterized=True, ax=middle)
         middle.axhline(0, color=style.GREY, linewidth=0.9)
         middle.axvline(0, color=style.GREY, linewidth=0.9)
-        middle.set_xlim(-1.05, 1.05)
-        middle.set_ylim(-1.05, 1.05)
-        for right in (False, True):
-            for above in (False, True):
-                count = (((wide[x] > 0) == right) & ((wide[y] > 0) == above)).mean() * 100
-                place = (0.98 if right else 0.02, 0.98 if above else 0.02)
-                middle.text(
-                    *place,
-                    f"{count:.1f} %",
-                    transform=middle.transAxes,
-                    ha="right" if right else "left",
-                    va="top" if above else "bottom",
-                    fontsize=9.5,
-                    fontweight="bold",
-                    bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.2},
-                )
-        edges = np.linspace(-1, 1, 41)
-        top.hist(wide[x], edges, color=style.OKABE_ITO[0], alpha=0.6)
-        side.hist(wide[y], edges, color=style.OKABE_ITO[0], alpha=0.6, orientation="horizontal")
+        middle.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05))
+        for right, above in itertools.product((0, 1), (0, 1)):
+            count = (((wide[x] > 0) == right) & ((wide[y] > 0) == above)).mean() * 100
+            middle.text(
+                0.02 + 0.96 * right, 0.02 + 0.96 * above, f"{count:.1f} %", transform=middle.transAxes, fontsize=9.5,
+                ha=("left", "right")[right], va=("bottom", "top")[above], fontweight="bold",
+                bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.2},
+            )  # fmt: skip
+        edges = list(np.linspace(-1, 1, 41))
+        sns.histplot(wide, x=x, bins=edges, alpha=0.6, linewidth=0, ax=top)
+        sns.histplot(wide, y=y, bins=edges, alpha=0.6, linewidth=0, ax=side)
         top.set_xlim(middle.get_xlim())
         side.set_ylim(middle.get_ylim())
         for axes in (top, side):
-            axes.set_xticks([])
-            axes.set_yticks([])
+            axes.set(xticks=[], yticks=[], xlabel="", ylabel="")
             axes.spines[:].set_visible(False)
         top.set_title(_parts.panel_title(examples, panel, level, names=item.names))
         middle.set_xlabel(_parts.axis_label(rows, x, names=item.names))
-        if column == 0:
-            middle.set_ylabel(_parts.axis_label(rows, y, names=item.names))
-    bar = figure.colorbar(scale, ax=list(grid.flat), shrink=0.85, pad=0.01, extend="both")
-    bar.set_label(_parts.axis_label(rows, colour, names=item.names))
-    bar.outline.set_visible(False)
-    style.dress_figure(figure, item.title, notes.figure_footer(rows, acknowledged, names=item.names))
-    return figure
+        middle.set_ylabel(_parts.axis_label(rows, y, names=item.names) if column == 0 else "")
+    label = _parts.axis_label(rows, colour, names=item.names)
+    _parts.draw_colour_bar(figure, scale, list(grid.flat), label, shrink=0.85, pad=0.01, extend="both")
+    return _parts.finish_figure(figure, item, rows, acknowledged)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from robustscape.config.studies import Item
-from robustscape.report import notes, style
+from robustscape.report import style
 from robustscape.report.figures import _parts
 from robustscape.report.words import display_name, format_number, is_number, level_texts
 
@@ -46,64 +43,52 @@ def heatmap(
         contours: draw lines of equal value, for surfaces.
         acknowledged: known flags, which the footer does not list.
     """
-    _parts.require_columns(rows, item, x, y, panel)
-    rows = rows[rows[x].notna() & rows[y].notna()]
-    drawn = _parts.metrics_to_draw(rows, item, metrics)
-    rows = rows[rows["metric"].isin(drawn)]
-    _parts.refuse_duplicates(rows, item, x, y, panel)
+    _parts.require_columns(rows, item, y)
+    rows, drawn = _parts.rows_to_draw(rows[rows[y].notna()], item, x, y, panel, metrics=metrics)
     columns, across, down = (_parts.distinct_levels(rows, column) for column in (panel, x, y))
     readable = max(len(across), len(down)) <= _READABLE
     width, height = (max(4.0, 0.75 * len(across) + 1.6), max(3.0, 0.45 * len(down) + 1.2)) if readable else (3.9, 3.6)
     figure, grid = style.panel_figure(len(drawn), len(columns), width=width, height=height)
-    for row, metric in enumerate(drawn):
-        values = rows[rows["metric"] == metric]
+    for (row, column), axes in np.ndenumerate(grid):
+        values = rows[rows["metric"] == drawn[row]]
+        part = _parts.rows_at_level(values, panel, columns[column])
+        ours, paper = (
+            part.pivot(index=y, columns=x, values=v).reindex(down, columns=across) for v in ("value", "paper_value")
+        )
         low, high = values["value"].min(), values["value"].max()
-        scale = ScalarMappable(Normalize(low, high), style.SEQUENTIAL)
-        for column, level in enumerate(columns):
-            axes, part = grid[row, column], _parts.rows_at_level(values, panel, level)
-            ours, paper = (
-                part.pivot(index=y, columns=x, values=v).reindex(down, columns=across) for v in ("value", "paper_value")
+        _draw_cells(axes, ours, low, high, item)
+        if readable:
+            _write_cell_numbers(
+                axes, ours.to_numpy(float), paper.to_numpy(float), str(values["unit"].iloc[0]), low, high
             )
-            axes.pcolormesh(np.ma.masked_invalid(ours.to_numpy(float)), cmap=scale.cmap, norm=scale.norm)
-            axes.grid(visible=False)
-            _label(axes, across, down, names=item.names)
-            if readable:
-                _write_cell_numbers(
-                    axes, ours.to_numpy(float), paper.to_numpy(float), str(values["unit"].iloc[0]), low, high
-                )
-            else:
-                axes.set_aspect(len(across) / len(down))
-            if contours:
-                middle = np.arange(len(across)) + 0.5, np.arange(len(down)) + 0.5
-                axes.contour(*middle, ours.to_numpy(float), levels=10, colors="white", linewidths=0.6, alpha=0.8)
-            axes.set_title(_parts.panel_title(rows, panel, level, names=item.names))
-            axes.set_xlabel(display_name(x, item.names))
-            if column == 0:
-                axes.set_ylabel(display_name(y, item.names))
-        bar = figure.colorbar(scale, ax=list(grid[row]), shrink=0.9, pad=0.02)
-        bar.set_label(_parts.axis_label(rows, metric, names=item.names))
-        bar.outline.set_visible(False)
+        else:
+            axes.set_aspect(len(across) / len(down))
+        if contours:
+            middle = np.arange(len(across)) + 0.5, np.arange(len(down)) + 0.5
+            axes.contour(*middle, ours.to_numpy(float), levels=10, colors="white", linewidths=0.6, alpha=0.8)
+        axes.set_title(_parts.panel_title(rows, panel, columns[column], names=item.names))
+        axes.set_xlabel(display_name(x, item.names))
+        axes.set_ylabel(display_name(y, item.names) if column == 0 else "")
+        if column == len(columns) - 1:
+            label = _parts.axis_label(rows, drawn[row], names=item.names)
+            _parts.draw_colour_bar(figure, axes.collections[0], list(grid[row]), label, shrink=0.9, pad=0.02)
     said = " · in brackets: printed in the paper" if rows["paper_value"].notna().any() else ""
-    style.dress_figure(figure, item.title, notes.figure_footer(rows, acknowledged, names=item.names) + said)
-    return figure
+    return _parts.finish_figure(figure, item, rows, acknowledged, said=said)
 
 
-def _label(axes: Axes, across: list[object], down: list[object], *, names: Mapping[str, str]) -> None:
-    """Put the levels at the cells of both axes; at every few cells if there are many."""
-    for axis, values in ((axes.xaxis, across), (axes.yaxis, down)):
-        every = 1 if len(values) <= _READABLE else max(1, (len(values) - 1) // 4)
-        texts = level_texts(values, names)
-        shown = list(range(0, len(values), every))
-        axis.set_ticks([i + 0.5 for i in shown], [texts[values[i]] for i in shown])
-    axes.tick_params(length=0)
-    if max(len(text) for text in level_texts(across, names).values()) > 6 and len(across) <= _READABLE:
-        axes.tick_params(axis="x", rotation=35)
+def _draw_cells(axes: Axes, ours: pd.DataFrame, low: float, high: float, item: Item) -> None:
+    """Draw the cells, with the levels beside those of both axes, or beside every few if there are many."""
+    across, down = (list(level_texts(levels, item.names).values()) for levels in (ours.columns, ours.index))
+    every = [1 if len(names) <= _READABLE else max(1, (len(names) - 1) // 4) for names in (across, down)]
+    cells = ours.set_axis(across, axis=1).set_axis(down).astype(float)
+    ticks = {"xticklabels": every[0], "yticklabels": every[1]}
+    sns.heatmap(cells, vmin=low, vmax=high, cmap=style.SEQUENTIAL, cbar=False, ax=axes, **ticks)
+    axes.tick_params(length=0, rotation=0)
+    if max(map(len, across)) > 6 and every[0] == 1:
         for tick in axes.get_xticklabels():
-            tick.set_horizontalalignment("right")
-            tick.set_rotation_mode("anchor")
-    if not all(is_number(value) for value in down):
+            tick.set(rotation=35, horizontalalignment="right", rotation_mode="anchor")
+    if all(is_number(value) for value in ours.index):
         axes.invert_yaxis()
-    axes.spines[:].set_visible(False)
 
 
 def _write_cell_numbers(axes: Axes, ours: np.ndarray, paper: np.ndarray, unit: str, low: float, high: float) -> None:

@@ -11,9 +11,9 @@ from matplotlib.patches import Patch
 from pydantic import Field
 
 from robustscape.config.studies import Item
-from robustscape.report import notes, style
+from robustscape.report import style
 from robustscape.report.figures import _parts
-from robustscape.report.words import display_name, level_texts
+from robustscape.report.words import level_texts
 
 
 @style.styled
@@ -54,30 +54,16 @@ def histograms(
     )
     colour = dict(zip(kinds, style.colours([str(kind) for kind in kinds], item.colours), strict=True))
     figure, grid = _parts.panel_grid(len(bands), len(columns), "row", "row")
-    for row, together in enumerate(bands):
-        band = rows[rows["metric"].isin(together)]
-        low, high = band["value"].quantile([clip, 1 - clip])
-        edges = np.linspace(low, high if high > low else low + 1, bins + 1)
-        for column, level in enumerate(columns):
-            axes, part = grid[row, column], _parts.rows_at_level(band, panel, level)
-            for kind in kinds:
-                values = _parts.rows_at_level(part, hue, kind)["value"].to_numpy(float)
-                _parts.draw_histogram(axes, values, edges, colour[kind])
-            if _parts.is_blank(part):
-                _parts.mark_blank(axes, part)
-            if row == 0:
-                axes.set_title(_parts.panel_title(rows, panel, level, names=item.names))
-            unit = band["unit"].iloc[0]
-            axes.set_xlabel(
-                _parts.axis_label(rows, together[0], names=item.names)
-                if len(together) == 1
-                else f"value ({display_name(str(unit), item.names)})"
-            )
-            if column == 0:
-                axes.set_ylabel("examples (%)")
-    texts = {m: display_name(m, item.names) for m in drawn} if hue == "metric" else level_texts(kinds, item.names)
+    for (row, column), axes in np.ndenumerate(grid):
+        band = rows[rows["metric"].isin(bands[row])]
+        part = _parts.rows_at_level(band, panel, columns[column])
+        _parts.draw_histograms(axes, part, hue, colour, _parts.bin_edges(band["value"], bins, clip))
+        if _parts.is_blank(part):
+            _parts.mark_blank(axes, part)
+        if row == 0:
+            axes.set_title(_parts.panel_title(rows, panel, columns[column], names=item.names))
+        axes.set_xlabel(_parts.shared_axis_label(band, bands[row], names=item.names))
+        axes.set_ylabel("examples (%)" if column == 0 else "")
+    texts = level_texts(kinds, item.names)
     handles = [Patch(facecolor=colour[kind], alpha=0.6, label=texts[kind]) for kind in kinds]
-    style.legend(figure, handles, None if hue == "metric" else display_name(hue, item.names))
-    said = notes.figure_footer(rows, acknowledged, names=item.names) + " · dashed: mean"
-    style.dress_figure(figure, item.title, said)
-    return figure
+    return _parts.finish_figure(figure, item, rows, acknowledged, handles=handles, legend=hue, said=" · dashed: mean")

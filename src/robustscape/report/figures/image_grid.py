@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from robustscape.config.studies import Item
 from robustscape.errors import ConfigError
-from robustscape.report import notes, style
+from robustscape.report import style
 from robustscape.report.figures import _parts
 from robustscape.report.words import display_name, format_number, is_number, level_texts
 
@@ -59,10 +59,8 @@ def image_grid(
     placed = _by_place(pictures[~apart], item, [*down, *across])
     width = max(len(columns), *(len(strip) for strip in strips), 1)
     high = SIDE + (0.22 if numbers else 0.05)
-    figure = Figure(
-        figsize=(max(6.4, SIDE * width + MARGIN), high * (len(lines) + len(strips)) + 1.1), layout="constrained"
-    )
-    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03)  # type: ignore[union-attr, call-arg]
+    size = max(6.4, SIDE * width + MARGIN), high * (len(lines) + len(strips)) + 1.1
+    figure = style.empty_figure(*size, pad=(0.03, 0.03))
     grid = figure.subplots(len(strips) + len(lines), width, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
@@ -80,8 +78,7 @@ def image_grid(
             if number == 0:
                 axes.set_title("\n".join(t for t in _said(level, across, texts) if t), fontsize=9.5)
         _name(grid[len(strips) + number, 0], "\n".join(_said(at, down, texts)))
-    style.dress_figure(figure, item.title, notes.figure_footer(rows, acknowledged, names=item.names))
-    return figure
+    return _parts.finish_figure(figure, item, rows, acknowledged)
 
 
 def decode_picture(row: Mapping[Any, Any]) -> NDArray[np.uint8]:

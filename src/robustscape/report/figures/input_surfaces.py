@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from robustscape.config.studies import Item
-from robustscape.report import notes, style
+from robustscape.report import style
 from robustscape.report.figures import _parts
 from robustscape.report.words import display_name, level_texts
 
@@ -49,8 +49,7 @@ def input_surfaces(
     highest = heights_of["value"].max()
     alone = len(columns) == 1  # then the two views stand side by side
     size = (9.2, 4.4) if alone else (max(7.2, 3.15 * len(columns) + 1.5), 6.9)
-    figure = Figure(figsize=size, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.05, h_pad=0.05)  # type: ignore[union-attr, call-arg]
+    figure = style.empty_figure(*size, pad=(0.05, 0.05))
     grid = figure.add_gridspec(1, 2) if alone else figure.add_gridspec(2, len(columns), height_ratios=[1.35, 1.0])
     for column, level in enumerate(columns):
         part = _parts.rows_at_level(points, panel, level)
@@ -59,22 +58,16 @@ def input_surfaces(
         _perspective(above, loss, wrong > 0.5, elevation, azimuth)
         if share_z:
             above.set_zlim(0, highest)
-        title = (
-            display_name(str(level), item.names)
-            if isinstance(level, str)
-            else f"{display_name(panel, item.names)} {level_texts([level], item.names)[level]}"
-        )
-        above.set_title(title, pad=0)
+        text = level_texts([level], item.names)[level]
+        above.set_title(text if isinstance(level, str) else f"{display_name(panel, item.names)} {text}", pad=0)
         below = figure.add_subplot(grid[0, 1] if alone else grid[1, column])
         _map(below, loss, wrong)
         below.set_xlabel("a (along v₁)")
         if column == 0:
             below.set_ylabel("b (along v₂)")
     handles = [Patch(color=colour, label=text) for colour, text in zip(_COLOURS, ("right", "wrong"), strict=True)]
-    style.legend(figure, handles)
     height = f" · height and lines: {_parts.axis_label(rows, 'loss', names=item.names)}"
-    style.dress_figure(figure, item.title, notes.figure_footer(points, acknowledged, names=item.names) + height)
-    return figure
+    return _parts.finish_figure(figure, item, points, acknowledged, handles=handles, said=height)
 
 
 def _grid(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -83,20 +76,9 @@ def _grid(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 def _perspective(axes: Any, loss: pd.DataFrame, wrong: pd.DataFrame, elevation: float, azimuth: float) -> None:
     """Draw the loss in perspective, coloured by right and wrong predictions."""
-    across, down = np.meshgrid(loss.columns.to_numpy(float), loss.index.to_numpy(float))
     faces = np.array([to_rgba(colour) for colour in _COLOURS])[wrong.to_numpy(int)]
-    axes.plot_surface(
-        across,
-        down,
-        loss.to_numpy(float),
-        facecolors=faces,
-        rcount=loss.shape[0],
-        ccount=loss.shape[1],
-        linewidth=0.2,
-        edgecolor=(1, 1, 1, 0.35),
-        antialiased=True,
-        shade=True,
-    )
+    look = {"linewidth": 0.2, "edgecolor": (1, 1, 1, 0.35), "antialiased": True, "shade": True}
+    _parts.draw_surface(axes, loss, facecolors=faces, **look)
     style.perspective(axes, elevation, azimuth)
     axes.set_box_aspect((4, 4, 3), zoom=1.0)
     axes.set_xlabel("a", labelpad=-2)
@@ -113,5 +95,4 @@ def _map(axes: Any, loss: pd.DataFrame, wrong: pd.DataFrame) -> None:
     axes.plot([0, 1], [0, 0], "o", color=style.INK, markersize=5, clip_on=False)
     axes.set_aspect("equal")
     axes.grid(visible=False)
-    axes.set_xticks([0, 0.5, 1])
-    axes.set_yticks([0, 0.5, 1])
+    axes.set(xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])

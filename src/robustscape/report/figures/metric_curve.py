@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pandas as pd
+import seaborn.objects as so
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from robustscape.config.studies import Item
-from robustscape.report import notes, style
-from robustscape.report.figures import _parts
+from robustscape.report import style
+from robustscape.report.figures import _facets, _parts
 from robustscape.report.words import display_name, level_texts
 
 
@@ -38,35 +38,20 @@ def metric_curve(
     _parts.metrics_to_draw(rows, item, [x, y])
     rows = rows[rows["metric"].isin([x, y]) & rows[along].notna() & (rows["n"] > 0)]
     _parts.refuse_duplicates(rows, item, along, hue)
-    lines = _parts.distinct_levels(rows, hue)
-    colour = dict(zip(lines, style.colours(lines, item.colours), strict=True))
-    texts = level_texts(_parts.distinct_levels(rows, along), item.names)
-    figure, grid = style.panel_figure(1, 1, width=5.6, height=4.2)
+    colour = style.palette(_parts.distinct_levels(rows, hue), item)
+    marker = dict(zip(colour, style.MARKERS, strict=False))
+    points = rows.pivot(index=[along, hue], columns="metric", values="value").reset_index()
+    lines = _facets.plot_of(points, x=x, y=y, color=hue, marker=hue).add(so.Path(pointsize=7), legend=False)
+    lines = lines.scale(color=_facets.scale_of(colour), marker=_facets.scale_of(marker))
+    figure, grid = _facets.draw_facets(lines, width=5.6, height=4.2)
     axes = grid[0, 0]
-    for number, line in enumerate(lines):
-        own = _parts.rows_at_level(rows, hue, line).pivot(index=along, columns="metric", values="value").sort_index()
-        axes.plot(own[x], own[y], color=colour[line], marker=style.MARKERS[number], markersize=7)
-        for level, point in own.iterrows():
-            place = (point[x], point[y])
-            axes.annotate(
-                texts.get(level, str(level)),
-                place,
-                xytext=(5, 5),
-                textcoords="offset points",
-                fontsize=9,
-                color=colour[line],
-            )
+    texts = level_texts(_parts.distinct_levels(rows, along), item.names)
+    for point in points.to_dict("records"):
+        look = {"textcoords": "offset points", "fontsize": 9, "color": colour[point[hue]]}
+        axes.annotate(texts[point[along]], (point[x], point[y]), xytext=(5, 5), **look)
     axes.set_xlabel(_parts.axis_label(rows, x, names=item.names))
     axes.set_ylabel(_parts.axis_label(rows, y, names=item.names))
     axes.margins(0.08)
-    handles = [
-        Line2D([], [], color=colour[line], marker=style.MARKERS[i], label=text)
-        for i, (line, text) in enumerate(level_texts(lines, item.names).items())
-    ]
-    style.legend(figure, handles, display_name(hue, item.names))
-    style.dress_figure(
-        figure,
-        item.title,
-        f"{notes.figure_footer(rows, acknowledged, names=item.names)} · numbers at the points: {display_name(along, item.names)}",
-    )
-    return figure
+    handles = _facets.legend_entries(colour, level_texts(colour, item.names), marker=marker)
+    said = f" · numbers at the points: {display_name(along, item.names)}"
+    return _parts.finish_figure(figure, item, rows, acknowledged, handles=handles, legend=hue, said=said)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 from robustscape.config.studies import Item
-from robustscape.report import notes, style
+from robustscape.report import style
 from robustscape.report.figures import _parts
 
 _PLACES = {"input": 0.0, "part": 1.6, "product": 3.4, "output": 5.0}
@@ -60,33 +62,23 @@ def network_tree(
     _box(axes, _PLACES["output"], middle, f"{whole}(x)\n{outputs[whole]} {titles[whole]}", "white")
     axes.set_xlim(-0.6, 5.7)
     axes.set_ylim(-0.7, len(leaves) + 0.7)
-    style.dress_figure(figure, item.title, notes.figure_footer(boxes, names=item.names))
-    return figure
+    return _parts.finish_figure(figure, item, boxes)
 
 
 def _box(axes: Axes, x: float, y: float, text: str, colour: str) -> None:
     """Draw a box around a text, centred on a point."""
     width = 1.3 if "\n" in text or "·" in text else 0.5
-    shape = FancyBboxPatch(
-        (x - width / 2, y - 0.3),
-        width,
-        0.6,
-        boxstyle="round,pad=0.03",
-        facecolor=colour,
-        alpha=0.25 if colour != "white" else 1.0,
-        edgecolor="none" if colour != "white" else "0.5",
-        zorder=2,
+    look: dict[str, Any] = (
+        {"alpha": 1.0, "edgecolor": "0.5"} if colour == "white" else {"alpha": 0.25, "edgecolor": "none"}
     )
+    corner = x - width / 2, y - 0.3
+    shape = FancyBboxPatch(corner, width, 0.6, boxstyle="round,pad=0.03", facecolor=colour, zorder=2, **look)
     axes.add_patch(shape)
     axes.text(x, y, text, ha="center", va="center", fontsize=8, zorder=3)
 
 
 def _arrow(axes: Axes, x: float, y: float, to_x: float, to_y: float) -> None:
     """Draw an arrow between two boxes, behind them."""
-    axes.annotate(
-        "",
-        (to_x - 0.68, to_y),
-        (x + (0.28 if x == 0.0 else 0.68), y),
-        arrowprops={"arrowstyle": "->", "color": "0.5", "linewidth": 0.8},
-        zorder=1,
-    )
+    look = {"arrowstyle": "->", "color": "0.5", "linewidth": 0.8}
+    begin = x + (0.28 if x == 0.0 else 0.68), y
+    axes.annotate("", (to_x - 0.68, to_y), begin, arrowprops=look, zorder=1)

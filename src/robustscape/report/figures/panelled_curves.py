@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+import itertools
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from robustscape.config.studies import Item
-from robustscape.errors import ConfigError
-from robustscape.report import notes, style
-from robustscape.report.figures import _parts
-from robustscape.report.level_matching import same_level
+from robustscape.report import style
+from robustscape.report.figures import _facets, _parts
 from robustscape.report.words import display_name, level_texts
 
 #: Line styles by name, in the order in which the levels of ``dash`` get them.
 _DASHES: dict[str, Any] = {"solid": "-", "dashed": (0, (4, 2)), "dotted": (0, (1, 1.5)), "dashdot": (0, (6, 2, 1, 2))}
-
-_KEYS = {"metric", "where", "title", "log_y"}
 
 
 @style.styled
@@ -60,29 +56,22 @@ def panelled_curves(
     """
     _parts.require_columns(rows, item, x, hue, dash)
     rows = rows[rows[x].notna()]
-    down = math.ceil(len(panels) / columns)
-    figure, grid = style.panel_figure(down, min(columns, len(panels)), height=3.0)
-    lines, kinds = _parts.distinct_levels(rows, hue), _parts.distinct_levels(rows, dash)
-    colour = dict(zip(lines, style.colours(lines, item.colours), strict=True))
-    stroke = {kind: _DASHES[dashes.get(str(kind), usual)] for kind, usual in zip(kinds, _DASHES, strict=False)}
-    drawn = []
-    for axes, panel in zip(grid.flat, panels, strict=False):
-        part = _chosen(rows, item, panel)
+    drawn = [_parts.rows_of_panel(rows, item, panel, ("metric", "where", "title", "log_y")) for panel in panels]
+    for part in drawn:
         _parts.refuse_duplicates(part, item, x, hue, dash)
-        drawn.append(part)
-        for line in lines:
-            for kind in kinds:
-                own = _parts.rows_at_level(_parts.rows_at_level(part, hue, line), dash, kind).sort_values(x)
-                own = own[own["n"] > 0]
-                mark = style.MARKERS[lines.index(line) % len(style.MARKERS)] if marks else None
-                look = {
-                    "color": colour[line],
-                    "linestyle": stroke[kind],
-                    "linewidth": thin,
-                    "marker": mark,
-                    "markersize": 4,
-                }
-                _draw_line(axes, own, x, steps, **look)
+    shown = pd.concat([part.assign(place=place) for place, part in enumerate(drawn)])
+    lines, kinds = _parts.distinct_levels(rows, hue), _parts.distinct_levels(rows, dash)
+    colour = style.palette(lines, item)
+    stroke = {kind: _DASHES[dashes.get(str(kind), usual)] for kind, usual in zip(kinds, _DASHES, strict=False)}
+    marker = dict(zip(lines, itertools.cycle(style.MARKERS))) if marks else None
+    look = {"linewidth": thin, "pointsize": 4, "artist_kws": {"drawstyle": "steps-post"} if steps else {}}
+    plotted = _facets.rows_to_plot(shown, x, hue, dash, "place").drop(columns="paper_value")
+    plot = _facets.line_plot(
+        plotted.assign(paper_value=np.nan), x, hue, colour, marker=marker, dash=dash, strokes=stroke, **look
+    )
+    places = list(range(len(panels)))
+    figure, grid = _facets.draw_facets(plot, ("place", places), wrap=columns, share_x=False, share_y=False, height=3.0)
+    for axes, panel, part in zip(grid.flat, panels, drawn, strict=True):
         if _parts.is_blank(part):
             _parts.mark_blank(axes, part)
         if panel.get("log_y"):
@@ -90,62 +79,9 @@ def panelled_curves(
         axes.set_title(panel.get("title", ""))
         axes.set_xlabel(display_name(x, item.names))
         axes.set_ylabel(_parts.axis_label(rows, panel["metric"], names=item.names))
-        axes.locator_params(axis="x", nbins=6, integer=True) if _whole(part[x]) else axes.locator_params("x", nbins=6)
-    for axes in list(grid.flat)[len(panels) :]:
-        axes.set_axis_off()
-    _legend(figure, lines, colour, hue, kinds if dash else [], stroke, names=item.names)
-    style.dress_figure(figure, item.title, notes.figure_footer(pd.concat(drawn), acknowledged, names=item.names))
-    return figure
-
-
-def _chosen(rows: pd.DataFrame, item: Item, panel: dict[str, Any]) -> pd.DataFrame:
-    """Return the rows of a panel.
-
-    Raises:
-        ConfigError: the panel has an unknown key, metric or column.
-    """
-    if strange := set(panel) - _KEYS:
-        raise ConfigError(f"figure '{item.title}': a panel has keys {sorted(strange)}; allowed: {sorted(_KEYS)}.")
-    if panel.get("metric") not in set(rows["metric"]):
-        known = ", ".join(dict.fromkeys(rows["metric"]))
-        raise ConfigError(f"figure '{item.title}': a panel's metric is '{panel.get('metric')}'. There are: {known}.")
-    part = rows[rows["metric"] == panel["metric"]]
-    for factor, wanted in panel.get("where", {}).items():
-        _parts.require_columns(rows, item, factor)
-        part = part[[same_level(level, wanted) for level in part[factor]]]
-    return part
-
-
-def _draw_line(axes: Any, own: pd.DataFrame, x: str, steps: bool, **look: Any) -> None:
-    """Draw a line, or a dot where there is one point, with its band of one standard deviation."""
-    where = {"drawstyle": "steps-post"} if steps else {}
-    axes.plot(own[x], own["value"], **{**look, "marker": look["marker"] or ("o" if len(own) < 2 else None)}, **where)
-    _parts.draw_deviation_band(axes, own[x], own, look["color"])
-
-
-def _whole(values: pd.Series) -> bool:
-    return bool((values.astype(float) % 1 == 0).all())
-
-
-def _legend(
-    figure: Figure,
-    lines: list[Any],
-    colour: Any,
-    hue: str | None,
-    kinds: list[Any],
-    stroke: Any,
-    *,
-    names: Mapping[str, str],
-) -> None:
-    """Draw the legend: the colours, then the line styles in grey."""
-    handles = []
-    if hue is not None:
-        texts = level_texts(lines, names)
-        handles = [Line2D([], [], color=colour[line], linewidth=2.6, label=texts[line]) for line in lines]
-    if kinds:
-        texts = level_texts(kinds, names)
-        handles += [
-            Line2D([], [], color=style.GREY, linestyle=stroke[kind], linewidth=2, label=texts[kind]) for kind in kinds
-        ]
-    if handles:
-        style.legend(figure, handles, display_name(hue, names) if hue else None)
+        axes.locator_params(axis="x", nbins=6, integer=bool((part[x].astype(float) % 1 == 0).all()))
+    handles = _facets.legend_entries(colour, level_texts(colour, item.names)) if hue else []
+    if dash:
+        texts = level_texts(stroke, item.names)
+        handles += [Line2D([], [], color=style.GREY, linestyle=stroke[k], linewidth=2, label=texts[k]) for k in stroke]
+    return _parts.finish_figure(figure, item, pd.concat(drawn), acknowledged, handles=handles, legend=hue)

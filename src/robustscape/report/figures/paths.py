@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pandas as pd
+import seaborn.objects as so
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from robustscape.config.studies import Item
-from robustscape.report import notes, style
-from robustscape.report.figures import _parts
+from robustscape.report import style
+from robustscape.report.figures import _facets, _parts
 from robustscape.report.words import display_name
 
 
@@ -47,56 +47,33 @@ def paths(
     rows = rows[rows["metric"].isin([x, y]) & rows[along].notna()]
     _parts.refuse_duplicates(rows, item, along, hue, panel)
     panels, shapes = _parts.distinct_levels(rows, panel), _parts.distinct_levels(rows, hue)
-    coloured = [shape for shape in shapes if shape not in grey]
-    colour = {
-        **dict.fromkeys(grey, style.GREY),
-        **dict(zip(coloured, style.colours(coloured, item.colours), strict=True)),
-    }
-    marks = {shape: rows[rows[hue] == shape].groupby(panel or "metric")[along].nunique().max() == 1 for shape in shapes}
-    across = min(wrap, len(panels))
-    down = -(-len(panels) // across)
-    figure, grid = style.panel_figure(down, across, width=3.9, height=3.5)
-    for place, level in enumerate(panels):
-        axes = grid.flat[place]
-        for number, shape in enumerate(shapes):
-            own = _parts.rows_at_level(_parts.rows_at_level(rows, panel, level), hue, shape).pivot(
-                index=along, columns="metric", values="value"
-            )
-            own = own.sort_index().reindex(columns=[x, y])
-            thin = shape in grey
-            axes.plot(
-                own[x],
-                own[y],
-                color=colour[shape],
-                linestyle="none" if marks[shape] else "-",
-                linewidth=1.2 if thin else 2.2,
-                marker=style.MARKERS[number % len(style.MARKERS)] if marks[shape] else None,
-                markersize=8,
-                zorder=4 if marks[shape] else 2,
-            )
+    coloured = style.palette([shape for shape in shapes if shape not in grey], item)
+    colour = {shape: coloured.get(shape, style.GREY) for shape in shapes}
+    longest = rows.groupby([hue, *([panel] if panel else [])], sort=False)[along].nunique().groupby(hue).max()
+    single = {shape: longest[shape] == 1 for shape in shapes}
+    marker = {shape: style.MARKERS[i % len(style.MARKERS)] if single[shape] else "" for i, shape in enumerate(shapes)}
+    width = {shape: 0.0 if single[shape] else 1.2 if shape in grey else 2.2 for shape in shapes}
+    keys = [hue, *([panel] if panel else []), along]
+    points = rows.pivot(index=keys, columns="metric", values="value").sort_index(level=along).reset_index()
+    plot = _facets.plot_of(points, x=x, y=y, color=hue)
+    path = so.Path(pointsize=8)
+    plot = plot.add(path, marker=hue, linewidth=hue, legend=False)
+    plot = plot.scale(
+        color=_facets.scale_of(colour), marker=_facets.scale_of(marker), linewidth=_facets.scale_of(width)
+    )
+    figure, grid = _facets.draw_facets(
+        plot, (panel, panels), wrap=wrap, share_x=False, share_y=False, width=3.9, height=3.5
+    )
+    for level, axes in zip(panels, grid.flat, strict=True):
         axes.set_aspect("equal", adjustable="datalim")
         axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         axes.set_title(str(level) if panel else "")
-        if place // across == down - 1:
-            axes.set_xlabel(display_name(x, item.names))
-        if place % across == 0:
-            axes.set_ylabel(display_name(y, item.names))
-    for axes in grid.flat[len(panels) :]:
-        figure.delaxes(axes)
-    handles = [
-        Line2D(
-            [],
-            [],
-            color=colour[shape],
-            linestyle="none" if marks[shape] else "-",
-            linewidth=1.2 if shape in grey else 2.2,
-            marker=style.MARKERS[number % len(style.MARKERS)] if marks[shape] else None,
-            markersize=8,
-            label=display_name(str(shape), item.names),
-        )
-        for number, shape in enumerate(shapes)
-    ]
-    style.legend(figure, handles)
-    style.dress_figure(figure, item.title, notes.figure_footer(rows, acknowledged, names=item.names))
-    return figure
+        place = axes.get_subplotspec()
+        axes.set_xlabel(display_name(x, item.names) if place.is_last_row() else "")
+        axes.set_ylabel(display_name(y, item.names) if place.is_first_col() else "")
+    texts = {shape: display_name(str(shape), item.names) for shape in shapes}
+    handles = _facets.legend_entries(colour, texts, marker=marker, markersize=8)
+    for entry, shape in zip(handles, shapes, strict=True):
+        entry.set_linewidth(width[shape])
+    return _parts.finish_figure(figure, item, rows, acknowledged, handles=handles)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, Literal
 
 import pandas as pd
+import seaborn.objects as so
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -13,20 +13,19 @@ from matplotlib.patches import Patch
 
 from robustscape.config.studies import Item
 from robustscape.errors import ConfigError
-from robustscape.report import notes, style
-from robustscape.report.figures import _parts
-from robustscape.report.level_matching import same_level
+from robustscape.report import style
+from robustscape.report.figures import _facets, _parts
 from robustscape.report.words import display_name
 
-#: How a line looks, by the way it was made; a closed form lies on top, as black dashes.
+#: How a line looks, by the way it was made, in the order drawn: a closed form lies on top, as black dashes.
 _LOOKS: dict[str, dict[str, Any]] = {
-    "line": {"linewidth": 2.6, "alpha": 0.85, "zorder": 2},
-    "faint": {"linewidth": 1.2, "alpha": 0.45, "zorder": 1.5},
-    "dashes": {"linewidth": 1.1, "color": style.INK, "linestyle": (0, (3, 2.5)), "zorder": 3},
+    "faint": {"linewidth": 1.2, "alpha": 0.45},
+    "line": {"linewidth": 2.6, "alpha": 0.85},
+    "dashes": {"linewidth": 1.1, "color": style.INK, "linestyle": (0, (3, 2.5))},
 }
 #: Backgrounds before and after the end of the phase.
 _BEFORE, _AFTER = "#E3F4E1", "#EFE6F7"
-_KEYS = {"metric", "where", "title", "hue", "log_y", "low"}
+_KEYS = ("metric", "where", "title", "hue", "log_y", "low")
 
 
 @style.styled
@@ -63,18 +62,28 @@ def phased_curves(
         ConfigError: a panel has an unknown key or column, or no rows.
     """
     _parts.require_columns(rows, item, x, made)
-    down = math.ceil(len(panels) / columns)
-    figure, grid = style.panel_figure(down, columns, height=2.9)
-    colour = _colours(rows, item, panels)
-    drawn, shaded = [], False
-    for axes, panel in zip(grid.flat, panels, strict=False):
-        part = _chosen(rows, item, panel, x)
+    drawn, parts = [], []
+    for place, panel in enumerate(panels):
+        _parts.require_columns(rows, item, panel["hue"])
+        part = _parts.rows_of_panel(rows[rows[x].notna() & (rows["n"] > 0)], item, panel, _KEYS)
+        if part.empty:
+            raise ConfigError(f"figure '{item.title}': no row has {panel['metric']} where {panel.get('where', {})}.")
         _parts.refuse_duplicates(part, item, x, panel["hue"], made)
         drawn.append(part)
-        for level, kind in looks.items():
-            for line in _parts.distinct_levels(part, panel["hue"]):
-                own = _parts.rows_at_level(_parts.rows_at_level(part, made, level), panel["hue"], line).sort_values(x)
-                axes.plot(own[x], own["value"], **{"color": colour[panel["hue"], line], **_LOOKS[kind]})
+        level = part[panel["hue"]].astype(str)
+        parts.append(part.assign(place=place, level=level, line=panel["hue"] + " " + level))
+    shown = pd.concat(parts, ignore_index=True)
+    named = dict(zip(shown["line"], shown["level"], strict=True))
+    shades = dict(zip(named, style.colours(list(named.values()), item.colours), strict=True))
+    plot = _facets.plot_of(shown, x=x, color="line").scale(color=_facets.scale_of(shades))
+    for level, kind in sorted(looks.items(), key=lambda look: list(_LOOKS).index(look[1])):
+        own = shown["value"].where(_parts.at_level(shown, made, level))
+        fixed = {"color": None, "group": "line"} if "color" in _LOOKS[kind] else {}
+        plot = plot.add(so.Line(**_LOOKS[kind]), y=own, legend=False, **fixed)
+    places = list(range(len(panels)))
+    figure, grid = _facets.draw_facets(plot, ("place", places), wrap=columns, share_x=False, share_y=False, height=2.9)
+    shaded = False
+    for axes, panel, part in zip(grid.flat, panels, drawn, strict=True):
         axes.set_xscale("log")
         axes.set_xlim(part[x].min(), part[x].max())
         if panel.get("log_y"):
@@ -88,43 +97,14 @@ def phased_curves(
         axes.set_title(panel.get("title", ""))
         axes.set_xlabel(display_name(x, item.names))
         axes.set_ylabel(_parts.axis_label(rows, panel["metric"], names=item.names))
-    for axes in list(grid.flat)[len(panels) :]:
-        axes.set_axis_off()
-    handles: list[Any] = [
-        Line2D([], [], color=look, linewidth=2.6, label=display_name(str(line), item.names))
-        for (_, line), look in colour.items()
-    ]
+    handles = _facets.legend_entries(shades, {line: display_name(level, item.names) for line, level in named.items()})
     handles += [
         Line2D([], [], **{"color": style.GREY, **_LOOKS[kind]}, label=display_name(level, item.names))
         for level, kind in looks.items()
     ]
     if shaded:
         handles += [Patch(color=tint, label=word) for tint, word in zip((_BEFORE, _AFTER), phases, strict=True)]
-    style.legend(figure, handles)
-    style.dress_figure(figure, item.title, notes.figure_footer(pd.concat(drawn), acknowledged, names=item.names))
-    return figure
-
-
-def _colours(rows: pd.DataFrame, item: Item, panels: list[dict[str, Any]]) -> dict[tuple[str, Any], Any]:
-    """Return (hue, level) -> colour, of all panels; no two levels share one as far as the palette goes."""
-    lines: list[tuple[str, Any]] = []
-    for panel in panels:
-        if strange := set(panel) - _KEYS:
-            raise ConfigError(f"figure '{item.title}': a panel has keys {sorted(strange)}; allowed: {sorted(_KEYS)}.")
-        _parts.require_columns(rows, item, panel.get("hue"), *panel.get("where", {}))
-        found = _parts.distinct_levels(rows[rows["metric"] == panel["metric"]], panel["hue"])
-        lines += [(panel["hue"], level) for level in found if (panel["hue"], level) not in lines]
-    return dict(zip(lines, style.colours([str(level) for _, level in lines], item.colours), strict=True))
-
-
-def _chosen(rows: pd.DataFrame, item: Item, panel: dict[str, Any], x: str) -> pd.DataFrame:
-    """Return the rows of a panel that have a place on the axis."""
-    part = rows[(rows["metric"] == panel["metric"]) & rows[x].notna() & (rows["n"] > 0)]
-    for factor, wanted in panel.get("where", {}).items():
-        part = part[[same_level(level, wanted) for level in part[factor]]]
-    if part.empty:
-        raise ConfigError(f"figure '{item.title}': no row has {panel['metric']} where {panel.get('where', {})}.")
-    return part
+    return _parts.finish_figure(figure, item, pd.concat(drawn), acknowledged, handles=handles)
 
 
 def _phase_end(rows: pd.DataFrame, panel: dict[str, Any], made: str, level: str, phase: str | None) -> float | None:
@@ -133,7 +113,7 @@ def _phase_end(rows: pd.DataFrame, panel: dict[str, Any], made: str, level: str,
         return None
     found = rows[(rows["metric"] == phase) & (rows[made] == level)]
     for factor, wanted in panel["where"].items():
-        found = found[[same_level(known, wanted) for known in found[factor]]]
+        found = _parts.rows_at_level(found, factor, wanted)
     return float(found["value"].iloc[0]) if len(found) == 1 else None
 
 

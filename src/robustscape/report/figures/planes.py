@@ -11,11 +11,10 @@ from typing import Literal
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from robustscape.config.studies import Item
 from robustscape.errors import ConfigError
-from robustscape.report import notes, style
+from robustscape.report import style
 from robustscape.report.figures import _layers, _parts, _perspective
 
 
@@ -67,12 +66,10 @@ def planes(
         raise ConfigError(f"figure '{item.title}': no row has a layer to draw.")
     panels = _panels_in_order(shown)
     methods = _layers.coloured_methods(shown)
-    look = dict(zip(methods, style.colours([str(m) for m in methods], item.colours), strict=True))
+    look_of = dict(zip(methods, style.colours([str(m) for m in methods], item.colours), strict=True))
     across = min(columns, len(panels))
     down = math.ceil(len(panels) / across)
-    figure = style.panel_figure(1, 1)[0]
-    figure.clear()
-    figure.set_size_inches(max(6.4, width * across + (2.2 if look else 0.9)), height * down + 0.9)
+    figure = style.empty_figure(max(6.4, width * across + (2.2 if look_of else 0.9)), height * down + 0.9)
     scale = _layers.surface_colours(shown, colour, decades, colour_limit)
     seen: list[Axes] = []
     for place, panel in enumerate(panels):
@@ -80,9 +77,9 @@ def planes(
         steep = _begins(panel, perspective) is not None
         axes = figure.add_subplot(down, across, place + 1, projection="3d" if steep else None)
         if steep:
-            _perspective.draw_perspective(axes, part, look, scale)
+            _perspective.draw_perspective(axes, part, look_of, scale)
         else:
-            _layers.draw_layers(axes, part, look, scale)
+            _layers.draw_layers(axes, part, look_of, scale)
         names = labels.get(_begins(panel, labels) or "", (x_label, y_label))
         axes.set_xlabel(names[0])
         axes.set_ylabel(names[1])
@@ -92,20 +89,16 @@ def planes(
             window = zoom.get(_begins(panel, zoom) or "")
             _set_scales(axes, part, equal=equal, log_y=_begins(panel, log_y) is not None, window=window)
         if topped:
-            _layers.draw_marginal(axes, part, look, str(panel))
+            _layers.draw_marginal(axes, part, look_of, str(panel))
         seen.append(axes)
     if scale is not None:
         beyond = "neither" if colour_limit is None else "both" if colour == "diverging" else "max"
-        bar = figure.colorbar(
-            scale, ax=seen, shrink=min(0.85, 3.6 / down / height), pad=0.015, aspect=25, extend=beyond
-        )
-        bar.set_label(_surface_label(shown, item))
-        bar.outline.set_visible(False)
-    handles = _legend_entries(shown, look, item)
-    if handles:
-        style.legend(figure, handles)
-    style.dress_figure(figure, item.title, notes.figure_footer(rows, acknowledged, names=item.names))
-    return figure
+        metric = str(shown.loc[shown["layer"] == "surface", "metric"].iloc[0])
+        look = {"shrink": min(0.85, 3.6 / down / height), "pad": 0.015, "aspect": 25, "extend": beyond}
+        _parts.draw_colour_bar(figure, scale, seen, _parts.axis_label(shown, metric, names=item.names), **look)
+    handles = [_layers.legend_entry(shown, method, shade, names=item.names) for method, shade in look_of.items()]
+    handles += _parts.printed_entries(shown)
+    return _parts.finish_figure(figure, item, rows, acknowledged, handles=handles)
 
 
 def _panels_in_order(shown: pd.DataFrame) -> list[str | None]:
@@ -114,19 +107,8 @@ def _panels_in_order(shown: pd.DataFrame) -> list[str | None]:
     return sorted(named, key=lambda panel: shown.loc[shown["panel"] == panel, "point"].min()) or [None]
 
 
-def _surface_label(shown: pd.DataFrame, item: Item) -> str:
-    """Return the name and unit of what the surfaces show."""
-    metric = str(shown.loc[shown["layer"] == "surface", "metric"].iloc[0])
-    return _parts.axis_label(shown, metric, names=item.names)
-
-
 def _set_scales(
-    axes: Axes,
-    part: pd.DataFrame,
-    *,
-    equal: bool,
-    log_y: bool,
-    window: tuple[float, float, float, float] | None,
+    axes: Axes, part: pd.DataFrame, *, equal: bool, log_y: bool, window: tuple[float, float, float, float] | None
 ) -> None:
     """Set ticks, scales and limits of a panel that is seen from above, or of curves."""
     plane = _layers.shows_plane(part)
@@ -140,12 +122,6 @@ def _set_scales(
     if window is not None:
         axes.set_xlim(*window[:2])
         axes.set_ylim(*window[2:])
-
-
-def _legend_entries(shown: pd.DataFrame, look: _layers.Look, item: Item) -> list[Line2D]:
-    """Return one entry per coloured method, and one for printed values if there are any."""
-    entries = [_layers.legend_entry(shown, method, colour, names=item.names) for method, colour in look.items()]
-    return [*entries, *([_parts.printed_legend_entry()] if shown["paper_value"].notna().any() else [])]
 
 
 def _begins(panel: str | None, names: object) -> str | None:

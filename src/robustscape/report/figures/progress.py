@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+
+import numpy as np
 import pandas as pd
+import seaborn.objects as so
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from robustscape.config.studies import Item
-from robustscape.report import notes, style
-from robustscape.report.figures import _parts
+from robustscape.report import style
+from robustscape.report.figures import _facets, _parts
 from robustscape.report.words import display_name, level_texts
 
 
@@ -38,46 +41,31 @@ def progress(
         metrics: metrics to draw; empty: the item's metrics that are not in ``against``.
         acknowledged: known flags, which the footer does not list.
     """
-    _parts.require_columns(rows, item, epoch, hue)
-    rows = rows[rows[epoch].notna()]
-    _parts.refuse_duplicates(rows, item, epoch, hue)
+    rows, _ = _parts.rows_to_draw(rows, item, epoch, hue, metrics=list(dict.fromkeys(rows["metric"])))
     drawn = [m for m in _parts.metrics_to_draw(rows, item, metrics) if m not in against]
-    lines = _parts.distinct_levels(rows, hue)
-    colour = dict(zip(lines, style.colours(lines, item.colours), strict=True))
-    figure, grid = style.panel_figure(len(drawn), len(against), sharey="row")
-    for row, metric in enumerate(drawn):
-        for column, effort in enumerate(against):
-            axes = grid[row, column]
-            for number, line in enumerate(lines):
-                own = _parts.rows_at_level(rows, hue, line)
-                points = own[(own["metric"] == metric) & (own["n"] > 0)].set_index(epoch).sort_index()
-                if effort == epoch:
-                    across = points.index.to_series()
-                else:
-                    across = own[own["metric"] == effort].set_index(epoch)["value"].reindex(points.index)
-                few = (
-                    {"marker": style.MARKERS[number % len(style.MARKERS)], "markersize": 4} if len(points) <= 20 else {}
-                )
-                axes.plot(across, points["value"], color=colour[line], **few)
-                _parts.draw_deviation_band(axes, across, points, colour[line], 0.1)
-            if effort == epoch:
-                axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-            if row == len(drawn) - 1:
-                axes.set_xlabel(
-                    display_name(epoch, item.names)
-                    if effort == epoch
-                    else _parts.axis_label(rows, effort, names=item.names)
-                )
-            if column == 0:
-                axes.set_ylabel(_parts.axis_label(rows, metric, names=item.names))
-    texts = level_texts(lines, item.names)
-    handles = [
-        Line2D(
-            [], [], color=colour[line], marker=style.MARKERS[n % len(style.MARKERS)], markersize=5, label=texts[line]
-        )
-        for n, line in enumerate(lines)
-    ]
-    style.legend(figure, handles, display_name(hue, item.names))
+    colour = style.palette(_parts.distinct_levels(rows, hue), item)
     shown = rows[rows["metric"].isin(drawn)]
-    style.dress_figure(figure, item.title, notes.figure_footer(shown, acknowledged, names=item.names))
-    return figure
+    spent = rows[rows["metric"].isin(against)].rename(columns={"metric": "effort", "value": "spent"})
+    if epoch in against:
+        epochs = shown[[epoch, hue]].drop_duplicates()
+        spent = pd.concat([epochs.assign(effort=epoch, spent=epochs[epoch]), spent])
+    plotted = shown.merge(spent[["effort", epoch, hue, "spent"]], on=[epoch, hue])
+    plotted = _facets.rows_to_plot(plotted, epoch, hue, "effort")
+    marks = dict(zip(colour, itertools.cycle(style.MARKERS)))
+    few = plotted.groupby(["metric", hue, "effort"])["metric"].transform("size") <= 20
+    lines = _facets.line_plot(plotted, "spent", hue, colour, spread=so.Band(alpha=0.1))
+    points = plotted["value"].where(few)
+    lines = lines.add(so.Dot(pointsize=4, edgewidth=1), y=points, marker=hue, legend=False)
+    lines = lines.scale(marker=_facets.scale_of(marks))
+    figure, grid = _facets.draw_facets(lines, ("effort", against), ("metric", drawn), share_x="col")
+    for (row, column), axes in np.ndenumerate(grid):
+        by_epoch = against[column] == epoch
+        if by_epoch:
+            axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+        if axes.get_subplotspec().is_last_row():
+            quantity = _parts.axis_label(rows, against[column], names=item.names)
+            axes.set_xlabel(display_name(epoch, item.names) if by_epoch else quantity)
+        if column == 0:
+            axes.set_ylabel(_parts.axis_label(rows, drawn[row], names=item.names))
+    handles = _facets.legend_entries(colour, level_texts(colour, item.names), marker=marks, markersize=5)
+    return _parts.finish_figure(figure, item, shown, acknowledged, handles=handles, legend=hue)

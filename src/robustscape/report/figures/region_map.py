@@ -21,7 +21,7 @@ from scipy import ndimage
 
 from robustscape.config.studies import Item
 from robustscape.errors import ConfigError
-from robustscape.report import notes, style
+from robustscape.report import style
 from robustscape.report.figures import _parts
 from robustscape.report.words import display_name
 
@@ -94,9 +94,7 @@ def region_map(
     ]
     if (shown["layer"] == "steps").any():
         handles.append(Line2D([], [], color=style.INK, marker="o", markersize=4, linewidth=1, label=paths))
-    style.legend(figure, handles)
-    style.dress_figure(figure, item.title, notes.figure_footer(rows, acknowledged, names=item.names))
-    return figure
+    return _parts.finish_figure(figure, item, rows, acknowledged, handles=handles)
 
 
 def _tints(families: dict[str, list[str]], item: Item) -> dict[str, Any]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
-from matplotlib.axes import Axes
+import seaborn.objects as so
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from robustscape.config.studies import Item
 from robustscape.errors import ConfigError
-from robustscape.report import notes, style
-from robustscape.report.figures import _parts
-from robustscape.report.words import axis_quantity, display_name, level_texts
+from robustscape.report import style
+from robustscape.report.figures import _facets, _parts
+from robustscape.report.words import display_name, level_texts
 
 
 @style.styled
@@ -51,53 +53,43 @@ def severity_scatter(
     if vertical.empty:
         raise ConfigError(f"figure '{item.title}': no row of {metric} has {panel} = {base}.")
     levels = [level for level in _parts.distinct_levels(rows, panel) if level != base]
-    groups, kinds = _parts.distinct_levels(rows, hue), _parts.distinct_levels(rows, marks)
-    colour = dict(zip(groups, style.colours(groups, item.colours), strict=True))
-    marker = dict(zip(kinds, style.MARKERS, strict=False))
-    figure, grid = style.panel_figure(1, len(levels), width=3.7, height=3.9, sharey=True)
-    words = level_texts(levels, item.names)
-    unit = str(rows["unit"].iloc[0])
-    for axes, level in zip(grid[0], levels, strict=True):
-        across = _parts.rows_at_level(rows, panel, level)
-        for group in groups:
-            of_group = (_parts.rows_at_level(part, hue, group).set_index(marks) for part in (across, vertical))
-            _draw_group(axes, *of_group, colour=colour[group], marker=marker)
-        axes.set_xlabel(axis_quantity(metric, unit, item.names))
-        axes.set_title(words[level])
-    grid[0, 0].set_ylabel(f"{display_name(base, item.names)}: {axis_quantity(metric, unit, item.names)}")
-    handles = [
-        Line2D([], [], linestyle="none", marker=marker[kind], color=style.INK, label=text)
-        for kind, text in level_texts(kinds, item.names).items()
-    ]
-    stood_in = {group: _parts.panel_title(rows, hue, group, names=item.names) for group in groups}
-    handles += [
-        Line2D([], [], color=colour[group], linestyle=(0, (4, 2)), label=text.replace("\n", " "))
-        for group, text in stood_in.items()
-    ]
+    colour = style.palette(_parts.distinct_levels(rows, hue), item)
+    marker = dict(zip(_parts.distinct_levels(rows, marks), style.MARKERS, strict=False))
+    both = rows[rows[panel] != base].merge(vertical, on=[hue, marks], suffixes=("", "_up"))
+    placed = []
+    for made, column in (("printed", "paper_value"), ("ours", "value")):
+        points = both[[panel, hue, marks]].assign(x=both[column], y=both[f"{column}_up"], made=made)
+        placed.append(points.assign(**{made: points["y"]}).dropna(subset=["x", "y"]))
+    strokes, alphas = {"printed": (0, (1, 2)), "ours": (0, (4, 2))}, {"printed": 0.5, "ours": 0.9}
+    printed = so.Dot(pointsize=6.5, color="white", edgewidth=1, artist_kws={"zorder": 2.5})
+    plotted = (
+        _facets.plot_of(pd.concat(placed, ignore_index=True), x="x", y="y", color=hue)
+        .add(so.Path(linewidth=1.0), linestyle="made", alpha="made", legend=False)
+        .add(printed, y="printed", color=None, edgecolor=hue, marker=marks, legend=False)
+        .add(
+            so.Dot(pointsize=8, edgecolor="white", edgewidth=1, artist_kws={"zorder": 3}),
+            y="ours",
+            marker=marks,
+            legend=False,
+        )
+        .scale(color=_facets.scale_of(colour), edgecolor=_facets.scale_of(colour), marker=_facets.scale_of(marker))
+        .scale(linestyle=_facets.scale_of(strokes), alpha=_facets.scale_of(alphas))
+    )
+    figure, grid = _facets.draw_facets(plotted, (panel, levels), share_x=False, share_y=True, width=3.7, height=3.9)
+    quantity = _parts.axis_label(rows, metric, names=item.names)
+    for axes, text in zip(grid[0], level_texts(levels, item.names).values(), strict=True):
+        axes.set_xlabel(quantity)
+        axes.set_title(text)
+    grid[0, 0].set_ylabel(f"{display_name(base, item.names)}: {quantity}")
+    forms = dict.fromkeys(marker, style.INK)
+    handles = _facets.legend_entries(forms, level_texts(marker, item.names), marker=marker, linestyle="none")
+    stood_in = {group: _parts.panel_title(rows, hue, group, names=item.names).replace("\n", " ") for group in colour}
+    handles += _facets.legend_entries(colour, stood_in, linestyle=(0, (4, 2)), linewidth=1.9)
     if rows["paper_value"].notna().any():
-        printed = {"markerfacecolor": "white", "markeredgecolor": style.INK}
-        handles.append(Line2D([], [], linestyle="none", marker="o", **printed, label="open: printed in the paper"))  # type: ignore[arg-type]
-    style.legend(figure, handles)
-    style.dress_figure(figure, item.title, notes.figure_footer(rows, acknowledged, names=item.names))
-    return figure
-
-
-def _draw_group(
-    axes: Axes, across: pd.DataFrame, up: pd.DataFrame, *, colour: object, marker: dict[object, str]
-) -> None:
-    """Draw the points of one level of the hue; both frames are by level of the marks."""
-    for column in ("paper_value", "value"):
-        points = pd.DataFrame({"x": across[column], "y": up[column]}).dropna()
-        if points.empty:
-            continue
-        ours = column == "value"
-        axes.plot(
-            points["x"], points["y"], color=colour, linestyle=(0, (4, 2)) if ours else (0, (1, 2)), linewidth=1.0,
-            alpha=0.9 if ours else 0.5,
-        )  # fmt: skip
-        for kind, point in points.iterrows():
-            face = colour if ours else "white"
-            axes.plot(
-                [point["x"]], [point["y"]], marker=marker[kind], color=colour, markerfacecolor=face,
-                markeredgecolor="white" if ours else colour, markersize=8 if ours else 6.5, zorder=3 if ours else 2,
-            )  # fmt: skip
+        look: dict[str, Any] = {
+            "markerfacecolor": "white",
+            "markeredgecolor": style.INK,
+            "label": "open: printed in the paper",
+        }
+        handles.append(Line2D([], [], linestyle="none", marker="o", **look))
+    return _parts.finish_figure(figure, item, rows, acknowledged, handles=handles)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
 from robustscape.config.studies import Item
-from robustscape.report import notes, style
+from robustscape.report import style
 from robustscape.report.figures import _parts
 from robustscape.report.words import axis_quantity
 
@@ -45,32 +45,26 @@ def spectra(
     _parts.require_columns(rows, item, down, x, y, along)
     levels = _parts.distinct_levels(rows, down)
     figure, grid = style.panel_figure(len(levels), 4, width=2.7, height=2.35)
-    for line, level in enumerate(levels):
+    for line, level in zip(grid, levels, strict=True):
         own = _parts.rows_at_level(rows, down, level)
-        cells = own[own["metric"] == map_metric].pivot(index=y, columns=x, values="value")
-        values = cells.to_numpy(float)
-        top = float(np.nanmax(values))
-        low = max(float(np.nanmin(values)), FLOOR * top)
-        curve = own[own["metric"] == diagonal].sort_values(along)
-        for first, log in ((0, False), (2, True)):
-            axes, beside = grid[line, first], grid[line, first + 1]
-            norm = LogNorm(low, top) if log else Normalize(0, top)
-            extent = (0, float(cells.columns.max()) + 1, float(cells.index.max()) + 1, 0)
-            picture = np.clip(values, low, None) if log else values
-            image = axes.imshow(picture, norm=norm, cmap=style.SEQUENTIAL, extent=extent, interpolation="nearest")
+        cells = own[own["metric"] == map_metric].pivot(index=y, columns=x, values="value").astype(float)
+        top = cells.max(axis=None)
+        low = max(cells.min(axis=None), FLOOR * top)
+        extent = (0, float(cells.columns.max()) + 1, float(cells.index.max()) + 1, 0)
+        for axes, norm in ((line[0], Normalize(0, top)), (line[2], LogNorm(low, top, clip=True))):
+            # Not sns.heatmap, which draws the whole figure once more for every map, to see whether its ticks overlap.
+            image = axes.imshow(cells, norm=norm, cmap=style.SEQUENTIAL, extent=extent, interpolation="nearest")
             figure.colorbar(image, ax=axes, shrink=0.85, pad=0.02)
             axes.grid(visible=False)
-            beside.plot(curve[along], curve["value"], color=style.OKABE_ITO[0])
-            if log:
-                beside.set_yscale("log")
-            if line == 0:
-                axes.set_title("S, logarithmic" if log else "S")
-                beside.set_title("diagonal of S, logarithmic" if log else "diagonal of S")
-            if line == len(levels) - 1:
-                axes.set_xlabel("frequency")
-                beside.set_xlabel("frequency")
-        grid[line, 0].set_ylabel(_parts.panel_title(rows, down, level, names=item.names))
-    footer = notes.figure_footer(rows, acknowledged, names=item.names)
+        for axes in line[1::2]:
+            sns.lineplot(own[own["metric"] == diagonal], x=along, y="value", errorbar=None, ax=axes)
+        line[3].set_yscale("log")
+        for axes in line:
+            axes.set(xlabel="frequency" if axes.get_subplotspec().is_last_row() else "", ylabel="")
+        line[0].set_ylabel(_parts.panel_title(rows, down, level, names=item.names))
+    for axes, title in zip(
+        grid[0], ("S", "diagonal of S", "S, logarithmic", "diagonal of S, logarithmic"), strict=True
+    ):
+        axes.set_title(title)
     quantity = axis_quantity(map_metric, str(rows["unit"].iloc[0]), item.names)
-    style.dress_figure(figure, item.title, f"S: {quantity} · {footer}")
-    return figure
+    return _parts.finish_figure(figure, item, rows, acknowledged, first=f"S: {quantity} · ")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from robustscape.config.studies import Item
-from robustscape.report import notes, style
+from robustscape.report import style
 from robustscape.report.figures import _parts
 from robustscape.report.words import display_name
 
@@ -55,24 +54,15 @@ def surface_3d(
         every = [max(1, -(-side // _DRAWN)) for side in heights.shape]
         heights = heights.iloc[:: every[0], :: every[1]]
         values = heights.to_numpy(float)
-        one, two = np.meshgrid(heights.columns.to_numpy(float), heights.index.to_numpy(float))
         scale = rows["value"] if share_z else values
         low, high = float(scale.min()), float(scale.max())
         floor = low - 0.45 * (high - low)
         colours = {"cmap": style.SEQUENTIAL, "vmin": low, "vmax": high}
-        axes.plot_surface(
-            one,
-            two,
-            values,
-            rcount=values.shape[0],
-            ccount=values.shape[1],
-            linewidth=0.1,
-            edgecolor=(1, 1, 1, 0.2),
-            antialiased=True,
-            **colours,
-        )
+        _parts.draw_surface(axes, heights, linewidth=0.1, edgecolor=(1, 1, 1, 0.2), antialiased=True, **colours)
         lines = MaxNLocator(13).tick_values(low, high)
-        axes.contour(one, two, values, levels=lines, zdir="z", offset=floor, linewidths=0.9, **colours)
+        axes.contour(
+            heights.columns, heights.index, values, levels=lines, zdir="z", offset=floor, linewidths=0.9, **colours
+        )
         axes.set_zlim(floor, high)
         style.perspective(axes)
         axes.set_box_aspect((4, 4, 3.3), zoom=1.08)
@@ -84,7 +74,5 @@ def surface_3d(
     for axes in list(grid.flat)[len(panels) :]:
         figure.delaxes(axes)
     # Beside a rotated axis the name of the height does not fit.
-    height = f"height: {_parts.axis_label(rows, metric, names=item.names)}"
-    footer = notes.figure_footer(rows, acknowledged, names=item.names)
-    style.dress_figure(figure, item.title, f"{height} · {footer}")
-    return figure
+    height = f"height: {_parts.axis_label(rows, metric, names=item.names)} · "
+    return _parts.finish_figure(figure, item, rows, acknowledged, first=height)
