@@ -5,8 +5,8 @@
     SpeechCommands/speech_commands_v0.02/validation_list.txt            9,981 names, left out
 
 Version 0.02 has 35 words, version 0.01 (2017) 30 of them in a folder and an archive of its own; the folders are torchaudio's.
-Training recordings are those of neither list. Shorter recordings are filled up with silence at their end. Both splits are given in
-``splits.stratified_order``, since the folders sort them by word.
+Training recordings are those of neither list. Shorter recordings are filled up with silence at their end. Both splits are given
+in ``splits.stratified_order``, since the folders sort them by word.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     VCTK-Corpus-0.92/wav48_silence_trimmed/p225/p225_001_mic2.flac      48 kHz, mono; 110 speakers, some 400 sentences each
 
 The zip, which holds what is below ``VCTK-Corpus-0.92``, and that folder are torchaudio's. kim2023 section 3.4.1 identifies the
-first ten speakers, with an 8:2 split. It says neither which of the two microphones, nor sampling rate and length: here the one that
-torchaudio takes, 16 kHz, for which wav2vec is made, and the first three seconds, shorter sentences filled up with silence.
+first ten speakers, with an 8:2 split. It says neither which of the two microphones, nor sampling rate and length: here the one
+that torchaudio takes, 16 kHz, for which wav2vec is made, and the first three seconds, shorter sentences filled up with silence.
 """
 
 from __future__ import annotations
