@@ -17,13 +17,12 @@ from robustscape.attacks.base.threat import ThreatModel
 from robustscape.attacks.waveforms import waveform_eps
 from robustscape.config.attacks import AttackSpec
 from robustscape.errors import ConfigError
-from robustscape.evaluation._waveforms import MEL, encoder_name, test_waveforms, waveform_net
+from robustscape.evaluation._waveforms import MEL, clean_waveforms, encoder_name, require_waveform_attack, waveform_net
 from robustscape.evaluation.harness.craft import correctly_classified, craft
 from robustscape.evaluation.noise_sensitivity import loss_under_noise, sample_variance
 from robustscape.evaluation.percentages import percent_true
 from robustscape.evaluation.trained_run import TrainedRun, protocol_columns
 from robustscape.evaluation.transferability import distinguishing_names
-from robustscape.evaluation.waveform_transferability import refuse_other_range
 
 
 def waveform_steps(
@@ -48,20 +47,21 @@ def waveform_steps(
         draws: of that noise.
 
     Returns:
-        Rows; ``relative_sample_variance`` is the mean variance over the mean squared loss. The loss is that of the source. Two more
-        have the mean transferability at the largest number of steps over the targets of either front end (``target_family``).
+        Rows; ``relative_sample_variance`` is the mean variance over the mean squared loss. The loss is that of the source. Two
+        more have the mean transferability at the largest number of steps over the targets of either front end
+        (``target_family``).
 
     Raises:
-        ConfigError: the runs have different data sets, or the attack another range or no number of steps.
+        ConfigError: the runs have different data sets, or the attack another range or mode or no number of steps.
     """
     sets = sorted({run.config["dataset"]["name"] for run in runs})
     if len(sets) > 1:
         raise ConfigError(f"waveform_steps: the runs must share a data set, got {', '.join(sets)}.")
-    refuse_other_range(attack)
+    require_waveform_attack(attack)
     if "steps" not in attack.parameters:
         raise ConfigError(f"waveform_steps: the attack '{attack.attack}' takes no steps.")
     names, nets = distinguishing_names(runs), [waveform_net(run) for run in runs]
-    x, y = test_waveforms(runs[0], samples)
+    x, y = clean_waveforms(runs[0], samples)
     eps = waveform_eps(x, decibels)
     ball = ThreatModel(attack.norm, noise * eps, None)
     rows: list[dict[str, Any]] = []

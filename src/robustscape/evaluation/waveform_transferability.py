@@ -15,7 +15,7 @@ from pydantic import Field
 from robustscape.attacks.waveforms import waveform_eps
 from robustscape.config.attacks import AttackSpec
 from robustscape.errors import ConfigError
-from robustscape.evaluation._waveforms import encoder_name, test_waveforms, waveform_net
+from robustscape.evaluation._waveforms import clean_waveforms, encoder_name, require_waveform_attack, waveform_net
 from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.evaluation.transfer import transfer_matrix
 from robustscape.evaluation.transferability import distinguishing_names
@@ -52,27 +52,21 @@ def waveform_transferability(
         the clip's peak.
 
     Raises:
-        ConfigError: the runs have different data sets, or the attack another range.
+        ConfigError: the runs have different data sets, or the attack another range or mode.
     """
     sets = sorted({run.config["dataset"]["name"] for run in runs})
     if len(sets) > 1:
         raise ConfigError(f"waveform_transferability: the runs must share a data set, got {', '.join(sets)}.")
-    refuse_other_range(attack)
+    require_waveform_attack(attack)
     names = distinguishing_names(runs)
     nets = dict(zip(names, map(waveform_net, runs), strict=True))
     encoders = dict(zip(names, map(encoder_name, runs), strict=True))
-    x, y = test_waveforms(runs[0], samples)
+    x, y = clean_waveforms(runs[0], samples)
     eps = waveform_eps(x, decibels)
     matrix = transfer_matrix(
         nets, nets, x, y, attack, eps, seed=runs[0].seed, noise=noise, draws=draws, denominators=denominators
     )
     return [row for given in matrix for row in _described(given, encoders, decibels)]
-
-
-def refuse_other_range(attack: AttackSpec) -> None:
-    """Raise a ConfigError unless ``attack`` is for inputs in [-1, 1]."""
-    if attack.bounds != (-1.0, 1.0):
-        raise ConfigError(f"waveforms are in [-1, 1], but the attack's bounds are {attack.bounds}.")
 
 
 def _described(row: dict[str, Any], encoders: dict[str, str], decibels: float) -> Iterator[dict[str, Any]]:

@@ -31,7 +31,8 @@ class MelSpectrogram(nn.Module):
 
     def __init__(self, rate: int, mels: int, fft: int, hop: int, scale: MelScale) -> None:
         super().__init__()
-        with warnings.catch_warnings():  # of filters between two frequencies, which see nothing
+        # Warnings are of filters between two frequencies, which see nothing; filters need values to be looked at, on any device.
+        with warnings.catch_warnings(), torch.device("cpu"):
             warnings.simplefilter("ignore")
             self.transform = torchaudio.transforms.MelSpectrogram(rate, fft, hop_length=hop, n_mels=mels, center=False)
         self.log = scale == "log"

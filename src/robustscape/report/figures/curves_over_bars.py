@@ -9,6 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from robustscape.config.studies import Item
+from robustscape.errors import ConfigError
 from robustscape.report import notes, style
 from robustscape.report.figures import _parts
 from robustscape.report.words import display_name, level_texts
@@ -37,9 +38,15 @@ def curves_over_bars(
         hue: factor of the lines.
         panel: factor of the columns of panels.
         acknowledged: known flags, which the footer does not list.
+
+    Raises:
+        ConfigError: a metric or column is missing, or two values fall on one place.
     """
     _parts.require_columns(rows, item, x, hue, panel)
-    _parts.metrics_to_draw(rows, item, [line, bar])
+    for metric in (line, bar):
+        if metric not in set(rows["metric"]):
+            known = ", ".join(dict.fromkeys(rows["metric"]))
+            raise ConfigError(f"figure '{item.title}': no row has metric '{metric}'. There are: {known}.")
     rows = rows[rows["metric"].isin([line, bar]) & rows[x].notna()]
     lines, bars = (rows[rows["metric"] == metric] for metric in (line, bar))
     _parts.refuse_duplicates(lines, item, x, hue, panel)
