@@ -73,7 +73,7 @@ def _draw_bars(axes: Axes, own: pd.DataFrame, place: int, kinds: int, colour: ob
     """Draw the bars of one metric, with their numbers."""
     width = 0.8 / kinds
     middle = np.arange(len(own)) + (place - (kinds - 1) / 2) * width
-    axes.bar(middle, own["value"], width * 0.92, color=colour, yerr=_parts.error_bar_lengths(own["std"]))  # type: ignore[arg-type]
+    axes.bar(middle, own["value"], width * 0.92, color=colour, yerr=_parts.error_bar_lengths(own["std"]))
     axes.plot(middle, own["paper_value"], "D", markersize=5, **_parts.printed_marker(style.INK))
     for at, value in zip(middle, own["value"], strict=True):
         if np.isfinite(value):
