@@ -543,7 +543,7 @@ def test_the_kernel_of_tim_changes_signs_and_torchattacks_does_not() -> None:
     """A Gaussian that ends at three standard deviations leaves TIM of length 3 as it is without: PGD (kim2023 table 3.2)."""
     model, x, y, bounds = inputs("waveforms")
     threat = ThreatModel("Linf", waveform_eps(x), bounds)
-    plain = run(bim, model, x, y, threat, steps=1, rel_step_size=1.0)
+    plain = bim(model, x, y, threat, steps=1, rel_step_size=1.0)
     moved = {
         sigma: (run(tim_1d, model, x, y, threat, steps=1, rel_step_size=1.0, sigma=sigma) != plain).double().mean()
         for sigma in (None, 1 / math.sqrt(3), 1 / 3)
@@ -557,7 +557,7 @@ def test_the_kernel_of_tim_changes_signs_and_torchattacks_does_not() -> None:
 def test_dim_of_torchattacks_draws_sizes_and_spares_some() -> None:
     model, x, y, bounds = inputs("waveforms")
     threat = ThreatModel("Linf", waveform_eps(x), bounds)
-    plain = run(bim, model, x, y, threat, steps=1, rel_step_size=1.0)
+    plain = bim(model, x, y, threat, steps=1, rel_step_size=1.0)
     fixed = run(dim_1d, model, x, y, threat, steps=1, rel_step_size=1.0)
     drawn = run(dim_1d, model, x, y, threat, steps=1, rel_step_size=1.0, random_size=True)
     assert not torch.equal(fixed, drawn)
