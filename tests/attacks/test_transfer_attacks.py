@@ -516,7 +516,7 @@ def test_smoothing_is_a_convolution() -> None:
 def test_waveform_attacks_by_hand(attack: Attack, kind: str) -> None:
     """Five steps of 2 eps / 5 written out; one sample less is the only place a shrunk waveform can go."""
     model, x, y, bounds = inputs(kind)
-    kernel = gaussian_kernel(7).double().view(1, 1, -1)
+    kernel = gaussian_kernel(7, math.sqrt(3)).double().view(1, 1, -1)
     eps = waveform_eps(x).view(-1, *[1] * (x.dim() - 1))
 
     def shrunk(wave: Tensor) -> Tensor:
@@ -537,6 +537,35 @@ def test_waveform_attacks_by_hand(attack: Attack, kind: str) -> None:
     assert ((got - point).abs() < 1e-9).double().mean() > 0.995
     plain = bim(model, x, y, ThreatModel("Linf", waveform_eps(x), bounds), steps=5, rel_step_size=0.4)
     assert ((got - plain).abs() < 1e-9).double().mean() < 0.97
+
+
+def test_the_kernel_of_tim_changes_signs_and_torchattacks_does_not() -> None:
+    """A Gaussian that ends at three standard deviations leaves TIM of length 3 as it is without: PGD (kim2023 table 3.2)."""
+    model, x, y, bounds = inputs("waveforms")
+    threat = ThreatModel("Linf", waveform_eps(x), bounds)
+    plain = bim(model, x, y, threat, steps=1, rel_step_size=1.0)
+    moved = {
+        sigma: (run(tim_1d, model, x, y, threat, steps=1, rel_step_size=1.0, sigma=sigma) != plain).double().mean()
+        for sigma in (None, 1 / math.sqrt(3), 1 / 3)
+    }
+    assert moved[None] == moved[1 / math.sqrt(3)] > 3 * moved[1 / 3]
+    torch.testing.assert_close(
+        gaussian_kernel(3, math.sqrt(3)), torch.tensor([0.1543, 0.6914, 0.1543]), rtol=0, atol=1e-4
+    )
+
+
+def test_dim_of_torchattacks_draws_sizes_and_spares_some() -> None:
+    model, x, y, bounds = inputs("waveforms")
+    threat = ThreatModel("Linf", waveform_eps(x), bounds)
+    plain = bim(model, x, y, threat, steps=1, rel_step_size=1.0)
+    fixed = run(dim_1d, model, x, y, threat, steps=1, rel_step_size=1.0)
+    drawn = run(dim_1d, model, x, y, threat, steps=1, rel_step_size=1.0, random_size=True)
+    assert not torch.equal(fixed, drawn)
+    many, labels = x.repeat(40, 1), y.repeat(40)
+    threat = ThreatModel("Linf", waveform_eps(many), bounds)
+    spared = run(dim_1d, model, many, labels, threat, steps=1, rel_step_size=1.0, probability=0.5)
+    same = (spared == plain.repeat(40, 1)).all(1).double().mean().item()
+    assert 0.4 < same < 0.6
 
 
 def test_nia_adds_noise_to_the_gradient_only() -> None:

@@ -243,14 +243,30 @@ def test_a_model_that_cannot_be_traced_is_copied() -> None:
 # -- configuration -----------------------------------------------------------------------------------------------------
 
 
+#: Of kim2023 chapter 3.
+SPEECH_NETS = (
+    "densenet",
+    "vgg19",
+    "wrn28_10",
+    "ls_large",
+    "ls_small",
+    "fc_large",
+    "fc_small",
+    "model_f",
+    "model_w",
+)
 #: Architecture -> the shape of its inputs, where it takes no images of 28x28.
 OTHER_SHAPES = {
     **{name: [1, 224, 224] for name in ("preactresnet18_plain_224", "preactresnet18_bn_224")},
     **{name: [2, 1, 2400] for name in ("m5", "m5_w8", "m5_tiny")},
+    **{name: [2, 1, 16_000] for name in ("densenet", "vgg19", "wrn28_10")},
+    "model_f": [2, 1, 48_000],
+    **{f"{name}_small": [2, 1, 2400] for name in SPEECH_NETS},
+    **{f"{name}_tiny": [2, 1, 1200] for name in SPEECH_NETS},
     "vit_small_head": [1, 14, 14],
 }
 #: A pretrained encoder, which the user provides.
-NEEDS_A_FILE = ("vit_b16_head",)
+NEEDS_A_FILE = ("vit_b16_head", "ls_large", "ls_small", "fc_large", "fc_small", "model_w")
 
 
 def test_every_configured_architecture_can_be_built() -> None:

@@ -6,7 +6,9 @@ The input diversity of Xie et al. (2019) along time, as kim2023 section 3.4 uses
                                           old length at a random place, in every step
     x_{t+1} = P( x_t + step * sign(grad_t) ),   x_0 = x                         (L2: g / ||g||_2)
 
-Unlike in DI-FGSM, the size is fixed and every sample is transformed; only the place is drawn, for every sample and step.
+Unlike in DI-FGSM, the size is fixed and every sample is transformed; only the place is drawn, for every sample and step. The size
+and the probability of torchattacks, which the work used, can be had: ``random_size`` draws the size between ``resize_rate`` and
+1, and ``probability`` is the share of samples that are transformed, 0.5 there. The work says "at every step" and names one rate.
 The gradient flows through T. Cost: ``steps`` forward and input-backward passes.
 """
 
@@ -37,6 +39,8 @@ def dim_1d(
     step_size: Annotated[float, Field(gt=0)] | None = None,
     rel_step_size: Annotated[float, Field(gt=0)] | None = None,
     resize_rate: Annotated[float, Field(gt=0, le=1)] = 0.9,
+    random_size: bool = False,
+    probability: Annotated[float, Field(gt=0, le=1)] = 1.0,
 ) -> Tensor:
     """Return adversarial waveforms of the shape of ``x``, inside the ball and the range of ``threat``.
 
@@ -50,13 +54,20 @@ def dim_1d(
         step_size: length of a step in input units; None: ``rel_step_size`` times eps.
         rel_step_size: length of a step as a fraction of eps; None: 2 / steps, as in the work.
         resize_rate: length of the resized waveform, as a fraction (rounded down to samples); 1 is BIM.
+        random_size: draw the length in every step, uniformly from that one to the old one.
+        probability: that a sample is transformed in a step.
     """
     require_waveforms(x, "dim_1d")
     step = step_length(x, threat, step_size, rel_step_size, steps)
     length, axis = x.shape[-1], x.dim() - 1
-    size = torch.full((x.shape[0],), float(max(int(length * resize_rate), 1)), device=x.device)
+    smallest = torch.full((x.shape[0],), float(max(int(length * resize_rate), 1)), device=x.device)
 
     def direction(point: Tensor, momentum: Tensor) -> Tensor:
+        size = smallest
+        if random_size:
+            size = size + (generator.uniform(()) * (length + 1 - size)).floor()
+        if probability < 1:
+            size = torch.where(generator.uniform(()) < probability, size, float(length))
         place = random_places(length, size, generator)
         return cross_entropy_gradient(lambda wave: model(shrink_and_pad(wave, size, place, axis)), point, y)
 

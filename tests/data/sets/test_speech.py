@@ -1,26 +1,29 @@
-"""Speech Commands' loader on a small folder and archive of the publisher's layout; the synthetic words; two bytes a sample."""
+"""Loaders of Speech Commands and VCTK on small folders and archives of their layout; synthetic speech; two bytes a sample."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib
 import io
+import shutil
 import subprocess
 import sys
 import tarfile
 import wave
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from robustscape import catalog
 from robustscape.data import download
-from robustscape.data.sets import speech_commands, spoken_words
+from robustscape.data.sets import _espeak, speech_commands, spoken_speakers, spoken_words, vctk
 from robustscape.data.sets._waveforms import bytes_of_waveforms
-from robustscape.errors import CorruptFile, MissingData
+from robustscape.errors import CorruptFile, MissingData, UserError
 from robustscape.models.m5 import waveforms_of_bytes
 
 
@@ -55,8 +58,8 @@ def write(folder: Path, files: dict[str, bytes]) -> Path:
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two words, and no network."""
-    for name, value in (("WORDS", 2), ("TRAIN", 7), ("TEST", 2)):
-        monkeypatch.setattr(speech_commands, name, value)
+    few = {name: replace(each, words=2, train=7, test=2) for name, each in speech_commands.VERSIONS.items()}
+    monkeypatch.setattr(speech_commands, "VERSIONS", few)
 
     def refuse(*args: object, **kwargs: object) -> None:
         raise OSError("the network is off")
@@ -92,13 +95,28 @@ def test_the_archive_holds_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             archive.addfile(member, io.BytesIO(data))
     content = buffer.getvalue()
     (tmp_path / "b").mkdir()
-    (tmp_path / "b" / speech_commands.ARCHIVE.name).write_bytes(content)
-    known = replace(speech_commands.ARCHIVE, size=len(content), md5=hashlib.md5(content).hexdigest())
-    monkeypatch.setattr(speech_commands, "ARCHIVE", known)
+    version = speech_commands.VERSIONS["v0.02"]
+    (tmp_path / "b" / version.archive.name).write_bytes(content)
+    known = replace(version.archive, size=len(content), md5=hashlib.md5(content).hexdigest())
+    monkeypatch.setitem(speech_commands.VERSIONS, "v0.02", replace(version, archive=known))
     archived = speech_commands.speech_commands(tmp_path / "b")
     assert (folder.train_x == archived.train_x).all() and (folder.test_y == archived.test_y).all()
     assert len(speech_commands.raw_files(tmp_path / "a")) == len(FILES) - 1
     assert speech_commands.raw_files(tmp_path / "b") == [], "the archive is verified by its checksum"
+
+
+def test_the_first_version_has_files_of_its_own_and_words_can_be_chosen(tmp_path: Path) -> None:
+    shutil.copytree(write(tmp_path / "x", FILES) / "SpeechCommands", tmp_path / "y" / "SpeechCommands")
+    folder = tmp_path / "y" / "SpeechCommands"
+    (folder / "speech_commands_v0.02").rename(folder / "speech_commands_v0.01")
+    splits = speech_commands.speech_commands(tmp_path / "y", version="v0.01", words=["yes", "go"])
+    assert list(splits.classes) == ["yes", "go"]
+    assert sorted(samples_of(splits.train_x)[splits.train_y == 1, 0].tolist()) == [0, 2, 3, 4]
+    assert len(speech_commands.raw_files(tmp_path / "y", version="v0.01", words=["yes", "go"])) == len(FILES) - 1
+    with pytest.raises(UserError, match="'cat'"):
+        speech_commands.speech_commands(tmp_path / "y", version="v0.01", words=["yes", "cat"])
+    with pytest.raises(MissingData, match=r"v0\.01\.tar\.gz \(1,489,096,277 bytes"):
+        speech_commands.speech_commands(tmp_path / "x", version="v0.01")
 
 
 def test_without_either_the_error_says_what_to_put_where(tmp_path: Path) -> None:
@@ -166,6 +184,18 @@ def test_words_are_the_same_in_every_process_and_call() -> None:
     assert hashlib.sha256(splits.train_x.tobytes() + splits.test_x.tobytes()).hexdigest() == other
 
 
+def test_speakers_are_told_apart_by_neither_word_nor_pitch_and_are_the_same_after_other_speech() -> None:
+    """The synthesiser's state depends on all it has said in its process."""
+    splits = spoken_speakers.spoken_speakers(Path("/nowhere"))
+    assert splits.train_x.shape == (960, 2, 1, 2400) and splits.test_x.shape == (240, 2, 1, 2400)
+    assert np.bincount(splits.train_y).tolist() == [96] * 10 and len(splits.classes) == 10
+    assert len({row.tobytes() for row in np.concatenate([splits.train_x, splits.test_x])}) == 1200, "all differ"
+    _espeak.synthesised_speech.cache_clear()
+    spoken_words.spoken_words(Path("/nowhere"))
+    again = spoken_speakers.spoken_speakers(Path("/nowhere"))
+    assert (splits.train_x == again.train_x).all() and (splits.test_y == again.test_y).all()
+
+
 def test_words_are_audible_and_voices_are_not_shared() -> None:
     splits = spoken_words.spoken_words(Path("/nowhere"), rate=2000, length=1200)
     assert splits.train_x.shape == (1680, 2, 1, 1200) and splits.test_x.shape == (400, 2, 1, 1200)
@@ -180,7 +210,84 @@ def test_without_the_synthesiser_the_error_names_its_package(monkeypatch: pytest
     def absent(name: str) -> None:
         raise ImportError(f"No module named '{name}'")
 
-    spoken_words._synthesised_words.cache_clear()
+    _espeak.synthesised_speech.cache_clear()
     monkeypatch.setattr(importlib, "import_module", absent)
     with pytest.raises(MissingData, match="pip install espeakng-loader"):
         spoken_words.spoken_words(Path("/nowhere"))
+
+
+# VCTK -----------------------------------------------------------------------------------------------------------------
+
+
+def sentence(value: float, length: int = 48_000, rate: int = 48_000) -> bytes:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.full(length, float(value)), rate, format="FLAC", subtype="PCM_16")
+    return buffer.getvalue()
+
+
+#: Three speakers with five sentences each by two microphones, and files that are none.
+CORPUS = {
+    f"wav48_silence_trimmed/p{n}/p{n}_{i:03}_{mic}.flac": sentence(0.1 * k + 0.01 * i + (0.05 if mic == "mic1" else 0))
+    for k, n in enumerate((225, 226, 227))
+    for i in range(5)
+    for mic in ("mic1", "mic2")
+} | {"txt/p225/p225_001.txt": b"Please call Stella.", "wav48_silence_trimmed/log.txt": b""}
+
+
+def unpack(folder: Path, files: dict[str, bytes] = CORPUS) -> Path:
+    for name, data in files.items():
+        path = folder / vctk.FOLDER / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return folder
+
+
+def test_the_first_speakers_of_vctk(tmp_path: Path) -> None:
+    splits = vctk.vctk(unpack(tmp_path), speakers=2, length=20_000)
+    assert list(splits.classes) == ["p225", "p226"] and splits.train_x.shape == (8, 2, 1, 20_000)
+    assert np.bincount(splits.test_y).tolist() == [1, 1], "8:2, stratified"
+    heard = samples_of(np.concatenate([splits.train_x, splits.test_x]))
+    # Amid a second of a constant, resampled from 48 kHz to 16 kHz.
+    assert sorted((heard[:, 8000] / 32768).round(2).tolist()) == [
+        0.0,
+        0.01,
+        0.02,
+        0.03,
+        0.04,
+        0.1,
+        0.11,
+        0.12,
+        0.13,
+        0.14,
+    ]
+    assert not heard[:, 16_000:].any(), "a second of speech, then silence"
+    assert len(vctk.raw_files(tmp_path)) == 31, "the recordings alone are read, and one list beside them"
+    other = vctk.vctk(tmp_path, speakers=2, length=20_000, microphone="mic1")
+    assert samples_of(other.train_x)[:, 8000].min() / 32768 > 0.04
+
+
+def test_the_zip_of_vctk_holds_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = vctk.vctk(unpack(tmp_path / "a"), speakers=3, length=20_000)
+    (tmp_path / "b").mkdir()
+    path = tmp_path / "b" / vctk.ARCHIVE.name
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in CORPUS.items():
+            archive.writestr(name, data)
+    content = path.read_bytes()
+    known = replace(vctk.ARCHIVE, size=len(content), md5=hashlib.md5(content).hexdigest())
+    monkeypatch.setattr(vctk, "ARCHIVE", known)
+    zipped = vctk.vctk(tmp_path / "b", speakers=3, length=20_000)
+    assert (folder.train_x == zipped.train_x).all() and (folder.test_y == zipped.test_y).all()
+    assert vctk.raw_files(tmp_path / "b") == [], "the archive is verified by its checksum"
+
+
+def test_vctk_that_is_not_the_publishers(tmp_path: Path) -> None:
+    with pytest.raises(MissingData, match=r"VCTK-Corpus-0\.92\.zip \(11,747,302,977 bytes"):
+        vctk.vctk(tmp_path / "none")
+    with pytest.raises(CorruptFile, match=r"of 3 speakers, not 10"):
+        vctk.vctk(unpack(tmp_path / "few"))
+    name = "wav48_silence_trimmed/p225/p225_000_mic2.flac"
+    with pytest.raises(CorruptFile, match=r"1 channels at 16000 Hz, not 1 at 48000"):
+        vctk.vctk(unpack(tmp_path / "slow", CORPUS | {name: sentence(0, rate=16_000)}), speakers=2)
+    with pytest.raises(CorruptFile, match="not a whole FLAC file"):
+        vctk.vctk(unpack(tmp_path / "torn", CORPUS | {name: b"fLaC"}), speakers=2)
