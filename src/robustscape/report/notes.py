@@ -49,8 +49,8 @@ def _stands_for(ran: str, theirs: Sequence[str]) -> str:
     return f"{ran} for {theirs[0]}{more}" if theirs else ran
 
 
-def repetitions(rows: pd.DataFrame) -> str:
-    """The number of repetitions and what the standard deviation is over: ``mean ± standard deviation over seeds, n = 3``."""
+def repetitions(rows: pd.DataFrame, spread: str = "standard deviation") -> str:
+    """The number of repetitions and what the spread shown is over: ``mean ± standard deviation over seeds, n = 3``."""
     counts = measured_rows(rows)["n"]
     if counts.empty:
         return "nothing was measured"
@@ -59,7 +59,7 @@ def repetitions(rows: pd.DataFrame) -> str:
         return "n = 1"
     over = " and ".join(f"{c}s" for c in REPLICATES if c in rows and rows[c].astype(str).str.contains(";").any())
     count = f"n = {low}" if low == high else f"n = {low} to {high}"
-    return f"mean ± standard deviation over {over or 'repetitions'}, {count}"
+    return f"mean ± {spread} over {over or 'repetitions'}, {count}"
 
 
 def reproduced(rows: pd.DataFrame) -> str:
@@ -110,15 +110,21 @@ def constant_factors(
     return ", ".join(parts)
 
 
-def figure_footer(rows: pd.DataFrame, acknowledged: Sequence[str] = (), *, names: Mapping[str, str]) -> str:
-    """The line under a figure: scale, stand-ins, repetitions, protocol, flags."""
+def figure_footer(
+    rows: pd.DataFrame,
+    acknowledged: Sequence[str] = (),
+    *,
+    names: Mapping[str, str],
+    spread: str = "standard deviation",
+) -> str:
+    """The line under a figure: scale, stand-ins, repetitions and the ``spread`` drawn, protocol, flags."""
     stood_in = stand_ins(rows, names=names)
     parts = []
     if "scale" in rows and len(rows):
         parts.append(f"scale {rows['scale'].iloc[0]}")
     if stood_in:
         parts.append(f"stand-in: {', '.join(stood_in)}")
-    parts.append(repetitions(rows))
+    parts.append(repetitions(rows, spread))
     if len(measured_rows(rows)) and not measured_rows(rows)["paper_protocol"].all():
         parts.append("not the study's own protocol")
     if raised := raised_flags(rows, acknowledged, names=names):

@@ -148,6 +148,12 @@ def test_curves_draw_the_means_and_bands() -> None:
     band = figure.axes[0].patches[3].get_path().vertices
     assert band[:, 1].max() == pytest.approx((wanted["value"] + wanted["std"]).max())
     assert figure.axes[0].patches[3].get_facecolor()[:3] == pytest.approx(to_rgb(lines[3].get_color()))
+    narrow, _ = drawn("curves", standard_error=True)
+    assert narrow.axes[0].patches[3].get_path().vertices[:, 1].max() == pytest.approx(
+        (wanted["value"] + wanted["std"] / np.sqrt(wanted["n"])).max()
+    )
+    assert wanted["n"].min() > 1 and "mean ± standard error over" in texts(narrow)
+    assert "mean ± standard deviation over" in texts(figure)
     centred = [line for line in figure.axes[2].lines if len(line.get_xdata()) == 9]
     assert all(line.get_ydata()[4] == 0 for line in centred)
     assert "loss (nats)" in texts(figure) and "rise in loss (nats)" in texts(figure) and "random noise" in texts(figure)

@@ -209,6 +209,7 @@ def finish_figure(
     legend: str | None = None,
     first: str = "",
     said: str = "",
+    spread: str = "standard deviation",
 ) -> Figure:
     """Return the figure with its legend, title and footer.
 
@@ -221,10 +222,13 @@ def finish_figure(
         legend: factor of its title.
         first: text for the beginning of the footer.
         said: text for its end.
+        spread: what bands and bars are, for the footer.
     """
     if handles:
         style.legend(figure, handles, display_name(legend, item.names) if legend and legend != "metric" else None)
-    style.dress_figure(figure, item.title, first + notes.figure_footer(rows, acknowledged, names=item.names) + said)
+    style.dress_figure(
+        figure, item.title, first + notes.figure_footer(rows, acknowledged, names=item.names, spread=spread) + said
+    )
     return figure
 
 

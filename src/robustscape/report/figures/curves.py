@@ -28,9 +28,10 @@ def curves(
     log_y: bool = False,
     share_y: bool = True,
     marks: dict[str, float] = {},  # noqa: B006
+    standard_error: bool = False,
     acknowledged: list[str] = [],  # noqa: B006
 ) -> Figure:
-    """Return the mean against ``x`` with a band of one standard deviation.
+    """Return the mean against ``x`` with a band of one standard deviation, or of one standard error of the mean.
 
     There is one column of panels per level of ``panel`` and one row of panels per metric.
 
@@ -44,12 +45,15 @@ def curves(
         log_y: use logarithmic vertical axes.
         share_y: use one vertical scale for the panels of a row, so that they can be compared.
         marks: level of ``hue`` -> value of ``x`` at which its line has a star, as in kim2023 figure 5.5.
+        standard_error: the band is the standard deviation over the root of the number of repetitions, as in ma2025 figure 4.6.
         acknowledged: known flags, which the footer does not list.
     """
     rows, drawn = _parts.rows_to_draw(rows, item, x, hue, panel, metrics=metrics)
     columns = _parts.distinct_levels(rows, panel)
     colour = style.palette(_parts.distinct_levels(rows, hue), item)
-    plotted = _facets.rows_to_plot(rows, x, hue, panel)
+    plotted = _facets.rows_to_plot(
+        rows.assign(std=rows["std"] / rows["n"] ** 0.5) if standard_error else rows, x, hue, panel
+    )
     lines = _facets.line_plot(plotted, x, hue, colour)
     if marks:
         at_its_own = [same_level(marks.get(line), at) for line, at in zip(plotted[hue], plotted[x], strict=True)]
@@ -62,4 +66,5 @@ def curves(
         look: dict[str, Any] = {"linestyle": "none", "marker": "*", "markersize": 13, "label": "at its own point"}
         handles.append(Line2D([], [], color=style.GREY, **look))
     handles += _parts.printed_entries(rows)
-    return _parts.finish_figure(figure, item, rows, acknowledged, handles=handles, legend=hue)
+    spread = "standard error" if standard_error else "standard deviation"
+    return _parts.finish_figure(figure, item, rows, acknowledged, handles=handles, legend=hue, spread=spread)
