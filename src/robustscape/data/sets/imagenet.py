@@ -3,9 +3,9 @@
     imagenet/train/n01440764/*.JPEG      732 to 1,300 per class
     imagenet/val/n01440764/*.JPEG        50 per class
 
-The publisher gives the images to those who accept its terms, so nothing is downloaded. The validation set is the test set here, as
-in the work: the labels of the official test set are not public. Both splits are in ``splits.stratified_order``. Prepared images
-take 150,528 bytes each, all 1,331,167 of them 200 GB; ``per_class`` takes the first ones of every class alone.
+The publisher gives the images to those who accept its terms, so nothing is downloaded. The validation set is the test set
+here, as in the work: the labels of the official test set are not public. Both splits are in ``splits.stratified_order``.
+Prepared images take 150,528 bytes each, all 1,331,167 of them 200 GB; ``per_class`` takes the first ones of every class alone.
 """
 
 from __future__ import annotations

@@ -36,7 +36,8 @@ def stanford_cars(directory: Path) -> RawSplits:
     folder = directory / FOLDER
     if not folder.is_dir():
         raise MissingData(
-            f"Stanford Cars is not in '{folder}', and its publisher's page is gone: put cars_train/, cars_test/ and devkit/ there."
+            f"Stanford Cars is not in '{folder}', and its publisher's page is gone: put cars_train/, cars_test/ and devkit/ "
+            "there."
         )
     test_labels = folder / "cars_test_annos_withlabels.mat"
     labels = {

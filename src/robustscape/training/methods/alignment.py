@@ -18,7 +18,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from robustscape.errors import ConfigError
-from robustscape.training.aligning import AligningNet, embeddings
+from robustscape.models.embeddings import embeddings
+from robustscape.training.aligning import AligningNet
 from robustscape.training.attack import TrainingAttack
 from robustscape.training.distances import EMBEDDING_DISTANCES, softened_kl
 from robustscape.training.methods._photographs import cropped_and_mirrored

@@ -3,7 +3,8 @@
     g <- g min(1, c / ||g||);    v <- mu v + g + wd w;    w <- w - lr_t v (g + mu v with Nesterov's momentum)
 
 ||g|| is the norm of all gradients together. In update t of the first ``warmup`` T of T updates the rate is the scheduled one
-times 0.03 + 0.97 t / (warmup T). T is known to the step that trains, which fills it in; history.csv shows the rate without the factor.
+times 0.03 + 0.97 t / (warmup T). T is known to the step that trains, which fills it in; history.csv has the rate without
+the factor.
 """
 
 from __future__ import annotations
