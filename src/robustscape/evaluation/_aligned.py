@@ -111,11 +111,7 @@ def chosen_alignments(
     judge = _HeldOut(held_out, attack, eps)
     alignments = []
     for (source, source_seed, witness, witness_seeds, distance, _), by_rate in found.items():
-        lr = (
-            max(sorted(by_rate), key=lambda rate: judge.mean_error(by_rate[rate]))
-            if len(by_rate) > 1
-            else [*by_rate][0]
-        )
+        lr = judge.best_rate(by_rate)
         alignments.append(
             Alignment(
                 source=source,
@@ -141,6 +137,11 @@ class _HeldOut:
         right = correctly_classified(run.model, x, y)
         self._numbers = (torch.arange(len(y), device=right.device) + start)[right]
         self._x, self._y = x[right], y[right]
+
+    def best_rate(self, by_rate: dict[float, list[TrainedRun]]) -> float:
+        """Return the rate whose runs fool the net most often, the smallest of several; without an attack if there is one rate."""
+        rates = sorted(by_rate)
+        return rates[0] if len(rates) == 1 else max(rates, key=lambda rate: self.mean_error(by_rate[rate]))
 
     def mean_error(self, sources: Sequence[TrainedRun]) -> float:
         """Return the share (percent) of examples made on ``sources`` that the net misclassifies; 0 if it classifies none."""

@@ -55,8 +55,8 @@ def imagenet(directory: Path, *, per_class: Annotated[int, Field(ge=1)] | None =
     )
 
 
-def raw_files(directory: Path) -> list[Path]:
-    """Return the files of the folder, which nothing else verifies."""
+def raw_files(directory: Path, *, per_class: int | None = None) -> list[Path]:
+    """Return the files of the folder, which nothing else verifies; ``per_class`` changes none of them."""
     walk = os.walk(directory / FOLDER, followlinks=True)
     return [Path(folder, name) for folder, _, names in walk for name in names if not name.startswith(".")]
 
