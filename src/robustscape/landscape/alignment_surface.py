@@ -6,8 +6,8 @@ the first that all nets classify correctly, whose perturbation fails on the targ
 the aligned net; failing that, the first whose succeeds there; failing that, the first that they classify correctly.
 
 And over ``samples`` images a number: the loss at x + dx less its mean over ``POINTS`` points of a circle of radius 1/2 around
-it in that plane (in units of dx), on the net that dx was made on. Points of the plane are not clipped. Cost: an attack on original
-and aligned run, a pass per grid point and image of the circle, and the choice of learning rates.
+it in that plane (in units of dx), on the net that dx was made on. Points of the plane are not clipped. Cost: an attack on
+original and aligned run, a pass per grid point and image of the circle, and the choice of learning rates.
 """
 
 from __future__ import annotations

@@ -25,7 +25,13 @@ NAMED = {"nets": "n", "source": "a", "witness": "b"}
 
 def net(width: int, seed: int) -> nn.Module:
     torch.manual_seed(seed)
-    layers = [nn.Conv2d(1, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten()]
+    layers = [
+        nn.Conv2d(1, width, 3, padding=1),
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+    ]
     return nn.Sequential(*layers, nn.Linear(4 * width, 5))
 
 

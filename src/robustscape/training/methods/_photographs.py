@@ -71,6 +71,8 @@ def changed_by_policy(x: Tensor, policy: Policy, erase: float) -> Tensor:
 def mixed(x: Tensor, y: Tensor, classes: int, mixup: float, cutmix: float) -> tuple[Tensor, Tensor]:
     """Return images (B, C, H, W) mixed with others of the batch, and their probabilities of the classes (B, C).
 
+    Where nothing is mixed, images and labels (B,) come back as they are.
+
     One of Mixup (Zhang et al. 2018) and CutMix (Yun et al. 2019) is drawn for the batch, if both have a parameter above 0.
 
     Args:
@@ -80,10 +82,9 @@ def mixed(x: Tensor, y: Tensor, classes: int, mixup: float, cutmix: float) -> tu
         mixup: parameter of Mixup's beta distribution; 0: no Mixup.
         cutmix: the same of CutMix.
     """
-    own = F.one_hot(y, classes).to(x.dtype)
     kinds = [kind for kind, parameter in (("mixup", mixup), ("cutmix", cutmix)) if parameter > 0]
     if not kinds or not are_photographs(x):
-        return x, own
+        return x, y
     kind = kinds[int(torch.randint(len(kinds), ()))]
     change = (
         v2.MixUp(alpha=mixup, num_classes=classes) if kind == "mixup" else v2.CutMix(alpha=cutmix, num_classes=classes)

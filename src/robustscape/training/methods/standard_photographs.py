@@ -32,7 +32,7 @@ def standard_photographs(
     erase: Annotated[float, Field(ge=0, le=1)] = 0.0,
     mixup: Annotated[float, Field(ge=0)] = 0.0,
     cutmix: Annotated[float, Field(ge=0)] = 0.0,
-) -> SoftCrossEntropy:
+) -> SmoothedCrossEntropy:
     """Return the mean cross-entropy of changed images with smoothed labels as an objective; no attack is made.
 
     Args:
@@ -48,26 +48,25 @@ def standard_photographs(
         cutmix: parameter of CutMix; 0: none.
     """
     x = changed_by_policy(cropped_and_mirrored(x), policy, erase)
-    x, probabilities = mixed(x, y, classes, mixup, cutmix)
-    return SoftCrossEntropy(model, x, probabilities, smoothing)
+    return SmoothedCrossEntropy(model, *mixed(x, y, classes, mixup, cutmix), smoothing)
 
 
 @dataclass(frozen=True)
-class SoftCrossEntropy:
-    """Cross-entropy of fixed images with probabilities of the classes, at the model's current weights.
+class SmoothedCrossEntropy:
+    """Cross-entropy of fixed images with labels or probabilities of the classes, at the model's current weights.
 
     Args:
         model: the net.
         x: images (B, ...).
-        probabilities: of the classes, (B, C).
+        wanted: labels (B,), or probabilities of the classes (B, C).
         smoothing: weight of the uniform distribution.
     """
 
     model: nn.Module
     x: Tensor
-    probabilities: Tensor
+    wanted: Tensor
     smoothing: float
 
     def __call__(self) -> Tensor:
         """Return the mean over the batch, 0-dim, in nats."""
-        return F.cross_entropy(self.model(self.x), self.probabilities, label_smoothing=self.smoothing)
+        return F.cross_entropy(self.model(self.x), self.wanted, label_smoothing=self.smoothing)
