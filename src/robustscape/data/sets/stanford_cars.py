@@ -67,10 +67,11 @@ def raw_files(directory: Path) -> list[Path]:
 
 def _read_matlab(path: Path, variable: str) -> Any:
     from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
     try:
         return loadmat(path, squeeze_me=True)[variable]
-    except (OSError, ValueError, KeyError, NotImplementedError) as error:
+    except (OSError, ValueError, KeyError, NotImplementedError, MatReadError) as error:
         raise CorruptFile(f"'{path}' is not the publisher's list '{variable}': {error}.") from None
 
 
