@@ -317,3 +317,23 @@ Measure = Callable[..., list[dict[str, Any]]]
 def test_the_same_rows_on_every_repetition(measure: Measure, runs: list[TrainedRun]) -> None:
     settings: dict[str, Any] = {"eps": EPS, "samples": 10, "by" if measure is alignment_similarity else "attack": PGD}
     assert measure(runs, **settings) == measure(runs, **settings)
+
+
+class Broken(nn.Module):
+    """Logits that are not finite."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.full((len(x), 10), torch.nan)
+
+
+def test_a_rate_that_broke_the_net_is_not_chosen(runs: list[TrainedRun], tmp_path: Path) -> None:
+    worse = [*runs[:5], aligned_run(Broken(), 0, 0.1)]
+    (alignment,) = chosen_alignments(worse, runs[3], PGD, EPS)
+    assert alignment.lr == 0.01
+    (tmp_path / "run.json").write_text('{"diverged": 1}')
+    diverged = replace(runs[5], path=tmp_path)
+    (alignment,) = chosen_alignments([*runs[:5], diverged], runs[3], PGD, EPS)
+    assert alignment.lr == 0.01
+    rows = aligned_transfer([*runs[:4], diverged], **SETTINGS)
+    flags = {row["model"]: row["flag_diverged"] for row in rows if "model" in row}
+    assert flags == {"original": False, "aligned": True, "aligned_minus_original": True}

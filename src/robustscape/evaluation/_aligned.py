@@ -14,11 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from robustscape.attacks.base.gradients import predict
 from robustscape.config.attacks import AttackSpec
 from robustscape.errors import UserError
 from robustscape.evaluation.harness.craft import correctly_classified, craft
 from robustscape.evaluation.percentages import percent_true
 from robustscape.evaluation.trained_run import TrainedRun
+from robustscape.storage.records import read_record
 
 #: Share of the test images, at their end, on which learning rates are chosen.
 HELD_OUT_SHARE = 0.2
@@ -50,6 +52,24 @@ def net_name(run: TrainedRun) -> str:
 def is_aligned(run: TrainedRun) -> bool:
     """Return whether a run is one that started from another's weights."""
     return "witness" in run.config["recipe"]["parameters"]
+
+
+def has_diverged(run: TrainedRun) -> bool:
+    """Return whether the record of a run says that it diverged, and has the weights from before that epoch."""
+    record = read_record(run.path / "run.json")
+    return record.get("diverged") is not None
+
+
+def row_names(run: TrainedRun) -> dict[str, Any]:
+    """The columns by which a row says which run it is about, so that its health is that of the run, and whether it diverged.
+
+    A comparison holds runs at rates that were not chosen, some of which may have diverged; the rows are not about these.
+    """
+    return {
+        "architecture": run.names["architecture"],
+        "recipe": run.names["recipe"],
+        "flag_diverged": has_diverged(run),
+    }
 
 
 def base_runs(runs: Sequence[TrainedRun]) -> dict[tuple[str, int], TrainedRun]:
@@ -139,16 +159,24 @@ class _HeldOut:
         self._x, self._y = x[right], y[right]
 
     def best_rate(self, by_rate: dict[float, list[TrainedRun]]) -> float:
-        """Return the rate whose runs fool the net most often, the smallest of several; without an attack if there is one rate."""
+        """Return the rate whose runs fool the net most often, the smallest of several; without an attack if there is one rate.
+
+        A rate that broke a run, so that it diverged or its logits are not finite, is chosen only if each did.
+        """
         rates = sorted(by_rate)
         return rates[0] if len(rates) == 1 else max(rates, key=lambda rate: self.mean_error(by_rate[rate]))
 
     def mean_error(self, sources: Sequence[TrainedRun]) -> float:
-        """Return the share (percent) of examples made on ``sources`` that the net misclassifies; 0 if it classifies none."""
+        """Return the share (percent) of examples made on ``sources`` that the net misclassifies; 0 if it classifies none.
+
+        -1 if one of them is broken.
+        """
         if not len(self._y):
             return 0.0
         errors = []
         for run in sources:
+            if has_diverged(run) or not bool(predict(run.model, self._x).isfinite().all()):
+                return -1.0
             points = craft(run.model, self._x, self._y, self._attack, self._eps, seed=run.seed, index=self._numbers)
             errors.append(percent_true(~correctly_classified(self._run.model, points, self._y)))
         return sum(errors) / len(errors)

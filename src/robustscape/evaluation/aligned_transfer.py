@@ -31,6 +31,7 @@ from robustscape.evaluation._aligned import (
     chosen_alignments,
     evaluated_images,
     find_base,
+    row_names,
 )
 from robustscape.evaluation.percentages import percent_true
 from robustscape.evaluation.trained_run import TrainedRun, attack_settings
@@ -143,7 +144,7 @@ class _Scores:
         for (name, seed), outcomes in self._on_targets.items():
             right = outcomes.clean[name]
             yield {
-                **named_run(self.nets[name]),
+                **row_names(self.nets[name]),
                 "target": name,
                 "draw": seed,
                 "metric": "white_box_error",
@@ -195,7 +196,7 @@ class PairRows:
         said = not of_original or shared
         alignment = self.alignment
         return {
-            **named_run(alignment.original if of_original else self.run),
+            **row_names(alignment.original if of_original else self.run),
             "source": alignment.source,
             "witness": alignment.witness if said else "none",
             "witnesses": len(alignment.witness_seeds) if said else 0,
@@ -216,8 +217,3 @@ def image_mask(outcomes: Outcomes, target: str, images: Images) -> Tensor:
         return outcomes.clean["source"] & outcomes.clean[target]
     mask = denominator_mask(outcomes, "source", target, images)
     return torch.zeros_like(outcomes.clean[target]) if mask is None else mask
-
-
-def named_run(run: TrainedRun) -> dict[str, Any]:
-    """The columns by which a row says which run it is about, so that its health is that of the run."""
-    return {"architecture": run.names["architecture"], "recipe": run.names["recipe"]}

@@ -22,8 +22,8 @@ from robustscape.evaluation._aligned import (
     chosen_alignments,
     evaluated_images,
     find_base,
+    row_names,
 )
-from robustscape.evaluation.aligned_transfer import named_run
 from robustscape.evaluation.percentages import percent_true
 from robustscape.evaluation.trained_run import TrainedRun
 
@@ -62,7 +62,7 @@ def alignment_similarity(
                 values = similarity(_answers(one.model, x, y), theirs)
                 rows += [
                     {
-                        **named_run(one),
+                        **row_names(one),
                         "source": alignment.source,
                         "witness": alignment.witness,
                         "stage": stage,

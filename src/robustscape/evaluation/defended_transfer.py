@@ -24,8 +24,8 @@ from robustscape.evaluation._aligned import (
     chosen_alignments,
     evaluated_images,
     find_base,
+    row_names,
 )
-from robustscape.evaluation.aligned_transfer import named_run
 from robustscape.evaluation.defences.bit_reduction import reduce_bits
 from robustscape.evaluation.defences.feature_distillation import distil_features
 from robustscape.evaluation.defences.jpeg import compress_jpeg
@@ -112,7 +112,7 @@ def defended_transfer(
                 for model, one in sources.items():
                     rows.append(
                         {
-                            **named_run(one),
+                            **row_names(one),
                             "source": alignment.source,
                             "model": model,
                             "defense": defence,

@@ -22,8 +22,8 @@ from robustscape.evaluation._aligned import (
     chosen_alignments,
     evaluated_images,
     find_base,
+    row_names,
 )
-from robustscape.evaluation.aligned_transfer import named_run
 from robustscape.evaluation.percentages import percent_true
 from robustscape.evaluation.trained_run import TrainedRun, attack_settings
 from robustscape.evaluation.transfer import Outcomes, denominator_mask, transfer_outcomes
@@ -97,7 +97,7 @@ def ensemble_transfer(
                 index = (own if own_images and own is not None else together).nonzero().squeeze(1)[:limit]
                 rows.append(
                     {
-                        **named_run(run),
+                        **row_names(run),
                         "source_ensemble": name,
                         "target": target,
                         "draw": one.seed,

@@ -21,8 +21,8 @@ from robustscape.evaluation._aligned import (
     chosen_alignments,
     evaluated_images,
     find_base,
+    row_names,
 )
-from robustscape.evaluation.aligned_transfer import named_run
 from robustscape.evaluation.harness.craft import craft
 from robustscape.evaluation.trained_run import TrainedRun, attack_settings
 
@@ -74,11 +74,11 @@ def perturbation_spectra(
                 spectrum = dct(craft(one.model, x, y, attack, eps, seed=run.seed) - x)
                 magnitudes[model] = spectrum.abs().mean((0, 1))
                 named = {"model": model, "metric": "low_frequency_share", "unit": "percent"}
-                rows.append({**named_run(one), **shared, **named, "value": low_share(spectrum)})
+                rows.append({**row_names(one), **shared, **named, "value": low_share(spectrum)})
             if number == 0:
                 rows += [
                     {
-                        **named_run(run),
+                        **row_names(run),
                         **shared,
                         "frequency_row": row,
                         "frequency_column": column,

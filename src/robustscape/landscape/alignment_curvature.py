@@ -23,8 +23,8 @@ from robustscape.evaluation._aligned import (
     chosen_alignments,
     evaluated_images,
     find_base,
+    row_names,
 )
-from robustscape.evaluation.aligned_transfer import named_run
 from robustscape.evaluation.harness.craft import craft
 from robustscape.evaluation.trained_run import TrainedRun, attack_settings
 from robustscape.landscape.input_hessian import top_input_eigenvalues
@@ -88,7 +88,7 @@ def alignment_curvature(
                         )
                     rows += [
                         {
-                            **named_run(one),
+                            **row_names(one),
                             "source": alignment.source,
                             "witness": alignment.witness,
                             "input_perturbation": place,

@@ -29,8 +29,8 @@ from robustscape.evaluation._aligned import (
     chosen_alignments,
     evaluated_images,
     find_base,
+    row_names,
 )
-from robustscape.evaluation.aligned_transfer import named_run
 from robustscape.evaluation.harness.craft import correctly_classified, craft
 from robustscape.evaluation.trained_run import TrainedRun, attack_settings
 
@@ -89,13 +89,13 @@ def alignment_surface(
             sharp = {m: sharpness(one.model, x, y, moves[m], across[m]) for m, one in nets.items()}
             for model, one in nets.items():
                 value = {"metric": "sharpness", "value": sharp[model].mean().item(), "unit": "nats"}
-                rows.append({**named_run(one), **named, **shared, "model": model, "draw": run.seed, **value})
+                rows.append({**row_names(one), **named, **shared, "model": model, "draw": run.seed, **value})
             difference = sharp["aligned"] - sharp["original"]
             error = difference.std() / math.sqrt(len(difference))
             for metric, value in (("sharpness_difference", difference.mean()), ("sharpness_difference_error", error)):
                 rows.append(
                     {
-                        **named_run(run),
+                        **row_names(run),
                         **named,
                         **shared,
                         "draw": run.seed,
@@ -107,7 +107,7 @@ def alignment_surface(
             if number == 0:
                 image = telling_image(nets, aimed_at, x, y, moves)
                 rows += [
-                    {**named_run(run), **named, **shared, "image": image, **row}
+                    {**row_names(run), **named, **shared, "image": image, **row}
                     for row in _picture(
                         alignment, nets, aimed_at, target, (x[image], y[image]), moves, across, image, points
                     )

@@ -27,7 +27,7 @@ ARCHIVE = RemoteFile(
     "food-101.tar.gz",
     4996278331,
     "85eeb15f3717b99a5da872d97d918f87",
-    ("http://data.vision.ee.ethz.ch/cvl/food-101.tar.gz",),
+    ("https://data.vision.ee.ethz.ch/cvl/food-101.tar.gz",),
 )
 
 FOLDER = "food-101"
@@ -52,7 +52,7 @@ def food101(directory: Path) -> RawSplits:
         classes=list(parts["train"]),
         scale=255.0,
         licence="images of foodspotting.com, for scientific use",
-        source="http://data.vision.ee.ethz.ch/cvl/food-101.tar.gz",
+        source="https://data.vision.ee.ethz.ch/cvl/food-101.tar.gz",
         official=True,
         note="resized to 256 pixels, the central 224x224; labels of the training set are partly wrong, as published.",
     )
