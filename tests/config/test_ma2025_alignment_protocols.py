@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -139,3 +140,18 @@ def test_printed_numbers_are_those_of_the_reference_columns(paper: Experiment, n
 def test_all_items_of_the_chapter_are_there(paper: Experiment) -> None:
     items = [name for name in paper.studies["ma2025"].items if "_6_" in name]
     assert sorted(items) == sorted([*TABLES, "figure_6_1", "figure_6_2", "figure_6_3"])
+
+
+def test_the_page_on_cost_counts_the_runs(paper: Experiment) -> None:
+    text = (ROOT / "docs/explanation/cost.md").read_text()
+    rows = re.findall(r"^\| (ch6_[^|]*) \| [^|]* \| (\d+) \|", text, flags=re.MULTILINE)
+    assert len(rows) == 7
+    for cell, count in rows:
+        runs = {planned.run for name in cell.split(", ") for planned in paper.runs("ma2025", name)}
+        assert len(runs) == int(count), cell
+    listed = {name for cell, _ in rows for name in cell.split(", ")}
+    shared = {"ch6_self_aligned", "ch6_by_res18", "ch6_by_vit_t"}
+    assert listed == set(lists(paper)) - shared
+    of = {name: {planned.run for planned in paper.runs("ma2025", name)} for name in lists(paper)}
+    assert of["ch6_self_aligned"] <= of["ch6_aligned"]
+    assert of["ch6_by_res18"] | of["ch6_by_vit_t"] <= of["ch6_by_capacity"]

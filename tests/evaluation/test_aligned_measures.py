@@ -132,6 +132,7 @@ def test_rates_are_chosen_on_images_that_no_table_has(runs: list[TrainedRun], mo
     monkeypatch.setattr(_aligned, "craft", watched)
     chosen_alignments(runs, runs[3], PGD, EPS)
     assert start == 80 and min(int(index.min()) for index in seen) >= start
+    assert held_out_start(replace(runs[0], test=Split(torch.zeros(9000, 1), torch.zeros(9000).long(), 1.0))) == 8000
     assert len(evaluated_images(runs[0], None)[1]) == start and len(evaluated_images(runs[0], 30)[1]) == 30
 
 

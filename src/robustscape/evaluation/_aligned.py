@@ -22,8 +22,8 @@ from robustscape.evaluation.percentages import percent_true
 from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.storage.records import read_record
 
-#: Share of the test images, at their end, on which learning rates are chosen.
-HELD_OUT_SHARE = 0.2
+#: Share of the test images, at their end, on which learning rates are chosen, and the most of them.
+HELD_OUT_SHARE, HELD_OUT_MOST = 0.2, 1000
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def evaluated_images(run: TrainedRun, samples: int | None) -> tuple[Tensor, Tens
 
 def held_out_start(run: TrainedRun) -> int:
     """Return the number of test images before the held-out ones."""
-    return len(run.test.y) - max(1, int(HELD_OUT_SHARE * len(run.test.y)))
+    return len(run.test.y) - min(HELD_OUT_MOST, max(1, int(HELD_OUT_SHARE * len(run.test.y))))
 
 
 def chosen_alignments(

@@ -70,7 +70,7 @@ def aligned_transfer(
         targets: names of nets, whose runs have the seed ``target_seed``.
         by: attack by which learning rates are chosen.
         names: attack in the suite -> its name in the column ``attack``.
-        samples: first test images that are scanned; the last fifth of them all is kept for the choice.
+        samples: first test images that are scanned; the last ones are kept for the choice.
         limit: at most this many images count for a pair, the first ones.
         target_seed: seed of the targets.
         held_out: the net that chooses learning rates; the target's seed.

@@ -48,7 +48,7 @@ def alignment_similarity(
         runs: base nets and aligned ones, of one data set.
         by: attack by which learning rates are chosen.
         eps: its perturbation budget.
-        samples: first test images; the last fifth of them all is kept for the choice.
+        samples: first test images; the last ones are kept for the choice.
         target_seed: seed of the held-out net.
         held_out: the net that chooses learning rates.
     """

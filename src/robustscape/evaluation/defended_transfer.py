@@ -69,7 +69,7 @@ def defended_transfer(
         target: name of the defended net, whose run has the seed ``target_seed``.
         robust: name of the adversarially trained net; the seed is the same.
         by: attack by which learning rates are chosen.
-        samples: first test images that are scanned; the last fifth of them all is kept for the choice.
+        samples: first test images that are scanned; the last ones are kept for the choice.
         target_seed: seed of the targets.
         held_out: the net that chooses learning rates and whose embeddings the purifier restores; the target's seed.
         draws: votes of randomized smoothing.

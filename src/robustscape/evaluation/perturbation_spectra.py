@@ -48,7 +48,7 @@ def perturbation_spectra(
         runs: base nets and aligned ones, of one data set.
         attack: makes the perturbations and chooses the learning rates.
         eps: perturbation budget.
-        samples: first test images; the last fifth of them all is kept for the choice.
+        samples: first test images; the last ones are kept for the choice.
         points: most frequencies of a side of the map.
         target_seed: seed of the held-out net.
         held_out: the net that chooses learning rates.

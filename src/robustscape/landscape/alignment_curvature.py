@@ -55,7 +55,7 @@ def alignment_curvature(
         attack: the attack, which also chooses the learning rates.
         eps: its perturbation budget.
         variance: of the noise.
-        samples: first test images; the last fifth of them all is kept for the choice.
+        samples: first test images; the last ones are kept for the choice.
         hessian_samples: the first of them whose Hessians count; None: all.
         hessian_of: names of the sources whose Hessians are computed, nets of ReLUs.
         target_seed: seed of the held-out net.

@@ -63,7 +63,7 @@ def alignment_surface(
         attack: makes the perturbations and chooses the learning rates.
         eps: perturbation budget.
         target: name of the target of the picture, whose run has the seed ``target_seed``.
-        samples: first test images; the last fifth of them all is kept for the choice.
+        samples: first test images; the last ones are kept for the choice.
         points: grid points of a side.
         target_seed: seed of the target and of the held-out net.
         held_out: the net that chooses learning rates.
