@@ -17,10 +17,10 @@ from robustscape.config.attacks import AttackSpec, Suite
 from robustscape.data import Split
 from robustscape.data.dct import dct
 from robustscape.errors import UserError
-from robustscape.evaluation import _aligned
-from robustscape.evaluation._aligned import chosen_alignments, evaluated_images, held_out_start
+from robustscape.evaluation import alignments
 from robustscape.evaluation.aligned_transfer import aligned_transfer
 from robustscape.evaluation.alignment_similarity import alignment_similarity, similarity
+from robustscape.evaluation.alignments import chosen_alignments, evaluated_images, held_out_start
 from robustscape.evaluation.defended_transfer import defended_transfer
 from robustscape.evaluation.ensemble_transfer import ensemble_transfer
 from robustscape.evaluation.harness.craft import correctly_classified, craft
@@ -123,13 +123,13 @@ def test_the_rate_is_the_one_that_fools_the_held_out_net(runs: list[TrainedRun])
 
 def test_rates_are_chosen_on_images_that_no_table_has(runs: list[TrainedRun], monkeypatch: pytest.MonkeyPatch) -> None:
     start, seen = held_out_start(runs[0]), []
-    original = _aligned.craft
+    original = alignments.craft
 
     def watched(model: nn.Module, x: Tensor, *arguments: Any, **settings: Any) -> Tensor:
         seen.append(settings["index"])
         return original(model, x, *arguments, **settings)
 
-    monkeypatch.setattr(_aligned, "craft", watched)
+    monkeypatch.setattr(alignments, "craft", watched)
     chosen_alignments(runs, runs[3], PGD, EPS)
     assert start == 80 and min(int(index.min()) for index in seen) >= start
     assert held_out_start(replace(runs[0], test=Split(torch.zeros(9000, 1), torch.zeros(9000).long(), 1.0))) == 8000

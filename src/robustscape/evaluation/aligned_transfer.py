@@ -11,7 +11,7 @@ are those of the alignment; in each, the attack on the original starts from the 
 
 ``common_images`` takes, for original and aligned source alike, the images that count for both. Cost: for each source and
 repetition an attack per entry of the suite and a pass per target; for ``pair`` and ``pair_parity`` also an attack on each target;
-and the choice of learning rates (``evaluation._aligned``).
+and the choice of learning rates (``evaluation.alignments``).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pydantic import Field
 from torch import Tensor
 
 from robustscape.config.attacks import AttackSpec, Suite
-from robustscape.evaluation._aligned import (
+from robustscape.evaluation.alignments import (
     Alignment,
     base_runs,
     chosen_alignments,

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from robustscape.attacks.base.gradients import input_gradient
 from robustscape.attacks.base.losses import cross_entropy
 from robustscape.config.attacks import AttackSpec
-from robustscape.evaluation._aligned import (
+from robustscape.evaluation.alignments import (
     base_runs,
     chosen_alignments,
     evaluated_images,

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from robustscape.attacks.base.gradients import predict
 from robustscape.config.attacks import AttackSpec
-from robustscape.evaluation._aligned import (
+from robustscape.evaluation.alignments import (
     base_runs,
     chosen_alignments,
     evaluated_images,

@@ -17,7 +17,7 @@ from torch import nn
 from robustscape.attacks.ensemble import LogitEnsemble
 from robustscape.config.attacks import AttackSpec
 from robustscape.errors import UserError
-from robustscape.evaluation._aligned import (
+from robustscape.evaluation.alignments import (
     base_runs,
     chosen_alignments,
     evaluated_images,

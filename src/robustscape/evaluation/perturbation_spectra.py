@@ -16,7 +16,7 @@ from torch import Tensor
 
 from robustscape.config.attacks import AttackSpec
 from robustscape.data.dct import dct, frequency_order
-from robustscape.evaluation._aligned import (
+from robustscape.evaluation.alignments import (
     base_runs,
     chosen_alignments,
     evaluated_images,

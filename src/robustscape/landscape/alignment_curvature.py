@@ -18,7 +18,7 @@ from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import frozen_copy, input_gradient
 from robustscape.attacks.base.losses import cross_entropy
 from robustscape.config.attacks import AttackSpec
-from robustscape.evaluation._aligned import (
+from robustscape.evaluation.alignments import (
     base_runs,
     chosen_alignments,
     evaluated_images,

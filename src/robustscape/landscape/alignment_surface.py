@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import predict
 from robustscape.config.attacks import AttackSpec
-from robustscape.evaluation._aligned import (
+from robustscape.evaluation.alignments import (
     Alignment,
     base_runs,
     chosen_alignments,
