@@ -29,7 +29,7 @@ CLASSES = 1000
 
 
 def imagenet(directory: Path, *, per_class: Annotated[int, Field(ge=1)] | None = None) -> RawSplits:
-    """1,331,167 photographs, 3x224x224; 1000 classes; official split (1,281,167 training + 50,000 validation images).
+    """1,331,167 photographs, 3x224x224; 1000 classes; official split (1,281,167 + 50,000), validation as test.
 
     Args:
         directory: holds the folder ``imagenet`` with ``train`` and ``val``.
