@@ -304,6 +304,7 @@ def test_surface_rows(runs: list[TrainedRun]) -> None:
     rows = alignment_surface(runs, attack=PGD, eps=EPS, target="b", samples=20, points=3)
     panels = {row["panel"] for row in rows if row.get("panel")}
     assert len(panels) == 4 and sum(row.get("layer") == "surface" for row in rows) == 4 * 9
+    assert all("method" in row for row in rows if row.get("layer")), "which the figure asks for"
     sharp = {row.get("model"): row["value"] for row in rows if row["metric"] == "sharpness"}
     (difference,) = by(rows, metric="sharpness_difference")
     assert difference == pytest.approx(sharp["aligned"] - sharp["original"])

@@ -108,5 +108,5 @@ def low_share(spectrum: Tensor) -> float:
 
 def averaged(values: Tensor, most: int) -> Tensor:
     """Return a map (H, W) averaged to at most ``most`` values a side."""
-    sides = [min(side, most) for side in values.shape]
-    return F.adaptive_avg_pool2d(values[None, None], sides)[0, 0] if sides != [*values.shape] else values
+    sides = (min(values.shape[0], most), min(values.shape[1], most))
+    return F.adaptive_avg_pool2d(values[None, None], sides)[0, 0] if sides != tuple(values.shape) else values

@@ -88,8 +88,8 @@ def alignment_surface(
             across = {model: orthogonal(dx, eps, run.seed) for model, dx in moves.items()}
             sharp = {m: sharpness(one.model, x, y, moves[m], across[m]) for m, one in nets.items()}
             for model, one in nets.items():
-                value = {"metric": "sharpness", "value": sharp[model].mean().item(), "unit": "nats"}
-                rows.append({**row_names(one), **named, **shared, "model": model, "draw": run.seed, **value})
+                mean = {"metric": "sharpness", "value": sharp[model].mean().item(), "unit": "nats"}
+                rows.append({**row_names(one), **named, **shared, "model": model, "draw": run.seed, **mean})
             difference = sharp["aligned"] - sharp["original"]
             error = difference.std() / math.sqrt(len(difference))
             for metric, value in (("sharpness_difference", difference.mean()), ("sharpness_difference_error", error)):
@@ -181,7 +181,7 @@ def _picture(
                 {**panel, "layer": "point", "x": u, "y": 0.0, "value": 0.0, "text": text}
                 for u, text in ((0.0, "clean"), (1.0, "attacked"))
             ]
-    return [{**row, "point": number} for number, row in enumerate(rows)]
+    return [{**row, "method": None, "point": number} for number, row in enumerate(rows)]
 
 
 def _losses(net: nn.Module, points: Tensor, y: Tensor) -> Tensor:

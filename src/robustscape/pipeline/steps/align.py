@@ -6,14 +6,13 @@ import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
 from robustscape.config.experiment import Run
 from robustscape.config.recipes import Recipe
-from robustscape.data import load_dataset
+from robustscape.data import Split, load_dataset
 from robustscape.evaluation.trained_run import load_run
 from robustscape.pipeline import fingerprints
 from robustscape.pipeline.plan import Plan
@@ -120,9 +119,16 @@ def _recipe_of(plan: Plan, run: Run, samples: int) -> Recipe:
 
 
 def _write_health(
-    folder: Path, run: Run, net: nn.Module, splits: Any, recipe: Recipe, result: loop.Trained, classes: int
+    folder: Path,
+    run: Run,
+    net: nn.Module,
+    splits: tuple[Split, Split],
+    recipe: Recipe,
+    result: loop.Trained,
+    classes: int,
 ) -> None:
-    health = measure_health(net, *splits, recipe, {}, run.eps, run.seed, result.history, classes)
+    train, test = splits
+    health = measure_health(net, train, test, recipe, {}, run.eps, run.seed, result.history, classes)
     atomic.write_json(folder / HEALTH, {"run": run.key, **health, "diverged": result.diverged is not None})
 
 
