@@ -109,7 +109,7 @@ def alignment_surface(
                 rows += [
                     {**row_names(run), **named, **shared, "image": image, **row}
                     for row in _picture(
-                        alignment, nets, aimed_at, target, (x[image], y[image]), moves, across, image, points
+                        alignment, nets, aimed_at, target, (x[image], y[image]), moves, across, image, points, len(rows)
                     )
                 ]
     return rows
@@ -157,19 +157,23 @@ def _picture(
     across: dict[str, Tensor],
     image: int,
     points: int,
+    first: int,
 ) -> list[dict[str, Any]]:
-    """Return the rows of four panels: both perturbations, on the net that they were made on and on the target."""
+    """Return the rows of four panels: both perturbations, on the net that they were made on and on the target; * is aligned.
+
+    Their places in the drawing order are counted from ``first``.
+    """
     ticks = torch.linspace(-HALF, HALF, points, dtype=torch.float64)
     grid = torch.cartesian_prod(ticks, ticks)
     x, y = sample
     rows: list[dict[str, Any]] = []
     for model, own in nets.items():
-        made = alignment.source if model == "original" else f"aligned {alignment.source}"
+        made = alignment.source if model == "original" else f"{alignment.source}*"
         for seen_by, net in ((made, own), (f"target {target}", target_run)):
             a, b = (grid[:, i].to(x).view(-1, *[1] * x.dim()) for i in range(2))
             values = _losses(net.model, x + a * moves[model][image] + b * across[model][image], y.expand(len(grid)))
             panel = {
-                "panel": f"{alignment.source}: made on {made}, loss of {seen_by}",
+                "panel": f"{made} → {seen_by}",
                 "metric": "loss",
                 "unit": "nats",
             }
@@ -178,10 +182,10 @@ def _picture(
                 for (u, v), value in zip(grid.tolist(), values.tolist(), strict=True)
             ]
             rows += [
-                {**panel, "layer": "point", "x": u, "y": 0.0, "value": 0.0, "text": text}
-                for u, text in ((0.0, "clean"), (1.0, "attacked"))
+                {**panel, "layer": "point", "x": u, "y": 0.0, "value": 0.0, "text": text, "dx": dx, "dy": 6.0}
+                for u, text, dx in ((0.0, "clean", -7.0), (1.0, "attacked", 7.0))
             ]
-    return [{**row, "method": None, "point": number} for number, row in enumerate(rows)]
+    return [{**row, "method": None, "point": number} for number, row in enumerate(rows, first)]
 
 
 def _losses(net: nn.Module, points: Tensor, y: Tensor) -> Tensor:
