@@ -47,7 +47,8 @@ def jobs(plan: Plan) -> Iterator[tuple[str, str, set[str], list[Run]]]:
     """Every kind of job: (name, its step, the modules in its fingerprint, the runs it is about)."""
     experiment = plan.experiment
     for run in plan.runs:
-        yield run.key, "train", fingerprints.training_modules(experiment, run), [run]
+        step = "align" if experiment.aligned_runs(run) else "train"
+        yield run.key, step, fingerprints.training_modules(experiment, run), [run]
     for work, study in plan.studies.items():
         for name, entry in {**study.measurements, **study.comparisons}.items():
             runs = [planned.run for planned in plan.planned_runs(work, entry)]
@@ -69,7 +70,7 @@ def test_the_step_and_all_that_it_finds_by_recipes_are_covered(plan: Plan) -> No
         for kind in looked_up_kinds(*modules) - BY_STANZA:
             for run in runs:
                 assert named_by_recipe(plan, run, kind) <= covered, f"{name} finds a {kind} that no fingerprint knows"
-    assert steps == {"train", "evaluate", "compare", "theory", "item"}
+    assert steps == {"train", "align", "evaluate", "compare", "theory", "item"}
 
 
 def test_what_an_item_is_made_by_is_covered(plan: Plan) -> None:

@@ -18,11 +18,15 @@ def add_train_command(commands: Any) -> None:
 
 def train_command(options: argparse.Namespace) -> None:
     """Train the runs named in ``options.targets``."""
+    from robustscape.pipeline.steps.align import align_runs
     from robustscape.pipeline.steps.outside import take_over_runs
     from robustscape.pipeline.steps.train import train_runs
 
     plan = make_plan(options)
-    outside = [run.key for run in plan.find_runs(options.targets) if run.recipe in plan.experiment.checkpoints]
+    runs = plan.find_runs(options.targets)
+    outside = [run.key for run in runs if run.recipe in plan.experiment.checkpoints]
+    aligned = [run.key for run in runs if plan.experiment.aligned_runs(run)]
     with job_device(options, plan) as device:
-        train_runs(plan, [key for key in options.targets if key not in outside], device)
+        train_runs(plan, [key for key in options.targets if key not in (*outside, *aligned)], device)
         take_over_runs(plan, outside, device)
+        align_runs(plan, aligned, device)

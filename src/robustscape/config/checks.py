@@ -152,6 +152,7 @@ def _check_study(experiment: Experiment, study: Study, folders: dict[str, Run]) 
                     f"{where}: runs '{name}': recipe '{run.recipe}' reads the history of a run of '{source.recipe}' "
                     f"with the same data set, architecture, eps and seed, which is not among the study's runs."
                 )
+            _check_alignment(experiment, run, f"{where}: runs '{name}'")
             if run.architecture not in experiment.architectures:
                 problem = unknown_name("architecture", run.architecture, experiment.architectures)
                 raise ConfigError(f"{where}: runs '{name}': {problem}")
@@ -181,6 +182,22 @@ def _check_study(experiment: Experiment, study: Study, folders: dict[str, Run]) 
         if item.printed and not (experiment.paper / f"{item.printed}.csv").exists():
             there = [path.stem for path in experiment.paper.glob("*.csv")]
             raise ConfigError(f"{where}: item '{name}': {unknown_name('file of resources/paper', item.printed, there)}")
+
+
+def _check_alignment(experiment: Experiment, run: Run, where: str) -> None:
+    """Refuse a run that reads others which are not there, or starts from weights of another architecture than its own."""
+    try:
+        aligned = experiment.aligned_runs(run)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    if aligned and aligned[0].architecture != run.architecture:
+        raise ConfigError(
+            f"{where}: run {run.key} starts from the weights of {aligned[0].key}, so architecture must be "
+            f"'{aligned[0].architecture}', got '{run.architecture}'."
+        )
+    for read in aligned:
+        if experiment.aligned_runs(read):
+            raise ConfigError(f"{where}: run {run.key} reads {read.key}, which reads other runs itself.")
 
 
 def _within(where: str, action: Callable[[], object]) -> None:

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from robustscape import catalog
+from robustscape.config.alignments import NamedRun, runs_read
 from robustscape.config.architectures import ArchitectureEntry
 from robustscape.config.attacks import AttackSpec, Suite, SuiteSpec
 from robustscape.config.datasets import DatasetEntry
 from robustscape.config.recipes import Recipe
 from robustscape.config.scales import Scale
 from robustscape.config.studies import Comparison, Measurement, RunSet, Study, Theory
-from robustscape.errors import unknown_name
+from robustscape.errors import ConfigError, unknown_name
 from robustscape.numbers import number_label, pretty_number
 
 #: Keys of a recipe that change nothing in how it trains.
@@ -181,6 +182,35 @@ class Experiment:
         recipe = self.recipes[run.recipe].eps_schedule.recipe
         return replace(run, recipe=recipe) if recipe else None
 
+    def aligned_runs(self, run: Run) -> tuple[Run, ...]:
+        """The runs that this one reads the weights of, the source that it starts from first; () for all but alignments.
+
+        Raises:
+            ConfigError: one of them is not among the runs of the studies, or two architectures have that recipe and seed.
+        """
+        return tuple(self._named_run(run, named) for named in runs_read(self.recipes[run.recipe]))
+
+    def _named_run(self, reader: Run, named: NamedRun) -> Run:
+        found = sorted(self._runs_by_name.get((reader.dataset, named), ()))
+        if len(found) != 1:
+            there = "which is not among the runs" if not found else f"which is that of {len(found)} runs"
+            raise ConfigError(
+                f"run {reader.key} reads a run of recipe '{named.recipe}' on '{reader.dataset}' with seed {named.seed}, {there} "
+                "of the studies; list it once among the runs."
+            )
+        return found[0]
+
+    @functools.cached_property
+    def _runs_by_name(self) -> dict[tuple[str, NamedRun], set[Run]]:
+        """Every run of every study by data set, recipe and seed."""
+        found: dict[tuple[str, NamedRun], set[Run]] = {}
+        for work, study in self.studies.items():
+            for name in study.runs:
+                for planned in self.runs(work, name):
+                    run = planned.run
+                    found.setdefault((run.dataset, NamedRun(run.recipe, run.seed)), set()).add(run)
+        return found
+
     def run_config(self, run: Run) -> dict[str, Any]:
         """Everything that determines a run's result, the code and the data's content aside; JSON-ready."""
         recipe = self.recipes[run.recipe]
@@ -189,6 +219,7 @@ class Experiment:
             for name in sorted(recipe_attacks(recipe))
         }
         source, trained_by = self.recorded_run(run), recipe.model_dump(mode="json", exclude=_NOT_TRAINING)
+        aligned = self.aligned_runs(run)
         if run.recipe in self.checkpoints:
             trained_by |= {
                 "method": None,
@@ -199,6 +230,7 @@ class Experiment:
             trained_by["checkpoint"] = self.checkpoints[run.recipe].sha256
         return {
             **({"recorded": self.run_config(source)} if source else {}),
+            **({"aligned": [self.run_config(read) for read in aligned]} if aligned else {}),
             "dataset": {"name": run.dataset, **self.datasets[run.dataset].model_dump(mode="json", exclude={"about"})},
             "architecture": {
                 "name": run.architecture,

@@ -29,6 +29,8 @@ class MeasurementSizes(Strict):
     """Random directions."""
     draws: int | None = Field(None, ge=1)
     """Monte Carlo draws."""
+    updates: int | None = Field(None, ge=1)
+    """Updates of a net that a measurement trains itself."""
     eps: Budget | None = None
     """Budget of the attacks of a measurement that states its own: where runs are trained at a stand-in for the work's eps."""
     smooth: int | None = Field(None, ge=1)

@@ -81,15 +81,16 @@ def recipe_modules(experiment: Experiment, run: Run) -> dict[str, set[str]]:
 
 def training_modules(experiment: Experiment, run: Run) -> set[str]:
     """Return the modules that train a run and measure its health: the step, and the functions its recipe names."""
-    step = "outside" if run.recipe in experiment.checkpoints else "train"
+    step = "outside" if run.recipe in experiment.checkpoints else "align" if experiment.aligned_runs(run) else "train"
     return {f"robustscape.pipeline.steps.{step}"}.union(*recipe_modules(experiment, run).values())
 
 
 def training_code(experiment: Experiment, run: Run) -> str:
     """Return the version of the code that trains a run and measures its health."""
     version = code_version(*training_modules(experiment, run))
-    source = experiment.recorded_run(run)
-    return config_hash([version, training_code(experiment, source)]) if source else version
+    recorded = experiment.recorded_run(run)
+    read = [*([recorded] if recorded else []), *experiment.aligned_runs(run)]
+    return config_hash([version, *(training_code(experiment, source) for source in read)]) if read else version
 
 
 def run_fingerprint(experiment: Experiment, run: Run) -> str:

@@ -76,14 +76,16 @@ def _prepare_jobs(plan: Plan) -> list[Job]:
 def _train_jobs(plan: Plan) -> list[Job]:
     """Jobs of up to ``runs_per_job`` runs of the same works, data set and architecture.
 
-    Runs that read the history of another run are in jobs of their own, and so are those whose weights come from outside.
+    Runs that read the history or the weights of other runs are in jobs of their own, and so are those whose weights come from
+    outside.
     """
 
     def kind(run: Run) -> tuple[str, ...]:
         after = ["after"] if plan.experiment.recorded_run(run) else []
         recipe = [run.recipe] if plan.experiment.scale.runs_per_job == 1 else []
         outside = ["outside"] if run.recipe in plan.experiment.checkpoints else []
-        return *plan.works_by_run[run], run.dataset, run.architecture, *recipe, *after, *outside
+        aligned = ["aligned"] if plan.experiment.aligned_runs(run) else []
+        return *plan.works_by_run[run], run.dataset, run.architecture, *recipe, *after, *outside, *aligned
 
     return [_train_job(plan, name, runs) for name, runs in _chunks(plan, plan.runs, kind)]
 
@@ -91,6 +93,7 @@ def _train_jobs(plan: Plan) -> list[Job]:
 def _train_job(plan: Plan, name: str, runs: list[Run]) -> Job:
     data = plan.data_folder(runs[0].dataset)
     sources = sorted({source for run in runs if (source := plan.experiment.recorded_run(run))})
+    aligned = sorted({read for run in runs for read in plan.experiment.aligned_runs(run)})
     return Job(
         stage="train",
         name=name,
@@ -99,6 +102,7 @@ def _train_job(plan: Plan, name: str, runs: list[Run]) -> Job:
             f"{data}/card.json",
             f"{data}/data.safetensors",
             *(f"{plan.run_folder(source)}/history.csv" for source in sources),
+            *(f"{plan.run_folder(read)}/{WEIGHTS['selected']}" for read in aligned),
         ),
         outputs=tuple(f"{plan.run_folder(run)}/{file}" for run in runs for file in plan.run_files(run)),
         fingerprint=combine_fingerprints([fingerprints.run_fingerprint(plan.experiment, run) for run in runs]),

@@ -144,7 +144,7 @@ ATTACKS: list[tuple[str, dict[str, Any]]] = [
     ("fgsm", {}),
     ("pgd", {"steps": 6, "step_size": 0.01}),
     ("pgd", {"steps": 3, "step_size": 0.01, "restarts": 3}),
-    ("near_start_pgd", {"steps": 5, "step_size": 0.01}),
+    ("pgd", {"steps": 5, "step_size": 0.01, "start": "gaussian"}),
     ("kl_pgd", {"steps": 5, "step_size": 0.01}),
     ("bim", {"steps": 5, "step_size": 0.01}),
     ("cw_linf", {"steps": 5, "step_size": 0.01}),

@@ -436,7 +436,6 @@ MEASUREMENTS: dict[str, Callable[[Measured], float]] = {
     "hessian_eigenvalues": lambda m: _hessian(m, m.samples, m.number("top")),
     "input_surface": _input_surface,
     "lipschitz_bound": lambda m: 4 * m.number("pairs") + LIPSCHITZ_STEPS * WEIGHT_GRADIENT,
-    "log_ratio_signs": _then(2),
     "loss_decrease": lambda m: m.samples * (9 + m.number("points") * (1 + 3 * len(m.numbers("rates")))),
     "loss_surface_1d": lambda m: _surface(m, 1),
     "loss_surface_2d": _plane,

@@ -1,0 +1,141 @@
+"""Transfer of examples made on an aligned net, and on ensembles of sources and witnesses in logits: ma2025 table 6.9.
+
+All rows are evaluated on the same images of a target: those that it and every source, ensembles too, classify correctly, and that
+the attack, made on each of them, turns into errors of the net it was made on. The work's rows of ensembles lie so far below those
+of single nets where targets are transformers that they must be of other images (``own_images: true`` gives each source its own).
+Cost: an attack per source (an ensemble's pass is one of every member), one per target, and the choice of learning rates.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from robustscape.attacks.ensemble import LogitEnsemble
+from robustscape.config.attacks import AttackSpec
+from robustscape.errors import UserError
+from robustscape.evaluation.alignments import (
+    base_runs,
+    chosen_alignments,
+    evaluated_images,
+    find_base,
+    row_names,
+)
+from robustscape.evaluation.percentages import percent_true
+from robustscape.evaluation.trained_run import TrainedRun, attack_settings
+from robustscape.evaluation.transfer import Outcomes, denominator_mask, transfer_outcomes
+
+
+def ensemble_transfer(
+    runs: list[TrainedRun],
+    *,
+    attack: AttackSpec,
+    eps: Annotated[float, Field(gt=0)],
+    targets: list[str],
+    by: AttackSpec,
+    samples: Annotated[int, Field(ge=1)] | None = None,
+    limit: Annotated[int, Field(ge=1)] | None = None,
+    target_seed: int = 1,
+    held_out: str = "res34",
+    own_images: bool = False,
+) -> list[dict[str, Any]]:
+    """Return rows error_rate (percent) by source_ensemble, target and draw (the repetition's seed).
+
+    With two alignments of a net S towards nets W: W, S, aligned_S, S+W, 2xaligned_S and 2x(S+W), the single ones from the first.
+
+    Args:
+        runs: base nets and the aligned runs of two pairs of a source and a witness, of one data set.
+        attack: makes the examples.
+        eps: perturbation budget.
+        targets: names of nets, whose runs have the seed ``target_seed``.
+        by: attack by which learning rates are chosen.
+        samples: first test images that are scanned; the last ones are kept for the choice.
+        limit: at most this many images count for a target, the first ones.
+        target_seed: seed of the targets.
+        held_out: the net that chooses learning rates; the target's seed.
+        own_images: each source has the images that it and the target pass; else they all share those that all pass.
+
+    Raises:
+        UserError: there are not two alignments of one kind, or a net that is named is not among ``runs``.
+    """
+    base = base_runs(runs)
+    chosen = chosen_alignments(runs, find_base(base, held_out, target_seed), by, eps)
+    if len(chosen) != 2 or len({(one.source, one.witness) for one in chosen}) != 1:
+        pairs = ", ".join(f"{one.source} with {one.witness}" for one in chosen)
+        raise UserError(
+            f"ensembles are made of two alignments of one net with one kind of witness; got {pairs or 'none'}."
+        )
+    first, second = chosen
+    nets = {name: find_base(base, name, target_seed) for name in targets}
+    x, y = evaluated_images(runs[0], samples)
+    source, witness = first.source, first.witness
+    rows = []
+    for one, other in zip(first.repetitions, second.repetitions, strict=True):
+        pair = [first.original.model, first.first_witness.model]
+        sources: dict[str, tuple[TrainedRun, nn.Module]] = {
+            witness: (first.first_witness, first.first_witness.model),
+            source: (first.original, first.original.model),
+            f"aligned_{source}": (one, one.model),
+            f"{source}+{witness}": (first.original, LogitEnsemble(pair)),
+            f"2xaligned_{source}": (one, LogitEnsemble([one.model, other.model])),
+            f"2x({source}+{witness})": (
+                first.original,
+                LogitEnsemble([*pair, second.original.model, second.first_witness.model]),
+            ),
+        }
+        outcomes = _outcomes(
+            {name: net.eval() for name, (_, net) in sources.items()}, nets, x, y, attack, eps, one.seed
+        )
+        for target in targets:
+            masks = {name: denominator_mask(outcomes, name, f"target {target}", "pair") for name in sources}
+            together = torch.stack([mask for mask in masks.values() if mask is not None]).all(0)
+            for name, (run, _) in sources.items():
+                own = masks[name]
+                index = (own if own_images and own is not None else together).nonzero().squeeze(1)[:limit]
+                rows.append(
+                    {
+                        **row_names(run),
+                        "source_ensemble": name,
+                        "target": target,
+                        "draw": one.seed,
+                        "metric": "error_rate",
+                        "value": percent_true(~outcomes.adversarial[name, f"target {target}"][index]),
+                        "unit": "percent",
+                        "samples": len(index),
+                        "candidates": len(y),
+                        "own_images": own_images,
+                        "attack": attack.attack,
+                        "norm": attack.norm,
+                        "attack_eps": eps,
+                        "model_mode": attack.model_mode,
+                        **attack_settings(attack),
+                    }
+                )
+    return rows
+
+
+def _outcomes(
+    sources: dict[str, nn.Module],
+    nets: dict[str, TrainedRun],
+    x: torch.Tensor,
+    y: torch.Tensor,
+    attack: AttackSpec,
+    eps: float,
+    seed: int,
+) -> Outcomes:
+    """Return the outcomes of every source on itself and on all targets, and of every target on itself."""
+    targets = {f"target {name}": net.model for name, net in nets.items()}
+    parts = [
+        transfer_outcomes({name: net}, {name: net, **targets}, x, y, attack, eps, seed=seed)
+        for name, net in sources.items()
+    ]
+    parts += [
+        transfer_outcomes({name: net}, {name: net}, x, y, attack, eps, seed=seed) for name, net in targets.items()
+    ]
+    return Outcomes(
+        {name: right for part in parts for name, right in part.clean.items()},
+        {pair: right for part in parts for pair, right in part.adversarial.items()},
+    )
