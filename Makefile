@@ -4,7 +4,7 @@
 #                               SCALE=smoke|small|paper, CORES=8
 #   make test                   style, types, documentation and tests
 #
-# Others: lint, types, pytest, slurm, mutants, format, docs, results-docs, doctor, pull, lock, clean.
+# Others: lint, types, pytest, faults, slurm, mutants, format, docs, results-docs, doctor, pull, lock, clean.
 
 STUDY ?=
 SCALE ?= small
@@ -18,7 +18,7 @@ pip := python -m pip install --quiet --disable-pip-version-check --no-input
 options := scale=$(SCALE) $(if $(STUDY),"studies=[$(STUDY)]")
 
 .DELETE_ON_ERROR:
-.PHONY: reproduce test lint types pytest slurm mutants format docs results-docs doctor pull lock clean
+.PHONY: reproduce test lint types pytest faults slurm mutants format docs results-docs doctor pull lock clean
 
 reproduce: $(VENV)/.base
 	@snakemake --cores $(CORES) --config $(options)
@@ -41,6 +41,11 @@ pytest: export OMP_NUM_THREADS := 1
 pytest: $(VENV)/.test
 	pytest $(parallel) -m "not (slow or smoke or fault)"
 	pytest $(parallel) -m "slow or smoke or fault"
+
+# Fifty kills at random moments and every other fault, for docs/explanation/reliability.md; by hand, an hour.
+faults: export OMP_NUM_THREADS := 1
+faults: $(VENV)/.test
+	python tests/workflow/faults.py --kills 50 --page docs/explanation/reliability.md
 
 # The workflow through its Slurm profile, on a Slurm of this machine alone (Debian: apt-get install slurm-wlm munge; as root).
 slurm: export OMP_NUM_THREADS := 1
