@@ -28,5 +28,5 @@ def test_the_page_has_the_table_and_every_fault_ended_well() -> None:
     table = PAGE.read_text().split(faults.BEGIN)[1].split(faults.END)[0]
     rows = re.findall(r"^\| (.*) \| (.*) \| (\d+) \| (.*) \|$", table, re.MULTILINE)
     assert len(rows) > 20 and {row[3] for row in rows} == {"yes"}
-    assert any(row[1].startswith("50 of 50") for row in rows)
+    assert any(re.match(r"(\d+) of \1 went on", row[1]) for row in rows)
     assert not [row for row in rows if "exit code" in row[1] or "not named" in row[1]]
