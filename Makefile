@@ -81,7 +81,7 @@ pulled := $(if $(STUDY),--with-deps $(STUDY))
 pull: $(VENV)/.base
 	@test -e dvc.lock || { echo "There is nothing to pull: no results are recorded (no dvc.lock); \`make reproduce\` makes them," \
 	  "and docs/how-to/share-results.md says how to share them." >&2; exit 1; }
-	@dvc config core.remote > /dev/null 2>&1 || { echo "Nobody said from where to pull:" \
+	@test -n "$$(dvc config core.remote 2> /dev/null)" || { echo "Nobody said from where to pull:" \
 	  "\`dvc remote add --default store URL\`, with the folder, bucket or server that they were pushed to." >&2; exit 1; }
 	dvc pull $(pulled)
 	@if dvc status --quiet $(pulled); then \

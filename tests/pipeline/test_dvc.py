@@ -260,7 +260,7 @@ def test_push_clone_and_pull(made: Path, remote: Callable[[Path], None], tmp_pat
 
 @with_marks
 def test_part_of_it_and_a_corrupted_object(made: Path, tmp_path: Path) -> None:
-    """The data alone are pulled; an object that was altered is named and does not get into the results."""
+    """The data alone are pulled; of an altered object its folder is named, and it does not get there."""
     store = tmp_path / "remote"
     run(made, "dvc", "remote", "add", "--force", "--local", "--default", "store", str(store))
     run(made, "dvc", "push")
@@ -278,7 +278,7 @@ def test_part_of_it_and_a_corrupted_object(made: Path, tmp_path: Path) -> None:
     victim.chmod(0o644)
     victim.write_bytes(weights[:-3] + bytes([weights[-3] ^ 1]) + weights[-2:])
     done = attempt(clone, "dvc", "pull")
-    assert done.returncode != 0 and sha[2:] in done.stdout + done.stderr, done.stderr
+    assert done.returncode != 0 and "results/smoke/models" in done.stdout + done.stderr, done.stderr
     assert not (clone / MODELS / "seed7" / "model.safetensors").exists()
     victim.write_bytes(weights)
     run(clone, "dvc", "pull")
