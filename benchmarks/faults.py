@@ -360,8 +360,12 @@ def small_disk(folder: Path, size: str = "size=300k") -> Iterator[Callable[[str]
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
         yield None
         return
+
+    def remount(options: str) -> None:
+        subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
+
     try:
-        yield lambda options: subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True) and None
+        yield remount
     finally:
         subprocess.run(["umount", str(folder)], check=True)
 
