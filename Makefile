@@ -4,7 +4,7 @@
 #                               SCALE=smoke|small|tenth|paper, CORES=8
 #   make test                   style, types, documentation and tests
 #
-# Others: lint, types, pytest, mutants, format, docs, results-docs, doctor, pull, lock, clean.
+# Others: lint, types, pytest, faults, slurm, mutants, format, docs, results-docs, doctor, pull, lock, clean.
 
 STUDY ?=
 SCALE ?= small
@@ -18,7 +18,7 @@ pip := python -m pip install --quiet --disable-pip-version-check --no-input
 options := scale=$(SCALE) $(if $(STUDY),"studies=[$(STUDY)]")
 
 .DELETE_ON_ERROR:
-.PHONY: reproduce test lint types pytest mutants format docs results-docs doctor pull lock clean
+.PHONY: reproduce test lint types pytest faults slurm mutants format docs results-docs doctor pull lock clean
 
 reproduce: $(VENV)/.base
 	@snakemake --cores $(CORES) --config $(options)
@@ -40,7 +40,17 @@ parallel := -n logical --maxprocesses 8 --dist loadgroup
 pytest: export OMP_NUM_THREADS := 1
 pytest: $(VENV)/.test
 	pytest $(parallel) -m "not (slow or smoke or fault)"
-	pytest $(parallel) -m "slow or smoke or fault"
+	pytest $(parallel) -m "(slow or smoke or fault) and not slurm"
+
+# Fifty kills at random moments and every other fault, for docs/explanation/reliability.md; by hand, an hour.
+faults: export OMP_NUM_THREADS := 1
+faults: $(VENV)/.test
+	python benchmarks/faults.py --kills 50 --page docs/explanation/reliability.md
+
+# The workflow through its Slurm profile, on a Slurm of this machine alone (Debian: apt-get install slurm-wlm munge; as root).
+slurm: export OMP_NUM_THREADS := 1
+slurm: $(VENV)/.test
+	pytest -rs -m slurm tests/workflow
 
 # Which small wrong changes of the code the tests notice (docs/explanation/tests.md); by hand, half an hour.
 mutants: $(VENV)/.test
@@ -69,6 +79,10 @@ doctor: $(VENV)/.base
 # depend on has changed since they were recorded.
 pulled := $(if $(STUDY),--with-deps $(STUDY))
 pull: $(VENV)/.base
+	@test -e dvc.lock || { echo "There is nothing to pull: no results are recorded (no dvc.lock); \`make reproduce\` makes them," \
+	  "and docs/how-to/share-results.md says how to share them." >&2; exit 1; }
+	@test -n "$$(dvc config core.remote 2> /dev/null)" || { echo "Nobody said from where to pull:" \
+	  "\`dvc remote add --default store URL\`, with the folder, bucket or server that they were pushed to." >&2; exit 1; }
 	dvc pull $(pulled)
 	@if dvc status --quiet $(pulled); then \
 	  snakemake --cores 1 --config scale=small --touch --forceall --quiet all $(if $(STUDY),-- $(STUDY)); \
