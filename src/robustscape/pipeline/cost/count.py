@@ -19,6 +19,7 @@ def count_net(entry: ArchitectureEntry, data: DataSize) -> NetSize:
     with torch.device("meta"):
         net = build_classifier(entry.architecture, sized_parameters(entry), data.shape, data.classes, None, None).eval()
         x = torch.empty(1, *data.shape)
+    net.to("meta")  # what a net makes on the CPU whatever it is told: the filters of a spectrogram
     net.requires_grad_(not has_frozen_encoder(entry))
     with FlopCounterMode(display=False) as counter:
         net(x)

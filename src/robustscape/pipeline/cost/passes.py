@@ -118,6 +118,8 @@ def method_passes(
     match method:
         case "standard" | "standard_filtered":
             return 0.0, w
+        case "alignment":
+            return float(len(parameters.get("witness_seeds", [1]))), w
         case "trades" | "mart":
             return attack, 2 * w
         case "bat":

@@ -46,8 +46,8 @@ class DataSize:
         return (self.train + self.test) * (self.coordinates + 8)
 
 
-#: Data set -> its size, whole. ``mnist2`` and ``class_hierarchy`` take theirs from another; a word of ``spoken_words`` has the
-#: length that its entry says.
+#: Data set -> its size, whole. ``mnist2`` and ``class_hierarchy`` take theirs from another; synthetic words have the length that
+#: their entry says. Of ``vctk`` it is that of ten speakers, about.
 WHOLE = {
     "mnist": DataSize(60_000, 10_000, (1, 28, 28), 10),
     "fashion_mnist": DataSize(60_000, 10_000, (1, 28, 28), 10),
@@ -60,10 +60,18 @@ WHOLE = {
     "imagenette": DataSize(9_469, 3_925, (3, 224, 224), 10),
     "speech_commands": DataSize(84_843, 11_005, (2, 1, 16_000), 35),
     "spoken_words": DataSize(1_680, 400, (2, 1, 2_400), 10),
+    "spoken_speakers": DataSize(960, 240, (2, 1, 2_400), 10),
+    "vctk": DataSize(3_000, 750, (2, 1, 48_000), 10),
+    "imagenet": DataSize(1_281_167, 50_000, (3, 224, 224), 1000),
+    "stanford_cars": DataSize(8_144, 8_041, (3, 224, 224), 196),
+    "food101": DataSize(75_750, 25_250, (3, 224, 224), 101),
     "digits": DataSize(1_437, 360, (1, 8, 8), 10),
     "mnist5k": DataSize(4_000, 1_000, (1, 28, 28), 10),
     "fashion_mnist5k": DataSize(5_000, 1_000, (1, 28, 28), 10),
 }
+
+#: The ten words of the first version of Speech Commands, by the official lists.
+_TEN_WORDS = DataSize(18_538, 2_567, (2, 1, 16_000), 10)
 
 #: Source of ``mnist2`` -> images of the digits 0 and 1.
 _TWO_DIGITS = {"mnist": (12_665, 2_115), "mnist5k": (800, 200), "digits": (288, 72)}
@@ -95,8 +103,10 @@ def _whole(entry: DatasetEntry) -> DataSize | None:
         return DataSize(train, test, WHOLE[p["source"]].shape, 2)
     if entry.dataset == "class_hierarchy":
         return _part_of_a_hierarchy(p)
+    if entry.dataset == "speech_commands" and p.get("words"):
+        return _TEN_WORDS
     whole = WHOLE.get(entry.dataset)
-    if entry.dataset == "spoken_words" and whole and "length" in p:
+    if entry.dataset in ("spoken_words", "spoken_speakers") and whole and "length" in p:
         return replace(whole, shape=(*whole.shape[:-1], p["length"]))
     return whole
 
@@ -132,14 +142,20 @@ _KEY = ("architecture", "parameters", "shape", "classes")
 _OF_A_FILE = ("weights", "sha256")
 
 
+#: Networks that start from weights of a file and are trained whole.
+_TRAINED_WHOLE = ("timm_net", "torchvision_net")
+
+
 def has_frozen_encoder(entry: ArchitectureEntry) -> bool:
-    """Return whether only the last layer of a network is trained, on an encoder whose weights are read from a file."""
-    return entry.parameters.get("weights") is not None
+    """Return whether only the last layers of a network are trained, on an encoder whose weights are not."""
+    given = entry.parameters.get("weights") is not None or "encoder" in entry.parameters
+    return given and entry.architecture not in _TRAINED_WHOLE
 
 
 def sized_parameters(entry: ArchitectureEntry) -> dict[str, Any]:
     """Return the parameters of an architecture that its size depends on."""
-    return {name: value for name, value in entry.parameters.items() if name not in _OF_A_FILE}
+    sized = {name: value for name, value in entry.parameters.items() if name not in _OF_A_FILE}
+    return sized | ({"encoder": "random-frozen"} if "encoder" in sized else {})
 
 
 def net_key(entry: ArchitectureEntry, data: DataSize) -> tuple[str, str, str, str]:
