@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from robustscape.errors import ConfigError, CorruptFile, MissingData
-from robustscape.models import _given_weights
+from robustscape.models import _weights
 from robustscape.models.embeddings import last_linear
 from robustscape.models.timm_net import VERSION, timm_net
 from robustscape.models.torchvision_net import torchvision_net
@@ -71,7 +71,7 @@ def test_without_timm_the_error_says_how_to_install_it(monkeypatch: pytest.Monke
 def test_initial_weights_come_from_the_file_but_for_a_head_of_other_classes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_given_weights, "PROJECT", tmp_path)
+    monkeypatch.setattr(_weights, "PROJECT", tmp_path)
     torch.manual_seed(0)
     given = torchvision_net((3, 64, 64), 10, name="resnet18")
     save_file(given.state_dict(), tmp_path / "w.safetensors")
@@ -90,5 +90,5 @@ def test_initial_weights_come_from_the_file_but_for_a_head_of_other_classes(
         torchvision_net((3, 64, 64), 7, **{**settings, "weights": "none.safetensors"})
     save_file(nn.Linear(2, 2).state_dict(), tmp_path / "w.safetensors")
     sha256 = hashlib.sha256((tmp_path / "w.safetensors").read_bytes()).hexdigest()
-    with pytest.raises(CorruptFile, match="does not fit the architecture 'resnet18'"):
+    with pytest.raises(CorruptFile, match="does not fit 'resnet18'"):
         torchvision_net((3, 64, 64), 7, **{**settings, "sha256": sha256})

@@ -13,8 +13,8 @@ from typing import Literal
 from torch import nn
 
 from robustscape.errors import ConfigError
-from robustscape.models._given_weights import start_from_weights
 from robustscape.models._shapes import require_image
+from robustscape.models._weights import start_from_weights
 
 #: The version whose definitions these are (requirements/no-deps.in).
 VERSION = "1.0.31"
@@ -59,5 +59,5 @@ def timm_net(
         ) from None
     net: nn.Module = timm.create_model(name, pretrained=False, num_classes=num_classes)
     if weights is not None:
-        start_from_weights(name, net, weights, sha256)
+        start_from_weights(net, weights, sha256, name)
     return net

@@ -12,8 +12,8 @@ import torchvision
 from torch import nn
 
 from robustscape.errors import ConfigError
-from robustscape.models._given_weights import start_from_weights
 from robustscape.models._shapes import require_image
+from robustscape.models._weights import start_from_weights
 
 
 def torchvision_net(
@@ -43,5 +43,5 @@ def torchvision_net(
         raise ConfigError(f"the architecture '{name}' takes images of 3 channels, got {channels}.")
     net: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=num_classes)
     if weights is not None:
-        start_from_weights(name, net, weights, sha256)
+        start_from_weights(net, weights, sha256, name)
     return net

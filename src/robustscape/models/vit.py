@@ -8,21 +8,16 @@ encoder and 768 C + C in the head for C classes.
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
 from typing import Annotated
 
-import safetensors.torch
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from robustscape.errors import ConfigError, CorruptFile, MissingData
+from robustscape.errors import ConfigError
 from robustscape.models._shapes import require_image
-
-#: Relative names of files are seen from here.
-PROJECT = Path(__file__).parents[3]
+from robustscape.models._weights import read_frozen_weights
 
 
 class Attention(nn.Module):
@@ -143,39 +138,5 @@ def vit(
     patches = (height // patch) * (columns // patch)
     net = VisionTransformer(channels, patches, num_classes, patch, width, depth, heads)
     if weights is not None:
-        _freeze_encoder(net, PROJECT / weights, sha256)
+        read_frozen_weights(net, weights, sha256, "vit", trained="head.")
     return net
-
-
-def _freeze_encoder(net: VisionTransformer, path: Path, sha256: str | None) -> None:
-    """Put the weights of a file into all of ``net`` but its head, and exclude them from training."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise MissingData(
-            f"architecture 'vit': the file of weights '{path}' cannot be read ({error.strerror}); put one there (safetensors, "
-            "timm's names), or name another under the key weights in config/architectures.yaml."
-        ) from None
-    found = hashlib.sha256(content).hexdigest()
-    if sha256 is None:
-        raise ConfigError(
-            f"architecture 'vit': weights '{path}' are given without sha256, so that another file under this name would go "
-            f"unnoticed; write sha256: {found} in config/architectures.yaml."
-        )
-    if found != sha256:
-        raise CorruptFile(f"'{path}' is not the file of the configuration: its SHA-256 is {found}, not {sha256}.")
-    try:
-        tensors = safetensors.torch.load(content)
-    except safetensors.SafetensorError as error:
-        raise CorruptFile(f"'{path}' is not a safetensors file: {error}.") from None
-    encoder = {name: tensor for name, tensor in net.state_dict().items() if not name.startswith("head.")}
-    unfit = [name for name, own in encoder.items() if name not in tensors or tensors[name].shape != own.shape]
-    unknown = [name for name in tensors if name not in encoder and not name.startswith("head.")]
-    if unfit or unknown:
-        raise CorruptFile(
-            f"'{path}' does not fit this encoder: {len(unfit)} of its weights are missing or of another shape "
-            f"({', '.join(unfit[:3])}), {len(unknown)} in the file are unknown ({', '.join(unknown[:3])})."
-        )
-    net.load_state_dict({name: tensors[name] for name in encoder}, strict=False)
-    for name, parameter in net.named_parameters():
-        parameter.requires_grad_(name.startswith("head."))
