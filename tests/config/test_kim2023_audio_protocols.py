@@ -99,7 +99,7 @@ def test_printed_ratios_are_one_minus_a_quotient() -> None:
 
 
 def test_tim_of_the_work_is_not_pgd() -> None:
-    """Weights of the default kernel at length 3, as Dong et al.'s rule gives them: seen in the answer to a single 1."""
+    """The default kernel is of length 3 and not of length 1: seen in the answer to a single 1."""
     seen = []
 
     def net(x: torch.Tensor) -> torch.Tensor:

@@ -46,7 +46,7 @@ def test_the_check_has_the_sizes_of_the_configuration() -> None:
     for name, hidden in {**given["lstm"], **given["linear"]}.items():
         assert entries[name].parameters["hidden"] == hidden and entries[name].parameters["outputs"] == 12
         sizes = {key: entries[name].parameters[key] for key in ("channels", "kernels", "strides")}
-        assert sizes == {"channels": 512, "kernels": [10, 8, 4, 4, 4], "strides": [5, 4, 2, 2, 2]}
+        assert sizes == {"channels": 512, "kernels": [10, 8, 4, 4, 4, 1, 1], "strides": [5, 4, 2, 2, 2, 1, 1]}
 
 
 def by_method(rows: Rows, metric: str) -> tuple[float, float]:
