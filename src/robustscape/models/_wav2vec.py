@@ -1,8 +1,8 @@
 """The encoder of wav2vec (Schneider et al. 2019), frozen: the front end of kim2023's Wav2vec-based nets (section 3.4.1).
 
-Convolutions of waveforms, each with group normalisation over all channels and ReLU, then log(|z| + 1); 512 channels, kernels of 10,
-8, 4, 4, 4 samples and strides of 5, 4, 2, 2, 2, so that a second at 16 kHz becomes 98 frames; the published checkpoint has two of
-kernel 1 more. Modules have the names of fairseq's ``feature_extractor``, so files of its weights fit. The work trains the
+Convolutions of waveforms, each with group normalisation over all channels and ReLU, then log(|z| + 1); 512 channels, kernels of
+10, 8, 4, 4, 4 samples and strides of 5, 4, 2, 2, 2, so that a second at 16 kHz becomes 98 frames; the published checkpoint has
+two of kernel 1 more. Modules have the names of fairseq's ``feature_extractor``, so files of its weights fit. The work trains the
 classifier behind it alone.
 """
 
