@@ -117,8 +117,21 @@ def test_attacks_have_the_defaults_of_torchattacks(paper: Experiment, name: str,
     assert not theirs.get("random_start", False)
 
 
+def test_an_alignment_has_one_rate_in_all_tables(experiment: Experiment) -> None:
+    """Learning rates are chosen by the same attack, at the same budget, on the same net, whatever a table's budget is."""
+    choices = set()
+    for name, entry in experiment.studies["ma2025"].comparisons.items():
+        if name.startswith("ch6_"):
+            given, _ = experiment.sized("ma2025", name, entry)
+            choices.add(
+                (given.get("by", given.get("attack")), given["by_eps"], given["held_out"], given["target_seed"])
+            )
+    assert len(choices) == 1
+
+
 def test_budgets(paper: Experiment) -> None:
-    found = {n: e.parameters["eps"] for n, e in paper.studies["ma2025"].comparisons.items() if n.startswith("ch6_")}
+    found = {n: e.parameters.get("eps") for n, e in paper.studies["ma2025"].comparisons.items() if n.startswith("ch6_")}
+    assert found.pop("ch6_similarity") is None, "which attacks nothing but to choose learning rates"
     large = {"ch6_seven_attacks", "ch6_modified_large", "ch6_ensembles"}
     assert {name for name, eps in found.items() if eps == pytest.approx(8 / 255)} == large
     assert all(found[name] == pytest.approx(4 / 255) for name in set(found) - large)

@@ -50,6 +50,7 @@ def defended_transfer(
     target: str,
     robust: str,
     by: AttackSpec,
+    by_eps: Annotated[float, Field(gt=0)],
     samples: Annotated[int, Field(ge=1)] | None = None,
     target_seed: int = 1,
     held_out: str = "res34",
@@ -69,6 +70,7 @@ def defended_transfer(
         target: name of the defended net, whose run has the seed ``target_seed``.
         robust: name of the adversarially trained net; the seed is the same.
         by: attack by which learning rates are chosen.
+        by_eps: its perturbation budget, one for all measurements, so that they choose the same rates.
         samples: first test images that are scanned; the last ones are kept for the choice.
         target_seed: seed of the targets.
         held_out: the net that chooses learning rates and whose embeddings the purifier restores; the target's seed.
@@ -79,7 +81,7 @@ def defended_transfer(
     """
     base = base_runs(runs)
     judge = find_base(base, held_out, target_seed)
-    chosen = chosen_alignments(runs, judge, by, eps)
+    chosen = chosen_alignments(runs, judge, by, by_eps)
     net, hardened = find_base(base, target, target_seed), find_base(base, robust, target_seed)
     x, y = evaluated_images(runs[0], samples)
     purifier = train_purifier(judge.model, net.train, purifier_eps, updates, net.seed)
