@@ -150,6 +150,22 @@ def test_printed_numbers_are_those_of_the_reference_columns(paper: Experiment, n
     assert not printed.duplicated([*item.factors, "metric"]).any()
 
 
+def test_what_is_derived_from_table_6_3_is_measured_on_its_images(paper: Experiment) -> None:
+    """The bars of figure 6.1 are means of rows of that table; every table has 1000 images for a pair (section 6.5.1)."""
+    items = paper.studies["ma2025"].items
+    sets = {
+        name: {(row.where["images"], row.where["common_images"]) for row in items[name].rows if "images" in row.where}
+        for name in ("table_6_3", "figure_6_1")
+    }
+    assert sets["table_6_3"] == sets["figure_6_1"] == {("pair", False)}
+    limits = {
+        entry.parameters["limit"]
+        for name, entry in paper.studies["ma2025"].comparisons.items()
+        if name.startswith("ch6_") and "limit" in entry.parameters
+    }
+    assert limits == {1000}
+
+
 def test_all_items_of_the_chapter_are_there(paper: Experiment) -> None:
     items = [name for name in paper.studies["ma2025"].items if "_6_" in name]
     assert sorted(items) == sorted([*TABLES, "figure_6_1", "figure_6_2", "figure_6_3"])

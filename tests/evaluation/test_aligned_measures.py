@@ -270,9 +270,25 @@ def test_defences_and_the_images_that_count(runs: list[TrainedRun], nets: dict[s
     kinds = {"none", "adversarially_trained", "bit_red", "jpeg", "feature_distillation", "randomized_smoothing", "nrp"}
     assert {row["defense"] for row in rows} == kinds and len(rows) == 2 * len(kinds)
     samples = {(row["defense"], row["model"]): row["samples"] for row in rows}
-    assert all(samples[kind, "original"] == samples[kind, "aligned"] for kind in kinds), "paired"
-    assert all(samples[kind, "original"] <= samples["none", "original"] for kind in kinds - {"adversarially_trained"})
+    for model in ("original", "aligned"):
+        assert all(samples[kind, model] <= samples["none", model] for kind in kinds - {"adversarially_trained"})
     assert all(0 <= row["value"] <= 100 for row in rows if row["samples"])
+    few = defended_transfer([*runs, robust], **settings, draws=3, updates=2, limit=3)
+    assert {row["samples"] for row in few} == {3}
+
+
+def test_an_error_behind_a_defence_is_that_of_the_pair(runs: list[TrainedRun], nets: dict[str, nn.Module]) -> None:
+    """Without a defence rows are those of ``aligned_transfer``, and an adversarially trained target is a target like any."""
+    robust = as_run(nets["new"], "nets-b_at", 1)
+    shared: dict[str, Any] = {"eps": EPS, "by": PGD, "by_eps": EPS, "samples": 60, "limit": 20}
+    ours = defended_transfer([*runs, robust], attack=PGD, target="b", robust="b_at", draws=1, updates=1, **shared)
+    theirs = aligned_transfer([*runs, robust], attacks=SUITE, targets=["b", "b_at"], **shared)
+    for target, defence in (("b", "none"), ("b_at", "adversarially_trained")):
+        for model in ("original", "aligned"):
+            named = {"model": model, "target": target, "attack": "p", "images": "pair", "common_images": False}
+            (expected,) = [row for row in theirs if all(row.get(key) == value for key, value in named.items())]
+            (found,) = [row for row in ours if (row["model"], row["defense"]) == (model, defence)]
+            assert (found["value"], found["samples"]) == (expected["value"], expected["samples"])
 
 
 def test_similarity_of_a_net_with_itself_and_by_its_definition(runs: list[TrainedRun]) -> None:
