@@ -78,6 +78,10 @@ def test_the_recipes_are_those_of_the_work(paper: Experiment) -> None:
     assert (cnn.epochs, cnn.batch_size, cnn.in_force(0).optimizer.parameters["lr"]) == (90, 256, 0.02)
     rates = [round(cnn.in_force(epoch).optimizer.parameters["lr"], 6) for epoch in (1, 2, 3, 4, 89)]
     assert rates == [0.04, 0.06, 0.08, 0.1, 0.1]
+    robust = paper.recipes["ma2025_nets-res50_at"]
+    assert robust.epochs == 15 and {robust.in_force(epoch).method for epoch in range(15)} == {"adversarial_photographs"}
+    rates = [robust.in_force(epoch).optimizer.parameters["lr"] for epoch in range(15)]
+    assert rates == [0.02] + [0.1] * 14
     for name, rate, warm in (("vit_b_16", 3e-3, 30), ("swin", 1e-3, 20)):
         own = paper.recipes[f"ma2025_nets-{name}"]
         assert (own.epochs, own.batch_size, own.optimizer.parameters["max_norm"]) == (300, 1024, 1)
