@@ -147,7 +147,8 @@ def test_measurements_at_two_budgets_choose_by_the_same_examples(
         return points
 
     monkeypatch.setattr(alignments, "craft", watched)
-    robust, small = replace(as_run(runs[1].model, "nets-b_at", 1), eps=0.1), {"samples": 10}
+    robust = replace(as_run(runs[1].model, "nets-b_at", 1), eps=0.1)
+    small: dict[str, Any] = {"samples": 10}
     second = [as_run(runs[0].model, "nets-a", 2), as_run(runs[2].model, "nets-b", 3)]
     second += [aligned_run(run.model, 0, 0.1, source_seed=2, witness_seeds=[3]) for run in runs[5:]]
     measures: list[Callable[[float], object]] = [
