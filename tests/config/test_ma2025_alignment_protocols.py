@@ -78,6 +78,10 @@ def test_the_recipes_are_those_of_the_work(paper: Experiment) -> None:
     assert (cnn.epochs, cnn.batch_size, cnn.in_force(0).optimizer.parameters["lr"]) == (90, 256, 0.02)
     rates = [round(cnn.in_force(epoch).optimizer.parameters["lr"], 6) for epoch in (1, 2, 3, 4, 89)]
     assert rates == [0.04, 0.06, 0.08, 0.1, 0.1]
+    robust = paper.recipes["ma2025_nets-res50_at"]
+    assert robust.epochs == 15 and {robust.in_force(epoch).method for epoch in range(15)} == {"adversarial_photographs"}
+    rates = [robust.in_force(epoch).optimizer.parameters["lr"] for epoch in range(15)]
+    assert rates == [0.02] + [0.1] * 14
     for name, rate, warm in (("vit_b_16", 3e-3, 30), ("swin", 1e-3, 20)):
         own = paper.recipes[f"ma2025_nets-{name}"]
         assert (own.epochs, own.batch_size, own.optimizer.parameters["max_norm"]) == (300, 1024, 1)
@@ -117,8 +121,21 @@ def test_attacks_have_the_defaults_of_torchattacks(paper: Experiment, name: str,
     assert not theirs.get("random_start", False)
 
 
+def test_an_alignment_has_one_rate_in_all_tables(experiment: Experiment) -> None:
+    """Learning rates are chosen by the same attack, at the same budget, on the same net, whatever a table's budget is."""
+    choices = set()
+    for name, entry in experiment.studies["ma2025"].comparisons.items():
+        if name.startswith("ch6_"):
+            given, _ = experiment.sized("ma2025", name, entry)
+            choices.add(
+                (given.get("by", given.get("attack")), given["by_eps"], given["held_out"], given["target_seed"])
+            )
+    assert len(choices) == 1
+
+
 def test_budgets(paper: Experiment) -> None:
-    found = {n: e.parameters["eps"] for n, e in paper.studies["ma2025"].comparisons.items() if n.startswith("ch6_")}
+    found = {n: e.parameters.get("eps") for n, e in paper.studies["ma2025"].comparisons.items() if n.startswith("ch6_")}
+    assert found.pop("ch6_similarity") is None, "which attacks nothing but to choose learning rates"
     large = {"ch6_seven_attacks", "ch6_modified_large", "ch6_ensembles"}
     assert {name for name, eps in found.items() if eps == pytest.approx(8 / 255)} == large
     assert all(found[name] == pytest.approx(4 / 255) for name in set(found) - large)
@@ -135,6 +152,22 @@ def test_printed_numbers_are_those_of_the_reference_columns(paper: Experiment, n
     # The text restates means and a cell of table 6.8; no item has these again.
     assert {metric for metric in printed["metric"] if not metric.endswith("_stated")} <= set(item.metrics)
     assert not printed.duplicated([*item.factors, "metric"]).any()
+
+
+def test_what_is_derived_from_table_6_3_is_measured_on_its_images(paper: Experiment) -> None:
+    """The bars of figure 6.1 are means of rows of that table; every table has 1000 images for a pair (section 6.5.1)."""
+    items = paper.studies["ma2025"].items
+    sets = {
+        name: {(row.where["images"], row.where["common_images"]) for row in items[name].rows if "images" in row.where}
+        for name in ("table_6_3", "figure_6_1")
+    }
+    assert sets["table_6_3"] == sets["figure_6_1"] == {("pair", False)}
+    limits = {
+        entry.parameters["limit"]
+        for name, entry in paper.studies["ma2025"].comparisons.items()
+        if name.startswith("ch6_") and "limit" in entry.parameters
+    }
+    assert limits == {1000}
 
 
 def test_all_items_of_the_chapter_are_there(paper: Experiment) -> None:

@@ -110,7 +110,7 @@ def by(rows: list[dict[str, Any]], **wanted: Any) -> list[float]:
     return [row["value"] for row in rows if all(row.get(key) == value for key, value in wanted.items())]
 
 
-SETTINGS: dict[str, Any] = {"attacks": SUITE, "eps": EPS, "targets": ["b"], "by": PGD, "samples": 60}
+SETTINGS: dict[str, Any] = {"attacks": SUITE, "eps": EPS, "targets": ["b"], "by": PGD, "by_eps": EPS, "samples": 60}
 
 
 def test_the_rate_is_the_one_that_fools_the_held_out_net(runs: list[TrainedRun]) -> None:
@@ -134,6 +134,52 @@ def test_rates_are_chosen_on_images_that_no_table_has(runs: list[TrainedRun], mo
     assert start == 80 and min(int(index.min()) for index in seen) >= start
     assert held_out_start(replace(runs[0], test=Split(torch.zeros(9000, 1), torch.zeros(9000).long(), 1.0))) == 8000
     assert len(evaluated_images(runs[0], None)[1]) == start and len(evaluated_images(runs[0], 30)[1]) == 30
+
+
+def test_measurements_at_two_budgets_choose_by_the_same_examples(
+    runs: list[TrainedRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, made = alignments.craft, []
+
+    def watched(*arguments: Any, **settings: Any) -> Tensor:
+        points = original(*arguments, **settings)
+        made.append(points)
+        return points
+
+    monkeypatch.setattr(alignments, "craft", watched)
+    robust = replace(as_run(runs[1].model, "nets-b_at", 1), eps=0.1)
+    small: dict[str, Any] = {"samples": 10}
+    second = [as_run(runs[0].model, "nets-a", 2), as_run(runs[2].model, "nets-b", 3)]
+    second += [aligned_run(run.model, 0, 0.1, source_seed=2, witness_seeds=[3]) for run in runs[5:]]
+    measures: list[Callable[[float], object]] = [
+        lambda eps: aligned_transfer(runs, **{**SETTINGS, "eps": eps}),
+        lambda eps: ensemble_transfer(
+            [*runs, *second], attack=PGD, eps=eps, targets=["b"], by=PGD, by_eps=EPS, **small
+        ),
+        lambda eps: defended_transfer(
+            [*runs, robust],
+            attack=PGD,
+            eps=eps,
+            target="b",
+            robust="b_at",
+            by=PGD,
+            by_eps=EPS,
+            draws=2,
+            updates=1,
+            **small,
+        ),
+        lambda eps: alignment_curvature(runs, attack=PGD, eps=eps, by_eps=EPS, **small),
+        lambda eps: perturbation_spectra(runs, attack=PGD, eps=eps, by_eps=EPS, **small),
+        lambda eps: alignment_surface(runs, attack=PGD, eps=eps, by_eps=EPS, target="b", points=3, **small),
+    ]
+    alignment_similarity(runs, by=PGD, by_eps=EPS, samples=10)
+    wanted = list(made)
+    assert len(wanted) == 2, "one rate each"
+    for measure in measures:
+        for eps in (EPS, 2 * EPS):
+            made.clear()
+            measure(eps)
+            assert len(made) == 2 and all(torch.equal(a, b) for a, b in zip(made, wanted, strict=True))
 
 
 def test_errors_by_hand(runs: list[TrainedRun], nets: dict[str, nn.Module]) -> None:
@@ -200,7 +246,7 @@ def test_ensembles_share_the_images_that_all_pass(runs: list[TrainedRun], nets: 
         as_run(nets["new"], "nets-b", 3),
         aligned_run(nets["target"], 0, 0.1, source_seed=2, witness_seeds=[3]),
     ]
-    settings: dict[str, Any] = {"attack": PGD, "eps": EPS, "targets": ["b"], "by": PGD, "samples": 60}
+    settings: dict[str, Any] = {"attack": PGD, "eps": EPS, "targets": ["b"], "by": PGD, "by_eps": EPS, "samples": 60}
     rows = ensemble_transfer([*runs, *pair], **settings)
     names = ["b", "a", "aligned_a", "a+b", "2xaligned_a", "2x(a+b)"]
     assert [row["source_ensemble"] for row in rows] == names and len({row["samples"] for row in rows}) == 1
@@ -212,14 +258,38 @@ def test_ensembles_share_the_images_that_all_pass(runs: list[TrainedRun], nets: 
 
 def test_defences_and_the_images_that_count(runs: list[TrainedRun], nets: dict[str, nn.Module]) -> None:
     robust = replace(as_run(nets["new"], "nets-b_at", 1), eps=0.1)
-    settings: dict[str, Any] = {"attack": PGD, "eps": EPS, "target": "b", "robust": "b_at", "by": PGD, "samples": 60}
+    settings: dict[str, Any] = {
+        "attack": PGD,
+        "eps": EPS,
+        "target": "b",
+        "robust": "b_at",
+        "by": PGD,
+        "by_eps": EPS,
+        "samples": 60,
+    }
     rows = defended_transfer([*runs, robust], **settings, draws=3, updates=2)
     kinds = {"none", "adversarially_trained", "bit_red", "jpeg", "feature_distillation", "randomized_smoothing", "nrp"}
     assert {row["defense"] for row in rows} == kinds and len(rows) == 2 * len(kinds)
     samples = {(row["defense"], row["model"]): row["samples"] for row in rows}
-    assert all(samples[kind, "original"] == samples[kind, "aligned"] for kind in kinds), "paired"
-    assert all(samples[kind, "original"] <= samples["none", "original"] for kind in kinds - {"adversarially_trained"})
+    for model in ("original", "aligned"):
+        assert all(samples[kind, model] <= samples["none", model] for kind in kinds - {"adversarially_trained"})
     assert all(0 <= row["value"] <= 100 for row in rows if row["samples"])
+    few = defended_transfer([*runs, robust], **settings, draws=3, updates=2, limit=3)
+    assert {row["samples"] for row in few} == {3}
+
+
+def test_an_error_behind_a_defence_is_that_of_the_pair(runs: list[TrainedRun], nets: dict[str, nn.Module]) -> None:
+    """Without a defence rows are those of ``aligned_transfer``, and an adversarially trained target is a target like any."""
+    robust = as_run(nets["new"], "nets-b_at", 1)
+    shared: dict[str, Any] = {"eps": EPS, "by": PGD, "by_eps": EPS, "samples": 60, "limit": 20}
+    ours = defended_transfer([*runs, robust], attack=PGD, target="b", robust="b_at", draws=1, updates=1, **shared)
+    theirs = aligned_transfer([*runs, robust], attacks=SUITE, targets=["b", "b_at"], **shared)
+    for target, defence in (("b", "none"), ("b_at", "adversarially_trained")):
+        for model in ("original", "aligned"):
+            named = {"model": model, "target": target, "attack": "p", "images": "pair", "common_images": False}
+            (expected,) = [row for row in theirs if all(row.get(key) == value for key, value in named.items())]
+            (found,) = [row for row in ours if (row["model"], row["defense"]) == (model, defence)]
+            assert (found["value"], found["samples"]) == (expected["value"], expected["samples"])
 
 
 def test_similarity_of_a_net_with_itself_and_by_its_definition(runs: list[TrainedRun]) -> None:
@@ -233,7 +303,7 @@ def test_similarity_of_a_net_with_itself_and_by_its_definition(runs: list[Traine
     p, q = other.softmax(1), logits.softmax(1)
     assert found["kl_divergence"][0] == pytest.approx((p * (p / q).log()).sum(1).mean().item(), rel=1e-5)
     assert found["input_gradient_cosine_similarity"][0] == pytest.approx(-1), "gradients of 0 do not count"
-    rows = alignment_similarity(runs, by=PGD, eps=EPS, samples=60)
+    rows = alignment_similarity(runs, by=PGD, by_eps=EPS, samples=60)
     assert {(row["stage"], row["metric"]) for row in rows} == {(s, m) for s in ("before", "after") for m in same}
 
 
@@ -260,11 +330,11 @@ def test_the_largest_eigenvalue_is_that_of_the_closed_form(nets: dict[str, nn.Mo
 
 
 def test_curvature_rows(runs: list[TrainedRun]) -> None:
-    rows = alignment_curvature(runs, attack=PGD, eps=EPS, samples=20, hessian_samples=5, hessian_of=["a"])
+    rows = alignment_curvature(runs, attack=PGD, eps=EPS, by_eps=EPS, samples=20, hessian_samples=5, hessian_of=["a"])
     assert {row["input_perturbation"] for row in rows} == {"clean", "gaussian", "pgd"}
     counts = {row["metric"]: row["samples"] for row in rows}
     assert counts == {"input_gradient_l2_norm": 20, "input_hessian_top_eigenvalue": 5}
-    assert {row["metric"] for row in alignment_curvature(runs, attack=PGD, eps=EPS, samples=20)} == {
+    assert {row["metric"] for row in alignment_curvature(runs, attack=PGD, eps=EPS, by_eps=EPS, samples=20)} == {
         "input_gradient_l2_norm"
     }
 
@@ -275,10 +345,10 @@ def test_spectra_of_known_perturbations(runs: list[TrainedRun]) -> None:
     assert low_share(dct(flat)) == pytest.approx(100) and low_share(dct(fine)) < 50
     assert low_share(dct(torch.cat([flat, 0 * flat]))) == pytest.approx(100), "what was not moved has no share"
     assert averaged(torch.arange(16.0).view(4, 4), 2).tolist() == [[2.5, 4.5], [10.5, 12.5]]
-    rows = perturbation_spectra(runs, attack=PGD, eps=EPS, samples=20, points=4)
+    rows = perturbation_spectra(runs, attack=PGD, eps=EPS, by_eps=EPS, samples=20, points=4)
     cells = [row for row in rows if row["metric"] == "dct_magnitude_difference"]
     assert len(cells) == 16 and {row.get("model") for row in rows} == {None, "original", "aligned"}
-    same = perturbation_spectra([*runs[:5]], attack=PGD, eps=EPS, samples=20, points=4)
+    same = perturbation_spectra([*runs[:5]], attack=PGD, eps=EPS, by_eps=EPS, samples=20, points=4)
     assert by(same, metric="dct_magnitude_difference") == [0.0] * 16, "the source is aligned with nothing here"
 
 
@@ -301,7 +371,7 @@ def test_directions_and_sharpness_by_hand(nets: dict[str, nn.Module], runs: list
 
 
 def test_surface_rows(runs: list[TrainedRun]) -> None:
-    rows = alignment_surface(runs, attack=PGD, eps=EPS, target="b", samples=20, points=3)
+    rows = alignment_surface(runs, attack=PGD, eps=EPS, by_eps=EPS, target="b", samples=20, points=3)
     panels = {row["panel"] for row in rows if row.get("panel")}
     assert len(panels) == 4 and sum(row.get("layer") == "surface" for row in rows) == 4 * 9
     assert all("method" in row for row in rows if row.get("layer")), "which the figure asks for"
@@ -317,7 +387,8 @@ Measure = Callable[..., list[dict[str, Any]]]
 
 @pytest.mark.parametrize("measure", [alignment_similarity, alignment_curvature, perturbation_spectra])
 def test_the_same_rows_on_every_repetition(measure: Measure, runs: list[TrainedRun]) -> None:
-    settings: dict[str, Any] = {"eps": EPS, "samples": 10, "by" if measure is alignment_similarity else "attack": PGD}
+    settings: dict[str, Any] = {"by_eps": EPS, "samples": 10}
+    settings |= {"by": PGD} if measure is alignment_similarity else {"attack": PGD, "eps": EPS}
     assert measure(runs, **settings) == measure(runs, **settings)
 
 

@@ -33,6 +33,8 @@ class MeasurementSizes(Strict):
     """Updates of a net that a measurement trains itself."""
     eps: Budget | None = None
     """Budget of the attacks of a measurement that states its own: where runs are trained at a stand-in for the work's eps."""
+    by_eps: Budget | None = None
+    """The same of the examples by which a measurement chooses learning rates."""
     smooth: int | None = Field(None, ge=1)
     """Values of a running mean: small batches need more of them."""
     suite: str | None = None

@@ -47,6 +47,7 @@ def aligned_transfer(
     eps: Annotated[float, Field(gt=0)],
     targets: list[str],
     by: AttackSpec,
+    by_eps: Annotated[float, Field(gt=0)],
     names: dict[str, str] = {},  # noqa: B006  (read from the syntax tree as a schema; never changed)
     samples: Annotated[int, Field(ge=1)] | None = None,
     limit: Annotated[int, Field(ge=1)] | None = None,
@@ -69,6 +70,7 @@ def aligned_transfer(
         eps: perturbation budget.
         targets: names of nets, whose runs have the seed ``target_seed``.
         by: attack by which learning rates are chosen.
+        by_eps: its perturbation budget, one for all measurements, so that they choose the same rates.
         names: attack in the suite -> its name in the column ``attack``.
         samples: first test images that are scanned; the last ones are kept for the choice.
         limit: at most this many images count for a pair, the first ones.
@@ -82,7 +84,7 @@ def aligned_transfer(
         UserError: a net that is named is not among ``runs``.
     """
     base = base_runs(runs)
-    chosen = chosen_alignments(runs, find_base(base, held_out, target_seed), by, eps)
+    chosen = chosen_alignments(runs, find_base(base, held_out, target_seed), by, by_eps)
     nets = {name: find_base(base, name, target_seed) for name in targets}
     x, y = evaluated_images(runs[0], samples)
     rows: list[dict[str, Any]] = []

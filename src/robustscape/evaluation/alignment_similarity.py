@@ -35,7 +35,7 @@ def alignment_similarity(
     runs: list[TrainedRun],
     *,
     by: AttackSpec,
-    eps: Annotated[float, Field(gt=0)],
+    by_eps: Annotated[float, Field(gt=0)],
     samples: Annotated[int, Field(ge=1)] | None = None,
     target_seed: int = 1,
     held_out: str = "res34",
@@ -47,7 +47,7 @@ def alignment_similarity(
     Args:
         runs: base nets and aligned ones, of one data set.
         by: attack by which learning rates are chosen.
-        eps: its perturbation budget.
+        by_eps: its perturbation budget, one for all measurements, so that they choose the same rates.
         samples: first test images; the last ones are kept for the choice.
         target_seed: seed of the held-out net.
         held_out: the net that chooses learning rates.
@@ -55,7 +55,7 @@ def alignment_similarity(
     base = base_runs(runs)
     x, y = evaluated_images(runs[0], samples)
     rows = []
-    for alignment in chosen_alignments(runs, find_base(base, held_out, target_seed), by, eps):
+    for alignment in chosen_alignments(runs, find_base(base, held_out, target_seed), by, by_eps):
         theirs = _answers(alignment.first_witness.model, x, y)
         for run in alignment.repetitions:
             for stage, one in (("before", alignment.original), ("after", run)):

@@ -2,7 +2,8 @@
 
 The work sweeps three rates and does not say how one is chosen. Here it is the rate with which examples made on the aligned net
 fool a held-out net, which is no target of any table, most often; on the last test images, which no table uses. It is chosen once
-for all repetitions of an alignment. Cost: an attack on the held-out images for each aligned run.
+for all repetitions of an alignment, and by the same examples whatever is then measured at whatever budget. Cost: an attack on the
+held-out images for each aligned run.
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ def chosen_alignments(
         runs: of a comparison: base nets and aligned ones.
         held_out: the net whose errors choose.
         attack: makes the examples, from the seed of each repetition.
-        eps: its perturbation budget.
+        eps: its perturbation budget; one for all measurements, so that they choose the same rates.
 
     Raises:
         UserError: a source or witness is not among ``runs``.

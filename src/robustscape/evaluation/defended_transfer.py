@@ -2,10 +2,11 @@
 
 The target is a net of another seed. It is attacked without knowledge of the defence, which changes its input (fewer bits, JPEG,
 feature distillation, a purifier) or its answer (randomized smoothing); one target is an adversarially trained net instead. The
-settings are silent in the work ("as in Xie et al. (2019)", which has none): those of ``evaluation.defences``. Images are those
-that count for the pair without a defence (``aligned_transfer``, ``pair``, the same for original and aligned source) and that the
-defended net classifies correctly; where the target is adversarially trained its own examples need not succeed. Cost: an attack on
-original, aligned run and target; passes; ``draws`` passes for smoothing; the training of a purifier.
+settings are silent in the work ("as in Xie et al. (2019)", which has none): those of ``evaluation.defences``. Original and
+aligned source have each its own images: those that count for the pair of it and the target without a defence (``pair`` of
+``aligned_transfer``) and that the defended net classifies correctly; where the target is adversarially trained it is that net
+whose own examples must succeed. Cost: an attack on original, aligned run and both targets; passes; ``draws`` passes for
+smoothing; the training of a purifier.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from robustscape.attacks.base.gradients import predict
 from robustscape.config.attacks import AttackSpec
+from robustscape.evaluation.aligned_transfer import image_mask
 from robustscape.evaluation.alignments import (
     base_runs,
     chosen_alignments,
@@ -34,6 +36,7 @@ from robustscape.evaluation.defences.randomized_smoothing import smoothed_votes
 from robustscape.evaluation.harness.craft import craft
 from robustscape.evaluation.percentages import percent_true
 from robustscape.evaluation.trained_run import TrainedRun, attack_settings
+from robustscape.evaluation.transfer import Outcomes
 
 #: Inputs (N, ...) to predicted classes (N,).
 Answer = Callable[[Tensor], Tensor]
@@ -50,7 +53,9 @@ def defended_transfer(
     target: str,
     robust: str,
     by: AttackSpec,
+    by_eps: Annotated[float, Field(gt=0)],
     samples: Annotated[int, Field(ge=1)] | None = None,
+    limit: Annotated[int, Field(ge=1)] | None = None,
     target_seed: int = 1,
     held_out: str = "res34",
     draws: Annotated[int, Field(ge=1)] = 100,
@@ -69,7 +74,9 @@ def defended_transfer(
         target: name of the defended net, whose run has the seed ``target_seed``.
         robust: name of the adversarially trained net; the seed is the same.
         by: attack by which learning rates are chosen.
+        by_eps: its perturbation budget, one for all measurements, so that they choose the same rates.
         samples: first test images that are scanned; the last ones are kept for the choice.
+        limit: at most this many images count for a pair, the first ones.
         target_seed: seed of the targets.
         held_out: the net that chooses learning rates and whose embeddings the purifier restores; the target's seed.
         draws: votes of randomized smoothing.
@@ -79,7 +86,7 @@ def defended_transfer(
     """
     base = base_runs(runs)
     judge = find_base(base, held_out, target_seed)
-    chosen = chosen_alignments(runs, judge, by, eps)
+    chosen = chosen_alignments(runs, judge, by, by_eps)
     net, hardened = find_base(base, target, target_seed), find_base(base, robust, target_seed)
     x, y = evaluated_images(runs[0], samples)
     purifier = train_purifier(judge.model, net.train, purifier_eps, updates, net.seed)
@@ -97,19 +104,16 @@ def defended_transfer(
     rows = []
     for alignment in chosen:
         for run in alignment.repetitions:
-            own = craft(net.model, x, y, attack, eps, seed=run.seed)
-            fooled_itself = plain(own) != y
-            sources = {"original": alignment.original, "aligned": run}
-            points = {m: craft(one.model, x, y, attack, eps, seed=run.seed) for m, one in sources.items()}
-            passes = torch.ones_like(y, dtype=torch.bool)
-            for model, one in sources.items():
-                passes &= (_classes(one)(x) == y) & (_classes(one)(points[model]) != y)
-            for defence, answer in answers.items():
-                counted = passes & clean[defence]
-                counted &= (
-                    torch.ones_like(counted) if defence == "adversarially_trained" else clean["none"] & fooled_itself
-                )
-                for model, one in sources.items():
+            # By its own examples a target is found to be fooled; a defence is no part of it, and adversarial training is.
+            withstood = {"none": _withstood(net, x, y, attack, eps, run.seed)}
+            withstood["adversarially_trained"] = _withstood(hardened, x, y, attack, eps, run.seed)
+            for model, one in (("original", alignment.original), ("aligned", run)):
+                points = craft(one.model, x, y, attack, eps, seed=run.seed)
+                of_source = (_classes(one)(x) == y, _classes(one)(points) == y)
+                for defence, answer in answers.items():
+                    target_name = defence if defence in withstood else "none"
+                    counted = _pair_mask(of_source, (clean[target_name], withstood[target_name])) & clean[defence]
+                    index = counted.nonzero().squeeze(1)[:limit]
                     rows.append(
                         {
                             **row_names(one),
@@ -118,9 +122,9 @@ def defended_transfer(
                             "defense": defence,
                             "draw": run.seed,
                             "metric": "error_rate",
-                            "value": percent_true((answer(points[model]) != y)[counted]),
+                            "value": percent_true(answer(points)[index] != y[index]),
                             "unit": "percent",
-                            "samples": int(counted.sum()),
+                            "samples": len(index),
                             "candidates": len(y),
                             "clean_accuracy": percent_true(clean[defence]),
                             "attack": attack.attack,
@@ -131,6 +135,19 @@ def defended_transfer(
                         }
                     )
     return rows
+
+
+def _withstood(target: TrainedRun, x: Tensor, y: Tensor, attack: AttackSpec, eps: float, seed: int) -> Tensor:
+    """Return whether a net classifies the examples made on itself correctly, bool (N,)."""
+    return _classes(target)(craft(target.model, x, y, attack, eps, seed=seed)) == y
+
+
+def _pair_mask(source: tuple[Tensor, Tensor], target: tuple[Tensor, Tensor]) -> Tensor:
+    """Return which images count for a pair, bool (N,), from whether each net is right on the images and on its own examples."""
+    outcomes = Outcomes(
+        {"source": source[0], "target": target[0]}, {("source", "source"): source[1], ("target", "target"): target[1]}
+    )
+    return image_mask(outcomes, "target", "pair")
 
 
 def _classes(run: TrainedRun) -> Answer:

@@ -36,6 +36,7 @@ def ensemble_transfer(
     eps: Annotated[float, Field(gt=0)],
     targets: list[str],
     by: AttackSpec,
+    by_eps: Annotated[float, Field(gt=0)],
     samples: Annotated[int, Field(ge=1)] | None = None,
     limit: Annotated[int, Field(ge=1)] | None = None,
     target_seed: int = 1,
@@ -52,6 +53,7 @@ def ensemble_transfer(
         eps: perturbation budget.
         targets: names of nets, whose runs have the seed ``target_seed``.
         by: attack by which learning rates are chosen.
+        by_eps: its perturbation budget, one for all measurements, so that they choose the same rates.
         samples: first test images that are scanned; the last ones are kept for the choice.
         limit: at most this many images count for a target, the first ones.
         target_seed: seed of the targets.
@@ -62,7 +64,7 @@ def ensemble_transfer(
         UserError: there are not two alignments of one kind, or a net that is named is not among ``runs``.
     """
     base = base_runs(runs)
-    chosen = chosen_alignments(runs, find_base(base, held_out, target_seed), by, eps)
+    chosen = chosen_alignments(runs, find_base(base, held_out, target_seed), by, by_eps)
     if len(chosen) != 2 or len({(one.source, one.witness) for one in chosen}) != 1:
         pairs = ", ".join(f"{one.source} with {one.witness}" for one in chosen)
         raise UserError(

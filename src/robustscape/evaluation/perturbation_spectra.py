@@ -35,6 +35,7 @@ def perturbation_spectra(
     *,
     attack: AttackSpec,
     eps: Annotated[float, Field(gt=0)],
+    by_eps: Annotated[float, Field(gt=0)],
     samples: Annotated[int, Field(ge=1)] | None = None,
     points: Annotated[int, Field(ge=2)] = 56,
     target_seed: int = 1,
@@ -48,6 +49,7 @@ def perturbation_spectra(
         runs: base nets and aligned ones, of one data set.
         attack: makes the perturbations and chooses the learning rates.
         eps: perturbation budget.
+        by_eps: budget of the examples by which learning rates are chosen, one for all measurements.
         samples: first test images; the last ones are kept for the choice.
         points: most frequencies of a side of the map.
         target_seed: seed of the held-out net.
@@ -56,7 +58,7 @@ def perturbation_spectra(
     base = base_runs(runs)
     x, y = evaluated_images(runs[0], samples)
     rows: list[dict[str, Any]] = []
-    for alignment in chosen_alignments(runs, find_base(base, held_out, target_seed), attack, eps):
+    for alignment in chosen_alignments(runs, find_base(base, held_out, target_seed), attack, by_eps):
         pair = f"{alignment.source} / {alignment.witness}"
         for number, run in enumerate(alignment.repetitions):
             shared = {

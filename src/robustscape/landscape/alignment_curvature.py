@@ -38,6 +38,7 @@ def alignment_curvature(
     *,
     attack: AttackSpec,
     eps: Annotated[float, Field(gt=0)],
+    by_eps: Annotated[float, Field(gt=0)],
     variance: Annotated[float, Field(gt=0)] = 0.01,
     samples: Annotated[int, Field(ge=1)] | None = None,
     hessian_samples: Annotated[int, Field(ge=1)] | None = None,
@@ -54,6 +55,7 @@ def alignment_curvature(
         runs: base nets and aligned ones, of one data set.
         attack: the attack, which also chooses the learning rates.
         eps: its perturbation budget.
+        by_eps: budget of the examples by which learning rates are chosen, one for all measurements.
         variance: of the noise.
         samples: first test images; the last ones are kept for the choice.
         hessian_samples: the first of them whose Hessians count; None: all.
@@ -65,7 +67,7 @@ def alignment_curvature(
     x, y = evaluated_images(runs[0], samples)
     index = torch.arange(len(y), device=x.device)
     rows: list[dict[str, Any]] = []
-    for alignment in chosen_alignments(runs, find_base(base, held_out, target_seed), attack, eps):
+    for alignment in chosen_alignments(runs, find_base(base, held_out, target_seed), attack, by_eps):
         for run in alignment.repetitions:
             noise = variance**0.5 * SampleGenerator.seeded(run.seed, index, x.device).normal(x.shape[1:]).to(x)
             for model, one in (("original", alignment.original), ("aligned", run)):

@@ -46,6 +46,7 @@ def alignment_surface(
     *,
     attack: AttackSpec,
     eps: Annotated[float, Field(gt=0)],
+    by_eps: Annotated[float, Field(gt=0)],
     target: str,
     samples: Annotated[int, Field(ge=1)] | None = None,
     points: Annotated[int, Field(ge=2)] = 41,
@@ -62,6 +63,7 @@ def alignment_surface(
         runs: base nets and aligned ones, of one data set.
         attack: makes the perturbations and chooses the learning rates.
         eps: perturbation budget.
+        by_eps: budget of the examples by which learning rates are chosen, one for all measurements.
         target: name of the target of the picture, whose run has the seed ``target_seed``.
         samples: first test images; the last ones are kept for the choice.
         points: grid points of a side.
@@ -80,7 +82,7 @@ def alignment_surface(
         "samples": len(y),
     }
     rows: list[dict[str, Any]] = []
-    for alignment in chosen_alignments(runs, find_base(base, held_out, target_seed), attack, eps):
+    for alignment in chosen_alignments(runs, find_base(base, held_out, target_seed), attack, by_eps):
         named = {"source": alignment.source, "witness": alignment.witness}
         for number, run in enumerate(alignment.repetitions):
             nets = {"original": alignment.original, "aligned": run}

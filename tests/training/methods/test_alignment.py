@@ -14,7 +14,7 @@ from robustscape.errors import ConfigError
 from robustscape.models.embeddings import embeddings, last_linear
 from robustscape.training.aligning import AligningNet
 from robustscape.training.attack import TrainingAttack
-from robustscape.training.distances import PROJECTED, softened_kl
+from robustscape.training.distances import EMBEDDING_DISTANCES, softened_kl
 from robustscape.training.methods import alignment as module
 from robustscape.training.methods.alignment import alignment
 from robustscape.training.optimizers.clipped_adamw import clipped_adamw
@@ -60,7 +60,7 @@ def test_the_loss_is_the_mean_over_witnesses_of_the_divergence_from_each(images:
 def test_the_witness_stays_as_it_is_and_the_source_moves(distance: str, images: Tensor) -> None:
     source, witness = net(3, 0), net(2, 1)
     before, theirs = copy.deepcopy(source.state_dict()), copy.deepcopy(witness.state_dict())
-    model = AligningNet(source, [witness], distance in PROJECTED).train()
+    model = AligningNet(source, [witness], distance in EMBEDDING_DISTANCES).train()
     assert not witness.training and not any(p.requires_grad for p in witness.parameters())
     assert {id(p) for p in model.parameters()}.isdisjoint({id(p) for p in witness.parameters()})
     optimizer = torch.optim.SGD(model.parameters(), 0.1)

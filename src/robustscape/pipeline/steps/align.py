@@ -22,7 +22,7 @@ from robustscape.storage.records import read_record, run_is_current
 from robustscape.storage.run_files import HEALTH, WEIGHTS
 from robustscape.training import loop
 from robustscape.training.aligning import AligningNet
-from robustscape.training.distances import PROJECTED
+from robustscape.training.distances import EMBEDDING_DISTANCES
 from robustscape.training.health import measure_health
 
 
@@ -52,7 +52,7 @@ def _align_run(plan: Plan, run: Run, device: torch.device) -> None:
     source, *witnesses = (load_run(plan.run_folder(one), plan.data_folder(one.dataset), device).model for one in read)
     torch.manual_seed(loop.derive_seed(run.seed, "weights"))  # of the maps between embeddings
     recipe = _recipe_of(plan, run, len(train_split.y))
-    model = AligningNet(source, witnesses, recipe.parameters["distance"] in PROJECTED)
+    model = AligningNet(source, witnesses, recipe.parameters["distance"] in EMBEDDING_DISTANCES)
     state = _state_path(plan, run)
     if state.exists() and checkpoints.load_checkpoint(state, "cpu")[1]["fingerprint"] != fingerprint:
         state.unlink()

@@ -1,6 +1,7 @@
-"""The metric d of an alignment loss (ma2025 eq 6.1), one file each: a function of two batches that returns the batch's mean.
+"""The metric d of an alignment loss (ma2025 eq 6.1), one file each: a function of two batches that returns a number.
 
-``kl`` compares logits; the others compare embeddings, the inputs of the last linear layers (appendix 6.A).
+``kl`` compares logits; the others compare embeddings, the inputs of the last linear layers, of which the source's is mapped
+to the length of the witness's by a learned linear map (appendix 6.A, for all of them).
 """
 
 from __future__ import annotations
@@ -18,15 +19,12 @@ from robustscape.training.distances.rkd import relational_distance
 
 Distance = Literal["kl", "rkd", "ega", "hint", "nce"]
 
-#: Distances of the embeddings: (source's, the same projected to the witness's length, witness's) -> 0-dim.
-EMBEDDING_DISTANCES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
-    "rkd": lambda own, projected, theirs: relational_distance(own, theirs),
+#: Distances of the embeddings: (the source's, projected to the witness's length, and the witness's) -> 0-dim.
+EMBEDDING_DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "rkd": relational_distance,
     "ega": embedding_graph_distance,
-    "hint": lambda own, projected, theirs: hint_distance(projected, theirs),
-    "nce": lambda own, projected, theirs: contrastive_distance(projected, theirs),
+    "hint": hint_distance,
+    "nce": contrastive_distance,
 }
 
-#: Distances that need the projection.
-PROJECTED = {"ega", "hint", "nce"}
-
-__all__ = ["EMBEDDING_DISTANCES", "PROJECTED", "Distance", "softened_kl"]
+__all__ = ["EMBEDDING_DISTANCES", "Distance", "softened_kl"]

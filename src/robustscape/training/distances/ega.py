@@ -1,10 +1,9 @@
 """Embedding graph alignment (Ma et al. 2022c): correlations of samples within and between the two nets.
 
-    ||P(r(z_s), z_w) - I||_F^2 + 0.3 ||P(z_s, z_s) - P(z_w, z_w)||_F^2,     each by B^2
+    ||P(r(z_s), z_w) - I||_F + 0.3 ||P(r(z_s), r(z_s)) - P(z_w, z_w)||_F
 
-P(a, b)[i, j] is Pearson's correlation of the embeddings a_i and b_j, r a learned linear map. Of the norms the mean over the B^2
-entries is taken, so that the size of a batch does not set the learning rate. The weight of the second term is a choice: the work
-states none.
+P(a, b)[i, j] is Pearson's correlation of the embeddings a_i and b_j of a batch, r a learned linear map. Weights, the norms, which
+are neither squared nor divided by the size of the batch, and the projected student in both terms are those of their code.
 """
 
 from __future__ import annotations
@@ -13,20 +12,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-EDGE_WEIGHT = 0.3
+NODE_WEIGHT, EDGE_WEIGHT = 1.0, 0.3
 
 
-def embedding_graph_distance(source: Tensor, projected: Tensor, witness: Tensor) -> Tensor:
-    """Return the sum of the node and the edge term, 0-dim, not negative.
+def embedding_graph_distance(projected: Tensor, witness: Tensor) -> Tensor:
+    """Return the weighted sum of the node and the edge term, 0-dim, not negative; a term that is 0 has a gradient of 0.
 
     Args:
-        source: z_s (B, D).
-        projected: r(z_s), (B, D').
-        witness: z_w (B, D').
+        projected: r(z_s), (B, D).
+        witness: z_w (B, D).
     """
-    edges = (correlations(source, source) - correlations(witness, witness)).square().mean()
-    own = torch.eye(len(source), device=source.device, dtype=source.dtype)
-    return (correlations(projected, witness) - own).square().mean() + EDGE_WEIGHT * edges
+    own = torch.eye(len(projected), device=projected.device, dtype=projected.dtype)
+    nodes = torch.linalg.vector_norm(correlations(projected, witness) - own)
+    edges = torch.linalg.vector_norm(correlations(projected, projected) - correlations(witness, witness))
+    return NODE_WEIGHT * nodes + EDGE_WEIGHT * edges
 
 
 def correlations(a: Tensor, b: Tensor) -> Tensor:

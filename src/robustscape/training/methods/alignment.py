@@ -71,7 +71,7 @@ def alignment(
     return AlignmentObjective(
         lambda: embeddings(model.net, x),
         model.witness_embeddings(x),
-        lambda own, place, theirs: compare(own, maps[place](own) if len(maps) else own, theirs),
+        lambda own, place, theirs: compare(maps[place](own), theirs),
     )
 
 
