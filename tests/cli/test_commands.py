@@ -134,7 +134,7 @@ def test_what_config_yaml_leaves_out_can_be_asked_for_by_name(tmp_path: Path) ->
     for name in ("studies", "recipes", "attacks", "scales", "datasets.yaml", "architectures.yaml", "suites.yaml"):
         (config / name).symlink_to(ROOT / "config" / name)
     (tmp_path / "resources").symlink_to(ROOT / "resources")
-    options = argparse.Namespace(config=str(config), scale=None, downloads=None, results=None, targets=[])
+    options = argparse.Namespace(config=str(config), scale=None, seeds=None, downloads=None, results=None, targets=[])
     assert {"yamada2021", "kim2023"} <= set(make_plan(options).studies)
     assert list(make_plan(options, works_to_do(options)).studies) == ["yamada2021"]
     options.targets = ["kim2023"]

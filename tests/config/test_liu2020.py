@@ -79,6 +79,7 @@ PGD = {
     "step_size": None,
     "random_start": True,
     "start": "step",
+    "start_std": 0.001,
     "restarts": 1,
     "loss": "cross_entropy",
     "targeted": False,

@@ -15,6 +15,7 @@ CONFIG = Path(__file__).parents[2] / "config"
 PGD = {
     "random_start": True,
     "start": "ball",
+    "start_std": 0.001,
     "restarts": 1,
     "loss": "cross_entropy",
     "targeted": False,

@@ -340,12 +340,12 @@ def built_net(name: str, shape: tuple[int, ...], num_classes: int) -> nn.Module:
             10,
             "Conv(1, 16, 4) - ReLU - Conv(16, 32, 4) - ReLU - FN(21632, 100) - ReLU - FN(100, 10)",
         ),
-        ("preactresnet18_plain", (3, 32, 32), 100, "Conv(3, 64, 3) - 8 OpenPreActBlock - FN(512, 100)"),
+        ("preactresnet18_plain", (3, 32, 32), 100, "Conv(3, 64, 3) - 8 PreActBlock - FN(512, 100)"),
         (
             "preactresnet18_plain_224",
             (3, 224, 224),
             101,
-            "Conv(3, 64, 7) - MaxPool2d - 8 OpenPreActBlock - FN(512, 101)",
+            "Conv(3, 64, 7) - MaxPool2d - 8 PreActBlock - FN(512, 101)",
         ),
         ("vit_b16_head", (3, 224, 224), 10, "PatchEmbedding - 12 EncoderBlock - LayerNorm - FN(768, 10)"),
         (

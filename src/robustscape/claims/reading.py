@@ -271,7 +271,7 @@ def share_error(percent: float, samples: int) -> float:
     succession): sqrt(q (1 - q) / (n + 3)) with q = (k + 1) / (n + 2), above 0 for none and for all of them, too.
 
     >>> round(share_error(50.0, 97), 3), round(share_error(0.0, 97), 3)
-    (5.0, 0.995)
+    (5.0, 1.0)
     """
     share = (percent / 100 * samples + 1) / (samples + 2)
     return 100 * math.sqrt(share * (1 - share) / (samples + 3))

@@ -33,7 +33,9 @@ def add_cost_command(commands: Any) -> None:
     speed.add_argument(
         "--tflops", type=float, help="10^12 operations a second that a device sustains (default: the scale's)"
     )
-    speed.add_argument("--measured", metavar="JSON", help="file with tflops and microseconds a kernel, as measured")
+    speed.add_argument(
+        "--measured", metavar="JSON", help="file of a measured tflops and microseconds (default: none)"
+    )
     command.add_argument(
         "--gpus", type=positive_integer, nargs="+", default=list(GPUS), metavar="N", help="(default: 1 8 64)"
     )

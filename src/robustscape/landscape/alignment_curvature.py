@@ -14,6 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from robustscape import devices
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import frozen_copy, input_gradient
 from robustscape.attacks.base.losses import cross_entropy
@@ -33,6 +34,7 @@ from robustscape.landscape.input_hessian import top_input_eigenvalues
 BATCH = 50
 
 
+@devices.exact_fp32()
 def alignment_curvature(
     runs: list[TrainedRun],
     *,

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from robustscape import devices
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.gradients import predict
 from robustscape.config.attacks import AttackSpec
@@ -41,6 +42,7 @@ POINTS, RADIUS, HALF = 64, 0.5, 1.5
 BATCH = 512
 
 
+@devices.exact_fp32()
 def alignment_surface(
     runs: list[TrainedRun],
     *,

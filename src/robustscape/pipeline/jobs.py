@@ -87,7 +87,8 @@ def _train_jobs(plan: Plan) -> list[Job]:
         aligned = ["aligned"] if plan.experiment.aligned_runs(run) else []
         return *plan.works_by_run[run], run.dataset, run.architecture, *recipe, *after, *outside, *aligned
 
-    return [_train_job(plan, name, runs) for name, runs in _chunks(plan, plan.runs, kind)]
+    chunks = sorted(_chunks(plan, plan.runs, kind), key=lambda chunk: bool(plan.experiment.aligned_runs(chunk[1][0])))
+    return [_train_job(plan, name, runs) for name, runs in chunks]  # those that read weights come last
 
 
 def _train_job(plan: Plan, name: str, runs: list[Run]) -> Job:
