@@ -41,7 +41,7 @@ def add_cost_command(commands: Any) -> None:
     )
     command.add_argument("--items", action="store_true", help="a line for each item alone, with what it needs")
     task = command.add_mutually_exclusive_group()
-    task.add_argument("--page", metavar="FILE", help="bring the tables of docs/explanation/cost.md up to date")
+    task.add_argument("--page", metavar="FILE", help="bring the tables of docs/explanation/cost.md up to date (default: print)")
     task.add_argument(
         "--count", action="store_true", help="count the operations of the networks of all scales anew, with torch"
     )
