@@ -149,10 +149,10 @@ def make_place(target: Path) -> Place:
         for path in (target / "config" / folder).iterdir():
             if path.name != kept:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-    (target / "config/studies" / f"{WORK}.yaml").write_text(STUDY)
+    (target / "config/studies" / f"{WORK}.yaml").write_text(STUDY, encoding="utf-8")
     shutil.rmtree(target / "config/scales/smoke")
     (target / "config/scales/smoke").mkdir()
-    (target / "config/scales/smoke/common.yaml").write_text(SCALE)
+    (target / "config/scales/smoke/common.yaml").write_text(SCALE, encoding="utf-8")
     return Place(target)
 
 
@@ -312,10 +312,10 @@ class Suite:
         """Have training diverge to what is no number."""
         self.place.empty()
         path = self.place.root / "config/recipes/yamada2021_svhn.yaml"
-        text = path.read_text()
-        path.write_text(text.replace("lr: 0.01", "lr: 1.0e+30"))
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text.replace("lr: 0.01", "lr: 1.0e+30"), encoding="utf-8")
         code, output, _ = self.place.run()
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
         made = list(self.place.results.rglob("model.safetensors"))
         identical, seconds = self.again()
         said = (

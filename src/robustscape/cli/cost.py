@@ -33,15 +33,15 @@ def add_cost_command(commands: Any) -> None:
     speed.add_argument(
         "--tflops", type=float, help="10^12 operations a second that a device sustains (default: the scale's)"
     )
-    speed.add_argument(
-        "--measured", metavar="JSON", help="file of a measured tflops and microseconds (default: none)"
-    )
+    speed.add_argument("--measured", metavar="JSON", help="file of a measured tflops and microseconds (default: none)")
     command.add_argument(
         "--gpus", type=positive_integer, nargs="+", default=list(GPUS), metavar="N", help="(default: 1 8 64)"
     )
     command.add_argument("--items", action="store_true", help="a line for each item alone, with what it needs")
     task = command.add_mutually_exclusive_group()
-    task.add_argument("--page", metavar="FILE", help="bring the tables of docs/explanation/cost.md up to date (default: print)")
+    task.add_argument(
+        "--page", metavar="FILE", help="bring the tables of docs/explanation/cost.md up to date (default: print)"
+    )
     task.add_argument(
         "--count", action="store_true", help="count the operations of the networks of all scales anew, with torch"
     )
