@@ -49,9 +49,9 @@ for job, needs in NEEDS:
             f"{LOGS}/{job.stage}/{job.name}.log",
         benchmark:
             f"{BENCHMARKS}/{job.stage}/{job.name}.tsv"
+        localrule: True
         conda:
             ENVIRONMENT
-        localrule: True
         threads: needs.threads
         resources:
             **needs.resources,
@@ -85,9 +85,9 @@ for job, needs in NEEDS:
             f"{LOGS}/{job.stage}/{job.name}.log",
         benchmark:
             f"{BENCHMARKS}/{job.stage}/{job.name}.tsv"
+        localrule: True
         conda:
             ENVIRONMENT
-        localrule: True
         threads: needs.threads
         resources:
             **needs.resources,
