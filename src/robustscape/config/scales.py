@@ -135,6 +135,15 @@ class HealthThresholds(Strict):
     """Largest training loss (cross-entropy, under the training attack) over ln C: 0.9 is a tenth of the way."""
 
 
+class Rehearsal(Strict):
+    """Random inputs and short attacks, with which all else that is the works' own is tried before anybody waits for it."""
+
+    samples: int = Field(ge=2)
+    """Random inputs of each part of a data set, in the shape of the real ones: the size of a batch, too, where that is larger."""
+    steps: int = Field(ge=1)
+    """Steps, iterations, queries and restarts of an attack, at most."""
+
+
 class WorkSizes(Strict):
     """The stand-ins and sizes of one work at a scale; its patterns need no name of the work."""
 
@@ -168,6 +177,8 @@ class Scale(Strict):
     """Maximum number of seeds of every run set; null: all seeds of the work."""
     health: HealthThresholds = HealthThresholds()
     """When a run is under-trained: rows made from it are flagged, and no claim about trained nets is judged by them."""
+    rehearsal: Rehearsal | None = None
+    """Sizes of a rehearsal, whose numbers mean nothing; null: this scale is none."""
     runs_per_job: int = Field(1, ge=1)
     """Runs of one data set, architecture and recipe that share a process: starting one costs seconds."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

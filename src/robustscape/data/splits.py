@@ -35,6 +35,7 @@ class RawSplits:
         official: whether these are the publisher's whole training and test sets; only then may a number measured on them
             be compared with a printed one.
         note: what the reader of a result must know, such as "a subset" or "a split of our own".
+        complete: whether there has to be a training input of every class.
 
     Raises:
         UserError: types, shapes, labels or levels are not as described; the message says which and what they are.
@@ -50,6 +51,7 @@ class RawSplits:
     source: str
     official: bool
     note: str = ""
+    complete: bool = True
 
     def __post_init__(self) -> None:
         for part, x, y in (("training", self.train_x, self.train_y), ("test", self.test_x, self.test_y)):
@@ -66,7 +68,7 @@ class RawSplits:
                 raise UserError(f"the {part} inputs reach {x.max()}, above the scale {self.scale:g}.")
         if self.train_x.shape[1:] != self.test_x.shape[1:]:
             raise UserError(f"training and test inputs differ: {self.train_x.shape[1:]} and {self.test_x.shape[1:]}.")
-        if len(np.unique(self.train_y)) < len(self.classes):
+        if self.complete and len(np.unique(self.train_y)) < len(self.classes):
             absent = sorted({*range(len(self.classes))} - {*self.train_y.tolist()})
             raise UserError(
                 f"every class needs a training input; there is none of {[self.classes[c] for c in absent]}."

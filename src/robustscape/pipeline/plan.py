@@ -19,6 +19,7 @@ from robustscape.config.studies import Comparison, Item, Measurement
 from robustscape.errors import ConfigError, unknown_name
 from robustscape.numbers import number_label
 from robustscape.pipeline.levels import check_levels
+from robustscape.pipeline.rehearsal import rehearsed
 from robustscape.storage.run_files import HEALTH, WEIGHTS, run_files
 
 #: Sections of a study whose entries are targets of a command.
@@ -75,7 +76,7 @@ class Plan:
         works: Sequence[str] | None = None,
         downloads: Path = Path("downloads"),
     ) -> None:
-        self.experiment = experiment
+        self.experiment = rehearsed(experiment)
         self.downloads = downloads
         self.root = results / experiment.scale_name
         names = list(experiment.studies) if works is None else list(works)
