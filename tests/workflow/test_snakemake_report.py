@@ -11,6 +11,9 @@ from robustscape.config.loading import load_experiment
 
 from .conftest import ROOT, Project
 
+#: A warning of a script that Snakemake's own template brings.
+OF_SNAKEMAKE = ("cdn.tailwindcss.com should not be used in production",)
+
 pytestmark = [pytest.mark.smoke, pytest.mark.timeout(1800), pytest.mark.xdist_group("workflow")]
 
 
@@ -27,6 +30,6 @@ def test_snakemakes_report_has_our_captions_and_opens(finished: Project) -> None
 
     assert [item.title for item in study.items.values() if not written(item.title.split("'")[0][:60])] == []
     assert [caption for caption in captions if caption and not written(caption)] == []
-    with open_browser() as browser, visit(browser, path) as opened:
+    with open_browser() as browser, visit(browser, path, expected=OF_SNAKEMAKE) as opened:
         opened.page.wait_for_function("document.body.innerText.includes('yamada2021')")
         opened.picture("snakemake_report")

@@ -1,8 +1,8 @@
 """An experiment in rehearsal: its nets, recipes, measurements and tables on random inputs, with short attacks.
 
-What a job of `paper` would fail for after days of waiting (a shape that does not fit, a table that nobody makes, memory) fails here
-in minutes. Data sets are replaced by random inputs in their shape, and weights from files by random ones, so that nothing has to be
-downloaded; attacks stop early. All else goes through the same rules and commands. Imports no torch.
+What a job of `paper` would fail for after days of waiting (a shape that does not fit, a table that nobody makes, memory) fails
+here in minutes. Data sets are replaced by random inputs in their shape, and weights from files by random ones, so that nothing
+has to be downloaded; attacks stop early. All else goes through the same rules and commands. Imports no torch.
 """
 
 from __future__ import annotations
