@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -98,7 +99,9 @@ def works_to_do(options: argparse.Namespace) -> Sequence[str]:
 
 @contextlib.contextmanager
 def job_device(options: argparse.Namespace, plan: Plan) -> Iterator[torch.device]:
-    """Set up the process; the device is the job's own for the length of the block."""
+    """Set up the process; the device is the job's own for the length of the block. The log of a job on a GPU ends with its memory."""
+    import torch
+
     from robustscape import devices
 
     scale = plan.experiment.scale
@@ -107,6 +110,8 @@ def job_device(options: argparse.Namespace, plan: Plan) -> Iterator[torch.device
     with devices.choose_device(options.device or scale.device, per_gpu=slots) as device:
         devices.configure_device(options.threads or os.cpu_count() or 1)
         yield device
+        if device.type == "cuda":
+            print(f"peak of GPU memory: {torch.cuda.max_memory_allocated(device) / 1e6:.0f} MB", file=sys.stderr)
 
 
 def sentence_case(text: str) -> str:

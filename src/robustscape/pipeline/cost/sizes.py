@@ -98,6 +98,8 @@ def data_size(entry: DatasetEntry, folder: Path | None = None) -> DataSize | Non
 def _whole(entry: DatasetEntry) -> DataSize | None:
     """Return the size of a data set without the subset and the pooling of its entry."""
     p = entry.parameters
+    if entry.dataset == "random_inputs":
+        return DataSize(p["samples"], p["samples"], tuple(p["shape"]), p["classes"])
     if entry.dataset == "mnist2":
         train, test = _TWO_DIGITS[p["source"]]
         return DataSize(train, test, WHOLE[p["source"]].shape, 2)
