@@ -99,7 +99,7 @@ def works_to_do(options: argparse.Namespace) -> Sequence[str]:
 
 @contextlib.contextmanager
 def job_device(options: argparse.Namespace, plan: Plan) -> Iterator[torch.device]:
-    """Set up the process; the device is the job's own for the length of the block. The log of a job on a GPU ends with its memory."""
+    """Set up the process; the device is the job's own for the length of the block. A log on a GPU ends with the memory taken."""
     import torch
 
     from robustscape import devices
