@@ -91,9 +91,15 @@ def find_base(base: dict[tuple[str, int], TrainedRun], name: str, seed: int) -> 
 
 
 def evaluated_images(run: TrainedRun, samples: int | None) -> tuple[Tensor, Tensor]:
-    """Return the first ``samples`` test inputs (N, ...) and labels (N,), none of those on which learning rates are chosen."""
+    """Return the first ``samples`` test inputs (N, ...) and labels (N,), none of those on which learning rates are chosen.
+
+    They are shuffled, the same way each time, so that the first of those that count are a uniform sample of all that do: the
+    order of a test set may be that of its classes.
+    """
     most = held_out_start(run)
-    return run.subset("test", most if samples is None else min(samples, most))
+    x, y = run.subset("test", most if samples is None else min(samples, most))
+    order = torch.randperm(len(y), generator=torch.Generator().manual_seed(0)).to(y.device)
+    return x[order], y[order]
 
 
 def held_out_start(run: TrainedRun) -> int:

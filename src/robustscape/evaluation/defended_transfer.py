@@ -65,7 +65,7 @@ def defended_transfer(
 ) -> list[dict[str, Any]]:
     """Return rows error_rate (percent) by source, model ("original" or "aligned"), defense and draw (the repetition's seed).
 
-    Defenses are none, adversarially_trained, bit_red, jpeg, feature_distillation, randomized_smoothing and nrp.
+    Defenses are none, adversarially_trained, bit_red, jpeg, feature_distillation, randomized_smoothing and small_purifier.
 
     Args:
         runs: base nets, the adversarially trained one and the aligned ones, of one data set.
@@ -98,7 +98,7 @@ def defended_transfer(
         "jpeg": lambda points: plain(compress_jpeg(points)),
         "feature_distillation": lambda points: plain(distil_features(points)),
         "randomized_smoothing": lambda points: _smoothed(net, points, sigma, draws),
-        "nrp": lambda points: plain(_in_batches(purifier, points)),
+        "small_purifier": lambda points: plain(_in_batches(purifier, points)),
     }
     clean = {defence: answer(x) == y for defence, answer in answers.items()}
     rows = []

@@ -5,9 +5,9 @@ ball (self-supervised perturbation), and the purifier learns to undo that:
 
     min_P mean_n  ||F(P(x'_n)) - F(x_n)||_2^2 / D  +  ||P(x'_n) - x_n||_2^2 / d
 
-The critic of the authors' third term is left out, and their pretrained weights are of another net and of ImageNet; the purifier
-here is four residual convolutions. Cost of an update: 5 passes forward and backward of the embedding net for x', one of both
-nets for the loss.
+The authors' purifier is a larger net with a critic's term in its loss; the one here is four residual blocks, trained for a few
+thousand updates, which is why no number of theirs stands beside one of ours. Cost of an update: 5 passes forward and backward of
+the embedding net for x', one of both nets for the loss.
 """
 
 from __future__ import annotations

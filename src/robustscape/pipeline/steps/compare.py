@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
 
 import pandas as pd
 import torch
 
 from robustscape import catalog, devices
+from robustscape.config.experiment import Run
 from robustscape.evaluation.trained_run import load_run
 from robustscape.pipeline import fingerprints, stale
 from robustscape.pipeline.plan import Group, Plan
@@ -56,12 +59,19 @@ def _compare_group(plan: Plan, work: str, name: str, group: Group, device: torch
         "seconds": round(time.perf_counter() - started, 3),
         "device": device.type,
     }
-    factors = {
-        **group.factors,
-        "weights": entry.weights,
-        "checkpoint": config_hash(checkpoints)[:12],
-        **divergence_flag(*run_records),
-    }
-    frame = pd.DataFrame([{**factors, **row} for row in rows])
+    factors = {**group.factors, "weights": entry.weights, **divergence_flag(*run_records)}
+    named = [{**factors, "checkpoint": _networks_of(row, runs, checkpoints), **row} for row in rows]
+    frame = pd.DataFrame(named)
     write_csv_with_record(csv, frame.to_csv(index=False), record)
     shutil.rmtree(state, ignore_errors=True)
+
+
+def _networks_of(row: Mapping[str, Any], runs: Sequence[Run], checkpoints: Sequence[Any]) -> str:
+    """Return a hash of the checkpoints of the runs that a row names, by the columns that a run has; of all, if it names none.
+
+    Rows of equal hashes are of the same networks: what they have in common is not an error between them (``claims.power``).
+    """
+    columns = [field.name for field in fields(Run) if field.name in row]
+    named = [all(row[column] == getattr(run, column) for column in columns) for run in runs]
+    own = [checkpoint for checkpoint, is_named in zip(checkpoints, named, strict=True) if is_named]
+    return config_hash(own or list(checkpoints))[:12]

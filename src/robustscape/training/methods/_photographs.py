@@ -54,7 +54,8 @@ def changed_by_policy(x: Tensor, policy: Policy, erase: float) -> Tensor:
     Args:
         x: images in [0, 1].
         policy: "rand": RandAugment (2 operations of strength 9); "trivial": TrivialAugment; "none".
-        erase: probability that a random rectangle is set to 0.
+        erase: probability that a random rectangle gets the mean colour of the batch: PyTorch's reference sets it to 0 after
+            standardisation.
     """
     if not are_photographs(x) or (policy == "none" and erase == 0):
         return x
@@ -62,7 +63,7 @@ def changed_by_policy(x: Tensor, policy: Policy, erase: float) -> Tensor:
     if policy != "none":
         steps.append(v2.RandAugment() if policy == "rand" else v2.TrivialAugmentWide())
     if erase:
-        steps.append(v2.RandomErasing(erase))
+        steps.append(v2.RandomErasing(erase, value=(255 * x.mean((0, 2, 3))).round().tolist()))
     change = v2.Compose(steps)
     levels = (x * 255).round().to(torch.uint8)
     return torch.stack([change(image) for image in levels]).to(x.dtype) / 255

@@ -43,7 +43,7 @@ def standard_photographs(
         classes: number of classes of images that are mixed.
         smoothing: weight of the uniform distribution in a label.
         policy: stronger changes of each image: RandAugment or TrivialAugment.
-        erase: probability that a rectangle of an image is set to 0.
+        erase: probability that a rectangle of an image gets the mean colour of the batch.
         mixup: parameter of Mixup; 0: none.
         cutmix: parameter of CutMix; 0: none.
     """
