@@ -5,7 +5,11 @@ from __future__ import annotations
 from robustscape.config.experiment import Run
 from robustscape.pipeline.steps.compare import _networks_of
 
-RUNS = [Run("digits", "flat", "at", 0.1, 0), Run("digits", "flat", "trades", 0.1, 0), Run("parts", "leaf", "at", 0.1, 0)]
+RUNS = [
+    Run("digits", "flat", "at", 0.1, 0),
+    Run("digits", "flat", "trades", 0.1, 0),
+    Run("parts", "leaf", "at", 0.1, 0),
+]
 
 
 def networks(**row: object) -> str:
