@@ -57,7 +57,7 @@ def concentration(
             check_row("concentration", f"share beyond {multiple} ||H||_2 less its bound", value, "<=", 0.0, **protocol)
             for multiple, value in excess.items()
         ),
-        check_row("the bound says something", "at 3 ||H||_2", tail_bound(3.0, 1.0), "<=", 0.03, **protocol),
+        check_row("the bound itself (arithmetic)", "at 3 ||H||_2", tail_bound(3.0, 1.0), "<=", 0.03, **protocol),
         check_row("Lipschitz", "largest slope over ||H||_2", steepest, "<=", 1.0, tolerance=1e-9, **protocol),
         check_row("Lipschitz constant is reached", "slope over ||H||_2", along, "==", 1.0, tolerance=1e-9, **protocol),
     ]

@@ -53,8 +53,9 @@ def matched_regulariser(
         formula = [robustified_loss(w, eps) for w in weights]
         rows.append(_equal_row("eq 3.2", direct, formula, **shared))
         other = [population_loss(w, attack_direction(-w, eps)) for w in weights]  # every weight has changed its sign
-        gap = min(abs(a - b) for a, b in zip(other, formula, strict=True))
-        rows.append(check_row("signs of w(0) do not do", "smallest gap", gap, ">", 0.0, **shared))
+        gaps = [right - wrong for right, wrong in zip(formula, other, strict=True)]
+        twice = [2 * eps * (w[0] - 1.0) * FIRST_MOMENT * float(np.abs(w[1:]).sum()) for w in weights]
+        rows.append(_equal_row("signs of w(0) do not do", gaps, twice, **shared))
         first, second, derivatives = zip(*(_expansions(w, eps) for w in weights), strict=True)
         last = [0.5 * eps**2 * float(np.abs(w[1:]).sum()) ** 2 for w in weights]
         rows += [
