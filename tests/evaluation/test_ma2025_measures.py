@@ -246,7 +246,7 @@ def test_soars_loss_at_both_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None
     begin = SmallNet(1).state_dict()
     monkeypatch.setattr(TrainedRun, "kept", lambda self, fraction: begin)
     rows = soar_loss(run, n_z=[1, 4])
-    found = {(r["checkpoint"], r["n_z"]): r["value"] for r in rows if r["metric"] == "soar_regularized_loss"}
+    found = {(r["stage"], r["n_z"]): r["value"] for r in rows if r["metric"] == "soar_regularized_loss"}
     assert set(found) == {("beginning", 1), ("beginning", 4), ("end", 1), ("end", 4)}
     x, y = run.subset("train", None)
     for name, model in (("beginning", SmallNet(1)), ("end", run.model)):
@@ -254,12 +254,12 @@ def test_soars_loss_at_both_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None
         assert clip == 10 and r.shape == (4, 6)
         assert found[name, 4] == pytest.approx((losses + r.mean(0)).mean().item())
         assert found[name, 1] == pytest.approx((losses + r[0]).mean().item())
-        spread = values([r for r in rows if r["checkpoint"] == name], "direction_spread", "n_z")
+        spread = values([r for r in rows if r["stage"] == name], "direction_spread", "n_z")
         batch = (losses + r).mean(1)  # of one batch, all six
         assert spread == {1: pytest.approx(100 * (batch.std() / batch.mean()).item())}
     assert found["beginning", 1] != found["end", 1]
     monkeypatch.setattr(soar_loss_file, "_BATCH", 4)
-    again = {(r["checkpoint"], r["n_z"]): r["value"] for r in soar_loss(run, n_z=[1, 4]) if "loss" in r["metric"]}
+    again = {(r["stage"], r["n_z"]): r["value"] for r in soar_loss(run, n_z=[1, 4]) if "loss" in r["metric"]}
     assert again == pytest.approx(found)  # batches change nothing
     with pytest.raises(UserError, match="ends with 'standard'"):
         soar_loss(make_run(SmallNet(0), inputs([0, 255])))

@@ -35,7 +35,7 @@ def soar_loss(
 ) -> list[dict[str, Any]]:
     """Return rows soar_regularized_loss (nats), a mean over training samples without augmentation.
 
-    Columns: ``checkpoint`` (beginning, end), ``n_z``. All numbers of directions share their first ones, and both checkpoints all;
+    Columns: ``stage`` (beginning, end), ``n_z``. All numbers of directions share their first ones, and both stages all;
     h, clip and start are the recipe's. Rows clipped_share have the percentage of samples whose regulariser is at the clip, rows
     direction_spread (n_z 1) the standard deviation over directions of the mean loss of a batch of 50, in percent of the loss.
 
@@ -58,9 +58,9 @@ def soar_loss(
     rows: list[dict[str, Any]] = []
     x, y = run.subset("train", samples)
     shared = {**trained_method_columns(run), "split": "train", "samples": len(y)}
-    for checkpoint, model in (("beginning", start), ("end", run.model)):
+    for stage, model in (("beginning", start), ("end", run.model)):
         losses, r, clip = regularised_losses(model, x, y, run.eps, run.seed, parameters, max(n_z))
-        place = {**shared, "checkpoint": checkpoint, "n_z": 1}
+        place = {**shared, "stage": stage, "n_z": 1}
         if len(r) > 1:
             spread = direction_spread(losses, r if clip is None else r.clamp(max=clip))
             rows.append({**place, "metric": "direction_spread", "value": spread, "unit": "percent"})
@@ -69,7 +69,7 @@ def soar_loss(
             some = r[:count]
             kept = (some if clip is None else some.clamp(max=clip)).mean(0)
             clipped = torch.zeros_like(some) if clip is None else (some > clip).double()
-            place = {**shared, "checkpoint": checkpoint, "n_z": count}
+            place = {**shared, "stage": stage, "n_z": count}
             value = (losses + kept).mean().item()
             rows += [
                 {**place, "metric": "soar_regularized_loss", "value": value, "unit": "nats"},
