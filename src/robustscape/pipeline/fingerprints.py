@@ -98,9 +98,16 @@ def run_fingerprint(experiment: Experiment, run: Run) -> str:
     return config_hash([experiment.run_config(run), training_code(experiment, run)])
 
 
-def trained_fingerprint(experiment: Experiment, run: Run, data: str | None) -> str:
-    """Return the fingerprint of a trained run; ``data`` is the SHA-256 of its prepared data."""
-    return complete_fingerprint(run_fingerprint(experiment, run), [data])
+def trained_fingerprint(experiment: Experiment, run: Run, data: str | None, origins: Sequence[str | None] = ()) -> str:
+    """Return the fingerprint of a trained run.
+
+    Args:
+        experiment: of the run.
+        run: the run.
+        data: SHA-256 of its prepared data.
+        origins: of an aligned run the hashes of the weights that it starts from and reads, in their order.
+    """
+    return complete_fingerprint(run_fingerprint(experiment, run), [data, *origins])
 
 
 # -- measurements, comparisons, theory ---------------------------------------------------------------------------------

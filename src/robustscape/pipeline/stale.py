@@ -100,6 +100,16 @@ def comparison_fingerprint(plan: Plan, work: str, name: str, group: Group) -> tu
 
 
 def _trained_fingerprint(plan: Plan, run: Run, record: dict[str, Any]) -> str:
-    """Return the fingerprint that the run has if trained now; of the data that it names where they are not there."""
+    """Return the fingerprint that the run has if trained now; of the data or weights that it names where they are not there."""
     card = read_record(plan.data_folder(run.dataset) / "card.json")
-    return fingerprints.trained_fingerprint(plan.experiment, run, card.get("sha256", record.get("data")))
+    named = record.get("aligned", {})
+    origins = [selected_weights(plan, one) or named.get(one.key) for one in plan.experiment.aligned_runs(run)]
+    return fingerprints.trained_fingerprint(plan.experiment, run, card.get("sha256", record.get("data")), origins)
+
+
+def selected_weights(plan: Plan, run: Run) -> str | None:
+    """Return the content hash of a run's selected weights, as its record has it; None if it is not there."""
+    checkpoint: str | None = (
+        read_record(plan.run_folder(run) / "run.json").get("checkpoints", {}).get(WEIGHTS["selected"])
+    )
+    return checkpoint

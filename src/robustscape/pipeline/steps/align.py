@@ -16,9 +16,10 @@ from robustscape.data import Split, load_dataset
 from robustscape.evaluation.trained_run import load_run
 from robustscape.pipeline import fingerprints
 from robustscape.pipeline.plan import Plan
+from robustscape.pipeline.stale import selected_weights
 from robustscape.storage import atomic, checkpoints
 from robustscape.storage.provenance import environment, file_hash
-from robustscape.storage.records import read_record, run_is_current
+from robustscape.storage.records import run_is_current
 from robustscape.storage.run_files import HEALTH, WEIGHTS
 from robustscape.training import loop
 from robustscape.training.aligning import AligningNet
@@ -43,10 +44,8 @@ def _align_run(plan: Plan, run: Run, device: torch.device) -> None:
     """Align a run unless it is there and right; go on from its last epoch if it was interrupted."""
     folder, read = plan.run_folder(run), plan.experiment.aligned_runs(run)
     train_split, test_split, card = load_dataset(plan.data_folder(run.dataset), device)
-    origins = [_checkpoint(plan, one) for one in read]
-    fingerprint = fingerprints.complete_fingerprint(
-        fingerprints.run_fingerprint(plan.experiment, run), [card["sha256"], *origins]
-    )
+    origins = [selected_weights(plan, one) for one in read]
+    fingerprint = fingerprints.trained_fingerprint(plan.experiment, run, card["sha256"], origins)
     if all(origins) and run_is_current(folder, fingerprint):
         return
     source, *witnesses = (load_run(plan.run_folder(one), plan.data_folder(one.dataset), device).model for one in read)
@@ -98,14 +97,6 @@ def _align_run(plan: Plan, run: Run, device: torch.device) -> None:
         "environment": environment(),
     }
     atomic.write_json(folder / "run.json", record)
-
-
-def _checkpoint(plan: Plan, run: Run) -> str | None:
-    """Return the content hash of a run's selected weights, as its record has it; None if it is not there."""
-    checkpoint: str | None = (
-        read_record(plan.run_folder(run) / "run.json").get("checkpoints", {}).get(WEIGHTS["selected"])
-    )
-    return checkpoint
 
 
 def _recipe_of(plan: Plan, run: Run, samples: int) -> Recipe:
