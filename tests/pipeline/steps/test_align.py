@@ -13,11 +13,13 @@ import torch
 from robustscape import catalog
 from robustscape.cli.main import main
 from robustscape.config.loading import load_experiment
-from robustscape.errors import ConfigError
+from robustscape.errors import ConfigError, CorruptFile
 from robustscape.pipeline import fingerprints
 from robustscape.pipeline.jobs import list_jobs
 from robustscape.pipeline.plan import Plan
+from robustscape.pipeline.stale import current_run_record
 from robustscape.pipeline.steps.align import align_runs
+from robustscape.pipeline.steps.evaluate import evaluate_runs
 from robustscape.pipeline.steps.prepare import prepare_dataset
 from robustscape.pipeline.steps.train import train_runs
 from robustscape.storage.checkpoints import load_checkpoint
@@ -117,6 +119,23 @@ def test_an_aligned_run_starts_from_its_source_and_reads_its_witness(make_plan: 
     align_runs(plan, [key], CPU)
     assert times == {path: path.stat().st_mtime_ns for path in folder.iterdir()}, "a second time nothing is done"
     assert not (plan.root / "states" / f"{key}.safetensors").exists()
+
+
+def test_an_aligned_run_is_measured_until_what_it_read_changes(make_plan: MakePlan, tmp_path: Path) -> None:
+    plan = make_plan()
+    make_nets(plan, tmp_path)
+    (key,) = keys(plan, "align-a")
+    align_runs(plan, [key], CPU)
+    evaluate_runs(plan, "evaluate", ["aligned/accuracy", key], CPU)
+    (run,) = plan.find_runs([key])
+    assert plan.measurement_path("aligned", "accuracy", run).exists()
+    assert current_run_record(plan, run)["run"] == key
+    source = plan.root / "models" / keys(plan, "nets-a")[0] / "run.json"
+    record = json.loads(source.read_text())
+    record["checkpoints"]["model.safetensors"] = "0" * 64
+    source.write_text(json.dumps(record))
+    with pytest.raises(CorruptFile, match="was trained by other configuration, code or data"):
+        current_run_record(plan, run)
 
 
 def test_what_is_read_is_made_before_and_counts(make_plan: MakePlan) -> None:
