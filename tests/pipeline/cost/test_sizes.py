@@ -43,7 +43,8 @@ def test_data_sets_have_the_size_that_is_said(name: str, tmp_path: Path) -> None
 def test_every_data_set_of_the_package_has_a_size() -> None:
     assert [name for name, entry in SMALL.datasets.items() if data_size(entry) is None] == []
     assert {entry.dataset for entry in SMALL.datasets.values()} >= set(catalog.catalog_entries("dataset")) - {
-        "png_folder"
+        "png_folder",
+        "random_inputs",  # no entry has it: a rehearsal does
     }
 
 
