@@ -115,15 +115,19 @@ def axis_quantity(metric: str, unit: str, names: Mapping[str, str] = NAMES) -> s
 
 
 def format_number(value: float, unit: str = "") -> str:
-    """A value as a table prints it: two decimals for percentages, four significant digits for the rest.
+    """A value as a table prints it: two decimals for percentages, whole counts whole, four significant digits for the rest.
 
     >>> format_number(99.9, "percent"), format_number(0.0123456, "nats"), format_number(-0.0, "percent")
     ('99.90', '0.01235', '0.00')
+    >>> format_number(50176.0, "count"), format_number(50176.25, "count")
+    ('50176', '5.018e+04')
     """
     if value is None or math.isnan(value):
         return ""
     if not math.isfinite(value):
         return "inf" if value > 0 else "-inf"
+    if unit == "count" and float(value).is_integer():
+        return f"{value + 0.0:.0f}"  # no -0
     text = f"{value:.2f}" if unit in ("percent", "percentage_points") else f"{value:.4g}"
     return text.lstrip("-") if float(text) == 0 else text
 
