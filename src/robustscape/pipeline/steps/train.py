@@ -16,12 +16,11 @@ from robustscape.errors import ConfigError, MissingData, unknown_name
 from robustscape.evaluation.trained_run import build_model
 from robustscape.pipeline import fingerprints
 from robustscape.pipeline.plan import Plan
+from robustscape.pipeline.steps._runs import state_path, train_from_state, write_health, write_record
 from robustscape.storage import atomic, checkpoints
-from robustscape.storage.provenance import environment, file_hash
 from robustscape.storage.records import check_recorded, run_is_current
-from robustscape.storage.run_files import COLLAPSE_FILES, HEALTH, collapse_files
+from robustscape.storage.run_files import COLLAPSE_FILES, collapse_files
 from robustscape.training import loop
-from robustscape.training.health import measure_health
 
 
 def train_runs(plan: Plan, keys: Sequence[str], device: torch.device) -> None:
@@ -43,62 +42,22 @@ def _train_run(plan: Plan, run: Run, device: torch.device) -> None:
     config = plan.experiment.run_config(run)
     torch.manual_seed(loop.derive_seed(run.seed, "weights"))
     model = build_model(config, card)
-    state, recipe = _state_path(plan, run), _recipe_of(plan, run)
-    if state.exists() and checkpoints.load_checkpoint(state, "cpu")[1]["fingerprint"] != fingerprint:
-        state.unlink()
+    recipe, splits = _recipe_of(plan, run), (train_split, test_split)
     attacks = {name: plan.experiment.attack(name) for name in config["attacks"]}
     started = time.perf_counter()
-    result = loop.train(
-        model,
-        train_split,
-        test_split,
-        recipe,
-        attacks,
-        run.eps,
-        run.seed,
-        state=state,
-        fingerprint=fingerprint,
-        label=run.key,
-    )
-    weights = _write_results(plan.run_folder(run), recipe, result, state)
+    result = train_from_state(plan, run, model, splits, recipe, attacks, fingerprint)
+    weights = _write_results(plan.run_folder(run), recipe, result, state_path(plan, run))
     model.load_state_dict(result.selected)
-    health = measure_health(
-        model, train_split, test_split, recipe, attacks, run.eps, run.seed, result.history, card["num_classes"]
-    )
-    atomic.write_json(
-        plan.run_folder(run) / HEALTH, {"run": run.key, **health, "diverged": result.diverged is not None}
-    )
-    record = {
-        "command": plan.command("train", run.key),
-        "run": run.key,
-        "config": config,
-        "code": fingerprints.training_code(plan.experiment, run),
-        "data": card["sha256"],
-        "data_card": str(plan.data_folder(run.dataset) / "card.json"),
-        "fingerprint": fingerprint,
-        "checkpoints": weights,
-        "selected_epoch": result.epoch,
-        "diverged": result.diverged,
-        "files": _hash_results(plan, run),
-        "epoch_seconds": [round(seconds, 4) for seconds in result.seconds],
-        "seconds": round(time.perf_counter() - started, 3),
-        "device": device.type,
-        "environment": environment(),
-    }
-    atomic.write_json(plan.run_folder(run) / "run.json", record)
+    write_health(plan, run, model, splits, recipe, attacks, result, card["num_classes"])
+    write_record(plan, run, card, fingerprint, weights, result, started, device)
 
 
 # -- what a run reads and keeps ----------------------------------------------------------------------------------------
 
 
-def _state_path(plan: Plan, run: Run) -> Path:
-    """Return where a run keeps its last epoch: outside the declared outputs, which Snakemake deletes when a job fails."""
-    return plan.root / "states" / f"{run.key}.safetensors"
-
-
 def _state_files(plan: Plan, run: Run) -> list[Path]:
     """Return all files that a run may keep while it trains."""
-    state = _state_path(plan, run)
+    state = state_path(plan, run)
     return [state, *(_kept_state(state, file) for file in collapse_files(plan.experiment.recipes[run.recipe]))]
 
 
@@ -161,8 +120,3 @@ def _copy_collapse(state: Path, folder: Path, recipe: Recipe) -> None:
     for file in collapse_files(recipe):
         kept, instead = _kept_state(state, file), state if file == COLLAPSE_FILES[0] else folder / "last.safetensors"
         atomic.write_bytes(folder / file, (kept if kept.exists() else instead).read_bytes())
-
-
-def _hash_results(plan: Plan, run: Run) -> dict[str, str]:
-    """Return the SHA-256 of every file of a run, its record aside."""
-    return {name: file_hash(plan.run_folder(run) / name) for name in plan.run_files(run) if name != "run.json"}
