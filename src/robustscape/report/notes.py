@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -35,13 +34,13 @@ def stand_ins(rows: pd.DataFrame, *, names: Mapping[str, str]) -> list[str]:
 
     One that stands in for several things is named with the first: ``garments_part0 for cifar100 part0 and 6 more``.
     """
-    # ", " is between what stands in in one run, "; " between the runs of a comparison.
-    pairs = [pair for text in measured_rows(rows)["stand_in"].unique() for pair in re.split("[,;] ", str(text)) if pair]
-    ran_for: dict[str, list[str]] = {}
-    for pair in dict.fromkeys(pairs):
+    # "a for x + y, b for z": a comparison's row says all that one thing stands in for.
+    pairs = [pair for text in measured_rows(rows)["stand_in"].unique() for pair in str(text).split(", ") if pair]
+    ran_for: dict[str, dict[str, None]] = {}
+    for pair in pairs:
         ran, _, theirs = pair.partition(" for ")
-        ran_for.setdefault(ran, []).extend([display_name(theirs, names)] if theirs else [])
-    return [_stands_for(ran, theirs) for ran, theirs in ran_for.items()]
+        ran_for.setdefault(ran, {}).update({display_name(one, names): None for one in theirs.split(" + ") if one})
+    return [_stands_for(ran, list(theirs)) for ran, theirs in ran_for.items()]
 
 
 def _stands_for(ran: str, theirs: Sequence[str]) -> str:

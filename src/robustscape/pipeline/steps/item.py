@@ -194,6 +194,19 @@ def _rows_in_the_works_names(plan: Plan, table: Table) -> pd.DataFrame:
     shared = {"dataset": table.common("dataset"), "architecture": table.common("architecture")}
     return frame.assign(
         **{column: value for column, value in shared.items() if value is not None},
-        stand_in="; ".join(dict.fromkeys(planned.stand_in for planned in table.runs if planned.stand_in)),
+        stand_in=joined_stand_ins([planned.stand_in for planned in table.runs]),
         paper_protocol=_own_protocol(frame, table),
     )
+
+
+def joined_stand_ins(of_runs: Sequence[str]) -> str:
+    """Return the stand-ins of several runs, each said once, with all that it stands in for.
+
+    >>> joined_stand_ins(["a_7 for part 0, net for big", "b_7 for part 1, net for big", "", "a_7 for part 2"])
+    'a_7 for part 0 + part 2, net for big, b_7 for part 1'
+    """
+    stands_for: dict[str, dict[str, None]] = {}
+    for pair in (pair for text in of_runs for pair in text.split(", ") if pair):
+        ran, _, theirs = pair.partition(" for ")
+        stands_for.setdefault(ran, {})[theirs] = None
+    return ", ".join(f"{ran} for {' + '.join(theirs)}" for ran, theirs in stands_for.items())
