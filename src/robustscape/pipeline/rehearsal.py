@@ -13,7 +13,6 @@ from robustscape.config.architectures import ArchitectureEntry
 from robustscape.config.attacks import AttackSpec
 from robustscape.config.datasets import DatasetEntry
 from robustscape.config.experiment import Experiment
-from robustscape.errors import ConfigError
 from robustscape.pipeline.cost.sizes import data_size, sized_parameters
 
 #: Parameters of attacks that say how often something is done again.
@@ -23,8 +22,7 @@ _REPEATED = ("steps", "iterations", "queries", "restarts")
 def rehearsed(experiment: Experiment) -> Experiment:
     """Return the experiment as its scale has it rehearsed; the same one where it says nothing of that.
 
-    Raises:
-        ConfigError: the shape of a data set is not known before it is prepared, such as that of a plug-in.
+    A data set whose shape is not known before it is prepared, such as that of a plug-in, stays what it is.
     """
     sizes = experiment.scale.rehearsal
     if sizes is None:
@@ -40,9 +38,7 @@ def rehearsed(experiment: Experiment) -> Experiment:
 def _random_inputs(name: str, entry: DatasetEntry, samples: int) -> DatasetEntry:
     size = data_size(entry)
     if size is None:
-        raise ConfigError(
-            f"data set '{name}' cannot be rehearsed: pipeline.cost.sizes does not know the shape of its inputs."
-        )
+        return entry
     parameters = {"shape": list(size.shape), "classes": size.classes, "samples": samples}
     return DatasetEntry(dataset="random_inputs", parameters=parameters, about=f"random inputs in the shape of {name}")
 
