@@ -16,7 +16,7 @@ from made_up import labelled_frame
 from scipy import stats
 
 from robustscape.claims.expressions import expand_claim
-from robustscape.claims.reading import Reader
+from robustscape.claims.reading import Reader, share_error
 from robustscape.claims.series import Series
 from robustscape.claims.verdicts import evaluate_expression
 from robustscape.config.loading import load_experiment
@@ -197,6 +197,12 @@ def percentages(unit: str = "percent", samples: object = 100, **values: float) -
         for method, value in values.items()
     ]
     return aggregate_repetitions(labelled_frame(rows, unit=unit), ["method"])
+
+
+def test_a_printed_percentage_moved_beyond_its_bounds_has_an_error() -> None:
+    """The power of a claim moves printed numbers by their errors: 0.7 % of 1,000 samples comes below 0."""
+    assert share_error(-0.3, 1000) == share_error(0.0, 1000) > 0
+    assert share_error(100.4, 50) == share_error(100.0, 50) > 0
 
 
 @pytest.mark.parametrize(("percent", "samples"), [(50.0, 100), (7.0, 1000), (0.0, 100), (100.0, 8)])

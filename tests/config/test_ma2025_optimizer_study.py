@@ -107,7 +107,12 @@ def test_autoattack_is_standard_in_both_norms_on_1000_images(paper: Experiment) 
             assert own[0].parameters["iterations"] == 100 and own[2].parameters["queries"] == 5000
             assert own[1].parameters["n_target_classes"] == own[3].parameters["n_target_classes"] == 9
             assert all(spec.bounds == (0.0, 1.0) and spec.model_mode == "eval" for spec in own)
-        assert (parameters["attacked_samples"], parameters["samples"], parameters["l2_samples"]) == (1000, None, None)
+        attacked = None if name == "ch4_speech_severity" else 1000  # its printed cells are no multiples of 0.1 %
+        assert (parameters["attacked_samples"], parameters["samples"], parameters["l2_samples"]) == (
+            attacked,
+            None,
+            None,
+        )
         assert parameters["rel_eps"] == (0.5 if name == "ch4_speech_severity" else 1.0)
 
 
@@ -157,6 +162,22 @@ def as_printed(item: Item, **changed: float) -> pd.DataFrame:
     return table.assign(samples=perturbation.map(lambda name: 1000 if "autoattack" in str(name) else 3925))
 
 
+def test_the_printed_numbers_bear_out_every_claim_that_reads_no_others(paper: Experiment) -> None:
+    """A claim that is "too noisy" or fails for the work's own numbers and image counts can judge nobody's."""
+    found = {}
+    for name in (*TABLES, "fashion_mnist", "figure_4_1"):
+        item = paper.studies["ma2025"].items[name]
+        if item.printed is not None:
+            rows = as_printed(item)
+            verdicts = {one.id: claim_verdict(one, rows, item.factors, one.scales[-1])[0] for one in item.claims}
+            found |= {(name, claim): verdict for claim, verdict in verdicts.items()}
+    unread = {("table_4_1", "L4-slope"), ("fashion_mnist", "A4-bands")}  # metrics that are not printed
+    assert len(found) > 20
+    assert {claim: verdict for claim, verdict in found.items() if verdict != "holds"} == dict.fromkeys(
+        unread, "not testable at this scale"
+    )
+
+
 @pytest.mark.parametrize(
     ("table", "claim"),
     [
@@ -175,8 +196,8 @@ def test_robustness_is_not_claimed_where_clean_accuracies_differ(table: str, cla
     (entry,) = [one for one in item.claims if one.id == claim]
     scale = entry.scales[-1]
     assert claim_verdict(entry, as_printed(item), item.factors, scale)[0] == "holds"
-    assert claim_verdict(entry, as_printed(item, adam=-6.0, rmsprop=-6.0), item.factors, scale)[0] == FAILS
-    assert claim_verdict(entry, as_printed(item, sgd=-3.0, adam=-0.0), item.factors, scale)[0] == FAILS
+    assert claim_verdict(entry, as_printed(item, adam=-9.0, rmsprop=-9.0), item.factors, scale)[0] == FAILS
+    assert claim_verdict(entry, as_printed(item, sgd=-9.0, adam=-0.0), item.factors, scale)[0] == FAILS
 
 
 def verdict_of(paper: Experiment, item: str, claim: str, rows: pd.DataFrame) -> str:
@@ -215,12 +236,12 @@ def test_sgd_is_better_than_both_others_in_a_cell_that_counts(paper: Experiment)
     assert verdict_of(paper, "fashion_mnist", "A4-cells", two) == FAILS
 
 
-@pytest.mark.parametrize(("samples", "verdict"), [(1000, "holds"), (300, FAILS)])
+@pytest.mark.parametrize(("samples", "verdict"), [(1000, "holds"), (100, FAILS)])
 def test_one_vit_each_needs_a_difference_beyond_the_sampling_error(
     paper: Experiment, samples: int, verdict: str
 ) -> None:
     rows = as_printed(paper.studies["ma2025"].items["table_4_5"])
-    rows = rows.assign(n=1, samples=rows["samples"].where(rows["samples"] != 1000, samples))
+    rows = rows.assign(n=1, samples=samples)
     assert verdict_of(paper, "table_4_5", "V4-attacks", rows) == verdict
 
 
@@ -291,6 +312,7 @@ def test_fashion_mnist_alone_has_the_numbers_of_the_two_tables() -> None:
     tables = [
         pd.read_csv(PAPER / f"ma2025_{t}.csv", dtype=str, keep_default_na=False) for t in ("table_4_3", "table_4_1")
     ]
+    tables[1] = tables[1][tables[1]["metric"] != "accuracy"]  # that of table 4.3 once more
     expected = pd.concat([t[t["dataset"] == "fashion_mnist"] for t in tables]).fillna("")
     columns = list(found.columns)
     assert sorted(map(tuple, found.to_numpy())) == sorted(map(tuple, expected[columns].to_numpy()))

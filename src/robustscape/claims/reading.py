@@ -273,7 +273,8 @@ def share_error(percent: float, samples: int) -> float:
     >>> round(share_error(50.0, 97), 3), round(share_error(0.0, 97), 3)
     (5.0, 1.0)
     """
-    share = (percent / 100 * samples + 1) / (samples + 2)
+    seen = min(max(percent, 0.0), 100.0)  # numbers that are moved by their errors (claims.power) may lie outside
+    share = (seen / 100 * samples + 1) / (samples + 2)
     return 100 * math.sqrt(share * (1 - share) / (samples + 3))
 
 

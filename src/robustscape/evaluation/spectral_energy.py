@@ -25,7 +25,8 @@ def spectral_energy(
     """Return rows mean_abs_dct by ``vertical`` and ``horizontal`` frequency, and what follows from the spectrum.
 
     diagonal_amplitude is S[k, k] by ``frequency`` k; low_half_energy_share and low_tenth_energy_share are the percentage of the
-    squared coefficients, averaged over images, that the lowest half and tenth of the frequencies hold (by radius).
+    squared coefficients, averaged over images, that the lowest half and tenth of the frequencies hold (by radius). The
+    coefficient of the mean does not count (it has 3/4 of the energy of white noise in [0, 1]).
 
     Args:
         run: its training images.
@@ -46,7 +47,8 @@ def spectral_energy(
         {"frequency": k, "metric": "diagonal_amplitude", "value": amplitude[k, k].item()}
         for k in range(min(height, width))
     ]
-    order, total = frequency_order((height, width)), energy.sum()
+    order = frequency_order((height, width))[1:]
+    total = energy.flatten()[order].sum()
     shares: list[dict[str, Any]] = [
         {"metric": f"low_{name}_energy_share", "unit": "percent"}
         | {"value": (100 * energy.flatten()[order[: round(part * order.numel())]].sum() / total).item()}

@@ -10,10 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from robustscape.config.studies import Item
+from robustscape.numbers import pretty_number
 from robustscape.report import style
 from robustscape.report.figures import _facets, _parts
 from robustscape.report.level_matching import same_level
-from robustscape.report.words import level_texts
+from robustscape.report.words import display_name, level_texts
 
 
 @style.styled
@@ -63,7 +64,9 @@ def curves(
     _facets.name_panels(grid, rows, item, x, (panel, columns), [[metric] for metric in drawn], log_y=log_y)
     handles = _facets.legend_entries(colour, level_texts(colour, item.names)) if hue else []
     if marks:
-        look: dict[str, Any] = {"linestyle": "none", "marker": "*", "markersize": 13, "label": "at its own point"}
+        points = {pretty_number(point) for point in marks.values()}
+        label = "at its own point" if len(points) > 1 else f"{display_name(x, item.names)} = {points.pop()}"
+        look: dict[str, Any] = {"linestyle": "none", "marker": "*", "markersize": 13, "label": label}
         handles.append(Line2D([], [], color=style.GREY, **look))
     handles += _parts.printed_entries(rows)
     spread = "standard error" if standard_error else "standard deviation"
