@@ -18,7 +18,7 @@ from robustscape.config.studies import Comparison, Measurement
 from robustscape.pipeline import fingerprints
 from robustscape.pipeline.fingerprints import combine_fingerprints
 from robustscape.pipeline.plan import Plan, measurement_stage
-from robustscape.storage.run_files import HEALTH, WEIGHTS
+from robustscape.storage.run_files import EVERY_RUN, HEALTH, WEIGHTS
 
 T = TypeVar("T")
 
@@ -148,10 +148,14 @@ def _measurement_job(plan: Plan, stage: Stage, work: str, name: str, pairs: list
 
 
 def _files_read(plan: Plan, entry: Measurement | Comparison, run: Run) -> list[str]:
-    """Return the files of a run that a measurement reads."""
-    logs = plan.run_files(run) if fingerprints.reads_logs(entry) else ()
-    names = dict.fromkeys([WEIGHTS[entry.weights], *(name for name in logs if name not in ("run.json", HEALTH))])
-    return [f"{plan.run_folder(run)}/{name}" for name in names]
+    """Return the files of a run that a measurement waits for: those that it reads, and those that the recipe asks for.
+
+    An output that nobody waits for and that is not there yet has no record in Snakemake, which then sees no change of the job
+    at all: with other epochs ``keep`` names other files, and the run would not be trained again.
+    """
+    files, logs = plan.run_files(run), fingerprints.reads_logs(entry)
+    wanted = [name for name in files if name not in EVERY_RUN or (logs and name not in ("run.json", HEALTH))]
+    return [f"{plan.run_folder(run)}/{name}" for name in dict.fromkeys([WEIGHTS[entry.weights], *wanted])]
 
 
 def _compare_jobs(plan: Plan) -> list[Job]:

@@ -29,13 +29,15 @@ def collapse_files(recipe: Recipe) -> tuple[str, ...]:
     return () if rule is None else (*COLLAPSE_FILES, *([VANISHED_FILE] if rule.distortion else []))
 
 
+#: The files that every run leaves in its folder; it leaves others where keys of its recipe ask for them.
+EVERY_RUN = (WEIGHTS["selected"], WEIGHTS["last"], "run.json", "history.csv", HEALTH)
+
+
 def run_files(recipe: Recipe) -> tuple[str, ...]:
     """Return the names of the files that a run of the recipe leaves in its folder."""
     return (
-        *(file for file in WEIGHTS.values() if recipe.recalibrate or file != AS_TRAINED),
-        "run.json",
-        "history.csv",
-        HEALTH,
+        *EVERY_RUN,
+        *([AS_TRAINED] if recipe.recalibrate else []),
         *(["updates.csv"] if recipe.traces else []),
         *dict.fromkeys(recipe.kept_files),
         *collapse_files(recipe),
