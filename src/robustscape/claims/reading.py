@@ -80,7 +80,8 @@ class Reader:
                 f"sampling_error: {self._describe(metric, factors)} is measured in '{row['unit']}', not percent"
             )
         samples = _number_of_samples(row)
-        number = share_error(percent, samples)
+        # What stands in place of ours, a printed number moved by an error, may be beyond 0 or 100.
+        number = share_error(min(max(percent, 0.0), 100.0) if self.replaced else percent, samples)
         self._note(
             lambda: f"sampling error of {self._describe(metric, factors)} = {format_value(number)}, {samples} samples"
         )
