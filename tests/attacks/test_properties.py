@@ -41,6 +41,7 @@ CHEAP: dict[str, Any] = {
     "samples": 2,
     "copies": 2,
     "n_target_classes": 2,
+    "search_steps": 2,
     "kernel": 3,
     "bands": 5,
     "band": 1,
@@ -285,8 +286,8 @@ class Rescaled(nn.Module):
         return ScaledBackward.apply(logits) if self.factor is None else self.factor * logits  # type: ignore[no-untyped-call]
 
 
-#: Attacks that compare a gradient with a value: to scale the one alone changes what they should do.
-LINEARISE = {"fab", "fab_untargeted"}
+#: Attacks that compare a gradient with a value or a length: to scale the one alone changes what they should do.
+LINEARISE = {"fab", "fab_untargeted", "cw_l2"}
 
 #: Attacks on a loss that does not depend on the scale of logits.
 FREE_OF_SCALE = {

@@ -47,6 +47,32 @@ def test_every_attack_goes_twice_as_far_as_its_budget_in_ten_steps_from_the_clip
     assert paper.attacks["kim2023_audio_cw"].parameters["kappa"] == 0
 
 
+def test_the_second_reading_of_cw_is_equation_3_5(paper: Experiment) -> None:
+    """One c, steps of Adam and a rate that the work does not give; the figures' own CW stays the loop of signs."""
+    spec = paper.attacks["kim2023_audio_cw_l2"]
+    assert (spec.attack, spec.bounds, spec.norm, spec.model_mode) == ("cw_l2", (-1, 1), "Linf", "eval")
+    given = spec.parameters
+    assert (given["c"], given["search_steps"], given["steps"], given["kappa"]) == (1, 1, 100, 0)
+    assert (given["rel_step_size"], given["step_size"]) == (0.1, None)
+    second, first = (paper.studies["kim2023"].comparisons[name] for name in ("ch3a_cw_l2", "ch3a_cw"))
+    assert second.parameters | {"attack": "", "noise": []} == first.parameters | {"attack": "", "noise": []}
+    assert second.parameters["noise"] == [0.2] and (second.runs, second.weights) == (first.runs, first.weights)
+    printed = pd.read_csv(ROOT / "resources" / "paper" / "kim2023_cw_two_readings.csv")
+    keys, table = ["source", "target"], pd.read_csv(ROOT / "resources" / "paper" / "kim2023_table_3_2.csv")
+    cw = table[table["attack"] == "cw"].set_index(keys)["value"]
+    own = printed[printed["metric"] == "transferability"].set_index(keys)["value"]
+    assert own.to_dict() == cw.to_dict() and len(own) == 49
+    assert sorted(printed[printed["metric"] != "transferability"]["value"]) == [18.43, 65.39]
+
+
+def test_tim_is_evaluated_over_the_six_lengths_of_the_work(paper: Experiment) -> None:
+    """ "diverse kernel lengths k in [3, 5, 7, 9, 11, 15]"."""
+    study = paper.studies["kim2023"]
+    given = study.comparisons["ch3a_tim_kernels"].parameters
+    assert given["attack"] == "kim2023_audio_tim" and given["kernels"] == [3, 5, 7, 9, 11, 15]
+    assert given["samples"] is None and given["decibels"] == -20
+
+
 def test_comparisons(paper: Experiment) -> None:
     study = paper.studies["kim2023"]
     nets = [planned.architecture for planned in paper.runs("kim2023", "ch3a_gsc")]

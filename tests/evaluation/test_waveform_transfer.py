@@ -16,7 +16,7 @@ from robustscape.config.attacks import AttackSpec
 from robustscape.data import Split
 from robustscape.data.sets._waveforms import bytes_of_waveforms
 from robustscape.errors import ConfigError
-from robustscape.evaluation import _waveforms, transfer, waveform_steps, waveform_transferability
+from robustscape.evaluation import _waveforms, transfer, waveform_kernels, waveform_steps, waveform_transferability
 from robustscape.evaluation._waveforms import OfWaveforms, clean_waveforms, waveform_net
 from robustscape.evaluation.harness.craft import correctly_classified, craft
 from robustscape.evaluation.noise_sensitivity import loss_under_noise, sample_variance
@@ -25,6 +25,7 @@ from robustscape.models import build_classifier
 
 SAMPLES, LENGTH, CLASSES = 24, 400, 3
 PGD = AttackSpec(attack="pgd", bounds=(-1.0, 1.0), parameters={"steps": 4, "rel_step_size": 0.5, "random_start": False})
+TIM = AttackSpec(attack="tim_1d", bounds=(-1.0, 1.0), parameters={"steps": 4})
 NETS: dict[str, tuple[str, dict[str, Any]]] = {
     "mel_a": ("mel_vgg19", {"rate": 2000, "mels": 8, "fft": 128, "hop": 40, "scale": "log", "width": 1}),
     "code_a": ("wav2vec_linear", {"encoder": "random-frozen", "channels": 5, "strides": [3, 2, 2, 2, 1], "hidden": []}),
@@ -99,6 +100,10 @@ def test_other_data_nets_and_attacks_are_refused(runs: list[TrainedRun]) -> None
         waveform_transferability.waveform_transferability(runs, attack=PGD.model_copy(update={"bounds": (0.0, 1.0)}))
     with pytest.raises(ConfigError, match="model_mode 'train'"):
         waveform_steps.waveform_steps(runs, attack=PGD.model_copy(update={"model_mode": "train"}), steps=[1])
+    with pytest.raises(ConfigError, match="must share a data set, got tones, words"):
+        waveform_kernels.waveform_kernels([runs[0], other], attack=TIM, kernels=[3])
+    with pytest.raises(ConfigError, match="the attack 'pgd' has no kernel"):
+        waveform_kernels.waveform_kernels(runs, attack=PGD, kernels=[3])
 
 
 def test_crafts_and_passes(runs: list[TrainedRun], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,6 +128,11 @@ def test_crafts_and_passes(runs: list[TrainedRun], monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(waveform_steps, "correctly_classified", counted("scorings", correctly_classified))
     waveform_steps.waveform_steps(runs, attack=PGD, steps=[1, 2, 5])
     assert counts == {"crafts": 3, "scorings": 3 * n, "copies": n}
+    counts.clear()
+    monkeypatch.setattr(waveform_kernels, "craft", counted("crafts", craft))
+    monkeypatch.setattr(waveform_kernels, "correctly_classified", counted("scorings", correctly_classified))
+    waveform_kernels.waveform_kernels(runs, attack=TIM, kernels=[3, 5])
+    assert counts == {"crafts": 2, "scorings": 2 * n, "copies": n}
 
 
 def test_the_matrix_against_crafting_by_hand(runs: list[TrainedRun]) -> None:
@@ -180,6 +190,39 @@ def test_steps_and_variance_by_hand(runs: list[TrainedRun]) -> None:
     assert means == {"wav2vec_based": pytest.approx(sum(fooled) / 2)}, "the source, the one Mel net, is left out"
     cw = AttackSpec(attack="cw_linf", bounds=(-1.0, 1.0))
     assert waveform_steps.with_steps(cw, 50).parameters["step_size"] is None, "2 eps / steps by itself"
+
+
+def test_kernels_by_hand(runs: list[TrainedRun]) -> None:
+    """A length of 1 is BIM; others are the attack with that kernel, whatever its own is."""
+    rows = waveform_kernels.waveform_kernels(runs, attack=TIM, kernels=[1, 3, 15])
+    x, y = clean_waveforms(runs[0], None)
+    eps, net = waveform_eps(x), waveform_net(runs[0])
+    bim = AttackSpec(attack="bim", bounds=(-1.0, 1.0), parameters={"steps": 4, "rel_step_size": 0.5})
+    for length in (1, 3, 15):
+        spec = AttackSpec(attack="tim_1d", bounds=(-1.0, 1.0), parameters={"steps": 4, "kernel": length})
+        points = craft(net, x, y, spec, eps, seed=0)
+        if length == 1:
+            torch.testing.assert_close(points, craft(net, x, y, bim, eps, seed=0))
+        for run, name in zip(runs, NETS, strict=True):
+            wrong = (waveform_net(run)(points).argmax(1) != y).double().mean() * 100
+            assert value(rows, target=name, kernel_length=length) == pytest.approx(float(wrong))
+    assert {(r["source"], r["metric"], r["unit"], r["samples"]) for r in rows} == {
+        ("mel_a", "transferability", "percent", SAMPLES)
+    }
+
+
+def test_the_form_of_smallest_norm_moves_each_clip_less_than_the_loop_of_signs(runs: list[TrainedRun]) -> None:
+    """As the study's two readings of CW: within -20 dB, and shorter wherever both fool a net that was right."""
+    x, y = clean_waveforms(runs[0], None)
+    eps, net = waveform_eps(x), waveform_net(runs[1])
+    signs, small = (
+        craft(net, x, y, AttackSpec(attack=attack, bounds=(-1.0, 1.0), parameters=given), eps, seed=0)
+        for attack, given in (("cw_linf", {"steps": 10}), ("cw_l2", {"search_steps": 3}))
+    )
+    right, fooled = net(x).argmax(1) == y, (net(small).argmax(1) != y) & (net(signs).argmax(1) != y)
+    assert (right & fooled).sum() > 5
+    length = [(points - x).flatten(1).norm(dim=1)[right & fooled] for points in (small, signs)]
+    assert (length[0] < length[1]).double().mean() > 0.8 and length[0].sum() < 0.8 * length[1].sum()
 
 
 def test_silence_stays_silent(runs: list[TrainedRun]) -> None:

@@ -60,6 +60,10 @@ def cost_command(options: argparse.Namespace) -> None:
     plan = make_plan(options)
     rate = _rate(options, plan)
     if options.page:
+        if plan.experiment.scale_name != "paper":
+            raise UserError(
+                "cost --page got another scale than the one that the page is about: add `--scale paper` before `cost`."
+            )
         from robustscape.pipeline.cost.page import write_page
 
         write_page(Path(options.page), plan, rate)

@@ -148,6 +148,8 @@ ATTACKS: list[tuple[str, dict[str, Any]]] = [
     ("kl_pgd", {"steps": 5, "step_size": 0.01}),
     ("bim", {"steps": 5, "step_size": 0.01}),
     ("cw_linf", {"steps": 5, "step_size": 0.01}),
+    ("cw_l2", {"steps": 5, "search_steps": 1}),
+    ("cw_l2", {"steps": 5, "search_steps": 3}),
     ("apgd", {"iterations": 20}),
     ("apgd", {"iterations": 20, "restarts": 2}),
     ("apgd", {"iterations": 20, "loss": "dlr_targeted", "n_target_classes": 3}),

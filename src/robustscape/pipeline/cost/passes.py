@@ -62,6 +62,8 @@ def attack_passes(spec: AttackSpec, task: Task) -> float:
             return STAYS * whole if p.get("early_stopping", True) else whole
         case "fab":
             return STAYS * (1 + INPUT_GRADIENT) * steps * restarts * min(p["n_target_classes"], task.classes - 1)
+        case "cw_l2":
+            return float(p["search_steps"] * (INPUT_GRADIENT * steps + 1))
         case "kl_pgd":
             return restarts * INPUT_GRADIENT * steps + 1
         case "vmi_fgsm" | "vni_fgsm":
