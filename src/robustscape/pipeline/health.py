@@ -46,8 +46,9 @@ def shortfalls(health: Mapping[str, Any], thresholds: HealthThresholds) -> list[
     loss = health["loss_over_chance"]
     if thresholds.loss is not None and loss is None:
         found.append("loss not finite")
-    # Beyond chance by as much a net does not answer the same to all: it is sure, and wrong in places, as its accuracies show.
-    elif thresholds.loss is not None and thresholds.loss < loss <= 2 - thresholds.loss:
+    # A constant answer costs ln C, or a little more where it prefers some classes. Half as far beyond chance as the threshold
+    # is below, a net is sure, and wrong in places, as its accuracies show.
+    elif thresholds.loss is not None and thresholds.loss < loss <= 1 + (1 - thresholds.loss) / 2:
         found.append(f"loss {loss:.2f} of chance > {thresholds.loss:g}")
     return found
 
