@@ -223,6 +223,12 @@ BAD = {
         "kind: empirical",
         ["claim", "kind", "'theory', 'toy' and 'software'"],
     ),
+    "a budget of 8 for 8/255": (
+        "studies/kanai2022.yaml",
+        "eps: [8/255]",
+        "eps: [8]",
+        ["eps got 8", "Did you mean 8/255?"],
+    ),
     "a claim that is no expression": ("studies/yamada2021.yaml", "holds: ", "holds: import os; ", ["claim"]),
 }
 

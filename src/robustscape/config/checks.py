@@ -118,6 +118,21 @@ def _check_patterns(where: str, kind: str, patterns: Iterable[str], names: Itera
             raise ConfigError(f"{where}: {unknown_name(kind, pattern, names)}")
 
 
+def _check_budgets(where: str, experiment: Experiment, recipe: str, budgets: Iterable[float]) -> None:
+    """Refuse a budget larger than the whole range of inputs, such as 8 for 8/255."""
+    name = experiment.recipes[recipe].attack
+    spec = None if name is None else experiment.attack(name)
+    if spec is None or spec.norm != "Linf" or spec.bounds is None:
+        return
+    low, high = spec.bounds
+    for eps in budgets:
+        if eps > high - low:
+            hint = f" Did you mean {eps:g}/255?" if high - low == 1 and eps <= 255 else ""
+            raise ConfigError(
+                f"{where}: eps got {eps:g}, and recipe '{recipe}' attacks inputs in [{low:g}, {high:g}] in Linf.{hint}"
+            )
+
+
 def _check_study(experiment: Experiment, study: Study, folders: dict[str, Run]) -> None:
     """Refuse a study that names what is not there; ``folders`` are those of the runs of all studies so far, each with its run."""
     where = f"{experiment.folder}/studies/{study.work}.yaml"
@@ -130,6 +145,7 @@ def _check_study(experiment: Experiment, study: Study, folders: dict[str, Run]) 
                     raise ConfigError(
                         f"{where}: runs '{name}': recipe '{recipe}' has no attack, so eps must be 0, got {run_set.eps}."
                     )
+                _check_budgets(f"{where}: runs '{name}'", experiment, recipe, run_set.eps)
         for planned in experiment.runs(study.work, name):
             run = planned.run
             if folders.setdefault(run.key, run) != run:

@@ -62,7 +62,8 @@ def test_the_result_says_all_that_a_report_needs(digits: Any, tmp_path: Path) ->
     assert protocol["environment"]["torch"] and protocol["environment"]["robustscape"] == robustscape.__version__
     assert content["robustbench"]["name"] == "mine" and content["robustbench"]["dataset"] == "digits"
     assert float(content["robustbench"]["clean_acc"]) == pytest.approx(found.clean_accuracy, abs=0.01)
-    assert not content["unreliable"] and content["reasons"] == {}
+    # Whether 500 queries break one sample more than 20 steps do, which is a flag, hangs on the machine that trained the net.
+    assert content["unreliable"] == bool(content["reasons"]) and set(content["reasons"]) <= {"flag_black_box_wins"}
     assert found.table()["accuracy"].iloc[-1] == found.robust_accuracy
     assert "robust accuracy" in str(found)
     found.save_adversarial(tmp_path / "adversarial.safetensors")
@@ -179,6 +180,44 @@ def test_budgets_that_are_no_list_of_budgets_are_refused(digits: Any, eps: Any, 
     with pytest.raises(ConfigError) as refused:
         robustscape.evaluate(some.model, some.x, some.y, suite="fgsm", eps=eps)
     assert sentence in str(refused.value)
+
+
+def test_budgets_whose_states_would_share_a_folder_are_refused_at_once(digits: Any, tmp_path: Path) -> None:
+    some = digits.first(4)
+    with pytest.raises(ConfigError, match="would both be in"):
+        robustscape.evaluate(some.model, some.x, some.y, suite="fgsm", eps=[0.1, 0.1 + 1e-9], state=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_state_after_other_smaller_budgets_says_so(digits: Any, tmp_path: Path) -> None:
+    some = digits.first(120)
+    robustscape.evaluate(some.model, some.x, some.y, suite="fgsm", eps=[0.05, 0.1], state=tmp_path)
+    with pytest.raises(UserError, match="made with other smaller budgets before it"):
+        robustscape.evaluate(some.model, some.x, some.y, suite="fgsm", eps=[0.05, 0.07, 0.1], state=tmp_path)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_logits_of_another_precision_are_attacked_in_that_of_the_inputs(digits: Any, dtype: torch.dtype) -> None:
+    """A model with autocast inside: gains that bf16 rounds to none made it look robust to SimBA, and APGD stopped."""
+    some = digits.first(24)
+
+    class Other(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = some.model
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.net(x).to(dtype)
+
+    class AndBack(Other):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x).float()
+
+    for suite in ("simba", "apgd_ce_lite", "apgd_dlr", "fab", "square500"):
+        found, expected = (
+            robustscape.evaluate(net().eval(), some.x, some.y, suite=suite, eps=0.1) for net in (Other, AndBack)
+        )
+        assert abs(found.robust_accuracy - expected.robust_accuracy) <= 100 / 24 + 1e-6, suite
 
 
 @pytest.mark.parametrize("suite", [5, [print], {"pgd"}, None])

@@ -353,3 +353,13 @@ def test_further_arrays_of_a_file_are_doubts(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=np.zeros((2, 2)), y=np.arange(2), mask=np.zeros(2), x_test=np.ones((2, 2)))
     (note,) = (note for note in read_samples(tmp_path / "a.npz").notes if isinstance(note, Doubt))
     assert note == "x and y are read; passed over the other arrays of the file, mask, x_test"
+
+
+def test_the_first_samples_of_a_sorted_file_are_doubted(tmp_path: Path) -> None:
+    x, y = np.zeros((40, 1, 2, 2), np.float32), np.repeat(np.arange(4), 10)
+    np.savez(tmp_path / "sorted.npz", x=x, y=y)
+    notes = read_samples(tmp_path / "sorted.npz", 8).notes
+    assert any("the first 8 of 40 samples are of 1 of 4 classes" in note for note in notes)
+    np.savez(tmp_path / "mixed.npz", x=x, y=np.tile(np.arange(4), 10))
+    assert not any("classes" in note for note in read_samples(tmp_path / "mixed.npz", 8).notes)
+    assert not any("classes" in note for note in read_samples(tmp_path / "sorted.npz").notes)

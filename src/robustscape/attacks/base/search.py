@@ -134,9 +134,11 @@ class SearchModel(nn.Module):
             )
 
     def _pass(self, form: Classifier, x: Tensor) -> Tensor:
-        logits = form(x)
-        if fault := fault_of_logits(logits, x.shape[0]):
+        answer = form(x)
+        if fault := fault_of_logits(answer, x.shape[0]):
             raise AttackError(f"the model must return logits, a floating tensor (B, C); {fault}.")
+        # In the inputs' precision: of logits in bf16, as of a model with autocast inside, small gains would round to none.
+        logits: Tensor = answer.to(x.dtype)
         if logits.shape[1] < self._least_classes:
             raise AttackError(f"{self._why}, but the model returns logits of {logits.shape[1]} classes.")
         if torch.is_grad_enabled() and x.requires_grad:

@@ -259,6 +259,10 @@ def _tried(model: Classifier, sample: Tensor) -> Any:
             return model(sample)
     except Exception as error:  # whatever the model's code raises
         reason = " ".join(str(error).split()) or "no reason given"
+        if "Half" in reason or "BFloat16" in reason:
+            reason += (
+                ". Inputs stay in float32; use model.float(), or cast inside a function: lambda x: model(x.half())"
+            )
         raise AttackError(
             f"the model fails on inputs of shape {tuple(sample.shape)}, {_dtype(sample)}: {type(error).__name__}: {reason}"
         ) from error

@@ -327,6 +327,11 @@ class _State:
             return
         found = self._read(path)
         for key, value in wanted.items():
+            if key == "known" and found.get(key) != value:
+                raise UserError(
+                    f"the state in '{self.folder}' was made with other smaller budgets before it, of which samples are known "
+                    "to be broken. Delete this folder alone, or name another one for the new list of budgets."
+                )
             if found.get(key) != value:
                 raise UserError(
                     f"the state in '{self.folder}' is of another evaluation: '{key}' was {found.get(key)!r} and is "
@@ -439,7 +444,10 @@ def _compared_logits(folder: Path, judge: SearchModel, x: Tensor, batch_size: in
     path, logits = folder / LOGITS, _all_logits(judge, x, batch_size)
     if not path.exists():
         raise CorruptFile(f"'{path}' is missing. Delete the folder '{folder}' and evaluate again.")
-    before = checkpoints.load_checkpoint(path)[0]["logits"]
+    try:
+        before = checkpoints.load_checkpoint(path)[0]["logits"]
+    except CorruptFile as error:
+        raise CorruptFile(f"{error} Of a state that means: delete the folder '{folder}' and evaluate again.") from None
     noise = (logits - _all_logits(judge, x, batch_size)).abs().amax()
     allowed = SAME_LOGITS * before.abs().amax() + 10 * noise
     if before.shape != logits.shape or not ((before == logits) | ((before - logits).abs() <= allowed)).all():

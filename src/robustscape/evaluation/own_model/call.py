@@ -136,6 +136,8 @@ def evaluate(
         raise ConfigError("eps got an empty list; give at least one budget.")
     budgets = [inputs.check_eps(one, len(x)) for one in (eps if isinstance(eps, list | tuple) else [eps])]
     order = _rising(budgets) if several else [0]
+    if several and state is not None:
+        _refuse_one_folder([f"eps{number_label(float(one))}" for one in budgets])
     for budget in budgets if len(x) else []:  # all of them now: the largest is the last that is attacked
         inputs.check_budget_fits(budget, specs, x[0].numel())
     for note in note_short_steps(chosen.attacks, budgets):
@@ -252,6 +254,19 @@ def _rising(budgets: Sequence[float | Tensor]) -> list[int]:
     if twice:
         raise ConfigError(f"eps got a list in which {pretty_number(twice[0])} stands twice; give each budget once.")
     return sorted(range(len(numbers)), key=numbers.__getitem__)
+
+
+def _refuse_one_folder(names: Sequence[str]) -> None:
+    """Refuse budgets so near to each other that their states would share a folder.
+
+    Raises:
+        ConfigError: naming the folder.
+    """
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(
+                f"eps got two budgets whose states would both be in '{name}'; give one of them fewer digits."
+            )
 
 
 def default_eps(norms: Iterable[str]) -> float:

@@ -315,7 +315,6 @@ def _read_csv(path: Path, limit: int | None, scale: float | None, label_column: 
     if lengths:
         raise UserError(f"'{path}' has lines of {min(lengths)} values, but {len(header)} names.")
     _refuse_indexes(header, body, column, path)
-    body = body[:limit]
     try:
         x = np.array([row[:column] + row[column + 1 :] for row in body], dtype=np.float64)
         y = np.array([int(row[column]) for row in body])
@@ -323,7 +322,7 @@ def _read_csv(path: Path, limit: int | None, scale: float | None, label_column: 
         raise UserError(
             f"'{path}' must hold numbers, and integers as labels: {_wrong_cell(header, body, column)}."
         ) from error
-    samples = _from_arrays(x, y, path, None, scale)
+    samples = _from_arrays(x, y, path, limit, scale)
     return replace(samples, notes=(*samples.notes, *notes))
 
 
@@ -409,8 +408,17 @@ def _from_arrays(
         )
     if not x.size:
         raise MissingData(f"'{path}' has no samples: x has the shape {x.shape}.")
-    labels = check_labels(y, len(x))[:limit]
+    everything = check_labels(y, len(x))
+    labels = everything[:limit]
     notes: list[str] = []
+    shown, classes = len(labels.unique()), len(everything.unique())
+    if shown < min(classes, len(labels)) and shown <= classes // 2:
+        notes.append(
+            Doubt(
+                f"the first {len(labels)} of {len(everything)} samples are of {shown} of {classes} classes; shuffle the file, "
+                "or take more of them"
+            )
+        )
     x = x[:limit]
     if x.ndim == 4 and x.shape[3] in (1, 3) and x.shape[1] not in (1, 3):
         notes.append(
