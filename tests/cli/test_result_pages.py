@@ -104,6 +104,15 @@ def test_printed_and_own_numbers_stand_side_by_side(results: Path) -> None:
     assert "99.62" not in pages["results/small.md"], "numbers of stand-ins cannot be compared"
 
 
+def test_a_tenth_of_the_epochs_tells_differences_and_reproduces_nothing(results: Path) -> None:
+    shutil.copytree(results / "paper", results / "tenth")
+    table = results / "tenth/yamada2021/table_1.csv"
+    pd.read_csv(table).assign(difference=math.nan).to_csv(table, index=False)
+    page = result_pages.result_pages()["results/tenth.md"]
+    assert "| 1 | robust test accuracy | 99.62 | 97.31 | -2.31 | - |" in page
+    assert "printed numbers agree" not in page
+
+
 def test_a_failing_claim_has_its_reason_or_says_that_there_is_none(results: Path) -> None:
     page = result_pages.result_pages()["results/paper.md"]
     assert "Y-10: One sample." in page
