@@ -11,7 +11,6 @@ from robustscape.config.datasets import DatasetEntry
 from robustscape.config.experiment import Experiment
 from robustscape.config.loading import load_experiment
 from robustscape.data import load_dataset
-from robustscape.errors import ConfigError
 from robustscape.pipeline.jobs import list_jobs
 from robustscape.pipeline.plan import Plan
 from robustscape.pipeline.rehearsal import rehearsed
@@ -77,14 +76,16 @@ def test_a_rehearsal_of_a_rehearsal_is_the_same(experiment: Experiment) -> None:
     assert (again.attacks, again.architectures) == (experiment.attacks, experiment.architectures)
 
 
-def test_a_data_set_of_unknown_shape_is_refused(experiment: Experiment) -> None:
+def test_a_data_set_of_unknown_shape_stays_what_it_is(experiment: Experiment) -> None:
     plain = load_experiment(CONFIG, "rehearsal")
-    plain.datasets["own"] = DatasetEntry.model_construct(dataset="own", parameters={}, train=None, test=None, pool=1)
+    own = DatasetEntry.model_construct(dataset="own", parameters={}, train=None, test=None, pool=1)
+    plain.datasets["own"] = own
     try:
-        with pytest.raises(ConfigError, match="data set 'own' cannot be rehearsed"):
-            rehearsed(plain)
+        again = rehearsed(plain).datasets
     finally:
         del plain.datasets["own"]
+    assert again.pop("own") is own
+    assert {entry.dataset for entry in again.values()} == {"random_inputs"}
 
 
 def test_a_run_is_trained_without_its_data(tmp_path: Path) -> None:

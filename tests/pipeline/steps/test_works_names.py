@@ -62,9 +62,7 @@ def test_a_comparison_names_its_runs_in_columns_of_its_own(monkeypatch: pytest.M
     assert (found["source"], found["target"]) == ("resnet18", "resnet18")
     assert (found["metric"], found["unit"]) == ("tiny", "small"), "metrics and units are no names of runs"
     assert found["eps"] == pytest.approx(8 / 255)
-    assert found["stand_in"] == (
-        "digits for cifar10, small for resnet18; digits for cifar10, tiny for resnet18, eps 0.2 for eps 8/255"
-    )
+    assert found["stand_in"] == ("digits for cifar10, small for resnet18, tiny for resnet18, eps 0.2 for eps 8/255")
 
 
 def ambiguous() -> tuple[Planned, ...]:
