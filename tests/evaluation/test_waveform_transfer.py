@@ -16,7 +16,14 @@ from robustscape.config.attacks import AttackSpec
 from robustscape.data import Split
 from robustscape.data.sets._waveforms import bytes_of_waveforms
 from robustscape.errors import ConfigError
-from robustscape.evaluation import _waveforms, transfer, waveform_kernels, waveform_steps, waveform_transferability
+from robustscape.evaluation import (
+    _waveform_variants,
+    _waveforms,
+    transfer,
+    waveform_kernels,
+    waveform_steps,
+    waveform_transferability,
+)
 from robustscape.evaluation._waveforms import OfWaveforms, clean_waveforms, waveform_net
 from robustscape.evaluation.harness.craft import correctly_classified, craft
 from robustscape.evaluation.noise_sensitivity import loss_under_noise, sample_variance
@@ -124,13 +131,13 @@ def test_crafts_and_passes(runs: list[TrainedRun], monkeypatch: pytest.MonkeyPat
     n = len(runs)
     assert counts == {"crafts": n, "scorings": n + n * n + 2 * 2 * n * n, "copies": n}
     counts.clear()
-    monkeypatch.setattr(waveform_steps, "craft", counted("crafts", craft))
-    monkeypatch.setattr(waveform_steps, "correctly_classified", counted("scorings", correctly_classified))
+    monkeypatch.setattr(_waveform_variants, "craft", counted("crafts", craft))
+    monkeypatch.setattr(_waveform_variants, "correctly_classified", counted("scorings", correctly_classified))
     waveform_steps.waveform_steps(runs, attack=PGD, steps=[1, 2, 5])
     assert counts == {"crafts": 3, "scorings": 3 * n, "copies": n}
     counts.clear()
-    monkeypatch.setattr(waveform_kernels, "craft", counted("crafts", craft))
-    monkeypatch.setattr(waveform_kernels, "correctly_classified", counted("scorings", correctly_classified))
+    monkeypatch.setattr(_waveform_variants, "craft", counted("crafts", craft))
+    monkeypatch.setattr(_waveform_variants, "correctly_classified", counted("scorings", correctly_classified))
     waveform_kernels.waveform_kernels(runs, attack=TIM, kernels=[3, 5])
     assert counts == {"crafts": 2, "scorings": 2 * n, "copies": n}
 

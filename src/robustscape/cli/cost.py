@@ -62,7 +62,8 @@ def cost_command(options: argparse.Namespace) -> None:
     if options.page:
         if plan.experiment.scale_name != "paper":
             raise UserError(
-                "cost --page got another scale than the one that the page is about: add `--scale paper` before `cost`."
+                f"cost --page writes a page about the scale paper, got --scale {plan.experiment.scale_name}: "
+                f"`robustscape --scale paper cost --page {options.page}`."
             )
         from robustscape.pipeline.cost.page import write_page
 

@@ -36,9 +36,9 @@ SCALES = {
     ),
     "tenth": (
         "A tenth of the epochs",
-        "Runs at the scale `tenth`: the works' own data and nets with one seed, of ma2025 chapter 4, with a tenth of its epochs "
-        "(20, drops of the rate at 10 and 15) and AutoAttack on 100 images. Differences are from the printed numbers; nothing "
-        "is reproduced by them, since the training is shorter.",
+        "Runs at the scale `tenth`: the works' own data and nets, with one seed. In ma2025 chapter 4 training has a tenth of the "
+        "epochs (20, the rate drops at 10 and 15) and AutoAttack 100 images. Printed numbers and differences are shown, but "
+        "training is shorter, so no number counts as reproduced.",
     ),
     "small": (
         "What the stand-ins show",
@@ -136,7 +136,7 @@ def _item(csv: str, item: Item, rows: pd.DataFrame, scale: str) -> Iterator[str]
     texts = {factor: level_texts(printed[factor].unique(), names) for factor in factors}
     yield from ["", f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for row in printed.to_dict("records"):
-        # No number of a shortened training reproduces one, so that its CSV has no differences; here they are told.
+        # A number of a shortened training reproduces none, so its CSV has no difference; it is shown here all the same.
         away = row["difference"] if scale == "paper" else row["value"] - row["paper_value"]
         verdict = agrees(row)
         cells = [

@@ -10,14 +10,10 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from robustscape.attacks.waveforms import waveform_eps
 from robustscape.config.attacks import AttackSpec
 from robustscape.errors import ConfigError
-from robustscape.evaluation._waveforms import clean_waveforms, encoder_name, require_waveform_attack, waveform_net
-from robustscape.evaluation.harness.craft import correctly_classified, craft
-from robustscape.evaluation.percentages import percent_true
-from robustscape.evaluation.trained_run import TrainedRun, protocol_columns
-from robustscape.evaluation.transferability import distinguishing_names
+from robustscape.evaluation._waveform_variants import Variants
+from robustscape.evaluation.trained_run import TrainedRun
 
 
 def waveform_kernels(
@@ -40,29 +36,11 @@ def waveform_kernels(
     Raises:
         ConfigError: the runs have different data sets, or the attack another range or mode or no kernel.
     """
-    sets = sorted({run.config["dataset"]["name"] for run in runs})
-    if len(sets) > 1:
-        raise ConfigError(f"waveform_kernels: the runs must share a data set, got {', '.join(sets)}.")
-    require_waveform_attack(attack)
+    variants = Variants.of_runs("waveform_kernels", runs, attack, decibels, samples)
     if "kernel" not in attack.parameters:
         raise ConfigError(f"waveform_kernels: the attack '{attack.attack}' has no kernel.")
-    names, nets = distinguishing_names(runs), [waveform_net(run) for run in runs]
-    x, y = clean_waveforms(runs[0], samples)
-    eps = waveform_eps(x, decibels)
     rows: list[dict[str, Any]] = []
     for length in kernels:
         spec = attack.model_copy(update={"parameters": {**attack.parameters, "kernel": length}})
-        points = craft(nets[0], x, y, spec, eps, seed=runs[0].seed)
-        shared = {
-            "source": names[0],
-            "source_encoder": encoder_name(runs[0]),
-            **protocol_columns(spec, float(eps.double().mean()), "test", len(y)),
-            "kernel_length": length,
-            "eps_per_sample": True,
-            "decibels": decibels,
-        }
-        for name, run, net in zip(names, runs, nets, strict=True):
-            fooled = percent_true(~correctly_classified(net, points, y))
-            cell = {"target": name, "target_encoder": encoder_name(run), "metric": "transferability"}
-            rows.append({**shared, **cell, "value": fooled, "unit": "percent"})
+        rows += [{**row, "kernel_length": length} for row in variants.transfer(spec)[2]]
     return rows

@@ -14,15 +14,12 @@ from pydantic import Field
 from torch import Tensor
 
 from robustscape.attacks.base.threat import ThreatModel
-from robustscape.attacks.waveforms import waveform_eps
 from robustscape.config.attacks import AttackSpec
 from robustscape.errors import ConfigError
-from robustscape.evaluation._waveforms import MEL, clean_waveforms, encoder_name, require_waveform_attack, waveform_net
-from robustscape.evaluation.harness.craft import correctly_classified, craft
+from robustscape.evaluation._waveform_variants import Variants
+from robustscape.evaluation._waveforms import MEL, encoder_name
 from robustscape.evaluation.noise_sensitivity import loss_under_noise, sample_variance
-from robustscape.evaluation.percentages import percent_true
-from robustscape.evaluation.trained_run import TrainedRun, protocol_columns
-from robustscape.evaluation.transferability import distinguishing_names
+from robustscape.evaluation.trained_run import TrainedRun
 
 
 def waveform_steps(
@@ -54,35 +51,19 @@ def waveform_steps(
     Raises:
         ConfigError: the runs have different data sets, or the attack another range or mode or no number of steps.
     """
-    sets = sorted({run.config["dataset"]["name"] for run in runs})
-    if len(sets) > 1:
-        raise ConfigError(f"waveform_steps: the runs must share a data set, got {', '.join(sets)}.")
-    require_waveform_attack(attack)
+    variants = Variants.of_runs("waveform_steps", runs, attack, decibels, samples)
     if "steps" not in attack.parameters:
         raise ConfigError(f"waveform_steps: the attack '{attack.attack}' takes no steps.")
-    names, nets = distinguishing_names(runs), [waveform_net(run) for run in runs]
-    x, y = clean_waveforms(runs[0], samples)
-    eps = waveform_eps(x, decibels)
-    ball = ThreatModel(attack.norm, noise * eps, None)
+    ball = ThreatModel(attack.norm, noise * variants.eps, None)
+    source = variants.names[0]
     rows: list[dict[str, Any]] = []
     for number in steps:
-        spec = with_steps(attack, number)
-        points = craft(nets[0], x, y, spec, eps, seed=runs[0].seed)
-        shared = {
-            "source": names[0],
-            "source_encoder": encoder_name(runs[0]),
-            **protocol_columns(spec, float(eps.double().mean()), "test", len(y)),
-            "eps_per_sample": True,
-            "decibels": decibels,
-        }
-        for name, run, net in zip(names, runs, nets, strict=True):
-            fooled = percent_true(~correctly_classified(net, points, y))
-            cell = {"target": name, "target_encoder": encoder_name(run), "metric": "transferability"}
-            rows.append({**shared, **cell, "value": fooled, "unit": "percent"})
-        losses = loss_under_noise(nets[0], points, y, ball, seed=runs[0].seed, draws=draws)
-        own = {"target": names[0], "target_encoder": encoder_name(runs[0]), "noise": noise, "draws": draws, "unit": "1"}
+        points, shared, found = variants.transfer(with_steps(attack, number))
+        rows += found
+        losses = loss_under_noise(variants.nets[0], points, variants.y, ball, seed=runs[0].seed, draws=draws)
+        own = {"target": source, "target_encoder": encoder_name(runs[0]), "noise": noise, "draws": draws, "unit": "1"}
         rows += [{**shared, **own, "metric": metric, "value": value} for metric, value in _variances(losses).items()]
-    return [*rows, *_family_means(rows, names[0], max(steps))]
+    return [*rows, *_family_means(rows, source, max(steps))]
 
 
 def with_steps(attack: AttackSpec, steps: int) -> AttackSpec:
