@@ -117,6 +117,18 @@ for work, study in PLAN.studies.items():
             input:
                 [str(path) for path in PLAN.item_files(work, item)],
 
+    # Those of one of its files: `snakemake ma2025_chapter_3`.
+    for part, items in study.parts.items():
+
+        if part == work:
+            continue
+
+        rule:
+            name:
+                f"{work}_{part}"
+            input:
+                [str(path) for item in items for path in PLAN.item_files(work, item)],
+
     # Those of its items that need one data set alone: `snakemake liu2020_on_mnist`.
     for dataset, items in PLAN.items_by_dataset(work).items():
 

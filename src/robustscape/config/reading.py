@@ -47,13 +47,17 @@ def read_studies(folders: Sequence[Path]) -> dict[str, Study]:
         if path.stem in studies:
             raise ConfigError(f"{path}: there is another study of that name; give it another one.")
         raw = read_yaml(path)
+        if "parts" in raw:
+            raise ConfigError(f"{path}: key 'parts' is not written: the files beside are the parts.")
+        parts = {path.stem: [*(raw.get("items") or {})]}
         for part in sorted(path.with_suffix("").glob("*.yaml")):
             for section, entries in read_model(Part, part).model_dump(exclude_unset=True).items():
                 twice = sorted(set(entries) & set(raw.get(section) or {}))
                 if twice:
                     raise ConfigError(f"{part}: {section}: {twice} are also in another file of this study.")
                 raw[section] = {**(raw.get(section) or {}), **entries}
-        study = validate_model(Study, raw, str(path))
+                parts |= {part.stem: [*entries]} if section == "items" else {}
+        study = validate_model(Study, {**raw, "parts": {name: items for name, items in parts.items() if items}}, str(path))
         if study.work != path.stem:
             raise ConfigError(f"{path}: key 'work' got '{study.work}', allowed is the file's name.")
         for key in [*study.runs, *study.measurements, *study.comparisons, *study.theory, *study.items]:

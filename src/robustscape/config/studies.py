@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from robustscape.config.base import FromCatalog, Strict, catalog_parameters
 from robustscape.numbers import Budget, number_label
@@ -227,6 +228,8 @@ class Study(Part):
     """Column, metric or level of this work -> what it is called in words; everything else is `some_name` -> some name."""
     colours: dict[str, int] = {}
     """Method -> its place, from 0, in the palette of report/style.py: the same colour in every picture of the work."""
+    parts: SkipJsonSchema[dict[str, list[str]]] = {}
+    """Name of each of its files -> the items there, in their order; known by reading, never written."""
 
     @model_validator(mode="after")
     def _references_exist(self) -> Study:

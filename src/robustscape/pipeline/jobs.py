@@ -211,10 +211,11 @@ def _theory_jobs(plan: Plan) -> list[Job]:
 
 
 def _item_jobs(plan: Plan) -> list[Job]:
-    """Jobs of up to ``runs_per_job`` tables and figures of a work."""
+    """Jobs of up to ``runs_per_job`` tables and figures of one file of a study: those of a chapter wait for no other's nets."""
     jobs, size = [], plan.experiment.scale.runs_per_job
     for work, study in plan.studies.items():
-        for number, names in enumerate(_slices(list(study.items), size), 1):
+        slices = [names for items in study.parts.values() for names in _slices(items, size)]
+        for number, names in enumerate(slices, 1):
             sources = dict.fromkeys(path for name in names for path in plan.item_sources(work, study.items[name]))
             parts = [fingerprints.item_fingerprint(plan, work, name) for name in names]
             jobs.append(
