@@ -186,9 +186,7 @@ def test_a_snakemake_command_parses_and_names_rules_and_keys(words: list[str]) -
     assert {entry.partition("=")[0] for entry in options.config or []} <= set(Main.model_fields)
     rules = {"all", "report", *plan("paper").studies, *EXAMPLES}
     rules |= {f"{work}_{item}" for work, study in plan("paper").studies.items() for item in study.items}
-    rules |= {
-        f"{work}_on_{dataset}" for work in plan("paper").studies for dataset in plan("paper").items_by_dataset(work)
-    }
+    rules |= {part for work in plan("paper").studies for part in plan("paper").some_items(work)}
     assert set(options.targets) <= rules
     assert all((ROOT / profile / "config.yaml").exists() for profile in options.profile or [])
 

@@ -481,6 +481,7 @@ def test_files_that_are_no_samples_are_named(mine: Path) -> None:
     np.savez("other.npz", images=np.zeros((2, 3)))
     np.savez("objects.npz", x=np.array([{}]), y=np.array([0]))
     Path("header.csv").write_text("a,b\n1,2\n")
+    Path("semicolons.csv").write_text("a;y\n1;2\n")
     Path("words.csv").write_text("a,y\nx,2\n")
     Path("ragged.csv").write_text("a,y\n1,2,3\n")
     for name, said in {
@@ -490,6 +491,7 @@ def test_files_that_are_no_samples_are_named(mine: Path) -> None:
         "other.npz": "must hold the arrays x and y, it has images",
         "objects.npz": "not an .npz of plain arrays",
         "header.csv": "no column of labels",
+        "semicolons.csv": "separated by semicolons; values are separated by commas",
         "words.csv": "must hold numbers",
         "ragged.csv": "lines of 3 values, but 2 names",
         "net.pt": "neither a folder of images nor",

@@ -47,6 +47,19 @@ def test_every_job_comes_after_those_that_make_what_it_reads(smoke: Plan) -> Non
         made |= set(job.outputs)
 
 
+def test_items_of_a_file_of_a_study_wait_for_runs_of_no_other_file() -> None:
+    """A chapter of a thesis is a target; its tables must not train the nets of others."""
+    plan = Plan(load_experiment(ROOT / "config", "small"), Path("results"))
+    for study in plan.studies.values():
+        assert sorted(name for items in study.parts.values() for name in items) == sorted(study.items)
+    of_part = {
+        f"{work}/{name}": part for work, s in plan.studies.items() for part, items in s.parts.items() for name in items
+    }
+    jobs = [job for job in list_jobs(plan) if job.stage == "item"]
+    assert all(len({of_part[target] for target in job.targets}) == 1 for job in jobs)
+    assert len({of_part[target] for target in of_part if target.startswith("ma2025/")}) == 5
+
+
 @pytest.mark.parametrize("scale", ["smoke", "small"])
 def test_somebody_waits_for_every_file_whose_name_a_recipe_says(scale: str) -> None:
     """Snakemake sees no change of a job that has an output without a record, unless that output is missed by another job.

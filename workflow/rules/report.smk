@@ -117,23 +117,11 @@ for work, study in PLAN.studies.items():
             input:
                 [str(path) for path in PLAN.item_files(work, item)],
 
-    # Those of one of its files: `snakemake ma2025_chapter_3`.
-    for part, items in study.parts.items():
-
-        if part == work:
-            continue
+    # Those of one file of the study, or of one data set: `snakemake ma2025_chapter_3`, `snakemake liu2020_on_mnist`.
+    for part, items in PLAN.some_items(work).items():
 
         rule:
             name:
-                f"{work}_{part}"
-            input:
-                [str(path) for item in items for path in PLAN.item_files(work, item)],
-
-    # Those of its items that need one data set alone: `snakemake liu2020_on_mnist`.
-    for dataset, items in PLAN.items_by_dataset(work).items():
-
-        rule:
-            name:
-                f"{work}_on_{dataset}"
+                part
             input:
                 [str(path) for item in items for path in PLAN.item_files(work, item)],

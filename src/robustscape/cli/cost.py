@@ -27,7 +27,8 @@ def add_cost_command(commands: Any) -> None:
         "targets",
         nargs="*",
         metavar="TARGET",
-        help="WORK, WORK/ITEM, or WORK_on_DATASET: its items that need this data set alone (default: all)",
+        help="WORK, WORK/ITEM, WORK_FILE: the items of one file of its study, or WORK_on_DATASET: those that need this data "
+        "set alone (default: all)",
     )
     speed = command.add_mutually_exclusive_group()
     speed.add_argument(

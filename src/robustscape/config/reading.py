@@ -57,7 +57,9 @@ def read_studies(folders: Sequence[Path]) -> dict[str, Study]:
                     raise ConfigError(f"{part}: {section}: {twice} are also in another file of this study.")
                 raw[section] = {**(raw.get(section) or {}), **entries}
                 parts |= {part.stem: [*entries]} if section == "items" else {}
-        study = validate_model(Study, {**raw, "parts": {name: items for name, items in parts.items() if items}}, str(path))
+        study = validate_model(
+            Study, {**raw, "parts": {name: items for name, items in parts.items() if items}}, str(path)
+        )
         if study.work != path.stem:
             raise ConfigError(f"{path}: key 'work' got '{study.work}', allowed is the file's name.")
         for key in [*study.runs, *study.measurements, *study.comparisons, *study.theory, *study.items]:

@@ -222,6 +222,8 @@ class Recipe(FromCatalog):
                 )
         if any(not 0 < fraction < 1 for fraction in self.keep):
             raise ValueError(f"keep takes fractions of training within (0, 1), got {self.keep}")
+        if len(set(self.keep)) < len(self.keep):
+            raise ValueError(f"keep takes each fraction of training once, got {self.keep}")
         starts = [phase.at for phase in self.phases]
         if sorted(starts) != starts:
             raise ValueError(f"phases must be in the order of their 'at', got {starts}")

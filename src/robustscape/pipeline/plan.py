@@ -268,8 +268,15 @@ class Plan:
         fewer_seeds = scale.seeds is not None or any(stand_ins.seeds for stand_ins in scale.stand_ins.values())
         return not (shorter or fewer_seeds or any(changed for _, changed in sizes))
 
-    def items_by_dataset(self, work: str) -> dict[str, list[str]]:
-        """Return the work's data set -> the items of the work whose runs are all on it, in order; others are in none."""
+    def some_items(self, work: str) -> dict[str, list[str]]:
+        """Return the names of parts of a work -> their items: of a file of the study, and of one data set.
+
+        ``ma2025_chapter_3``; ``liu2020_on_mnist`` are the items whose runs are all on it.
+        """
+        files = {f"{work}_{part}": items for part, items in self.studies[work].parts.items() if part != work}
+        return files | {f"{work}_on_{dataset}": items for dataset, items in self._items_by_dataset(work).items()}
+
+    def _items_by_dataset(self, work: str) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
         for name, item in self.studies[work].items.items():
             datasets = {planned.dataset for table in self.item_tables(work, item) for planned in table.runs}

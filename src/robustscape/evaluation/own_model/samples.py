@@ -35,6 +35,9 @@ _PARTS = ("test", "testing", "val", "valid", "validation", "train", "training")
 LABELS = ("y", "label", "labels", "target", "targets", "class")
 _INDEXES = ("", "index", "id", "idx", "unnamed: 0")
 
+#: What others write between values, and its name.
+_NO_COMMAS = {";": "semicolons", "\t": "tabs"}
+
 #: Fewest rows whose values 0, 1, 2, ... number them: in this order, and in any.
 _COUNTED, _SHUFFLED = 5, 20
 
@@ -308,6 +311,8 @@ def _read_csv(path: Path, limit: int | None, scale: float | None, label_column: 
     if len(rows) < 2:
         raise MissingData(f"'{path}' has no samples: a line of names, then a line for each sample.")
     header, body = [name.strip() for name in rows[0]], rows[1:]
+    if len(header) == 1 and (found := [word for mark, word in _NO_COMMAS.items() if mark in header[0]]):
+        raise UserError(f"'{path}' seems to be separated by {found[0]}; values are separated by commas.")
     column, notes = _column_of_labels(header, path, label_column)
     lengths = {len(row) for row in body} - {len(header)}
     if len(header) < 2:

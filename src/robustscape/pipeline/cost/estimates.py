@@ -107,13 +107,11 @@ class Estimates:
             return ["/".join(self.plan.find_target("items", target))]
         if work in studies:
             return [f"{work}/{name}" for name in studies[work].items]
-        work, _, dataset = target.partition("_on_")
-        if work not in studies:
-            raise unknown_name("work", target, studies)
-        on = self.plan.items_by_dataset(work)
-        if dataset not in on:
-            raise unknown_name(f"data set of {work} with items of its own", dataset, on)
-        return [f"{work}/{name}" for name in on[dataset]]
+        parts = {part: (work, items) for work in studies for part, items in self.plan.some_items(work).items()}
+        if target not in parts:
+            raise unknown_name("work, or part of one,", target, [*studies, *parts])
+        work, items = parts[target]
+        return [f"{work}/{name}" for name in items]
 
     # -- numbers --------------------------------------------------------------------------------------------------------
 

@@ -102,11 +102,7 @@ def _days(every: Estimates) -> str:
 def _fits(every: Estimates, one_seed: Estimates) -> list[str]:
     """Return a table of calls by the hours that they fit into, and a table of how many items alone do."""
     plan = every.plan
-    targets = [
-        target
-        for work in plan.studies
-        for target in (work, *(f"{work}_on_{dataset}" for dataset in plan.items_by_dataset(work)))
-    ]
+    targets = [target for work in plan.studies for target in (work, *plan.some_items(work))]
     calls: dict[tuple[str, int], tuple[float, str, str, int]] = {}
     for target in targets:
         for setting, estimates in (("", every), (" seeds=1", one_seed)):
