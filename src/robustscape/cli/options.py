@@ -75,6 +75,10 @@ def downloads_folder(options: argparse.Namespace) -> Path:
     return Path(options.downloads or read_main(options).downloads)
 
 
+#: Commands that are called once for each of hundreds of jobs; Snakemake and `robustscape run` have checked the claims before.
+WITHOUT_CLAIMS = ("prepare", "train", "evaluate", "landscape", "compare", "theory")
+
+
 def make_plan(options: argparse.Namespace, works: Sequence[str] | None = None) -> Plan:
     """Return the plan that the global options ask for.
 
@@ -89,7 +93,8 @@ def make_plan(options: argparse.Namespace, works: Sequence[str] | None = None) -
     experiment = load_experiment(Path(options.config), options.scale or main.scale)
     experiment = experiment.with_seeds(options.seeds or main.seeds)
     downloads = Path(options.downloads or main.downloads)
-    return Plan(experiment, Path(options.results or main.results), works or None, downloads)
+    results = Path(options.results or main.results)
+    return Plan(experiment, results, works or None, downloads, claims=options.command not in WITHOUT_CLAIMS)
 
 
 def works_to_do(options: argparse.Namespace) -> Sequence[str]:

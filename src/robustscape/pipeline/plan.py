@@ -65,8 +65,15 @@ class Group:
 class Plan:
     """Runs, groups, tables and paths of an experiment below ``<results>/<scale>``.
 
+    Args:
+        experiment: the experiment.
+        results: the folder of all scales.
+        works: the works to plan; None for all.
+        downloads: the folder of full data sets.
+        claims: False leaves the claims unchecked, which takes a second or two: for one of many jobs, none of which reads them.
+
     Raises:
-        ConfigError: a work is unknown, or a claim cannot be checked.
+        ConfigError: a work is unknown, or a claim cannot be judged.
     """
 
     def __init__(
@@ -75,6 +82,8 @@ class Plan:
         results: Path,
         works: Sequence[str] | None = None,
         downloads: Path = Path("downloads"),
+        *,
+        claims: bool = True,
     ) -> None:
         self.experiment = rehearsed(experiment)
         self.downloads = downloads
@@ -84,7 +93,7 @@ class Plan:
             if name not in experiment.studies:
                 raise unknown_name("study", name, experiment.studies)
         self.studies = {name: experiment.studies[name] for name in names}
-        for study in self.studies.values():
+        for study in self.studies.values() if claims else ():
             check_claims(study, experiment.folder)
             check_levels(self, study.work)
 
