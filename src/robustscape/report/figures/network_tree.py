@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pandas as pd
@@ -50,12 +51,13 @@ def network_tree(
     middle = (len(leaves) - 1) / 2
     colours = style.colours([root, "leaf"], item.colours)
     _box(axes, _PLACES["input"], middle, "x", "white")
+    words = {name: re.sub(r"_(\d+)$", r"$_{\1}$", name) for name in heights}  # LC_1 with its number as an index
     for name, height in heights.items():
-        text = f"{name}: {titles[name]}\n{outputs[name]} outputs"
+        text = f"{words[name]}: {titles[name]}\n{outputs[name]} outputs"
         _box(axes, _PLACES["part"], height, text, colours[0] if name == root else colours[1])
         _arrow(axes, _PLACES["input"], middle, _PLACES["part"], height)
     for number, name in enumerate(leaves, 1):
-        _box(axes, _PLACES["product"], heights[name], f"{root}(x)$_{{{number}}}$ · {name}(x)", "white")
+        _box(axes, _PLACES["product"], heights[name], f"{root}(x)$_{{{number}}}$ · {words[name]}(x)", "white")
         _arrow(axes, _PLACES["part"], heights[name], _PLACES["product"], heights[name])
         _arrow(axes, _PLACES["part"], heights[root], _PLACES["product"], heights[name])
         _arrow(axes, _PLACES["product"], heights[name], _PLACES["output"], middle)

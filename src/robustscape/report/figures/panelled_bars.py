@@ -77,4 +77,6 @@ def _draw_bars(axes: Axes, own: pd.DataFrame, place: int, kinds: int, colour: ob
     axes.plot(middle, own["paper_value"], "D", markersize=5, **_parts.printed_marker(style.INK))
     for at, value in zip(middle, own["value"], strict=True):
         if np.isfinite(value):
-            axes.annotate(f"{value:.0f}", (at, value), (0, 1), textcoords="offset points", ha="center", fontsize=7.5)
+            axes.annotate(
+                f"{value:z.0f}", (at, max(value, 0)), (0, 1), textcoords="offset points", ha="center", fontsize=7.5
+            )
