@@ -295,6 +295,15 @@ def test_templates_are_all_used() -> None:
     assert names == ["_parts.html.jinja", "comparison.html.jinja", "page.css", "page.html.jinja", "page.js"]
 
 
+def test_runs_are_shown_before_any_item_is_made(tmp_path: Path) -> None:
+    """A day into a week of training the page must not say that nothing was done."""
+    studies = {"yamada2021": make_study("yamada2021", table_1=table_item())}
+    run = RunFacts("a/b/r/eps0.1/seed0", "a", "b", "r", 0.1, 0, clean=90.0, loss=0.1, updates=9, seconds=75.0)
+    origins = Origins({run.key: run}, {("yamada2021", "table_1"): (run.key, "not trained yet")})
+    words = Outline(written((studies, tmp_path / "small"), origins=origins)).words
+    assert "1 min 15 s spent on training" in words and "1 of its runs are trained" in words and "1 / 1" in words
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.0, "0.0 s"), (59.6, "60 s"), (61, "1 min 1 s"), (86400, "24 h 0 min")]
 )

@@ -325,7 +325,7 @@ def test_broken_and_partial_results_give_a_page_that_says_so(browser, results) -
         assert opened.page.locator("#yamada2021-table_1 table").count() == 0, "no number of a broken file is shown"
         assert "nan" in words_of(opened.page.locator("#yamada2021-table_2"))
         assert words_of(opened.page.locator("#odd-table_-1- h3")) == NASTY
-        assert "Nothing of this study was made" in words
+        assert "No item of this study was made" in words
         assert broken_links(opened.page) == []
 
 

@@ -42,7 +42,7 @@ class ShownWork:
         study: its items.
         items: what is shown of them.
         methods: tables of the methods that it compares.
-        seconds: spent on everything behind its items.
+        seconds: spent on everything behind its items, and on its trained runs.
     """
 
     key: str
@@ -153,9 +153,11 @@ def make_page(
             shown_item(key, name, item, root, claims=claims.get((key, name), []), origins=origins, embed=self_contained)
             for name, item in study.items.items()
         ]
-        cost = _seconds_by_record([root / key / f"{one.name}.json" for one in items if one.made])
+        work = ShownWork(key, study, items)
+        cost = {(root / "models" / run.key / "run.json").resolve(): run.seconds or 0.0 for run in work.runs}
+        cost |= _seconds_by_record([root / key / f"{one.name}.json" for one in items if one.made])
         costs |= cost
-        work = ShownWork(key, study, items, seconds=sum(cost.values()))
+        work.seconds = sum(cost.values())
         work.methods = method_tables([(one.item, one.rows) for one in items if one.rows is not None], work.runs)
         works.append(work)
     everything = [item for work in works for item in work.items]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -187,16 +187,17 @@ def shown_item(
         origins: where the items come from.
         embed: True to put pictures and small files into the page as data URLs, False to link them.
     """
-    csv = root / work / f"{name}.csv"
+    csv, keys = root / work / f"{name}.csv", origins.behind.get((work, name), ())
+    runs = [origins.runs[key] for key in keys if key in origins.runs]
+    plain = ShownItem(work, name, item, claims=claims, runs=runs, missing_runs=len(keys) - len(runs))
     if not csv.exists():
         left = [path.name for path in _files_of_item(csv, item)]
-        gone = f"{csv} is gone; there is still {', '.join(left)}." if left else ""
-        return ShownItem(work, name, item, claims=claims, problem=gone)
+        return replace(plain, problem=f"{csv} is gone; there is still {', '.join(left)}." if left else "")
     try:
-        return _read_item(ShownItem(work, name, item, claims=claims), csv, origins, embed=embed)
+        return _read_item(replace(plain), csv, origins, embed=embed)
     except _BROKEN as error:
         why = str(error) if isinstance(error, UserError) else f"{csv} cannot be shown: {type(error).__name__}: {error}."
-        return ShownItem(work, name, item, claims=claims, problem=why)
+        return replace(plain, problem=why)
 
 
 def _read_item(shown: ShownItem, csv: Path, origins: Origins, *, embed: bool) -> ShownItem:
@@ -220,9 +221,6 @@ def _read_item(shown: ShownItem, csv: Path, origins: Origins, *, embed: bool) ->
     record = csv.with_suffix(".json")
     shown.downloads = _downloads([*files, record], embed=embed)
     shown.record = records.read_record(record)
-    keys = origins.behind.get((shown.work, shown.name), ())
-    shown.runs = [origins.runs[key] for key in keys if key in origins.runs]
-    shown.missing_runs = len(keys) - len(shown.runs)
     shown.configured = origins.configured.get((shown.work, shown.name), "")
     shown.code = origins.code.get((shown.work, shown.name), ())
     shown.made = True
