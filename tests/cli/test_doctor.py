@@ -161,15 +161,27 @@ def test_missing_data_say_what_to_put_where_and_nothing_is_downloaded(
     monkeypatch.setattr(socket, "create_connection", refuse)
     before = download.download_file
     plan = a_plan("paper", tmp_path / "results")
-    found = doctor._data(plan, "svhn", tmp_path)
-    assert found.verdict == "problem"
-    assert "train_32x32.mat" in found.text and str(tmp_path) in found.text and "robustscape prepare svhn" in found.text
+    missing: list[str] = []
+    assert doctor._data(plan, "svhn", tmp_path, missing).verdict == "problem"
+    assert missing == [f"{tmp_path / 'train_32x32.mat'} (182 MB)"]
+    lines = [found.text for found in doctor._all_data(plan, tmp_path)]
+    (svhn,) = [line for line in lines if "train_32x32.mat" in line]
+    assert svhn.startswith("svhn: ") and str(tmp_path) in svhn and "robustscape prepare svhn" in svhn
+    (cifar100,) = [line for line in lines if "cifar-100-binary.tar.gz" in line]
+    assert cifar100.startswith("cifar100 and ") and "more that are made of the same files" in cifar100
     assert list(tmp_path.iterdir()) == []
     assert download.download_file is before
     (tmp_path / "train_32x32.mat").write_text("<html>")
     (tmp_path / "test_32x32.mat").write_text("<html>")
-    assert "web page" in doctor._data(plan, "svhn", tmp_path).text
+    assert "web page" in doctor._data(plan, "svhn", tmp_path, []).text
     card = plan.data_folder("svhn") / "card.json"
     card.parent.mkdir(parents=True)
     card.write_text("{}")
-    assert doctor._data(plan, "svhn", tmp_path).verdict == "ok"
+    assert doctor._data(plan, "svhn", tmp_path, []).verdict == "ok"
+
+
+def test_a_package_that_only_some_networks_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_installed", lambda package: None)
+    (found,) = doctor._optional_packages(a_plan("paper", tmp_path))
+    assert found.verdict == "problem" and "timm" in found.text and "requirements/no-deps.in" in found.text
+    assert not list(doctor._optional_packages(a_plan("smoke", tmp_path)))

@@ -78,6 +78,7 @@ def check_machine(plan: Plan, downloads: Path) -> Iterator[Finding]:
     yield _configuration(plan)
     yield _python()
     yield _packages(plan.experiment.folder.parent / "requirements" / "base.in")
+    yield from _optional_packages(plan)
     yield from _tools()
     yield _git()
     yield _processor(plan)
@@ -89,8 +90,7 @@ def check_machine(plan: Plan, downloads: Path) -> Iterator[Finding]:
     yield _gpu(plan)
     if estimate:
         yield _cost(plan, estimate)
-    for name in sorted({run.dataset for run in plan.runs}):
-        yield _data(plan, name, downloads)
+    yield from _all_data(plan, downloads)
 
 
 def read_pins(path: Path) -> dict[str, str]:
@@ -135,6 +135,15 @@ def _installed(package: str) -> str | None:
         return importlib.metadata.version(package).partition("+")[0]
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def _optional_packages(plan: Plan) -> Iterator[Finding]:
+    """Check the packages that only some networks need."""
+    entries = plan.experiment.architectures
+    wanting = sorted({run.architecture for run in plan.runs if entries[run.architecture].architecture == "timm_net"})
+    if wanting and _installed("timm") is None:
+        needed = f"timm is missing, which {', '.join(wanting[:3])}{', ...' if len(wanting) > 3 else ''} are made by"
+        yield Finding("problem", "packages", f"{needed}: pip install --no-deps -r requirements/no-deps.in")
 
 
 def _tools() -> Iterator[Finding]:
@@ -299,28 +308,44 @@ def _gpu(plan: Plan) -> Finding:
 # -- data --------------------------------------------------------------------------------------------------------------
 
 
-def _data(plan: Plan, name: str, downloads: Path) -> Finding:
-    """Check that a data set is prepared, or that the files it is made from can be read."""
+def _all_data(plan: Plan, downloads: Path) -> Iterator[Finding]:
+    """Check the data sets of the plan; those that wait for the same files share a line."""
+    waiting: dict[str, list[str]] = {}
+    for name in sorted({run.dataset for run in plan.runs}):
+        missing: list[str] = []
+        finding = _data(plan, name, downloads, missing)
+        if missing:
+            waiting.setdefault(" and ".join(dict.fromkeys(missing)), []).append(name)
+        else:
+            yield finding
+    for files, names in waiting.items():
+        others = f" and {len(names) - 1} more that are made of the same files" if len(names) > 1 else ""
+        fetch = (
+            f"with a network, `robustscape prepare {names[0]}` fetches it; docs/how-to/data.md says from where it comes"
+        )
+        yield Finding("problem", "data", f"{names[0]}{others}: {files} is not here; {fetch}")
+
+
+def _data(plan: Plan, name: str, downloads: Path, missing: list[str]) -> Finding:
+    """Check that a data set is prepared, or that the files it is made from can be read; add those to download to ``missing``."""
     if (plan.data_folder(name) / "card.json").exists():
         return Finding("ok", "data", f"{name} is prepared")
     entry = plan.experiment.datasets[name]
     try:
-        with _without_network():
+        with _without_network(missing):
             catalog.load_function("dataset", entry.dataset)(downloads, **entry.parameters)
-    except MissingData as error:
-        text = " ".join(str(error).split())
-        return Finding("problem", "data", f"{name}: {text} With a network, `robustscape prepare {name}` fetches it.")
     except UserError as error:
         return Finding("problem", "data", f"{name}: {' '.join(str(error).split())}")
     return Finding("ok", "data", f"{name} can be made from what is here")
 
 
 @contextlib.contextmanager
-def _without_network() -> Iterator[None]:
-    """Within the block, data sets report missing files instead of downloading them."""
+def _without_network(missing: list[str]) -> Iterator[None]:
+    """Within the block, data sets add the files that they would download to ``missing``."""
     from robustscape.data import download
 
     def refuse(file: download.RemoteFile, folder: Path) -> Path:
+        missing.append(f"{folder / file.name} ({file.size / 1e6:,.0f} MB)")
         raise MissingData("This check downloads nothing.")
 
     original = download.download_file

@@ -84,12 +84,13 @@ def planes(
         axes.set_xlabel(names[0])
         axes.set_ylabel(names[1])
         topped = not steep and _begins(panel, marginal) is not None
-        axes.set_title("" if topped else str(panel or ""))
+        title = item.names.get(str(panel), str(panel or ""))
+        axes.set_title("" if topped else title)
         if not steep:
             window = zoom.get(_begins(panel, zoom) or "")
             _set_scales(axes, part, equal=equal, log_y=_begins(panel, log_y) is not None, window=window)
         if topped:
-            _layers.draw_marginal(axes, part, look_of, str(panel))
+            _layers.draw_marginal(axes, part, look_of, title)
         seen.append(axes)
     if scale is not None:
         beyond = "neither" if colour_limit is None else "both" if colour == "diverging" else "max"
