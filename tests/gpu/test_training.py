@@ -160,9 +160,10 @@ def test_a_step_of_pgd_starts_few_kernels_beside_those_of_its_pass() -> None:
     more, fewer = (count_step("adversarial", attacks=attacks).kernels.total() for attacks in (one_more, ATTACKS))
     with pretended_gpu() as counts:
         model, x = make_net(IMAGE).to(CUDA).eval(), torch.rand(BATCH, *IMAGE).to(CUDA)
+        y = torch.zeros(BATCH, dtype=torch.int64, device=CUDA)
         counts.clear()
         with frozen(model):
-            input_gradient(model, x, torch.zeros(BATCH, dtype=torch.int64, device=CUDA), cross_entropy)
+            input_gradient(model, x, y, cross_entropy)
     assert more - fewer <= counts.kernels.total() + PGD_ROOM
 
 
