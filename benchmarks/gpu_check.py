@@ -37,14 +37,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.threat import ThreatModel
 from robustscape.attacks.pgd import pgd
-from robustscape.config.recipes import Recipe
 from robustscape.data import Split
+from robustscape.data.batches import epoch_order
 from robustscape.devices import autocast, configure_device
 from robustscape.evaluation.harness.craft import correctly_classified, craft
 from robustscape.evaluation.harness.suite import SuiteResult
 from robustscape.evaluation.percentages import percent_true_fp32
 from robustscape.models import build_classifier
-from robustscape.training import loop
 from robustscape.training.attack import TrainingAttack
 from robustscape.training.closure import Closure
 from robustscape.training.methods.adversarial import adversarial
@@ -258,23 +257,28 @@ def on(device: torch.device, split: Split) -> Split:
 
 
 def trained_net(device: torch.device, samples: int, epochs: int) -> tuple[nn.Module, list[float]]:
-    """A small convolutional net, adversarially trained on drawn digits from the same weights everywhere, and its losses."""
-    train, test = (on(device, drawn_digits(count, seed)) for count, seed in ((samples, 0), (10, 1)))
+    """A small convolutional net trained by PGD-3 on drawn digits, from the same weights everywhere, and the losses of its epochs.
+
+    The steps are those of ``robustscape.training.loop``, which imports more than this script may.
+    """
+    split = on(device, drawn_digits(samples, 0))
     torch.manual_seed(0)
-    model = build_classifier("small_cnn_bn", {"width": 8}, (1, 12, 12), 10, [0.2], [0.3])
-    recipe = Recipe.model_validate(
-        {
-            "method": "adversarial",
-            "attack": "pgd",
-            "optimizer": {"name": "sgd", "parameters": {"lr": 0.05, "momentum": 0.9}},
-            "eps_schedule": {"kind": "linear", "start": 0.1, "end": 1.0},
-            "epochs": epochs,
-            "batch_size": 50,
-        }
-    )
-    attacks = {"pgd": spec("pgd", steps=3, rel_step_size=0.5)}
-    done = loop.train(model, train, test, recipe, attacks, EPS, 0, progress=False)
-    return model.eval(), done.history["train_loss"].tolist()
+    model = build_classifier("small_cnn_bn", {"width": 8}, (1, 12, 12), 10, [0.2], [0.3]).to(device)
+    optimizer, closure = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9), Closure(model)
+    losses: list[float] = []
+    for epoch in range(epochs):
+        total = torch.zeros((), device=device)
+        threat = ThreatModel("Linf", EPS * (epoch + 1) / epochs)
+        batches = epoch_order(samples, 0, epoch, device).split(50)
+        for index in batches:
+            streams = SampleGenerator.seeded(epoch, index, device)
+            attack = TrainingAttack(pgd, {"steps": 3, "rel_step_size": 0.5}, threat, streams)
+            model.train()
+            objective = adversarial(model, split.inputs(index), split.y[index], attack)
+            model.train()
+            total += optimizer.step(closure.begin(optimizer, objective)).detach()  # type: ignore[arg-type, union-attr]
+        losses.append(total.item() / len(batches))
+    return model.eval(), losses
 
 
 def parity(device: torch.device, samples: int, epochs: int) -> Row:
@@ -286,8 +290,8 @@ def parity(device: torch.device, samples: int, epochs: int) -> Row:
         x, y = test.first(None)
         attacked = craft(model, x, y, spec("pgd", steps=20), EPS, seed=0)
         rows["device" if place is device else "cpu"] = {
-            "clean_accuracy_percent": percent_true_fp32(correctly_classified(model, x, y)),
-            "pgd_accuracy_percent": percent_true_fp32(correctly_classified(model, attacked, y)),
+            "clean_accuracy_percent": round(percent_true_fp32(correctly_classified(model, x, y)), 2),
+            "pgd_accuracy_percent": round(percent_true_fp32(correctly_classified(model, attacked, y)), 2),
             "train_losses": [round(loss, 5) for loss in losses],
         }
     differences = {
@@ -322,7 +326,7 @@ def _timed_attack(candidate: Candidate, model: nn.Module, x: Tensor, y: Tensor) 
     found = candidate(x, y)
     points = found.x_adv if isinstance(found, SuiteResult) else found.detach()
     robust = percent_true_fp32(correctly_classified(model, points, y))  # waits for the device
-    return {"seconds": time.perf_counter() - began, "robust_accuracy_percent": robust}
+    return {"seconds": time.perf_counter() - began, "robust_accuracy_percent": round(robust, 2)}
 
 
 # -- all of it ---------------------------------------------------------------------------------------------------------
