@@ -4,7 +4,7 @@
 #                               SCALE=smoke|small|tenth|paper, CORES=8
 #   make test                   style, types, documentation and tests
 #
-# Others: lint, types, pytest, faults, slurm, mutants, format, docs, results-docs, doctor, pull, lock, clean.
+# Others: lint, types, pytest, faults, slurm, mutants, gpu-check, format, docs, results-docs, doctor, pull, lock, clean.
 
 STUDY ?=
 SCALE ?= small
@@ -18,7 +18,7 @@ pip := python -m pip install --quiet --disable-pip-version-check --no-input
 options := scale=$(SCALE) $(if $(STUDY),"studies=[$(STUDY)]")
 
 .DELETE_ON_ERROR:
-.PHONY: reproduce test lint types pytest faults slurm mutants format docs results-docs doctor pull lock clean
+.PHONY: reproduce test lint types pytest faults slurm mutants gpu-check format docs results-docs doctor pull lock clean
 
 reproduce: $(VENV)/.base
 	@snakemake --cores $(CORES) --config $(options)
@@ -55,6 +55,11 @@ slurm: $(VENV)/.test
 # Which small wrong changes of the code the tests notice (docs/explanation/tests.md); by hand, half an hour.
 mutants: $(VENV)/.test
 	python benchmarks/mutants.py
+
+# Does the GPU of this machine compute what the CPU does, and how fast? Eight minutes at most; CHECK=--tiny for a look.
+CHECK ?=
+gpu-check: $(VENV)/.base
+	PYTHONPATH=src python benchmarks/gpu_check.py $(CHECK)
 
 format: $(VENV)/.test
 	ruff check --fix

@@ -25,25 +25,16 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from _autoattack import THEIR_BATCH, Candidate, autoattack, spec
 from _measure import clocked, in_own_process, write
 from _nets import CASES, Case, net_and_images
 from torch import Tensor, nn
 
-from robustscape.config.attacks import AttackSpec, Suite
 from robustscape.devices import configure_device
 from robustscape.evaluation.harness.craft import correctly_classified, craft
 from robustscape.evaluation.harness.curve import eps_curve
-from robustscape.evaluation.harness.suite import SuiteResult, run_suite
+from robustscape.evaluation.harness.suite import SuiteResult
 from robustscape.evaluation.percentages import percent_true_fp32
-
-THEIR_BATCH = 250  # AutoAttack's default, and every library's here
-
-Candidate = Callable[[Tensor, Tensor], Tensor | SuiteResult]
-
-
-def spec(attack: str, **parameters: Any) -> AttackSpec:
-    """An attack in Linf."""
-    return AttackSpec.model_validate({"attack": attack, "parameters": parameters})
 
 
 def pgd_libraries(model: nn.Module, eps: float, steps: int) -> dict[str, Candidate]:
@@ -77,50 +68,6 @@ def pgd_libraries(model: nn.Module, eps: float, steps: int) -> dict[str, Candida
         "torchattacks": lambda x, y: theirs(x, y),
         "foolbox": lambda x, y: fool(wrapped, x, y, epsilons=eps)[1],
         "art": lambda x, y: torch.from_numpy(art.generate(x.numpy(), F.one_hot(y, 10).numpy())),
-    }
-
-
-class _Told:
-    """Stands in for the authors' logger: their progress, printed."""
-
-    def __getattr__(self, level: str) -> Callable[..., None]:
-        return lambda *message: print("  pyautoattack:", *message, flush=True)
-
-
-def autoattack(model: nn.Module, eps: float, budget: dict[str, int]) -> dict[str, Candidate]:
-    """The standard version, as its authors run it, and the suite of the same attacks, in the order of config/suites.yaml."""
-    import pyautoattack
-
-    oracle = pyautoattack.AutoAttack(model, eps=eps, seed=0, version="standard")
-    oracle.logger = _Told()
-    for part in (oracle.apgd, oracle.apgd_targeted):
-        part.n_iter = budget["iterations"]
-        part.n_iter_2, part.n_iter_min, part.size_decr = (
-            max(int(share * part.n_iter), 1) for share in (0.22, 0.06, 0.03)
-        )
-    oracle.fab.n_iter, oracle.square.n_queries = budget["iterations"], budget["queries"]
-    oracle.fab.n_target_classes = oracle.apgd_targeted.n_target_classes = budget["n_target_classes"]
-    shared = {"iterations": budget["iterations"]}
-    targets = {"n_target_classes": budget["n_target_classes"]}
-    suite = Suite(
-        name="autoattack",
-        attacks=(
-            ("apgd_ce", spec("apgd", **shared)),
-            ("apgd_t", spec("apgd", loss="dlr_targeted", **shared, **targets)),
-            ("square5000", spec("square", queries=budget["queries"], rescale_schedule=False)),
-            ("fab_t", spec("fab", **shared, **targets)),
-        ),
-    )
-
-    def told(name: str, done: int, total: int) -> None:
-        print(f"  robustscape: {name} {done}/{total}", flush=True)
-
-    def ours(x: Tensor, y: Tensor, precision: str) -> SuiteResult:
-        return run_suite(model, x, y, suite, eps, seed=0, batch_size=THEIR_BATCH, precision=precision, progress=told)
-
-    return {
-        "robustscape": partial(ours, precision="auto"),
-        "pyautoattack": lambda x, y: oracle.run_standard_evaluation(x, y, batch_size=THEIR_BATCH)[0],
     }
 
 

@@ -22,11 +22,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import torchattacks
+from _autoattack import spec
 from _measure import write
 from _nets import CASES, net_and_images
 from art.attacks import evasion as art
 from art.estimators.classification import PyTorchClassifier
-from attacks import spec
 from pyautoattack.autopgd_base import APGDAttack, APGDAttack_targeted
 from pyautoattack.fab_pt import FABAttack_PT
 from pyautoattack.square import SquareAttack

@@ -38,8 +38,13 @@ def dct_matrix(size: int, like: Tensor | None = None) -> Tensor:
     >>> torch.allclose(c @ c.T, torch.eye(5, dtype=torch.float64))
     True
     """
-    matrix = _dct_matrix(size)
-    return matrix.clone() if like is None else matrix.to(like)
+    return _dct_matrix(size).clone() if like is None else _placed_dct_matrix(size, like.device, like.dtype)
+
+
+@functools.lru_cache(maxsize=16)
+def _placed_dct_matrix(size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """``_dct_matrix`` where it is needed: a copy to a GPU, for which every transform would wait."""
+    return _dct_matrix(size).to(device, dtype)
 
 
 def _transform(x: Tensor, inverse: bool) -> Tensor:
@@ -153,9 +158,12 @@ def filter_images(x: Tensor, kind: Filter, percent: float) -> Tensor:
         return x
     spectrum = dct(x)
     height, width = x.shape[2:]
-    mask = (
-        energy_mask(spectrum, percent)
-        if kind == "energy"
-        else low_pass_mask((height, width), percent).to(spectrum.device)
-    )
-    return idct(spectrum * mask)
+    if kind == "energy":
+        return idct(spectrum * energy_mask(spectrum, percent))
+    return idct(spectrum * _placed_low_pass_mask((height, width), percent, spectrum.device))
+
+
+@functools.lru_cache(maxsize=16)
+def _placed_low_pass_mask(shape: tuple[int, ...], percent: float, device: torch.device) -> Tensor:
+    """``low_pass_mask`` where it is needed: a copy to a GPU, for which every batch would wait."""
+    return low_pass_mask(shape, percent).to(device)

@@ -103,7 +103,7 @@ def attack_in_trials(
         rows = Rows(
             torch.arange(count * len(active), device=x.device),
             active[copies],
-            torch.tensor(list(numbers), device=x.device).repeat_interleave(len(active)),
+            torch.arange(begin, begin + count, device=x.device).repeat_interleave(len(active)),
             x[copies],
             y[copies],
             threat.select(copies),

@@ -51,13 +51,15 @@ def targeted_adversarial(
         return CrossEntropy(model, x, y)
     with torch.no_grad(), frozen(model):
         classes = model(x[:1]).shape[1]
-    goal = target_outside(meta_classes(hierarchies, classes).to(y.device), y, attack.generator.fork(0))
+    goal = target_outside(meta_classes(hierarchies, classes, y.device), y, attack.generator.fork(0))
     towards = replace(attack, parameters={**attack.parameters, "targeted": True})
     return CrossEntropy(model, towards(model, x, goal), y)
 
 
-def meta_classes(hierarchies: list[list[int]], classes: int) -> Tensor:
+def meta_classes(hierarchies: list[list[int]], classes: int, device: torch.device | str = "cpu") -> Tensor:
     """Return the meta-class of each class, int64 (C,), by the hierarchy of that many classes.
+
+    It is made on ``device``: a GPU would be waited for in every step if numbers were copied there.
 
     Raises:
         ConfigError: none, or more than one, has that many.
@@ -69,7 +71,7 @@ def meta_classes(hierarchies: list[list[int]], classes: int) -> Tensor:
             "targeted_adversarial: 'hierarchies' must hold one hierarchy, of two or more meta-classes, for the model's "
             f"{classes} classes; those it holds have {have}."
         )
-    return torch.arange(len(found[0])).repeat_interleave(torch.tensor(found[0]))
+    return torch.cat([torch.full((size,), number, device=device) for number, size in enumerate(found[0])])
 
 
 def target_outside(meta: Tensor, y: Tensor, generator: SampleGenerator) -> Tensor:

@@ -115,8 +115,17 @@ def displace(weights: Tensors, offsets: Tensors) -> None:
         return
     moved = [weight.detach().clone() for weight in weights]  # keeps the layout, and so the last bit of a pass
     torch._foreach_add_(moved, offsets)
-    for weight, tensor in zip(weights, moved, strict=True):
+    exchange(weights, moved)
+
+
+def exchange(weights: Tensors, tensors: Tensors) -> None:
+    """Make ``tensors`` the data of the weights; only inside ``restored_afterwards``, or to end it.
+
+    Within a step autocast keeps what it rounded of a weight, and would pass that on for the new data too: it is made to forget.
+    """
+    for weight, tensor in zip(weights, tensors, strict=True):
         weight.data = tensor
+    torch.clear_autocast_cache()
 
 
 @contextmanager
@@ -126,8 +135,7 @@ def restored_afterwards(weights: Tensors) -> Iterator[None]:
     try:
         yield
     finally:
-        for weight, tensor in zip(weights, origin, strict=True):
-            weight.data = tensor
+        exchange(weights, origin)
 
 
 def sgd_update(optimizer: torch.optim.SGD) -> None:

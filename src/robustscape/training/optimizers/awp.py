@@ -83,8 +83,8 @@ def gradient_at_worst_weights(
         for p in parameters
         if p.grad is not None and p.dim() >= 2
     ]
-    with perturb.restored_afterwards([weight for weight, _ in moved]):
-        for weight, v in moved:
-            weight.data = weight.clone().add_(v)
+    weights = [weight for weight, _ in moved]
+    with perturb.restored_afterwards(weights):
+        perturb.exchange(weights, [weight.clone().add_(v) for weight, v in moved])
         perturb.forward_backward(closure)
     return loss, moved

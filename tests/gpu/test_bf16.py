@@ -1,0 +1,73 @@
+"""Training in bf16: autocast rounds each weight once a pass, and never passes on what it rounded before the weight changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from gpu.test_training import METHODS, count_step, image_shape, make_net
+from torch import Tensor, nn
+
+from robustscape import catalog, devices
+from robustscape.training.closure import Closure
+from robustscape.training.objective import CrossEntropy
+
+#: Optimizer -> its settings, with a perturbation that the loss shows.
+PERTURBING: dict[str, tuple[str, dict[str, Any]]] = {
+    "SAM": ("sam", {"rho": 2.0}),
+    "SAM-2": ("sam", {"rho": 2.0, "steps": 2}),
+    "ASAM": ("asam", {"rho": 2.0}),
+    "GSAM": ("gsam", {"rho": 2.0}),
+    "MSAM": ("msam", {"rho": 2.0}),
+    "ESAM": ("esam", {"rho": 2.0, "beta": 0.9, "gamma": 0.5}),
+    "AWP": ("awp", {"gamma": 0.5}),
+    "Entropy-SGD with AWP": ("entropy_sgd", {"awp_gamma": 0.5}),
+}
+
+
+class Recorded(CrossEntropy):
+    """A cross-entropy that keeps the mean loss of each of its passes over the whole batch."""
+
+    def __init__(self, model: nn.Module, x: Tensor, y: Tensor) -> None:
+        super().__init__(model, x, y)
+        self.__dict__["losses"] = []
+
+    def __call__(self) -> Tensor:
+        return self.per_sample().mean()
+
+    def per_sample(self, index: Tensor | None = None) -> Tensor:
+        losses = super().per_sample(index)
+        if index is None:
+            self.__dict__["losses"].append(losses.mean().item())
+        return losses
+
+
+def losses_of_a_step(optimizer: str, settings: dict[str, Any], precision: Any) -> list[float]:
+    """The mean loss of each pass of a step over the whole batch."""
+    torch.manual_seed(0)
+    model = make_net((1, 8, 8)).train()
+    objective = Recorded(model, torch.rand(16, 1, 8, 8), torch.arange(16) % 5)
+    made = catalog.load_function("optimizer", optimizer)(list(model.parameters()), lr=0.1, **settings)
+    with devices.autocast(torch.device("cpu"), precision):
+        made.step(Closure(model).begin(made, objective))
+    return objective.__dict__["losses"]
+
+
+@pytest.mark.parametrize("name", PERTURBING)
+def test_in_bf16_the_second_pass_sees_the_perturbed_weights(name: str) -> None:
+    """Autocast keeps the rounded weights of the first pass: they must not outlive the weights."""
+    optimizer, settings = PERTURBING[name]
+    exact, rounded = (losses_of_a_step(optimizer, settings, precision) for precision in ("fp32", "bf16"))
+    assert len(exact) >= 2 and all(abs(loss - exact[0]) > 0.1 for loss in exact[1:])
+    assert rounded == pytest.approx(exact, rel=0.03)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_in_bf16_a_weight_is_rounded_at_most_once_in_a_pass(method: str) -> None:
+    """Frozen weights, which autocast does not keep, once in every pass before the update; trained ones once in the update."""
+    weights = make_net(image_shape(method)).net.named_parameters()  # type: ignore[union-attr]
+    rounded = [tuple(weight.shape) for name, weight in weights if name.startswith(("conv", "linear"))]
+    casts = count_step(method, precision="bf16").casts
+    found = sum(casts[shape] for shape in set(rounded))
+    assert len(rounded) <= found <= len(rounded) * (METHODS[method].passes + 1)
