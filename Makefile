@@ -4,7 +4,7 @@
 #                               SCALE=smoke|small|tenth|paper, CORES=8
 #   make test                   style, types, documentation and tests
 #
-# Others: lint, types, pytest, faults, slurm, mutants, gpu-check, format, docs, results-docs, doctor, pull, lock, clean.
+# Others: lint, types, pytest, faults, slurm, mutants, gpu-check, format, docs, results-docs, doctor, pull, lock, audit, clean.
 
 STUDY ?=
 SCALE ?= small
@@ -18,7 +18,7 @@ pip := python -m pip install --quiet --disable-pip-version-check --no-input
 options := scale=$(SCALE) $(if $(STUDY),"studies=[$(STUDY)]")
 
 .DELETE_ON_ERROR:
-.PHONY: reproduce test lint types pytest faults slurm mutants gpu-check format docs results-docs doctor pull lock clean
+.PHONY: reproduce test lint types pytest faults slurm mutants gpu-check format docs results-docs doctor pull lock audit clean
 
 reproduce: $(VENV)/.base
 	@snakemake --cores $(CORES) --config $(options)
@@ -101,6 +101,21 @@ lock:
 	(head -n 1 requirements/lock.txt; $(VENV)-lock/bin/python -m pip freeze --all --exclude pip) > requirements/lock.new
 	mv requirements/lock.new requirements/lock.txt
 	rm -r $(VENV)-lock
+
+# Known vulnerabilities of the pinned packages, by tools with an environment of their own, and a list of the packages for other
+# tools (build/sbom.json, CycloneDX). pip-audit calls packages sound that it could not look up, so two of them are looked up first.
+tools := build/audit-tools
+look_up := $(tools)/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off
+audit:
+	@mkdir -p build && rm -f build/audit-first.json
+	@python3 -m venv $(tools) && $(tools)/bin/$(pip) pip-audit==2.10.1 cyclonedx-bom==7.5.0 || \
+	  { echo "Not audited: pip-audit and cyclonedx-bom cannot be installed here."; rm -rf $(tools); }
+	@test ! -x $(tools)/bin/pip-audit || { \
+	  $(tools)/bin/cyclonedx-py requirements --output-reproducible --output-file build/sbom.json requirements/lock.txt && \
+	  echo "The packages: build/sbom.json" && \
+	  { $(look_up) --requirement requirements/no-deps.in --format json --output build/audit-first.json 2> build/audit.log; \
+	    if test -e build/audit-first.json; then $(look_up) --requirement requirements/lock.txt; \
+	    else echo "Not audited: no database of vulnerabilities can be reached from here ($$(tail -n 1 build/audit.log))."; fi; }; }
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build

@@ -1,11 +1,8 @@
-"""``dvc.yaml`` is the plan, cut by studies; and DVC, Git and Snakemake agree on what is up to date."""
+"""``dvc.yaml`` is the plan, cut by studies. ``tests/workflow/test_shared_results.py`` runs DVC."""
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -110,72 +107,3 @@ def test_a_cover_holds_all_that_it_should_and_nothing_else(chosen: dict[str, boo
     found = dvc.fewest_folders(files, everything)
     held = [[p for p in everything if p == folder or folder == "." or p.startswith(f"{folder}/")] for folder in found]
     assert sorted(path for group in held for path in group) == sorted(files)
-
-
-# -- for real ----------------------------------------------------------------------------------------------------------
-
-
-def run(folder: Path, *command: str) -> str:
-    """Return what a command of the environment prints in ``folder``; fail if the command fails."""
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    done = subprocess.run(
-        command, cwd=folder, env={**clean, "PATH": path, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True
-    )
-    assert done.returncode == 0, f"{command}: {done.stdout[-2000:]} {done.stderr[-3000:]}"
-    return done.stdout + done.stderr
-
-
-@pytest.mark.slow
-@pytest.mark.smoke
-@pytest.mark.timeout(1800)
-def test_reproduce_push_clone_and_pull(tmp_path: Path) -> None:
-    """A study of two runs: made by DVC, shared through a folder, fetched in a clone where nothing is left to do."""
-    project, clone, remote = tmp_path / "project", tmp_path / "clone", tmp_path / "remote"
-    ignored = shutil.ignore_patterns("__pycache__", ".snakemake", "*.egg-info")
-    for name in ("src", "config", "workflow"):
-        shutil.copytree(ROOT / name, project / name, ignore=ignored)
-    for name in ("Snakefile", ".gitignore", ".dvcignore"):
-        shutil.copy(ROOT / name, project)
-    shutil.copytree(ROOT / ".dvc", project / ".dvc", ignore=lambda folder, names: {*names} - {"config", ".gitignore"})
-    (project / "profiles").symlink_to("workflow/profiles")
-    (project / "resources" / "paper").mkdir(parents=True)
-    shutil.copy(ROOT / "resources/paper/liu2020_table_1.csv", project / "resources/paper")
-    for study in (project / "config/studies").glob("*.yaml"):
-        study.unlink()
-    (project / "config/studies/other2099.yaml").write_text(OTHER)
-    shutil.rmtree(project / "config/scales/smoke")
-    (project / "config/scales/smoke").mkdir()
-    (project / "config/scales/smoke/common.yaml").write_text(
-        "about: tiny\ndatasets: {svhn: digits_tiny}\narchitectures: {resnet18_svhn: resnet18_tiny}\n"
-        'recipes: {"*": {epochs: 1, probe_samples: 8}}\nmeasurements: {"*": {samples: 16}}\n'
-        "runs_per_job: 2\ndevice: cpu\n"
-    )
-    (project / "dvc.yaml").write_text(dvc.dvc_yaml(plan("smoke", project)))
-    run(project, "git", "init", "--quiet")
-    run(project, "git", "config", "user.name", "someone")
-    run(project, "git", "config", "user.email", "someone@example.org")
-
-    run(project, "dvc", "repro")
-    assert (project / "results/smoke/report/index.html").exists()
-    assert "Nothing to be done" in run(project, "snakemake", "-n", "--config", "scale=smoke")
-    assert "didn't change" in run(project, "dvc", "repro", "other2099")
-    run(project, "git", "add", "--all")
-    run(project, "git", "commit", "--quiet", "-m", "everything")
-    assert not [f for f in run(project, "git", "ls-files").splitlines() if f.startswith("results/")]
-    run(project, "dvc", "remote", "add", "--local", "--default", "store", str(remote))
-    run(project, "dvc", "push")
-
-    run(tmp_path, "git", "clone", "--quiet", str(project), str(clone))
-    run(clone, "dvc", "remote", "add", "--local", "--default", "store", str(remote))
-    run(clone, "dvc", "pull")
-    run(clone, "dvc", "status", "--quiet")
-    run(clone, "snakemake", "--cores", "1", "--config", "scale=smoke", "--touch", "--forceall")
-    assert "Nothing to be done" in run(clone, "snakemake", "-n", "--config", "scale=smoke")
-    for path in sorted((project / "results/smoke/models").rglob("*.safetensors")):
-        assert path.read_bytes() == (clone / path.relative_to(project)).read_bytes()
-    scale = clone / "config/scales/smoke/common.yaml"
-    scale.write_text(scale.read_text().replace("epochs: 1", "epochs: 2"))
-    assert "train_" in run(
-        clone, "snakemake", "-n", "--config", "scale=smoke"
-    )  # the clone sees changes like the original
