@@ -98,6 +98,7 @@ def test_errors_are_sentences(
 
 def test_a_damaged_record_beside_a_checkpoint_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "run.json").write_text(json.dumps({"config": {}})[:5])
+    (tmp_path / "model.safetensors").touch()
     options = ["--config", str(ROOT / "config"), "--scale", "smoke", "attack"]
     assert main([*options, "--checkpoint", str(tmp_path / "model.safetensors"), "--dataset", "digits_tiny"]) == 2
     assert "run.json' is not the record of a run" in capsys.readouterr().err
@@ -134,7 +135,9 @@ def test_what_config_yaml_leaves_out_can_be_asked_for_by_name(tmp_path: Path) ->
     for name in ("studies", "recipes", "attacks", "scales", "datasets.yaml", "architectures.yaml", "suites.yaml"):
         (config / name).symlink_to(ROOT / "config" / name)
     (tmp_path / "resources").symlink_to(ROOT / "resources")
-    options = argparse.Namespace(config=str(config), scale=None, seeds=None, downloads=None, results=None, targets=[])
+    options = argparse.Namespace(
+        command="run", config=str(config), scale=None, seeds=None, downloads=None, results=None, targets=[]
+    )
     assert {"yamada2021", "kim2023"} <= set(make_plan(options).studies)
     assert list(make_plan(options, works_to_do(options)).studies) == ["yamada2021"]
     options.targets = ["kim2023"]
