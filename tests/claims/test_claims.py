@@ -213,11 +213,11 @@ def test_check_refuses_without_data(expression: str, why: str) -> None:
 
 def test_check_knows_an_items_names() -> None:
     check_expression("value('loss', eps=0) > 1", metrics=["loss"], factors=["eps"])
-    with pytest.raises(ConfigError, match=r"unknown metric 'los'. Did you mean 'loss'"):
+    with pytest.raises(ConfigError, match=r"the metric 'los' of the claim is not among the item's `metrics`: loss"):
         check_expression("value('los', eps=0) > 1", metrics=["loss"], factors=["eps"])
-    with pytest.raises(ConfigError, match="unknown factor 'epsilon'"):
+    with pytest.raises(ConfigError, match="the factor 'epsilon' of the claim is not among the item's `factors`: eps"):
         check_expression("value('loss', epsilon=0) > 1", metrics=["loss"], factors=["eps"])
-    with pytest.raises(ConfigError, match="unknown factor 'eps'"):
+    with pytest.raises(ConfigError, match="the factor 'eps' of the claim is not among the item's `factors`: alpha"):
         check_expression("spearman(series('loss', along='eps')) > 1", factors=["alpha"])
 
 
@@ -226,7 +226,7 @@ def test_check_knows_an_items_names() -> None:
     [
         ("value('sharpness', eps=1) > 1", "is 2 values; they differ in noise"),
         ("spearman(series('sharpness')) > 1", "is 2 values; they differ in noise"),
-        ("value('sharpness', nois='PGD') > 1", "unknown factor 'nois'. Did you mean 'noise'"),
+        ("value('sharpness', nois='PGD') > 1", "the factor 'nois' of the claim .*'noise' in `factors`"),
         ("series('sharpness', noise='PGD') > 1", "neither true nor false; wrap"),
         ("series('sharpness', noise='PGD') > 1 and True", "neither true nor false; wrap"),
         ("value('sharpness', noise='PGD', eps=1)", "is 2.057, neither true nor false"),
@@ -432,9 +432,27 @@ def test_given_and_let_change_neither_verdict_nor_evidence() -> None:
 @pytest.mark.parametrize(
     ("keys", "why"),
     [
-        ({"given": {"espilon": 1}}, r"^given: unknown factor 'espilon'"),
-        ({"given": {"metric": "lss"}}, r"^given: unknown metric 'lss'. Did you mean 'loss'"),
-        ({"given": {"along": "esp"}}, r"^given: along: unknown factor 'esp'. Did you mean 'eps'"),
+        (
+            {"given": {"espilon": 1}},
+            r"^given: the factor 'espilon' of the claim is not among the item's `factors`: eps, alpha",
+        ),
+        (
+            {"given": {"metric": "lss"}},
+            r"^given: the metric 'lss' of the claim is not among the item's `metrics`: loss\. "
+            r"One of them may be misspelt, 'lss' in the claim or 'loss' in `metrics` of the item\.$",
+        ),
+        (
+            {"given": {"along": "esp"}},
+            r"^given: along: the factor 'esp' .*'esp' in the claim or 'eps' in `factors` of the item",
+        ),
+        ({"given": {"metrc": "loss"}}, r"^given: unknown key 'metrc'. Did you mean 'metric'"),
+        ({"given": {"eps": 1}, "holds": "serie() > 1"}, r"^holds: unknown function 'serie'. Did you mean 'series'"),
+        ({"given": {"esp": 1}, "holds": "serie() > 1"}, r"^holds: unknown function 'serie'"),
+        ({"given": {"eps": 1}, "holds": "last(sries) > 1"}, r"^holds: unknown name 'sries'"),
+        (
+            {"given": {"eps": 1}, "let": {"a": "serie()"}, "holds": "a > 1"},
+            r"^let: a: unknown function 'serie'",
+        ),
         ({"given": {"along": "eps"}}, r"^given: along is not used"),
         ({"given": {"eps": 1}, "holds": "value('loss', eps=0) > 1"}, r"^given: eps is not used"),
         ({"let": {"a": "1"}}, r"^let: a is not used"),
@@ -442,7 +460,7 @@ def test_given_and_let_change_neither_verdict_nor_evidence() -> None:
         ({"let": {"a": "a + 1"}, "holds": "a > 1"}, r"^let: circular, a -> a"),
         ({"let": {"a": "value("}, "holds": "a > 1"}, r"^let: a: 'value\(' is not an expression"),
         ({"let": {"a": "valu('loss')"}, "holds": "a > 1"}, r"^let: a: unknown function 'valu'"),
-        ({"let": {"a": "value('lss')"}, "holds": "a > 1"}, r"^let: a: unknown metric 'lss'"),
+        ({"let": {"a": "value('lss')"}, "holds": "a > 1"}, r"^let: a: the metric 'lss' of the claim"),
         ({"let": {"part": "1"}, "holds": "part > prat"}, r"^holds: unknown name 'prat'. Did you mean 'part'"),
         ({"let": {"a": "s"}, "holds": "all_true([a > s for s in [1]])"}, r"^let: a: unknown name 's'"),
         ({"let": {"a": "1"}, "holds": "all_true([a > 0 for a in [1]])"}, r"^holds: 'a' is a name of let"),
