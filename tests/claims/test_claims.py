@@ -353,7 +353,7 @@ def test_a_claim_says_what_it_is_about() -> None:
 
     def check(**changes: Any) -> None:
         study = make_study("w", table_1=item.model_copy(update=changes))
-        check_claims(study.model_copy(update={"theory": checks}), ROOT / "config")
+        check_claims(study.model_copy(update={"theory": checks}))
 
     with pytest.raises(ConfigError, match="claim 'A': kind: got 'empirical', but all rows of the item are of theory"):
         check()
@@ -482,17 +482,11 @@ def test_yes_and_no_without_quotes_are_refused() -> None:
         validate_model(Claim, wrong, "x.yaml")
 
 
-def test_the_message_names_the_file_of_the_item(tmp_path: Path) -> None:
+def test_the_message_names_the_file_of_the_item() -> None:
     item = make_item(factors=["eps"], options={"index": ["eps"]}, claims=[make_claim("1 >")])
-    study = make_study("w", table_1=item)
-    part = tmp_path / "studies" / "w" / "part.yaml"
-    part.parent.mkdir(parents=True)
-    for text, path in (("items: {table_1: {}}", part), ("theory: {table_1: {}}", tmp_path / "studies" / "w.yaml")):
-        part.write_text(text)
-        with pytest.raises(
-            ConfigError, match=rf"^{re.escape(str(path))}: item 'table_1': claim 'A': holds: '1 >' is not"
-        ):
-            check_claims(study, tmp_path)
+    study = make_study("w", table_1=item).with_files({("items", "table_1"): "studies/w/part.yaml"})
+    with pytest.raises(ConfigError, match=r"^studies/w/part\.yaml: item 'table_1': claim 'A': holds: '1 >' is not"):
+        check_claims(study)
 
 
 def test_no_line_of_a_claim_is_longer_than_120_characters() -> None:

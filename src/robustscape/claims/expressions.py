@@ -14,12 +14,10 @@ import keyword
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robustscape.claims.reading import OUR_READERS, READERS, Reader
 from robustscape.claims.series import SERIES_FUNCTIONS
-from robustscape.config.base import read_yaml
 from robustscape.errors import ConfigError, unknown_name
 from robustscape.numbers import parse_number
 
@@ -133,12 +131,8 @@ def _missing_arguments(name: str, call: ast.Call, given: Collection[str]) -> lis
 # -- checks --------------------------------------------------------------------------------------------------------------
 
 
-def check_claims(study: Study, folder: Path) -> None:
+def check_claims(study: Study) -> None:
     """Refuse a study with a claim that could not be evaluated.
-
-    Args:
-        study: the study, all its parts together.
-        folder: the configuration's folder, for the name of the study's file.
 
     Raises:
         ConfigError: as ``check_claim``; the message names file, item and claim.
@@ -149,8 +143,8 @@ def check_claims(study: Study, folder: Path) -> None:
                 _check_kind(claim, all(source.of in study.theory for source in item.rows))
                 check_claim(claim, item.metrics or None, item.factors)
             except ConfigError as error:
-                path = _file_of_item(folder / "studies", study.work, name)
-                raise ConfigError(f"{path}: item '{name}': claim '{claim.id}': {error}") from None
+                where = f"{study.file_of('items', name)}: item '{name}': claim '{claim.id}'"
+                raise ConfigError(f"{where}: {error}") from None
 
 
 def _check_kind(claim: Claim, theory_alone: bool) -> None:
@@ -161,12 +155,6 @@ def _check_kind(claim: Claim, theory_alone: bool) -> None:
         )
     if claim.dead_nets and claim.kind != "empirical":
         raise ConfigError(f"dead_nets: got true, which only an empirical claim can be; this one is '{claim.kind}'.")
-
-
-def _file_of_item(studies: Path, work: str, item: str) -> Path:
-    """The study's file, or that of its parts in which the item stands."""
-    parts = sorted((studies / work).glob("*.yaml"))
-    return next((part for part in parts if item in (read_yaml(part).get("items") or {})), studies / f"{work}.yaml")
 
 
 def check_claim(claim: Claim, metrics: Collection[str] | None = None, factors: Collection[str] | None = None) -> None:
