@@ -1,7 +1,7 @@
 # Two commands do it all; each makes its own environment first, once:
 #
 #   make reproduce              every table and figure, on this machine: STUDY=yamada2021 for one work,
-#                               SCALE=smoke|small|tenth|paper, CORES=8
+#                               SCALE=smoke|small|tenth|rehearsal|paper, CORES=8
 #   make test                   style, types, documentation and tests
 #
 # Others: lint, types, pytest, faults, slurm, mutants, gpu-check, format, docs, results-docs, doctor, pull, lock, audit, clean.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import itertools
 import json
 import os
@@ -20,6 +22,7 @@ import yaml
 from PIL import Image
 from test_imports import ORDER
 
+import robustscape
 from robustscape import catalog
 from robustscape.cli import reference
 from robustscape.cli.main import build_parser
@@ -27,6 +30,7 @@ from robustscape.config.base import validate_model
 from robustscape.config.datasets import DatasetEntry
 from robustscape.config.loading import load_experiment
 from robustscape.config.main import Main
+from robustscape.evaluation.own_model.samples import LABELS, Samples
 from robustscape.models import build_classifier
 from robustscape.pipeline.cost import page
 from robustscape.pipeline.cost.prices import Rate
@@ -241,8 +245,24 @@ def test_the_readme_says_which_works_are_in() -> None:
     assert {work for work, status in rows if status != "to come"} == set(plan("small").studies)
 
 
+def test_the_page_on_ones_own_model_shows_signatures_and_every_name_of_a_column_of_labels() -> None:
+    text = (ROOT / "docs/how-to/evaluate-a-model.md").read_text()
+    for function in (robustscape.read_samples, robustscape.load_weights, robustscape.Normalize):
+        parameters = inspect.signature(function).parameters.values()
+        written = [name if p.default is p.empty else f"{name}={p.default}" for p in parameters for name in [p.name]]
+        assert f"`{function.__name__}({', '.join(written)})`" in text
+    assert {f"`{field.name}`" for field in dataclasses.fields(Samples)} <= set(re.findall(r"`\w+`", text))
+    docstring = robustscape.read_samples.__doc__ or ""
+    for name in LABELS:
+        assert f"``{name}``" in docstring and f"`{name}`" in text
+
+
 def test_the_page_on_data_lists_every_data_set() -> None:
     text = (ROOT / "docs/how-to/data.md").read_text()
+    told = text.split("\nThe first five")[1].split("\n`robustscape")[0]
+    first = re.findall(r"^\| `(\w+)` \|.*?\| ([^|]*) \|$", text, flags=re.MULTILINE)[:5]
+    assert all("inside" in files or "resources/" in files for _, files in first), "these come with a package"
+    assert set(re.findall(r"`(\w+)` \| .*synthetic speech", text)) == set(re.findall(r"`(spoken_\w+)`", told))
     table = text.split("## Available data sets")[1].split("\n## ")[0]
     assert set(re.findall(r"^\| `(\w+)` \|", table, flags=re.MULTILINE)) == set(catalog.catalog_entries("dataset"))
     for name, size in re.findall(r"^\| `(\w+)` \| ([\d,]+ \+ [\d,]+)", table, flags=re.MULTILINE):
@@ -382,7 +402,7 @@ def test_the_python_example_evaluates_a_model(
     monkeypatch.chdir(ROOT)
     text = (ROOT / "docs/how-to/evaluate-a-model.md").read_text()
     programs = re.findall(r"^```python\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
-    assert len(programs) == 3
+    assert len(programs) == 4
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 10))
     names: dict[str, Any] = {"model": model, "x": torch.rand(3, 1, 4, 4), "y": torch.tensor([0, 1, 2])}

@@ -331,6 +331,101 @@ def test_names_of_the_projects_configuration_are_taken(project: Path, file: str,
         load_experiment(ROOT / "config", "smoke")
 
 
+#: What is wrong in which file of the plug-in: its name, the text that is replaced and by what, and what is said of it.
+MISPLACED = {
+    "eps": ("studies/mine.yaml", "eps: [0.1]", "eps: [8]", "runs 'digits': eps got 8"),
+    "architecture": (
+        "studies/mine.yaml",
+        "architecture: ",
+        "architecture: x",
+        "runs 'digits': unknown architecture 'x",
+    ),
+    "architecture in a part": (
+        "studies/mine/more.yaml",
+        "architecture: ",
+        "architecture: x",
+        "runs 'others': unknown architecture 'x",
+    ),
+    "data set": ("studies/mine.yaml", "digits_tiny", "digist_tiny", "runs 'digits': unknown data set 'digist_tiny'"),
+    "grid": (
+        "studies/mine.yaml",
+        "recipe: mine_recipe",
+        "recipe: mine_recipe, grid: {nothing: [1]}",
+        "runs 'digits': grid: the recipe 'mine_recipe' has no key 'nothing'",
+    ),
+    "attack of a measurement": (
+        "studies/mine.yaml",
+        "attack: corner_half",
+        "attack: corner_hal",
+        "measurement 'accuracy': unknown attack",
+    ),
+    "printed": (
+        "studies/mine.yaml",
+        "    kind: table",
+        "    printed: mine_table_1\n    kind: table",
+        "item 'table_1': unknown file of resources/paper",
+    ),
+    "claim": (
+        "studies/mine.yaml",
+        "    factors: [eps]",
+        "    claims: [{id: A, says: s, holds: valu() > 1}]\n    factors: [eps]",
+        "item 'table_1': claim 'A': holds: unknown function 'valu'",
+    ),
+    "metric of a claim": (
+        "studies/mine.yaml",
+        "    metrics: [robust_train_accuracy, robust_test_accuracy]",
+        "    claims: [{id: A, says: s, given: {metric: robust_test_accuracy}, holds: value(eps=0.1) > 1}]\n"
+        "    metrics: [robust_test_acuracy]",
+        "item 'table_1': claim 'A': given: the metric 'robust_test_accuracy' of the claim is not among the item's `metrics`: "
+        "robust_test_acuracy. One of them may be misspelt",
+    ),
+    "claim in a part": (
+        "studies/mine/more.yaml",
+        "    factors: [eps]",
+        "    claims: [{id: A, says: s, holds: valu() > 1}]\n    factors: [eps]",
+        "item 'table_2': claim 'A': holds: unknown function 'valu'",
+    ),
+    "attack of a recipe": ("recipes/mine_recipe.yaml", "corner_half", "corner_hal", "'mine_recipe': unknown attack"),
+    "attack of a suite": ("suites.yaml", "corner_half", "corner_hal", "'mine_suite': unknown attack"),
+    "size": (
+        "scales/smoke/mine.yaml",
+        "batches: 1",
+        "samples: 1, points: 1",
+        "measurements: 'mine/accuracy': 'points'",
+    ),
+    "pattern": ("scales/smoke/mine.yaml", "accuracy", "acuracy", "measurements: unknown measurement pattern"),
+}
+
+
+@pytest.mark.parametrize("case", MISPLACED)
+def test_a_message_names_the_plugins_file_in_which_the_fault_is(project: Path, case: str) -> None:
+    """And not a file of that name in the project's configuration, where there is none."""
+    file, old, new, said = MISPLACED[case]
+    more = STUDY.split("runs:\n")[1].replace("  digits:", "  others:").replace("[digits]", "[others]")
+    more = (
+        more.replace("table_1", "table_2")
+        .replace("accuracy: {", "accuracy_2: {")
+        .replace("of: accuracy", "of: accuracy_2")
+    )
+    text = (project / "config/studies/mine.yaml").read_text()
+    name = text.split("architecture: ")[1].split(",")[0]
+    write(
+        project,
+        {
+            "config/studies/mine/more.yaml": "runs:\n" + more.replace("small_cnn_bn_w4", name),
+            "config/suites.yaml": "mine_suite: {attacks: [corner_half]}\n",
+            "config/scales/smoke/mine.yaml": "measurements:\n  accuracy: {samples: 9}\n",
+        },
+    )
+    path = project / "config" / file
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+    catalog.use_plugins(project)
+    with pytest.raises(ConfigError) as error:
+        Plan(load_experiment(ROOT / "config", "smoke"), Path("results"))
+    assert str(error.value).startswith(f"{path}: {said}")
+
+
 @pytest.mark.slow
 def test_a_study_outside_runs_and_leaves_the_project_as_it_was(project: Path, tmp_path: Path) -> None:
     """`robustscape run` with a plug-in named in config.yaml, in a copy of the configuration."""

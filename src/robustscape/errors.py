@@ -7,6 +7,10 @@ traceback and exits with code 2. Every other exception is a fault of the program
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
+
+#: Names that resemble a file or folder that is not there: so many are shown.
+NEAR_PATHS = 3
 
 
 class UserError(Exception):
@@ -37,3 +41,20 @@ def unknown_name(kind: str, got: str, allowed: Iterable[str]) -> ConfigError:
     close = difflib.get_close_matches(got, names, n=1)
     hint = f" Did you mean '{close[0]}'?" if close else ""
     return ConfigError(f"unknown {kind} '{got}'.{hint} Allowed: {', '.join(names) or 'none'}.")
+
+
+def near_paths(path: Path) -> list[str]:
+    """Return what lies beside a path and has a name like its own, the nearest first; at most ``NEAR_PATHS``."""
+    import difflib
+
+    try:
+        beside = [other.name for other in path.parent.iterdir()]
+    except OSError:  # there is no such folder, or it cannot be read
+        return []
+    return [str(path.parent / name) for name in difflib.get_close_matches(path.name, beside, n=NEAR_PATHS)]
+
+
+def near_path_hint(path: Path) -> str:
+    """Return a question, after a space, that names what may have been meant by a path; empty if nothing is near."""
+    names = " or ".join(f"'{name}'" for name in near_paths(path))
+    return f" Did you mean {names}?" if names else ""

@@ -213,11 +213,11 @@ def test_check_refuses_without_data(expression: str, why: str) -> None:
 
 def test_check_knows_an_items_names() -> None:
     check_expression("value('loss', eps=0) > 1", metrics=["loss"], factors=["eps"])
-    with pytest.raises(ConfigError, match=r"unknown metric 'los'. Did you mean 'loss'"):
+    with pytest.raises(ConfigError, match=r"the metric 'los' of the claim is not among the item's `metrics`: loss"):
         check_expression("value('los', eps=0) > 1", metrics=["loss"], factors=["eps"])
-    with pytest.raises(ConfigError, match="unknown factor 'epsilon'"):
+    with pytest.raises(ConfigError, match="the factor 'epsilon' of the claim is not among the item's `factors`: eps"):
         check_expression("value('loss', epsilon=0) > 1", metrics=["loss"], factors=["eps"])
-    with pytest.raises(ConfigError, match="unknown factor 'eps'"):
+    with pytest.raises(ConfigError, match="the factor 'eps' of the claim is not among the item's `factors`: alpha"):
         check_expression("spearman(series('loss', along='eps')) > 1", factors=["alpha"])
 
 
@@ -226,7 +226,7 @@ def test_check_knows_an_items_names() -> None:
     [
         ("value('sharpness', eps=1) > 1", "is 2 values; they differ in noise"),
         ("spearman(series('sharpness')) > 1", "is 2 values; they differ in noise"),
-        ("value('sharpness', nois='PGD') > 1", "unknown factor 'nois'. Did you mean 'noise'"),
+        ("value('sharpness', nois='PGD') > 1", "the factor 'nois' of the claim .*'noise' in `factors`"),
         ("series('sharpness', noise='PGD') > 1", "neither true nor false; wrap"),
         ("series('sharpness', noise='PGD') > 1 and True", "neither true nor false; wrap"),
         ("value('sharpness', noise='PGD', eps=1)", "is 2.057, neither true nor false"),
@@ -353,7 +353,7 @@ def test_a_claim_says_what_it_is_about() -> None:
 
     def check(**changes: Any) -> None:
         study = make_study("w", table_1=item.model_copy(update=changes))
-        check_claims(study.model_copy(update={"theory": checks}), ROOT / "config")
+        check_claims(study.model_copy(update={"theory": checks}))
 
     with pytest.raises(ConfigError, match="claim 'A': kind: got 'empirical', but all rows of the item are of theory"):
         check()
@@ -432,9 +432,27 @@ def test_given_and_let_change_neither_verdict_nor_evidence() -> None:
 @pytest.mark.parametrize(
     ("keys", "why"),
     [
-        ({"given": {"espilon": 1}}, r"^given: unknown factor 'espilon'"),
-        ({"given": {"metric": "lss"}}, r"^given: unknown metric 'lss'. Did you mean 'loss'"),
-        ({"given": {"along": "esp"}}, r"^given: along: unknown factor 'esp'. Did you mean 'eps'"),
+        (
+            {"given": {"espilon": 1}},
+            r"^given: the factor 'espilon' of the claim is not among the item's `factors`: eps, alpha",
+        ),
+        (
+            {"given": {"metric": "lss"}},
+            r"^given: the metric 'lss' of the claim is not among the item's `metrics`: loss\. "
+            r"One of them may be misspelt, 'lss' in the claim or 'loss' in `metrics` of the item\.$",
+        ),
+        (
+            {"given": {"along": "esp"}},
+            r"^given: along: the factor 'esp' .*'esp' in the claim or 'eps' in `factors` of the item",
+        ),
+        ({"given": {"metrc": "loss"}}, r"^given: unknown key 'metrc'. Did you mean 'metric'"),
+        ({"given": {"eps": 1}, "holds": "serie() > 1"}, r"^holds: unknown function 'serie'. Did you mean 'series'"),
+        ({"given": {"esp": 1}, "holds": "serie() > 1"}, r"^holds: unknown function 'serie'"),
+        ({"given": {"eps": 1}, "holds": "last(sries) > 1"}, r"^holds: unknown name 'sries'"),
+        (
+            {"given": {"eps": 1}, "let": {"a": "serie()"}, "holds": "a > 1"},
+            r"^let: a: unknown function 'serie'",
+        ),
         ({"given": {"along": "eps"}}, r"^given: along is not used"),
         ({"given": {"eps": 1}, "holds": "value('loss', eps=0) > 1"}, r"^given: eps is not used"),
         ({"let": {"a": "1"}}, r"^let: a is not used"),
@@ -442,7 +460,7 @@ def test_given_and_let_change_neither_verdict_nor_evidence() -> None:
         ({"let": {"a": "a + 1"}, "holds": "a > 1"}, r"^let: circular, a -> a"),
         ({"let": {"a": "value("}, "holds": "a > 1"}, r"^let: a: 'value\(' is not an expression"),
         ({"let": {"a": "valu('loss')"}, "holds": "a > 1"}, r"^let: a: unknown function 'valu'"),
-        ({"let": {"a": "value('lss')"}, "holds": "a > 1"}, r"^let: a: unknown metric 'lss'"),
+        ({"let": {"a": "value('lss')"}, "holds": "a > 1"}, r"^let: a: the metric 'lss' of the claim"),
         ({"let": {"part": "1"}, "holds": "part > prat"}, r"^holds: unknown name 'prat'. Did you mean 'part'"),
         ({"let": {"a": "s"}, "holds": "all_true([a > s for s in [1]])"}, r"^let: a: unknown name 's'"),
         ({"let": {"a": "1"}, "holds": "all_true([a > 0 for a in [1]])"}, r"^holds: 'a' is a name of let"),
@@ -464,17 +482,11 @@ def test_yes_and_no_without_quotes_are_refused() -> None:
         validate_model(Claim, wrong, "x.yaml")
 
 
-def test_the_message_names_the_file_of_the_item(tmp_path: Path) -> None:
+def test_the_message_names_the_file_of_the_item() -> None:
     item = make_item(factors=["eps"], options={"index": ["eps"]}, claims=[make_claim("1 >")])
-    study = make_study("w", table_1=item)
-    part = tmp_path / "studies" / "w" / "part.yaml"
-    part.parent.mkdir(parents=True)
-    for text, path in (("items: {table_1: {}}", part), ("theory: {table_1: {}}", tmp_path / "studies" / "w.yaml")):
-        part.write_text(text)
-        with pytest.raises(
-            ConfigError, match=rf"^{re.escape(str(path))}: item 'table_1': claim 'A': holds: '1 >' is not"
-        ):
-            check_claims(study, tmp_path)
+    study = make_study("w", table_1=item).with_files({("items", "table_1"): "studies/w/part.yaml"})
+    with pytest.raises(ConfigError, match=r"^studies/w/part\.yaml: item 'table_1': claim 'A': holds: '1 >' is not"):
+        check_claims(study)
 
 
 def test_no_line_of_a_claim_is_longer_than_120_characters() -> None:

@@ -304,13 +304,20 @@ SAID = {
     "leaves when asked": (["--model", "net.py:Leaving"], "a model or a plug-in ended the program: SystemExit: 0"),
     "leaves at once": (["--model", "leaves.py:make"], "importing 'leaves.py' fails: SystemExit: 0 (leaves.py, line 2)"),
     "broken": (["--model", "net.py:broken"], "--model 'net.py:broken' fails: KeyError: 'depth' (net.py, line 14)"),
-    "no weights": (["--weights", "net2.pt"], "there is no file of weights 'net2.pt'"),
+    "no weights": (["--weights", "net2.pt"], "there is no file of weights 'net2.pt'. Did you mean 'net.pt'"),
     "other weights": (["--model-args", '{"width": 9}'], "1.weight has shape (8, 64), the model's (9, 64)"),
     "weights twice": (["--checkpoint", "net.safetensors"], "--weights and --checkpoint exclude each other"),
     "model twice": (["--architecture", "mlp"], "--model and --architecture exclude each other"),
     "std alone": (["--std", "1"], "--mean and --std belong together"),
     "channels": (["--mean", "0", "0", "--std", "1"], "--mean has 2 values, but the inputs have 1 channels"),
-    "no data": (["--data", "imags"], "unknown data set 'imags'"),
+    "weights in a folder": (["--weights", "images"], "--weights got 'images', which is a folder; allowed is a file"),
+    "no data": (
+        ["--data", "imagess"],
+        "--data got 'imagess': there is neither a file or folder of that name nor a data set in config/datasets.yaml. "
+        "Did you mean the folder 'images' or the data set 'imagenet'",
+    ),
+    "nothing like it": (["--data", "qqqq"], "nor a data set in config/datasets.yaml.\n"),
+    "no file of data": (["--data", "tset.npz"], "there is no file or folder 'tset.npz'. Did you mean 'test.npz'?"),
     "eps 8": (
         ["--eps", "8"],
         "eps got 8, which in Linf is more than the whole range of inputs, [0, 1]. Did you mean 8/255?",
@@ -380,6 +387,29 @@ def test_a_fault_of_the_command_is_a_sentence(mine: Path, name: str, capsys: pyt
     assert attack(*weights, "--data", "test.npz", *given) == 2
     error = capsys.readouterr().err
     assert error.splitlines()[-1].startswith("robustscape: ") and said in error
+
+
+def test_names_of_data_are_shown_as_far_as_they_are_near(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of some ninety data sets, and of a folder of thousands of files, three of each are enough."""
+    for number in range(20):
+        Path(f"imagenet{number:02d}").mkdir()
+    assert attack("--data", "imagenete") == 2
+    error = capsys.readouterr().err
+    assert 1 <= error.count("the folder '") <= 3 and 1 <= error.count("the data set '") <= 3
+
+
+@pytest.mark.parametrize("given", [[], ["--data", "test.npz"], ["--suite", "autoattack_l2"]], ids=str)
+def test_a_checkpoint_that_is_not_there_is_what_is_said_first(
+    mine: Path, given: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither the data nor the budget, of which nothing is known without it."""
+    for path, said in (
+        ("nowhere/model.safetensors", "robustscape: there is no checkpoint 'nowhere/model.safetensors'.\n"),
+        ("nets.safetensors", "there is no checkpoint 'nets.safetensors'. Did you mean 'net.safetensors'"),
+        (".", "--checkpoint got '.', which is a folder; allowed is a file of weights, such as 'net.safetensors'"),
+    ):
+        assert main(["attack", "--checkpoint", path, *given]) == 2
+        assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("project", [True, False])

@@ -15,6 +15,7 @@ import pytest
 from robustscape.cli.main import build_parser, main
 from robustscape.cli.options import make_plan, works_to_do
 from robustscape.cli.run import STEPS
+from robustscape.config.reading import scale_names
 
 ROOT = Path(__file__).parents[2]
 
@@ -98,6 +99,7 @@ def test_errors_are_sentences(
 
 def test_a_damaged_record_beside_a_checkpoint_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "run.json").write_text(json.dumps({"config": {}})[:5])
+    (tmp_path / "model.safetensors").touch()
     options = ["--config", str(ROOT / "config"), "--scale", "smoke", "attack"]
     assert main([*options, "--checkpoint", str(tmp_path / "model.safetensors"), "--dataset", "digits_tiny"]) == 2
     assert "run.json' is not the record of a run" in capsys.readouterr().err
@@ -119,6 +121,30 @@ def test_what_the_package_has_is_listed_outside_of_a_project(
     assert main(["list", "works"]) == 2 and "config.yaml" in capsys.readouterr().err
 
 
+def test_outside_of_a_project_it_is_said_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["--scale", "smal", "list", "items"]) == 2
+    said = (
+        "config/config.yaml: there is no such configuration file. Run the command in the folder of a project, or name"
+    )
+    assert said in capsys.readouterr().err
+    assert main(["--config", str(ROOT), "list", "items"]) == 2
+    assert f"Did you mean --config {ROOT / 'config'}?" in capsys.readouterr().err
+
+
+def test_the_help_and_the_makefile_name_every_scale(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    help_text = " ".join(capsys.readouterr().out.split())
+    scales = set(scale_names(ROOT / "config" / "scales"))
+    (named,) = re.findall(r"size of the experiment: ([\w, ]+?) \(", help_text)
+    assert set(re.split(", | or ", named)) == scales
+    (named,) = re.findall(r"^#.* SCALE=([\w|]+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert set(named.split("|")) == scales
+
+
 def test_a_list_has_a_line_per_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--config", str(ROOT / "config"), "list", "attacks"]) == 0
     assert re.search(r"^pgd +\S", capsys.readouterr().out, re.MULTILINE)
@@ -134,7 +160,9 @@ def test_what_config_yaml_leaves_out_can_be_asked_for_by_name(tmp_path: Path) ->
     for name in ("studies", "recipes", "attacks", "scales", "datasets.yaml", "architectures.yaml", "suites.yaml"):
         (config / name).symlink_to(ROOT / "config" / name)
     (tmp_path / "resources").symlink_to(ROOT / "resources")
-    options = argparse.Namespace(config=str(config), scale=None, seeds=None, downloads=None, results=None, targets=[])
+    options = argparse.Namespace(
+        command="run", config=str(config), scale=None, seeds=None, downloads=None, results=None, targets=[]
+    )
     assert {"yamada2021", "kim2023"} <= set(make_plan(options).studies)
     assert list(make_plan(options, works_to_do(options)).studies) == ["yamada2021"]
     options.targets = ["kim2023"]

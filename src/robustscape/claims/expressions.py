@@ -6,6 +6,7 @@ All of it needs no data, so that a study is refused while it is read, before any
 from __future__ import annotations
 
 import ast
+import difflib
 import functools
 import graphlib
 import inspect
@@ -13,12 +14,10 @@ import keyword
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robustscape.claims.reading import OUR_READERS, READERS, Reader
 from robustscape.claims.series import SERIES_FUNCTIONS
-from robustscape.config.base import read_yaml
 from robustscape.errors import ConfigError, unknown_name
 from robustscape.numbers import parse_number
 
@@ -30,6 +29,9 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {**{name: getattr(Reader, name) for n
 
 #: The readers that take ``along``.
 _SERIES_READERS = ("series", "standard_error_series", "printed_series")
+
+#: What ``given`` may have beside factors.
+_BESIDE_FACTORS = ("metric", "along")
 
 _ALLOWED = (
     ast.Expression, ast.Constant, ast.Name, ast.Load, ast.Store, ast.Call, ast.keyword, ast.Compare, ast.BoolOp,
@@ -129,12 +131,8 @@ def _missing_arguments(name: str, call: ast.Call, given: Collection[str]) -> lis
 # -- checks --------------------------------------------------------------------------------------------------------------
 
 
-def check_claims(study: Study, folder: Path) -> None:
+def check_claims(study: Study) -> None:
     """Refuse a study with a claim that could not be evaluated.
-
-    Args:
-        study: the study, all its parts together.
-        folder: the configuration's folder, for the name of the study's file.
 
     Raises:
         ConfigError: as ``check_claim``; the message names file, item and claim.
@@ -145,8 +143,8 @@ def check_claims(study: Study, folder: Path) -> None:
                 _check_kind(claim, all(source.of in study.theory for source in item.rows))
                 check_claim(claim, item.metrics or None, item.factors)
             except ConfigError as error:
-                path = _file_of_item(folder / "studies", study.work, name)
-                raise ConfigError(f"{path}: item '{name}': claim '{claim.id}': {error}") from None
+                where = f"{study.file_of('items', name)}: item '{name}': claim '{claim.id}'"
+                raise ConfigError(f"{where}: {error}") from None
 
 
 def _check_kind(claim: Claim, theory_alone: bool) -> None:
@@ -157,12 +155,6 @@ def _check_kind(claim: Claim, theory_alone: bool) -> None:
         )
     if claim.dead_nets and claim.kind != "empirical":
         raise ConfigError(f"dead_nets: got true, which only an empirical claim can be; this one is '{claim.kind}'.")
-
-
-def _file_of_item(studies: Path, work: str, item: str) -> Path:
-    """The study's file, or that of its parts in which the item stands."""
-    parts = sorted((studies / work).glob("*.yaml"))
-    return next((part for part in parts if item in (read_yaml(part).get("items") or {})), studies / f"{work}.yaml")
 
 
 def check_claim(claim: Claim, metrics: Collection[str] | None = None, factors: Collection[str] | None = None) -> None:
@@ -185,10 +177,12 @@ def check_claim(claim: Claim, metrics: Collection[str] | None = None, factors: C
         with _named(key):
             trees[key] = parse_expression(text)
             _check_not_rebound(trees[key], claim.let)
-    _check_given(claim.given, list(trees.values()), metrics, factors)
+            _check_functions(trees[key])
+    _check_given(claim.given, metrics, factors)
     for key, tree in trees.items():
         with _named(key):
             check_expression(ast.unparse(_add_given(tree, claim.given)), metrics, factors, names=claim.let)
+    _check_given_is_taken(claim.given, list(trees.values()))
     _order_of_definitions(claim)
     with _named("holds"):
         _check_reads_data(parse_expression(expand_claim(claim)))
@@ -234,24 +228,46 @@ def _check_not_rebound(tree: ast.Expression, let: Collection[str]) -> None:
             raise ConfigError(f"'{node.id}' is a name of let; choose another for the list.")
 
 
+def _check_functions(tree: ast.Expression) -> None:
+    """Refuse a call of what is no function of the language: what else is wrong with the claim may follow from it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            _function_name(node)
+
+
 def _check_given(
-    given: Mapping[str, str | float],
-    trees: Collection[ast.Expression],
-    metrics: Collection[str] | None,
-    factors: Collection[str] | None,
+    given: Mapping[str, str | float], metrics: Collection[str] | None, factors: Collection[str] | None
 ) -> None:
-    """Refuse a key or value of ``given`` that is unknown or that no call takes."""
+    """Refuse a key or value of ``given`` that the item does not have."""
+    for key, value in given.items():
+        if factors is not None and key not in (*factors, *_BESIDE_FACTORS):
+            if difflib.get_close_matches(key, _BESIDE_FACTORS):
+                raise ConfigError(f"given: {unknown_name('key', key, [*factors, *_BESIDE_FACTORS])}")
+            raise ConfigError(f"given: {_not_of_item('factor', key, factors)}")
+        if key == "metric" and metrics is not None and value not in metrics:
+            raise ConfigError(f"given: {_not_of_item('metric', str(value), metrics)}")
+        if key == "along" and factors is not None and value not in factors:
+            raise ConfigError(f"given: along: {_not_of_item('factor', str(value), factors)}")
+
+
+def _check_given_is_taken(given: Collection[str], trees: Collection[ast.Expression]) -> None:
+    """Refuse a key of ``given`` that no call takes; the calls are known to be of functions that there are."""
     calls = [pair for tree in trees for pair in _reader_calls(tree)]
     taken = {key for name, call in calls for key in _missing_arguments(name, call, given)}
-    for key, value in given.items():
-        if factors is not None and key not in (*factors, "metric", "along"):
-            raise ConfigError(f"given: {unknown_name('factor', key, [*factors, 'metric', 'along'])}")
-        if key == "metric" and metrics is not None and value not in metrics:
-            raise ConfigError(f"given: {unknown_name('metric', str(value), metrics)}")
-        if key == "along" and factors is not None and value not in factors:
-            raise ConfigError(f"given: along: {unknown_name('factor', str(value), factors)}")
-        if key not in taken:
-            raise ConfigError(f"given: {key} is not used.")
+    if unused := [key for key in given if key not in taken]:
+        raise ConfigError(f"given: {', '.join(unused)} is not used.")
+
+
+def _not_of_item(kind: str, got: str, of_item: Collection[str]) -> ConfigError:
+    """Return the error for a metric or factor of a claim that its item does not have.
+
+    Which of the two is misspelt cannot be told: the message names both places.
+    """
+    listed = ", ".join(of_item) or "none"
+    close = difflib.get_close_matches(got, list(of_item), n=1)
+    places = f"'{got}' in the claim or '{close[0]}' in `{kind}s` of the item" if close else ""
+    hint = f" One of them may be misspelt, {places}." if close else f" Change the claim, or `{kind}s` of the item."
+    return ConfigError(f"the {kind} '{got}' of the claim is not among the item's `{kind}s`: {listed}.{hint}")
 
 
 def check_expression(
@@ -286,10 +302,19 @@ def check_expression(
             raise ConfigError(f"'{expression}' chains comparisons; write 'a < b and b < c'.")
 
 
+def _function_name(call: ast.Call) -> str:
+    """The function of the language that a call is of.
+
+    Raises:
+        ConfigError: it is of none.
+    """
+    if not isinstance(call.func, ast.Name) or call.func.id not in FUNCTIONS:
+        raise unknown_name("function", ast.unparse(call.func), FUNCTIONS)
+    return call.func.id
+
+
 def _check_call(node: ast.Call, metrics: Collection[str] | None, factors: Collection[str] | None) -> None:
-    if not isinstance(node.func, ast.Name) or node.func.id not in FUNCTIONS:
-        raise unknown_name("function", ast.unparse(node.func), FUNCTIONS)
-    name = node.func.id
+    name = _function_name(node)
     if any(word.arg is None for word in node.keywords):
         raise ConfigError(f"{name}: '**' is not allowed.")
     keywords = {str(word.arg): word.value for word in node.keywords}
@@ -302,11 +327,11 @@ def _check_call(node: ast.Call, metrics: Collection[str] | None, factors: Collec
         return
     metric, along = bound.arguments["metric"], bound.arguments.get("along")
     if metrics is not None and isinstance(metric, ast.Constant) and metric.value not in metrics:
-        raise unknown_name("metric", str(metric.value), metrics)
+        raise _not_of_item("metric", str(metric.value), metrics)
     named = [*bound.arguments.get("factors", {}), *([along.value] if isinstance(along, ast.Constant) else [])]
     for factor in named:
         if factors is not None and factor not in factors:
-            raise unknown_name("factor", str(factor), factors)
+            raise _not_of_item("factor", str(factor), factors)
 
 
 @functools.cache

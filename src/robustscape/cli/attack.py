@@ -9,12 +9,12 @@ import math
 import sys
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robustscape.cli.options import job_device, make_plan, positive_integer, sentence_case
-from robustscape.errors import ConfigError, UserError, unknown_name
+from robustscape.errors import ConfigError, MissingData, UserError, near_path_hint, near_paths, unknown_name
 from robustscape.numbers import parse_number, pretty_number
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from robustscape.evaluation.own_model.result import Evaluation, EvaluationSeries
     from robustscape.evaluation.own_model.samples import Samples
     from robustscape.pipeline.plan import Plan
+
+#: Names of data sets that resemble one that is not there: so many are shown.
+NEAR_SETS = 3
 
 _EPILOG = """\
 examples:
@@ -216,6 +219,7 @@ def attack_command(options: argparse.Namespace) -> None:
     from robustscape.evaluation.own_model.samples import note_other_classes
 
     _check_model_options(options)
+    _check_files_of_weights(options)
     _check_outputs(options)
     run = read_run(options.checkpoint)
     _check_architecture(options, run)
@@ -294,6 +298,26 @@ def _check_model_options(options: argparse.Namespace) -> None:
         raise ConfigError(
             "--mean and --std are those of a --model: a checkpoint of a run, or an --architecture, normalises its inputs itself."
         )
+
+
+def _check_files_of_weights(options: argparse.Namespace) -> None:
+    """Refuse, before anything is concluded from what lies beside it, a file of weights that is not there.
+
+    Raises:
+        MissingData: there is no such file.
+        ConfigError: it is a folder.
+    """
+    for option, what, path in (
+        ("--checkpoint", "checkpoint", options.checkpoint),
+        ("--weights", "file of weights", options.weights),
+    ):
+        if path is None or path.is_file():
+            continue
+        if path.is_dir():
+            files = sorted(str(file) for file in path.glob("*.safetensors"))
+            inside = f", such as '{files[0]}'" if files else ""
+            raise ConfigError(f"{option} got '{path}', which is a folder; allowed is a file of weights{inside}.")
+        raise MissingData(f"there is no {what} '{path}'.{near_path_hint(path)}")
 
 
 def _check_outputs(options: argparse.Namespace) -> None:
@@ -690,7 +714,7 @@ def _load_samples(
         scale = None if options.scale_inputs is None else _float("--scale-inputs", options.scale_inputs)
         return _shaped(read_samples(path, options.samples, scale, options.label_column), options.shape), {}
     if what not in datasets:
-        raise unknown_name("data set", what, datasets)
+        raise _no_such_data(what, datasets)
     if options.label_column is not None or options.shape is not None:
         option = "--label-column" if options.label_column is not None else "--shape"
         raise ConfigError(f"{option} is for files; the data set '{what}' has labels and a shape of its own.")
@@ -699,6 +723,20 @@ def _load_samples(
     test, card = _load_test_split(what, datasets[what], plan, device)
     x, y = test.first(options.samples)
     return Samples(x, y, what, tuple(card["classes"])), card
+
+
+def _no_such_data(what: str, datasets: Iterable[str]) -> ConfigError:
+    """Return the error for a name of neither a file or folder nor a data set; it names what is near, of both kinds."""
+    import difflib
+
+    sets = difflib.get_close_matches(what, sorted(datasets), n=NEAR_SETS)
+    meant = [f"the {'folder' if Path(name).is_dir() else 'file'} '{name}'" for name in near_paths(Path(what))]
+    meant += [f"the data set '{name}'" for name in sets]
+    hint = f" Did you mean {' or '.join(meant)}?" if meant else ""
+    return ConfigError(
+        f"--data got '{what}': there is neither a file or folder of that name nor a data set in config/datasets.yaml."
+        f"{hint}"
+    )
 
 
 def _datasets(plan: Plan | None) -> dict[str, DatasetEntry]:

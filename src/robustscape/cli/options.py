@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robustscape import catalog
+from robustscape.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +24,8 @@ def add_global_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that every command has; they stand before the command."""
     parser.add_argument("--config", metavar="FOLDER", default="config", help="configuration (default: %(default)s)")
     parser.add_argument(
-        "--scale", help="size of the experiment: smoke, small, tenth or paper (default: that of config.yaml)"
+        "--scale",
+        help="size of the experiment: smoke, small, tenth, rehearsal or paper (default: that of config.yaml)",
     )
     parser.add_argument(
         "--seeds",
@@ -54,11 +56,23 @@ def positive_integer(text: str) -> int:
 
 
 def read_main(options: argparse.Namespace) -> Main:
-    """Return the content of the configuration's ``config.yaml``."""
+    """Return the content of the configuration's ``config.yaml``.
+
+    Raises:
+        ConfigError: there is none, with what to do; or it is wrong.
+    """
     from robustscape.config.base import read_model
     from robustscape.config.main import Main
 
-    return read_model(Main, Path(options.config) / "config.yaml")
+    path = Path(options.config) / "config.yaml"
+    if not path.is_file():
+        inside = path.parent / "config"
+        hint = f" Did you mean --config {inside}?" if (inside / "config.yaml").is_file() else ""
+        raise ConfigError(
+            f"{path}: there is no such configuration file. Run the command in the folder of a project, or name the project's "
+            f"folder config/: robustscape --config FOLDER ...{hint}"
+        )
+    return read_model(Main, path)
 
 
 def find_plugins(options: argparse.Namespace) -> None:

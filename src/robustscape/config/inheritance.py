@@ -151,7 +151,7 @@ def read_recipes(folders: Sequence[Path], studies: Mapping[str, Study]) -> tuple
     for work, study in studies.items():
         runs = {}
         for name, run_sets in study.runs.items():
-            where = f"{folders[0] / 'studies' / work}.yaml: runs '{name}'"
+            where = f"{study.file_of('runs', name)}: runs '{name}'"
             runs[name] = [_expanded(run_set, where, definitions, recipes, swept) for run_set in run_sets]
         expanded[work] = study.model_copy(update={"runs": runs})
     return {

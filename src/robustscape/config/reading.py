@@ -50,12 +50,14 @@ def read_studies(folders: Sequence[Path]) -> dict[str, Study]:
         if "parts" in raw:
             raise ConfigError(f"{path}: key 'parts' is not written: the files beside are the parts.")
         parts = {path.stem: [*(raw.get("items") or {})]}
+        files = {(section, name): str(path) for section in Part.model_fields for name in raw.get(section) or ()}
         for part in sorted(path.with_suffix("").glob("*.yaml")):
             for section, entries in read_model(Part, part).model_dump(exclude_unset=True).items():
                 twice = sorted(set(entries) & set(raw.get(section) or {}))
                 if twice:
                     raise ConfigError(f"{part}: {section}: {twice} are also in another file of this study.")
                 raw[section] = {**(raw.get(section) or {}), **entries}
+                files |= {(section, name): str(part) for name in entries}
                 parts |= {part.stem: [*entries]} if section == "items" else {}
         study = validate_model(
             Study, {**raw, "parts": {name: items for name, items in parts.items() if items}}, str(path)
@@ -64,7 +66,7 @@ def read_studies(folders: Sequence[Path]) -> dict[str, Study]:
             raise ConfigError(f"{path}: key 'work' got '{study.work}', allowed is the file's name.")
         for key in [*study.runs, *study.measurements, *study.comparisons, *study.theory, *study.items]:
             check_name(key, str(path))
-        studies[path.stem] = study.with_display()
+        studies[path.stem] = study.with_display().with_files(files)
     return studies
 
 
@@ -81,11 +83,12 @@ def read_scale(folders: Sequence[Path], name: str, works: list[str]) -> Scale:
         name: of the scale.
         works: the works there are.
     """
-    scale = read_model(Scale, folders[0] / "scales" / name / f"{COMMON}.yaml")
+    common = folders[0] / "scales" / name / f"{COMMON}.yaml"
+    scale = read_model(Scale, common).with_file(str(common))
     for path in yaml_files(folders, f"scales/{name}"):
         if path.stem == COMMON:
             continue
         if path.stem not in works:
             raise ConfigError(f"{path}: {unknown_name('work', path.stem, works)}")
-        scale = scale.with_work(path.stem, read_model(WorkSizes, path))
+        scale = scale.with_work(path.stem, read_model(WorkSizes, path), str(path))
     return scale

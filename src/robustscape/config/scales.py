@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from robustscape.config.base import Strict
 from robustscape.config.recipes import RecipeSizes
@@ -186,9 +186,28 @@ class Scale(Strict):
     resources: Resources = Resources()
     """The resources that jobs ask the scheduler for."""
 
-    def with_work(self, work: str, sizes: WorkSizes) -> Scale:
-        """The scale with a work's patterns, its name before each, after the ones it has."""
-        return self.model_copy(
+    _files: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    def with_file(self, path: str, prefixes: tuple[str, ...] = ("",)) -> Scale:
+        """The scale that knows from which file patterns with one of the prefixes are, for messages."""
+        scale = self.model_copy()
+        scale._files = {**self._files, **dict.fromkeys(prefixes, path)}
+        return scale
+
+    def file_of(self, pattern: str = "") -> str:
+        """The file that a pattern is from, a plug-in's too; without a pattern that of the settings of all works."""
+        fitting = [prefix for prefix in self._files if pattern.startswith(prefix)]
+        return self._files[max(fitting, key=len)] if fitting else "scale"
+
+    def with_work(self, work: str, sizes: WorkSizes, path: str) -> Scale:
+        """The scale with a work's patterns, its name before each, after the ones it has.
+
+        Args:
+            work: the work.
+            sizes: its patterns.
+            path: their file.
+        """
+        return self.with_file(path, (f"{work}/", f"{work}_")).model_copy(
             update={
                 "stand_ins": {**self.stand_ins, **{f"{work}/{key}": value for key, value in sizes.stand_ins.items()}},
                 "recipes": {**self.recipes, **{f"{work}_{key}": value for key, value in sizes.recipes.items()}},

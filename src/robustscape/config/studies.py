@@ -5,9 +5,10 @@ A long work is written in parts: ``config/studies/<work>/*.yaml`` hold more of t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from robustscape.config.base import FromCatalog, Strict, catalog_parameters
@@ -230,6 +231,7 @@ class Study(Part):
     """Method -> its place, from 0, in the palette of report/style.py: the same colour in every picture of the work."""
     parts: SkipJsonSchema[dict[str, list[str]]] = {}
     """Name of each of its files -> the items there, in their order; known by reading, never written."""
+    _files: dict[tuple[str, str], str] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="after")
     def _references_exist(self) -> Study:
@@ -255,6 +257,20 @@ class Study(Part):
     def sources(self) -> dict[str, Measurement | Comparison | Theory]:
         """Everything that makes rows: measurements, comparisons and theory checks, by name."""
         return {**self.measurements, **self.comparisons, **self.theory}
+
+    def with_files(self, files: Mapping[tuple[str, str], str]) -> Study:
+        """The study that knows in which file each of its stanzas stands, for messages.
+
+        Args:
+            files: section and name of the stanza -> path.
+        """
+        study = self.model_copy()
+        study._files = dict(files)
+        return study
+
+    def file_of(self, section: str, name: str) -> str:
+        """The file in which a stanza stands, that of a plug-in or of a part too; in words for a study that was not read."""
+        return self._files.get((section, name), f"study '{self.work}'")
 
     def with_display(self) -> Study:
         """The study with its names and colours in every item."""

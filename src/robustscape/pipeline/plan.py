@@ -94,7 +94,7 @@ class Plan:
                 raise unknown_name("study", name, experiment.studies)
         self.studies = {name: experiment.studies[name] for name in names}
         for study in self.studies.values() if claims else ():
-            check_claims(study, experiment.folder)
+            check_claims(study)
             check_levels(self, study.work)
 
     def with_made_works(self) -> Plan:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from robustscape.attacks.base.gradients import device_of
-from robustscape.errors import CorruptFile, MissingData, UserError
+from robustscape.errors import CorruptFile, MissingData, UserError, near_path_hint
 from robustscape.evaluation.harness.inputs import TEST_SAMPLES, check_labels
 from robustscape.evaluation.own_model.notes import Doubt
 
@@ -68,8 +68,9 @@ def read_samples(
 
     Args:
         path: a folder with a folder of images for each class (the layout of torchvision's ImageFolder, classes in the order of
-            their names; hidden files and folders are passed over); an .npz with ``x`` and ``y``; a .csv whose column ``y`` or
-            ``label`` holds the class, and all others the input.
+            their names; hidden files and folders are passed over); an .npz with ``x`` and ``y``; a .csv of
+            which one column, named ``y``, ``label``, ``labels``, ``target``, ``targets`` or ``class``, holds the class, and
+            all others the input: a flat row, so that x is (N, D).
         limit: the first samples of a file; of a folder as many of each class as possible; None: all.
         scale: the largest value that the inputs of a file can have, such as 255, by which they are divided; None: uint8 is
             divided by 255, and floating numbers are in [0, 1]. Images are divided by what their format can hold.
@@ -91,7 +92,7 @@ def read_samples(
             )
         return _read_folder(path, limit)
     if not path.exists():
-        raise MissingData(f"there is no file or folder '{path}'.")
+        raise MissingData(f"there is no file or folder '{path}'.{near_path_hint(path)}")
     if path.suffix.lower() == ".npz":
         return _read_npz(path, limit, scale)
     if path.suffix.lower() == ".csv":

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from robustscape.errors import CorruptFile, MissingData, UserError
+from robustscape.errors import CorruptFile, MissingData, UserError, near_path_hint
 from robustscape.evaluation.own_model.notes import Doubt
 
 #: Keys under which training scripts keep the state dict in a larger file, in the order in which they are looked for.
@@ -46,7 +46,7 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], list[str]]:
     """
     path = Path(path)
     if not path.is_file():
-        raise MissingData(f"there is no file of weights '{path}'.")
+        raise MissingData(f"there is no file of weights '{path}'.{near_path_hint(path)}")
     notes: list[str] = []
     start = _first_bytes(path)
     named, pickled = path.suffix == ".safetensors", start.startswith(b"PK\x03\x04")
