@@ -326,8 +326,13 @@ def find_entry(kind: str, name: str) -> Entry:
     found = catalog_entries(kind)
     if name not in found:
         refuse_empty_file(kind, name)
-        raise unknown_name(kind, name, found)
+        raise unknown_name(kind, name, found, f"`{list_command(kind)}`")
     return found[name]
+
+
+def list_command(kind: str) -> str:
+    """Return the command that lists the entries of a kind."""
+    return f"robustscape list {kind if kind == 'theory' else f'{kind}s'}"
 
 
 def refuse_empty_file(kind: str, name: str) -> None:

@@ -299,7 +299,7 @@ SAID = {
     "needs": (["--model", "net.py:needs"], "missing a required argument: 'width'. It is needs(width)"),
     "too many": (["--model-args", '{"depth": 2}'], "unexpected keyword argument 'depth'. It is make_net(width=8)"),
     "no JSON": (["--model-args", "width=8"], "allowed is a JSON object"),
-    "nothing": (["--model", "net.py:nothing"], "must return a torch.nn.Module, it returned a NoneType"),
+    "nothing": (["--model", "net.py:nothing"], "must return a torch.nn.Module, it returned None"),
     "leaves": (["--model", "net.py:leaves"], "--model 'net.py:leaves' fails: SystemExit: 0 (net.py, line 24)"),
     "leaves when asked": (["--model", "net.py:Leaving"], "a model or a plug-in ended the program: SystemExit: 0"),
     "leaves at once": (["--model", "leaves.py:make"], "importing 'leaves.py' fails: SystemExit: 0 (leaves.py, line 2)"),

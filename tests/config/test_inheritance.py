@@ -99,7 +99,7 @@ def test_factors_and_variants_do_not_train_anything_anew(config: Path) -> None:
         ("studies/liu2020.yaml", "optimizer.parameters.lr: [", "optimizer.parameters.l: [", "has no key"),
         ("studies/liu2020.yaml", "grid: {optimizer", "grid: {epochs: [x], optimizer", "'x'"),
         ("studies/liu2020.yaml", "recipe: *schedulers", "recipe: [liu2020_mnist_4]", "Did you mean"),
-        ("studies/kim2023/chapter_2.yaml", "runs: ch2_others}", "runs: ch2_other}", "names runs 'ch2_other'"),
+        ("studies/kim2023/chapter_2.yaml", "runs: ch2_others}", "runs: ch2_other}", "unknown runs 'ch2_other'"),
     ],
 )
 def test_a_wrong_variant_grid_or_factor_gets_a_sentence(

@@ -309,7 +309,7 @@ def _function_name(call: ast.Call) -> str:
         ConfigError: it is of none.
     """
     if not isinstance(call.func, ast.Name) or call.func.id not in FUNCTIONS:
-        raise unknown_name("function", ast.unparse(call.func), FUNCTIONS)
+        raise unknown_name("function", ast.unparse(call.func), FUNCTIONS, "docs/claims.md")
     return call.func.id
 
 

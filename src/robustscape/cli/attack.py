@@ -653,7 +653,9 @@ def _built_model(
             )
         architectures = plan.experiment.architectures
         if options.architecture not in architectures:
-            raise unknown_name("architecture of config/architectures.yaml", options.architecture, architectures)
+            raise unknown_name(
+                "architecture of config/architectures.yaml", options.architecture, architectures, "that file"
+            )
         entry = architectures[options.architecture]
         if entry.normalisation == "dataset" and "mean" not in card:
             # Its constants are those of the data set that the checkpoint was trained on, and lie in it: any are replaced.

@@ -146,6 +146,15 @@ def _fields(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str
     return sorted(getattr(current, "model_fields", {}))
 
 
+def _expected(problem: str, got: Any) -> str:
+    """What a value of a wrong form should have been, in words of YAML; empty where pydantic's own words do."""
+    if problem in ("list_type", "tuple_type", "set_type", "frozen_set_type"):
+        return "a list" if got is None or isinstance(got, (dict, BaseModel)) else f"a list, such as [{got}]"
+    if problem in ("dict_type", "mapping_type", "model_type", "model_attributes_type"):
+        return "keys with values"
+    return {"bool_type": "true or false", "string_type": "text"}.get(problem, "")
+
+
 def error_sentence(error: ValidationError, model: type[BaseModel]) -> str:
     """A pydantic error as sentences: key, what it got, what is allowed."""
     lines = []
@@ -164,7 +173,8 @@ def error_sentence(error: ValidationError, model: type[BaseModel]) -> str:
             lines.append(f"key '{key}' is missing.")
         else:
             message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-            prefix = "allowed is " if message != detail["msg"] and "error" not in detail["type"] else ""
+            prefix = "allowed is " if detail["msg"].startswith("Input should be ") else ""
+            message = _expected(detail["type"], got) or message
             if not location and isinstance(got, (dict, BaseModel)):  # the sentence is about the whole
                 lines.append(f"{message.rstrip('.')}.")
                 continue
@@ -180,7 +190,9 @@ def validate_model(model: type[Model], content: Any, where: str) -> Model:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(f"{where}: {error_sentence(error, model)}") from None
+        sentence = error_sentence(error, model)
+        own = sentence.startswith(f"parameters of {where}:")  # it says itself where
+        raise ConfigError(sentence if own else f"{where}: {sentence}") from None
 
 
 def read_model(model: type[Model], path: Path) -> Model:

@@ -19,6 +19,10 @@ from robustscape.errors import ConfigError, unknown_name
 READS_LOGS = ("evaluation/logs", "training")
 
 
+#: What shows the names of all recipes.
+_RECIPES = "`robustscape list recipes`"
+
+
 def check_experiment(experiment: Experiment) -> None:
     """Refuse what only shows when the files are read together."""
     for name, suite in experiment.suites.items():
@@ -31,7 +35,7 @@ def check_experiment(experiment: Experiment) -> None:
         if recipe.lr_schedule.recipe:
             raise ConfigError(f"{where}: lr_schedule got 'recorded', which eps_schedule alone can be.")
         if schedule.recipe and schedule.recipe not in experiment.recipes:
-            problem = unknown_name("recipe in eps_schedule", schedule.recipe, experiment.recipes)
+            problem = unknown_name("recipe in eps_schedule", schedule.recipe, experiment.recipes, _RECIPES)
             raise ConfigError(f"{where}: {problem}")
         for attack in sorted(recipe_attacks(recipe)):
             _within(where, partial(experiment.attack, attack))
@@ -56,11 +60,13 @@ def _check_scale(experiment: Experiment) -> None:
         file = scale.file_of(pattern)
         for name in stand_ins.datasets.values():
             if name not in experiment.datasets:
-                problem = unknown_name("data set of config/datasets.yaml", name, experiment.datasets)
+                problem = unknown_name("data set of config/datasets.yaml", name, experiment.datasets, "that file")
                 raise ConfigError(f"{file}: {problem}")
         for name in stand_ins.architectures.values():
             if name not in experiment.architectures:
-                problem = unknown_name("architecture of config/architectures.yaml", name, experiment.architectures)
+                problem = unknown_name(
+                    "architecture of config/architectures.yaml", name, experiment.architectures, "that file"
+                )
                 raise ConfigError(f"{file}: {problem}")
     studies = experiment.studies.items()
     lists = [f"{work}/{name}" for work, study in studies for name in study.runs]
@@ -153,7 +159,7 @@ def _check_study(experiment: Experiment, study: Study, folders: dict[str, Run]) 
         for run_set in run_sets:
             for recipe in run_set.recipe:
                 if recipe not in experiment.recipes:
-                    raise ConfigError(f"{where}: {unknown_name('recipe', recipe, experiment.recipes)}")
+                    raise ConfigError(f"{where}: {unknown_name('recipe', recipe, experiment.recipes, _RECIPES)}")
                 if not run_set.checkpoint and experiment.recipes[recipe].attack is None and any(run_set.eps):
                     raise ConfigError(f"{where}: recipe '{recipe}' has no attack, so eps must be 0, got {run_set.eps}.")
                 _check_budgets(where, experiment, recipe, run_set.eps)
@@ -165,7 +171,9 @@ def _check_study(experiment: Experiment, study: Study, folders: dict[str, Run]) 
                     f"'{run.key}'; give one of them fewer digits."
                 )
             if run.dataset not in experiment.datasets:
-                raise ConfigError(f"{where}: {unknown_name('data set', run.dataset, experiment.datasets)}")
+                raise ConfigError(
+                    f"{where}: {unknown_name('data set', run.dataset, experiment.datasets, 'config/datasets.yaml')}"
+                )
             source = experiment.recorded_run(run)
             if source and run.eps == 0:
                 raise ConfigError(
@@ -179,7 +187,9 @@ def _check_study(experiment: Experiment, study: Study, folders: dict[str, Run]) 
                 )
             _check_alignment(experiment, run, where)
             if run.architecture not in experiment.architectures:
-                problem = unknown_name("architecture", run.architecture, experiment.architectures)
+                problem = unknown_name(
+                    "architecture", run.architecture, experiment.architectures, "config/architectures.yaml"
+                )
                 raise ConfigError(f"{where}: {problem}")
     entries: dict[str, Measurement | Comparison] = {**study.measurements, **study.comparisons}
     for name, entry in entries.items():
@@ -209,7 +219,7 @@ def _check_study(experiment: Experiment, study: Study, folders: dict[str, Run]) 
         if item.printed and not (experiment.paper / f"{item.printed}.csv").exists():
             there = [path.stem for path in experiment.paper.glob("*.csv")]
             where = f"{study.file_of('items', name)}: item '{name}'"
-            raise ConfigError(f"{where}: {unknown_name('file of resources/paper', item.printed, there)}")
+            raise ConfigError(f"{where}: {unknown_name('file of resources/paper', item.printed, there, 'that folder')}")
 
 
 def _check_alignment(experiment: Experiment, run: Run, where: str) -> None:

@@ -111,13 +111,13 @@ class Experiment:
     def attack(self, name: str) -> AttackSpec:
         """An entry of config/attacks/."""
         if name not in self.attacks:
-            raise unknown_name("attack of config/attacks/", name, self.attacks)
+            raise unknown_name("attack of config/attacks/", name, self.attacks, "`robustscape list protocols`")
         return self.attacks[name]
 
     def suite(self, name: str) -> Suite:
         """An entry of suites.yaml, its attacks looked up."""
         if name not in self.suites:
-            raise unknown_name("suite", name, self.suites)
+            raise unknown_name("suite", name, self.suites, "`robustscape list suites`")
         return Suite(name=name, attacks=tuple((n, self.attack(n)) for n in self.suites[name].attacks))
 
     def arguments(self, kind: str, name: str, parameters: dict[str, Any]) -> dict[str, Any]:

@@ -130,7 +130,9 @@ def complete_recipe(name: str, definitions: Mapping[str, Definition], chain: tup
     if parent is None:
         return apply_changes({}, definition.changes, definition.where)
     if parent not in definitions:
-        raise ConfigError(f"{definition.where}: {unknown_name('recipe in extends', str(parent), definitions)}")
+        raise ConfigError(
+            f"{definition.where}: {unknown_name('recipe in extends', str(parent), definitions, '`robustscape list recipes`')}"
+        )
     if parent in chain:
         raise ConfigError(
             f"{definition.where}: recipes extend each other in a circle: {' -> '.join([*chain, parent])}."
@@ -183,7 +185,7 @@ def _expanded(
     names = []
     for base in run_set.recipe:
         if base not in recipes:
-            raise ConfigError(f"{where}: {unknown_name('recipe', base, recipes)}")
+            raise ConfigError(f"{where}: {unknown_name('recipe', base, recipes, '`robustscape list recipes`')}")
         for changes in _combinations(run_set.grid):
             name, own = _member(base, recipes[base], changes, where)
             definition = Definition(base, own, f"{where}: grid of '{base}'")

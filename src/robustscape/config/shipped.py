@@ -105,7 +105,7 @@ def find_attack(
         fields = {"attack": name, "norm": norm or ("L1" if name.endswith("_l1") else "Linf"), "parameters": {}}
     else:
         catalog.refuse_empty_file("attack", name)
-        raise unknown_name("attack", name, {*known, *functions})
+        raise unknown_name("attack", name, {*known, *functions}, "`robustscape list protocols` (or `attacks`)")
     given = {**fields["parameters"], **(parameters or {})}
     fields["parameters"] = hierarchy_for(fields["attack"], given, superclass)
     return validate_model(AttackSpec, fields, f"attack '{name}'")
@@ -172,7 +172,9 @@ def _named_suite(name: str, norm: Norm | None, superclass: Sequence[int] | None)
         return Suite(name=suite, attacks=found)
     if name not in {*shipped_attacks(), *catalog.catalog_entries("attack")}:
         catalog.refuse_empty_file("attack", name)
-        raise unknown_name("suite or attack", name, {*suites, *shipped_attacks()})
+        raise unknown_name(
+            "suite or attack", name, {*suites, *shipped_attacks()}, "`robustscape list suites` (or `protocols`)"
+        )
     return Suite(name=name, attacks=((name, find_attack(name, norm, superclass=superclass)),))
 
 

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, field_validator, model
 from pydantic.json_schema import SkipJsonSchema
 
 from robustscape.config.base import FromCatalog, Strict, catalog_parameters
+from robustscape.errors import unknown_name
 from robustscape.numbers import Budget, number_label
 
 ScaleName = str
@@ -239,7 +240,7 @@ class Study(Part):
         for name, entry in entries.items():
             for runs in entry.runs:
                 if runs not in self.runs:
-                    raise ValueError(f"measurement '{name}' names runs '{runs}'; there are: {', '.join(self.runs)}")
+                    raise ValueError(f"measurement '{name}': {unknown_name('runs', runs, self.runs)}")
         sources = [*self.measurements, *self.comparisons, *self.theory]
         twice = sorted({name for name in sources if sources.count(name) > 1})
         if twice:
@@ -247,10 +248,12 @@ class Study(Part):
         for name, item in self.items.items():
             for source in item.rows:
                 if source.of not in sources:
-                    raise ValueError(f"item '{name}' takes rows of '{source.of}'; there are: {', '.join(sources)}")
+                    raise ValueError(
+                        f"item '{name}': rows: {unknown_name('measurement, comparison or theory check', source.of, sources)}"
+                    )
                 for runs in source.runs or []:
                     if runs not in self.runs:
-                        raise ValueError(f"item '{name}' names runs '{runs}'; there are: {', '.join(self.runs)}")
+                        raise ValueError(f"item '{name}': {unknown_name('runs', runs, self.runs)}")
         return self
 
     @property

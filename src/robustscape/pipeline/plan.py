@@ -184,7 +184,7 @@ class Plan:
         known = {run.key: run for run in self.runs}
         for key in keys:
             if key not in known:
-                raise unknown_name("run", key, known)
+                raise unknown_name("run", key, known, "`robustscape list runs`")
         return [known[key] for key in keys]
 
     def planned_runs(self, work: str, entry: Measurement | Comparison) -> list[Planned]:
@@ -217,7 +217,8 @@ class Plan:
         if work not in self.studies or not name:
             raise unknown_name("target (WORK/NAME)", target, [f"{work}/..." for work in self.studies])
         if name not in getattr(self.studies[work], section):
-            raise unknown_name(f"{_SINGULAR[section]} of {work}", name, getattr(self.studies[work], section))
+            shown_by = "`robustscape list items`" if section == "items" else "its study"
+            raise unknown_name(f"{_SINGULAR[section]} of {work}", name, getattr(self.studies[work], section), shown_by)
         return work, name
 
     def arguments(self, work: str, name: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import nn
 
-from robustscape.errors import ConfigError, UserError
+from robustscape.errors import ConfigError, UserError, a_type
 
 
 def make_model(path: str, arguments: Mapping[str, Any]) -> nn.Module:
@@ -41,9 +41,7 @@ def make_model(path: str, arguments: Mapping[str, Any]) -> nn.Module:
     if isinstance(factory, nn.Module):
         return factory
     if not callable(factory):
-        raise ConfigError(
-            f"--model got '{path}', which is a {type(factory).__name__}, not a function that returns a model."
-        )
+        raise ConfigError(f"--model got '{path}', which is {a_type(factory)}, not a function that returns a model.")
     try:
         inspect.signature(factory).bind(**arguments)
     except TypeError as error:
@@ -58,7 +56,7 @@ def make_model(path: str, arguments: Mapping[str, Any]) -> nn.Module:
     except (Exception, SystemExit) as error:  # whatever the user's code raises
         raise UserError(f"--model '{path}' fails: {_described(error)}.") from error
     if not isinstance(model, nn.Module):
-        raise UserError(f"--model '{path}' must return a torch.nn.Module, it returned a {type(model).__name__}.")
+        raise UserError(f"--model '{path}' must return a torch.nn.Module, it returned {a_type(model)}.")
     return model
 
 

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from robustscape.errors import CorruptFile, MissingData, UserError, near_path_hint
+from robustscape.errors import CorruptFile, MissingData, UserError, a_type, near_path_hint
 from robustscape.evaluation.own_model.notes import Doubt
 
 #: Keys under which training scripts keep the state dict in a larger file, in the order in which they are looked for.
@@ -136,7 +136,7 @@ def _check_own(wanted: dict[str, Any]) -> None:
     for name, value in wanted.items():
         if not isinstance(value, Tensor):
             raise UserError(
-                f"the model keeps a {type(value).__name__} under '{name}' of its state dict, which a file of weights cannot "
+                f"the model keeps {a_type(value)} under '{name}' of its state dict, which a file of weights cannot "
                 "hold; load its weights in your own function."
             )
         if value.is_meta and not is_lazy(value):
@@ -222,7 +222,7 @@ def _others(content: dict[Any, Any]) -> str | None:
     other = next((name for name, value in content.items() if not isinstance(value, Tensor)), None)
     if other is None or not any(isinstance(value, Tensor) for value in content.values()):
         return None
-    return f"tensors and a {type(content[other]).__name__} under '{other}'"
+    return f"tensors and {a_type(content[other])} under '{other}'"
 
 
 def _is_state_dict(content: dict[Any, Any]) -> bool:
