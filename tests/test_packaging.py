@@ -80,7 +80,8 @@ def third_party(paths: Iterable[Path]) -> set[str]:
             if isinstance(node, ast.ImportFrom) and node.level == 0:
                 names = [node.module or ""]
             found |= {name.split(".")[0] for name in names}
-    local = {path.stem for folder in ("tests", "benchmarks", "resources") for path in (ROOT / folder).rglob("*.py")}
+    ours = [path for folder in ("tests", "benchmarks", "resources") for path in (ROOT / folder).rglob("*.py")]
+    local = {name for path in ours for name in (path.stem, path.parent.name)}
     return found - set(sys.stdlib_module_names) - local - {"robustscape", "__main__"}
 
 

@@ -389,8 +389,8 @@ MISPLACED = {
     "attack of a suite": ("suites.yaml", "corner_half", "corner_hal", "'mine_suite': unknown attack"),
     "size": (
         "scales/smoke/mine.yaml",
-        "batches: 1",
-        "samples: 1, points: 1",
+        "samples: 9",
+        "samples: 1, points: 3",
         "measurements: 'mine/accuracy': 'points'",
     ),
     "pattern": ("scales/smoke/mine.yaml", "accuracy", "acuracy", "measurements: unknown measurement pattern"),

@@ -20,12 +20,12 @@ def test_every_part_has_a_box_and_every_product_one() -> None:
     assert texts == [
         "x",
         "MC: meta-classifier\n3 outputs",
-        "LC_1: animals\n3 outputs",
-        "LC_2: plants\n1 outputs",
-        "LC_3: vehicles\n2 outputs",
-        "MC(x)$_{1}$ · LC_1(x)",
-        "MC(x)$_{2}$ · LC_2(x)",
-        "MC(x)$_{3}$ · LC_3(x)",
+        "LC$_{1}$: animals\n3 outputs",
+        "LC$_{2}$: plants\n1 outputs",
+        "LC$_{3}$: vehicles\n2 outputs",
+        "MC(x)$_{1}$ · LC$_{1}$(x)",
+        "MC(x)$_{2}$ · LC$_{2}$(x)",
+        "MC(x)$_{3}$ · LC$_{3}$(x)",
         "F(x)\n6 leaf classes",
     ]
     assert len(figure.axes[0].patches) == len(texts)
