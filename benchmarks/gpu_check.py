@@ -133,7 +133,9 @@ def marked_tests(device: torch.device, seconds: float = 180) -> Row:
     missing = [name for name in ("pytest", "sklearn") if importlib.util.find_spec(name) is None]
     if device.type != "cuda" or missing:
         return {"skipped": f"not installed: {', '.join(missing)}" if missing else "no GPU"}
-    files = [path for path in sorted((ROOT / "tests").rglob("test_*.py")) if "mark.gpu" in path.read_text(encoding="utf-8")]
+    files = [
+        path for path in sorted((ROOT / "tests").rglob("test_*.py")) if "mark.gpu" in path.read_text(encoding="utf-8")
+    ]
     # The project's options name plugins that this machine may lack.
     options = ["-o", "addopts=", "--import-mode=importlib", "-q", "-m", "gpu"]
     command = [sys.executable, "-m", "pytest", *options, *map(str, files)]
