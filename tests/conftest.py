@@ -1,7 +1,8 @@
-"""A small net trained on scikit-learn's digits, shared by the tests of attacks."""
+"""A small net trained on scikit-learn's digits, shared by the tests of attacks; torch's switches, the same for every test."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -24,6 +25,15 @@ class Trained:
 
     def first(self, count: int) -> Trained:
         return Trained(self.model, self.x[:count], self.y[:count])
+
+
+@pytest.fixture(autouse=True)
+def torch_switches() -> Iterator[None]:
+    """Give the next test torch's switches as this one found them: a command that ran in this process has set them."""
+    deterministic, benchmark = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    yield
+    torch._C._set_deterministic_algorithms(deterministic)
+    torch.backends.cudnn.benchmark = benchmark
 
 
 @pytest.fixture(scope="session")
