@@ -303,13 +303,13 @@ def test_noisy_pictures_show_the_noise_they_name() -> None:
 
 def test_an_image_without_an_example_says_so() -> None:
     split = flat_images([112, 51, 112, 204])
-    split = Split(split.x, torch.tensor([0, 0, 1, 1]), 255.0)  # the third is wrong without attack
+    split = Split(split.x, torch.tensor([0, 0, 1, 1]), 255.0)  # the third is misclassified
     rows = attacked_pictures(
         make_run(Level(), split), suite=BOTH, norm="Linf", level=0.2, dimension=16, images=3, attacked_samples=4
     )
     notes = {(row["image"], row["shown"]): row["note"] for row in rows if row["metric"] == "perturbation_norm"}
     assert notes[0, "attacked"] == "" and notes[1, "attacked"] == "not broken"
-    assert notes[2, "attacked"] == "wrong without attack"
+    assert notes[2, "attacked"] == "misclassified"
     assert {note for (_, shown), note in notes.items() if shown == "original"} == {""}
     (rate,) = [row for row in rows if row["metric"] == "attack_success_rate"]
     assert rate["value"] == pytest.approx(100 / 3) and rate["samples"] == 3

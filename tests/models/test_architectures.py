@@ -19,6 +19,7 @@ IMAGE_NETS = {
     "small_cnn": {"width": 3},
     "resnet18": {"width": 2},
     "preactresnet18": {"width": 2},
+    "preactresnet10": {"width": 2},
 }
 
 
@@ -192,12 +193,17 @@ def test_resnet18_is_torchvisions_with_another_stem(channels: int, side: int) ->
         torch.testing.assert_close(ours(x), theirs.eval()(x), rtol=1e-4, atol=1e-4)
 
 
-def test_preactresnet18_is_its_definition() -> None:
-    model = build_classifier("preactresnet18", {"width": 4}, (3, 16, 16), 10).eval()
+@pytest.mark.parametrize(("architecture", "blocks"), [("preactresnet18", 2), ("preactresnet10", 1)])
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_preactresnets_are_their_definition(architecture: str, blocks: int, norm: str) -> None:
+    parameters = {"width": 4, "norm": norm, "last_norm": norm == "batch"}
+    model = build_classifier(architecture, parameters, (3, 16, 16), 10).eval()
     fill_statistics(model)
     s = {name.removeprefix("net."): value for name, value in model.state_dict().items()}
 
     def bn(x: Tensor, name: str) -> Tensor:
+        if norm == "none":
+            return x
         mean, var, weight, bias = (s[f"{name}.{k}"] for k in ("running_mean", "running_var", "weight", "bias"))
         scale = (weight / (var + 1e-5).sqrt())[:, None, None]
         return (x - mean[:, None, None]) * scale + bias[:, None, None]
@@ -205,13 +211,13 @@ def test_preactresnet18_is_its_definition() -> None:
     x = torch.rand(3, 3, 16, 16)
     z = F.conv2d(x, s["conv1.weight"], padding=1)
     for stage in range(1, 5):
-        for block in range(2):
+        for block in range(blocks):
             name, stride = f"layer{stage}.{block}", 2 if stage > 1 and block == 0 else 1
             a = F.relu(bn(z, f"{name}.bn1"))
             shortcut = F.conv2d(a, s[f"{name}.shortcut.0.weight"], stride=stride) if stride == 2 else z
             a = F.conv2d(a, s[f"{name}.conv1.weight"], stride=stride, padding=1)
             z = F.conv2d(F.relu(bn(a, f"{name}.bn2")), s[f"{name}.conv2.weight"], padding=1) + shortcut
-    z = F.relu(bn(z, "bn")).mean((2, 3)) @ s["linear.weight"].T + s["linear.bias"]
+    z = (z if norm == "none" else F.relu(bn(z, "bn"))).mean((2, 3)) @ s["linear.weight"].T + s["linear.bias"]
     with torch.no_grad():
         torch.testing.assert_close(model(x), z, rtol=1e-4, atol=1e-4)
     assert math.prod(s["linear.weight"].shape) == 10 * 8 * 4

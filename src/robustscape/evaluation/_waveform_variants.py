@@ -1,4 +1,4 @@
-"""Variants of one attack, made on the first of several nets of waveforms and evaluated on all (kim2023 chapter 3)."""
+"""Several nets of waveforms, and variants of one attack made on the first and evaluated on all (kim2023 chapter 3)."""
 
 from __future__ import annotations
 

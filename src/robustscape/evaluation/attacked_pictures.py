@@ -55,7 +55,7 @@ def attacked_pictures(
     ]
     length = torch.inf if norm == "Linf" else 2.0
     for image in range(min(images, len(x))):
-        note = "wrong without attack" if not right[image] else "not broken" if result.robust[image] else ""
+        note = "misclassified" if not right[image] else "not broken" if result.robust[image] else ""
         for shown, points in (("original", x), ("attacked", result.x_adv)):
             distance = torch.linalg.vector_norm((points[image] - x[image]).double(), length).item()
             rows.append(

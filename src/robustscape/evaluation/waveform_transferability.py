@@ -12,13 +12,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from robustscape.attacks.waveforms import waveform_eps
 from robustscape.config.attacks import AttackSpec
-from robustscape.errors import ConfigError
-from robustscape.evaluation._waveforms import clean_waveforms, encoder_name, require_waveform_attack, waveform_net
+from robustscape.evaluation._waveform_variants import Variants
+from robustscape.evaluation._waveforms import encoder_name
 from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.evaluation.transfer import transfer_matrix
-from robustscape.evaluation.transferability import distinguishing_names
 
 #: What the work's tables call the ratios of ``evaluation.transfer``: their numbers are 1 - T(noisy) / T.
 METRICS = {"nr_ratio": "nullified_ratio", "nr_conditional": "nullified_ratio_conditional"}
@@ -54,19 +52,22 @@ def waveform_transferability(
     Raises:
         ConfigError: the runs have different data sets, or the attack another range or mode.
     """
-    sets = sorted({run.config["dataset"]["name"] for run in runs})
-    if len(sets) > 1:
-        raise ConfigError(f"waveform_transferability: the runs must share a data set, got {', '.join(sets)}.")
-    require_waveform_attack(attack)
-    names = distinguishing_names(runs)
-    nets = dict(zip(names, map(waveform_net, runs), strict=True))
-    encoders = dict(zip(names, map(encoder_name, runs), strict=True))
-    x, y = clean_waveforms(runs[0], samples)
-    eps = waveform_eps(x, decibels)
+    given = Variants.of_runs("waveform_transferability", runs, attack, decibels, samples)
+    nets = dict(zip(given.names, given.nets, strict=True))
+    encoders = dict(zip(given.names, map(encoder_name, runs), strict=True))
     matrix = transfer_matrix(
-        nets, nets, x, y, attack, eps, seed=runs[0].seed, noise=noise, draws=draws, denominators=denominators
+        nets,
+        nets,
+        given.x,
+        given.y,
+        attack,
+        given.eps,
+        seed=runs[0].seed,
+        noise=noise,
+        draws=draws,
+        denominators=denominators,
     )
-    return [row for given in matrix for row in _described(given, encoders, decibels)]
+    return [row for cell in matrix for row in _described(cell, encoders, decibels)]
 
 
 def _described(row: dict[str, Any], encoders: dict[str, str], decibels: float) -> Iterator[dict[str, Any]]:

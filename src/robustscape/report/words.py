@@ -44,6 +44,7 @@ NAMES: Mapping[str, str] = MappingProxyType(
         "resnet18_raw": "ResNet18, raw pixels",
         "resnet18": "ResNet18",
         "preactresnet18": "PreActResNet18",
+        "preactresnet10": "PreActResNet10",
         "wide_resnet_34_10": "WRN-34-10",
         "wide_resnet_34_10_raw": "WRN-34-10 (raw)",
         "wrn_28_10": "WRN-28-10",
