@@ -4,14 +4,16 @@ Accuracies are of the first test samples, the loss is of the first training samp
 own training attack (of clean samples where there is none). That is what standard and plain adversarial training minimise; the
 ``train_loss`` of TRADES, MART, BAT and GradAlign holds other terms, so it is recorded but not compared. Attacks are those of
 training, at the run's full eps and in eval mode: a net that catastrophic overfitting has made robust to its own single step
-alone is trained. Measured are the selected weights, in fp32. Cost: 1,250 forward passes, and the training attack on 750
+alone is trained. Likewise, a net trained on filtered images is measured on such ones: that it fails on others may be what a
+work wants to know. Measured are the selected weights, in fp32. Cost: 1,250 forward passes, and the training attack on 750
 samples, which is that of one epoch over 750 samples.
 """
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -25,8 +27,10 @@ from robustscape.attacks.base.threat import ThreatModel
 from robustscape.config.attacks import AttackSpec
 from robustscape.config.recipes import Recipe
 from robustscape.data import Split
+from robustscape.data.dct import filter_images
 from robustscape.training.attack import TrainingAttack
 from robustscape.training.loop import derive_seed
+from robustscape.training.methods.standard_filtered import standard_filtered
 
 #: Most samples of each number: test samples, attacked test samples, attacked training samples.
 CLEAN_SAMPLES, ROBUST_SAMPLES, LOSS_SAMPLES = 1000, 500, 250
@@ -67,9 +71,10 @@ def measure_health(
     """
     spec = attacks[recipe.attack] if recipe.attack and eps > 0 else None
     model.eval()
-    clean, _ = _correct_and_loss(model, test_split, CLEAN_SAMPLES, None, eps, seed)
-    robust = _correct_and_loss(model, test_split, ROBUST_SAMPLES, spec, eps, seed)[0] if spec else None
-    _, loss = _correct_and_loss(model, train_split, LOSS_SAMPLES, spec, eps, seed)
+    seen = _inputs_of_training(recipe)
+    clean, _ = _correct_and_loss(model, test_split, CLEAN_SAMPLES, seen, None, eps, seed)
+    robust = _correct_and_loss(model, test_split, ROBUST_SAMPLES, seen, spec, eps, seed)[0] if spec else None
+    _, loss = _correct_and_loss(model, train_split, LOSS_SAMPLES, seen, spec, eps, seed)
     return {
         "clean_accuracy": clean,
         "clean_samples": min(CLEAN_SAMPLES, len(test_split.y)),
@@ -92,14 +97,27 @@ def count_updates(history: pd.DataFrame, recipe: Recipe, samples: int) -> int:
     return len(history) * batches
 
 
+def _inputs_of_training(recipe: Recipe) -> Callable[[Tensor], Tensor]:
+    """Return what the recipe's method makes of clean inputs (B, ...) before it trains on them."""
+    if recipe.method == standard_filtered.__name__:
+        return functools.partial(filter_images, **recipe.parameters)
+    return torch.Tensor.detach
+
+
 def _correct_and_loss(
-    model: nn.Module, split: Split, samples: int, spec: AttackSpec | None, eps: float, seed: int
+    model: nn.Module,
+    split: Split,
+    samples: int,
+    seen: Callable[[Tensor], Tensor],
+    spec: AttackSpec | None,
+    eps: float,
+    seed: int,
 ) -> tuple[float, float]:
-    """Return accuracy (percent) and mean cross-entropy of the first ``samples`` of a split, attacked by ``spec``."""
+    """Return accuracy (percent) and mean cross-entropy of the first ``samples``, as ``seen`` gives them, attacked by ``spec``."""
     inputs, labels = split.first(samples)
     correct, loss = 0, 0.0
     for index in torch.arange(len(labels), device=labels.device).split(_BATCH):
-        x, y = inputs[index], labels[index]
+        x, y = seen(inputs[index]), labels[index]
         if spec is not None:
             x = _attacked(model, x, y, index, spec, eps, seed)
         with torch.no_grad():
