@@ -39,7 +39,7 @@ from robustscape.attacks.base.threat import ThreatModel
 from robustscape.attacks.pgd import pgd
 from robustscape.data import Split
 from robustscape.data.batches import epoch_order
-from robustscape.devices import autocast, configure_device
+from robustscape.devices import arithmetic, configure_device
 from robustscape.evaluation.harness.craft import correctly_classified, craft
 from robustscape.evaluation.harness.suite import SuiteResult
 from robustscape.evaluation.percentages import percent_true_fp32
@@ -165,22 +165,12 @@ def training_step(
         streams = SampleGenerator.seeded(0, index, device)
         attack = TrainingAttack(pgd, {"steps": steps, "step_size": 2 / 255}, ThreatModel("Linf", 8 / 255), streams)
         model.train()
-        allow_tf32(precision == "tf32")
-        try:
-            with autocast(device, "bf16" if precision == "bf16" else "fp32"):
-                objective = adversarial(model, x, y, attack)
-                model.train()
-                optimizer.step(closure.begin(optimizer, objective))  # type: ignore[arg-type]
-        finally:
-            allow_tf32(False)
+        with arithmetic(device, precision):
+            objective = adversarial(model, x, y, attack)
+            model.train()
+            optimizer.step(closure.begin(optimizer, objective))  # type: ignore[arg-type]
 
     return update, count_operations(model, x, steps)
-
-
-def allow_tf32(allowed: bool) -> None:
-    """Have products and convolutions of fp32 numbers computed in TF32, or not."""
-    torch.set_float32_matmul_precision("high" if allowed else "highest")
-    torch.backends.cudnn.allow_tf32 = allowed
 
 
 def count_operations(model: nn.Module, x: Tensor, steps: int) -> int:

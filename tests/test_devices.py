@@ -260,7 +260,7 @@ def test_exact_fp32_puts_off_what_the_caller_has_set() -> None:
         with devices.exact_fp32():
             assert (x @ weights).dtype == torch.float32
             assert not torch.is_autocast_enabled("cuda") and not torch.backends.cuda.matmul.allow_tf32
-            with devices.autocast(x.device, "bf16"):
+            with devices.arithmetic(x.device, "bf16"):
                 assert (x @ weights).dtype == torch.bfloat16
         assert (x @ weights).dtype == torch.bfloat16
     assert torch.backends.cuda.matmul.allow_tf32
@@ -285,13 +285,25 @@ def test_two_deterministic_trainings_are_equal() -> None:
     assert torch.equal(train(), train())
 
 
-def test_autocast() -> None:
+def test_arithmetic_of_bf16() -> None:
     layer, x = torch.nn.Linear(3, 2), torch.ones(1, 3)
-    with devices.autocast(torch.device("cpu"), "bf16"):
+    with devices.arithmetic(torch.device("cpu"), "bf16"):
         assert layer(x).dtype is torch.bfloat16
-    with devices.autocast(torch.device("cpu"), "fp32"):
+    with devices.arithmetic(torch.device("cpu"), "fp32"):
         assert layer(x).dtype is torch.float32
     assert layer.weight.dtype is torch.float32
+
+
+@pytest.mark.usefixtures("settings")
+def test_arithmetic_of_tf32_ends_with_its_block_and_is_fp32_on_a_cpu() -> None:
+    devices.configure_device(1)
+    layer, x = torch.nn.Conv2d(3, 4, 3), torch.rand(2, 3, 8, 8)
+    exact = layer(x)
+    with pytest.raises(ZeroDivisionError), devices.arithmetic(torch.device("cpu"), "tf32"):
+        assert torch.backends.cuda.matmul.allow_tf32 and torch.backends.cudnn.allow_tf32
+        assert torch.equal(layer(x), exact)
+        _ = 1 / 0
+    assert not devices.reduced_precision()
 
 
 def test_memory_format() -> None:

@@ -158,9 +158,24 @@ def _keep_freed_memory() -> None:
         mallopt(trim_threshold, 2**31 - 1)  # whose top stays
 
 
-def autocast(device: torch.device, precision: Literal["fp32", "bf16"]) -> torch.autocast:
-    """Return a context in which models compute in ``precision``; parameters, losses and inputs stay fp32 either way."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+def arithmetic(device: torch.device, precision: Literal["fp32", "tf32", "bf16"]) -> contextlib.AbstractContextManager[Any]:
+    """Return a context in which models compute in ``precision``; parameters, losses and inputs stay fp32.
+
+    ``tf32`` rounds the factors of products and convolutions to 10 bits of mantissa, on GPUs that can (compute capability 8.0 and
+    later) and several times as fast; elsewhere it is fp32, bit for bit. ``bf16`` is autocast.
+    """
+    return _tf32() if precision == "tf32" else torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+@contextlib.contextmanager
+def _tf32() -> Iterator[None]:
+    restore = _take_precisions()
+    torch.backends.cuda.matmul.allow_tf32 = True
+    torch.backends.cudnn.allow_tf32 = True
+    try:
+        yield
+    finally:
+        restore()
 
 
 def memory_format(name: Literal["contiguous", "channels_last"]) -> torch.memory_format:

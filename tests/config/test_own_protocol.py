@@ -106,6 +106,19 @@ def test_one_run_of_a_comparison_that_is_not_the_works_own_is_enough(config: Pat
     assert [one.own_protocol for one in matrix.runs].count(False) == 1 and not matrix.paper_protocol
 
 
+def test_the_arithmetic_of_a_scale_leaves_the_protocol_the_works_own(config: Path) -> None:
+    experiment = plan_of(config, precision="tf32").experiment
+    assert {recipe.precision for recipe in experiment.recipes.values()} == {"tf32"}
+    assert experiment.recipes == experiment.full_recipes
+    runs = [
+        planned
+        for work, study in experiment.studies.items()
+        for name in study.runs
+        for planned in experiment.runs(work, name)
+    ]
+    assert any(planned.own_protocol for planned in runs)
+
+
 def test_every_size_is_tried_here() -> None:
     assert set(RecipeSizes.model_fields) <= set(RECIPE_SIZES)
 

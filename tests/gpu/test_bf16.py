@@ -49,7 +49,7 @@ def losses_of_a_step(optimizer: str, settings: dict[str, Any], precision: Any) -
     model = make_net((1, 8, 8)).train()
     objective = Recorded(model, torch.rand(16, 1, 8, 8), torch.arange(16) % 5)
     made = catalog.load_function("optimizer", optimizer)(list(model.parameters()), lr=0.1, **settings)
-    with devices.autocast(torch.device("cpu"), precision):
+    with devices.arithmetic(torch.device("cpu"), precision):
         made.step(Closure(model).begin(made, objective))
     return objective.__dict__["losses"]
 

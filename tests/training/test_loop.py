@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from robustscape import devices
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.config.attacks import AttackSpec
 from robustscape.config.recipes import Recipe
@@ -118,6 +119,25 @@ def test_a_state_of_another_run_or_a_damaged_one_is_refused(tmp_path: Path) -> N
     state.write_bytes(state.read_bytes()[:-40])
     with pytest.raises(CorruptFile, match=r"state\.safetensors"):
         train(recipe, state=state, fingerprint="f")
+
+
+def test_updates_and_their_attacks_are_in_tf32_probes_are_not_and_a_cpu_computes_fp32() -> None:
+    seen: dict[int, set[bool]] = {
+        32: set(),
+        20: set(),
+    }  # by the size of a batch: probes have all 32 test images at once
+
+    def watch(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        if len(inputs[0]) in seen:
+            seen[len(inputs[0])].add(torch.backends.cudnn.allow_tf32 and torch.backends.cuda.matmul.allow_tf32)
+
+    model, splits = make_model(), make_splits()
+    model.register_forward_pre_hook(watch)  # type: ignore[arg-type]
+    with devices.exact_fp32():
+        rounded = loop.train(model, *splits, make_recipe(precision="tf32"), ATTACKS, 0.1, 3, progress=False)
+        exact = train(make_recipe())
+    assert seen == {32: {False}, 20: {True}}
+    assert same(rounded.last, exact.last) and rounded.history.equals(exact.history)
 
 
 def test_adversarial_training_at_eps_0_is_standard_training() -> None:

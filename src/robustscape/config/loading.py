@@ -14,7 +14,7 @@ from robustscape.config.experiment import Experiment
 from robustscape.config.inheritance import read_recipes
 from robustscape.config.outside import no_recipe, read_checkpoints
 from robustscape.config.reading import read_attacks, read_entries, read_scale, read_studies, scale_names
-from robustscape.config.sizing import resize_recipe
+from robustscape.config.sizing import in_precision, resize_recipe
 from robustscape.errors import ConfigError, unknown_name
 
 
@@ -46,6 +46,7 @@ def _load_experiment(
     full, studies = read_recipes(folders, read_studies(folders))
     checkpoints = read_checkpoints(studies, full)
     scale = read_scale(folders, scale_name, list(studies))
+    full = {name: in_precision(recipe, scale.precision) for name, recipe in full.items()}
     recipes = {name: resize_recipe(name, recipe, scale.recipes) for name, recipe in full.items()}
     outside = {name: no_recipe() for name in checkpoints}
     experiment = Experiment(

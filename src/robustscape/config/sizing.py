@@ -1,12 +1,17 @@
-"""A recipe at a scale: trained for less, probed on fewer samples; and the sizes of a scale that nothing takes."""
+"""A recipe at a scale: trained for less, in another arithmetic, probed on fewer samples; and sizes that nothing takes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Literal
 
 from robustscape.config.recipes import Optimizer, Probe, Recipe, RecipeSizes, TracedUpdates
+
+
+def in_precision(recipe: Recipe, precision: Literal["fp32", "tf32"]) -> Recipe:
+    """``recipe``, trained in ``precision`` where it says fp32."""
+    return recipe.model_copy(update={"precision": precision}) if recipe.precision == "fp32" else recipe
 
 
 def resize_recipe(name: str, recipe: Recipe, sizes: Mapping[str, RecipeSizes]) -> Recipe:
