@@ -158,7 +158,9 @@ def _keep_freed_memory() -> None:
         mallopt(trim_threshold, 2**31 - 1)  # whose top stays
 
 
-def arithmetic(device: torch.device, precision: Literal["fp32", "tf32", "bf16"]) -> contextlib.AbstractContextManager[Any]:
+def arithmetic(
+    device: torch.device, precision: Literal["fp32", "tf32", "bf16"]
+) -> contextlib.AbstractContextManager[Any]:
     """Return a context in which models compute in ``precision``; parameters, losses and inputs stay fp32.
 
     ``tf32`` rounds the factors of products and convolutions to 10 bits of mantissa, on GPUs that can (compute capability 8.0 and

@@ -101,21 +101,32 @@ def test_the_checkout(monkeypatch: pytest.MonkeyPatch, commit: str | None, dirty
     assert doctor._git().verdict == verdict
 
 
-@pytest.mark.parametrize(("free", "verdict"), [(1e8, "problem"), (1.5e9, "note"), (1e12, "ok"), (None, "note")])
-def test_memory(smoke: Plan, monkeypatch: pytest.MonkeyPatch, free: float | None, verdict: str) -> None:
+@pytest.mark.parametrize(
+    ("free", "total", "verdict", "advice"),
+    [
+        (1e8, 4e9, "problem", "Close other programs"),
+        (1e8, 5e8, "problem", "Run on a machine that has as much"),
+        (1.5e9, 4e9, "note", "--cores 1"),
+        (1e12, 2e12, "ok", ""),
+        (None, None, "note", ""),
+    ],
+)
+def test_memory(
+    smoke: Plan, monkeypatch: pytest.MonkeyPatch, free: float | None, total: float | None, verdict: str, advice: str
+) -> None:
     """A job of the scale smoke needs up to 1 GB, and four run at once."""
     assert {one.mem_mb for one in smoke.experiment.scale.resources.stages.values()} == {1000}
     monkeypatch.setattr(doctor, "_cores", lambda: 4)
-    monkeypatch.setattr(doctor, "_free_memory", lambda: None if free is None else int(free))
+    bytes_of = {"MemAvailable": free, "MemTotal": total}
+    monkeypatch.setattr(doctor, "_memory_of_machine", bytes_of.get)
     found = doctor._memory(smoke)
     assert found.verdict == verdict
-    if free == 1.5e9:
-        assert "--cores 1" in found.text
+    assert advice in found.text
 
 
 def test_this_machines_memory_is_read() -> None:
-    free = doctor._free_memory()
-    assert free is None or 1e7 < free < 1e14
+    free, total = doctor._memory_of_machine("MemAvailable"), doctor._memory_of_machine("MemTotal")
+    assert (free is None and total is None) or (free is not None and total is not None and 1e7 < free < total < 1e14)
 
 
 def test_a_full_disk(smoke: Plan, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -189,7 +189,8 @@ def _cores() -> int:
 
 def _memory(plan: Plan, needs: Sequence[Needs] = ()) -> Finding:
     """Check that a job fits, the largest of the scale's stages and of ``needs``."""
-    free, stages = _free_memory(), list(plan.experiment.scale.resources.stages.values())
+    free, total = _memory_of_machine("MemAvailable"), _memory_of_machine("MemTotal")
+    stages = list(plan.experiment.scale.resources.stages.values())
     threads, mem_mb = (max(getattr(one, name) for one in [*stages, *needs]) for name in ("threads", "mem_mb"))
     if free is None:
         return Finding("note", "memory", "this system does not tell how much is free")
@@ -197,7 +198,9 @@ def _memory(plan: Plan, needs: Sequence[Needs] = ()) -> Finding:
     fitting, wanted = free // (mem_mb * 10**6), max(1, cores // threads)
     text = f"{free / 1e9:.1f} GB free; a job needs up to {mem_mb / 1e3:.1f} GB"
     if fitting == 0:
-        return Finding("problem", "memory", f"{text}. Close other programs, or choose a smaller scale.")
+        has_it = total is None or total >= mem_mb * 10**6
+        advice = "Close other programs" if has_it else "Run on a machine that has as much"
+        return Finding("problem", "memory", f"{text}. {advice}, or choose a smaller scale.")
     if fitting < wanted:
         return Finding(
             "note",
@@ -207,10 +210,10 @@ def _memory(plan: Plan, needs: Sequence[Needs] = ()) -> Finding:
     return Finding("ok", "memory", text)
 
 
-def _free_memory() -> int | None:
-    """Return the bytes that programs could have; None where there is no /proc/meminfo."""
+def _memory_of_machine(name: Literal["MemAvailable", "MemTotal"]) -> int | None:
+    """Return the bytes that programs could have, or all there are; None where there is no /proc/meminfo."""
     try:
-        found = re.search(r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(encoding="utf-8"), re.MULTILINE)
+        found = re.search(rf"^{name}:\s+(\d+) kB", Path("/proc/meminfo").read_text(encoding="utf-8"), re.MULTILINE)
     except OSError:
         return None
     return int(found[1]) * 1024 if found else None
