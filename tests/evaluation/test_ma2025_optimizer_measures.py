@@ -301,20 +301,32 @@ def test_noisy_pictures_show_the_noise_they_name() -> None:
         assert float((difference**2).sum() ** 0.5) == pytest.approx(noisy["value"], rel=0.05)
 
 
-def test_an_image_without_an_example_says_so() -> None:
-    split = flat_images([112, 51, 112, 204])
-    split = Split(split.x, torch.tensor([0, 0, 1, 1]), 255.0)  # the third is misclassified
-    rows = attacked_pictures(
-        make_run(Level(), split), suite=BOTH, norm="Linf", level=0.2, dimension=16, images=3, attacked_samples=4
-    )
-    notes = {(row["image"], row["shown"]): row["note"] for row in rows if row["metric"] == "perturbation_norm"}
-    assert notes[0, "attacked"] == "" and notes[1, "attacked"] == "not broken"
-    assert notes[2, "attacked"] == "misclassified"
-    assert {note for (_, shown), note in notes.items() if shown == "original"} == {""}
-    (rate,) = [row for row in rows if row["metric"] == "attack_success_rate"]
-    assert rate["value"] == pytest.approx(100 / 3) and rate["samples"] == 3
-    sizes = {(row["image"], row["shown"]): row["value"] for row in rows if row["metric"] == "perturbation_norm"}
-    assert 0 < sizes[0, "attacked"] <= 0.2 + 1e-5 and sizes[1, "attacked"] == sizes[0, "original"] == 0
+def attacked(images: int, runs: int = 2) -> list[dict[str, Any]]:
+    """Rows of nets for which the second of four images is near the boundary, and the last one misclassified."""
+    split = flat_images([204, 112, 51, 112])
+    split = Split(split.x, torch.tensor([1, 0, 0, 1]), 255.0)
+    nets = [make_run(Level(), split) for _ in range(runs)]
+    return attacked_pictures(nets, suite=BOTH, norm="Linf", level=0.2, dimension=16, images=images, attacked_samples=4)
+
+
+def test_an_image_without_an_example_says_so_and_every_net_shows_the_same_images() -> None:
+    rows = attacked(images=4)
+    rates = [row for row in rows if row["metric"] == "attack_success_rate"]
+    assert [(row["value"], row["samples"]) for row in rates] == [(pytest.approx(100 / 3), 3)] * 2
+    shown = [row for row in rows if row["metric"] == "perturbation_norm"]
+    originals = [row for row in shown if row["shown"] == "original"]
+    assert [(row["image"], row["place"], row["note"], row["value"]) for row in originals] == [
+        (n, n - 1, "", 0.0) for n in (1, 2, 3, 4)
+    ]
+    notes = {(row["place"], row["note"]) for row in shown if row["shown"] == "attacked"}
+    assert notes == {(0, "not broken"), (1, ""), (2, "not broken"), (3, "misclassified")}
+    sizes = {row["place"]: row["value"] for row in shown if row["shown"] == "attacked"}
+    assert 0 < sizes[1] <= 0.2 + 1e-5 and sizes[0] == sizes[2] == sizes[3] == 0
+
+
+def test_images_that_nets_lose_are_shown_first() -> None:
+    assert {row["place"] for row in attacked(images=1) if "place" in row} == {1}
+    assert {row["place"] for row in attacked(images=2) if "place" in row} == {0, 1}
 
 
 def test_settings_are_those_of_the_record() -> None:

@@ -1,7 +1,8 @@
-"""Adversarial examples of a net to look at, and how often they are found: ma2025 figures 4.19 and 4.20.
+"""Adversarial examples of several nets to look at, and how often they are found: ma2025 figures 4.19 and 4.20.
 
-Every net shows the first test images. An image that no attack breaks has no adversarial example, and one that is misclassified
-without an attack needs none: both are shown as they are, and say so. Cost: the attacks.
+Which images the work shows is not stated. Here all nets show the same ones: the first test images that most of the nets classify
+correctly without an attack and not under it. An image that no attack breaks has no adversarial example, and one that is
+misclassified without an attack needs none: both are shown as they are, and say so. Cost: the attacks, on every net.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from robustscape.config.attacks import Suite
+from robustscape.errors import ConfigError
 from robustscape.evaluation.accuracy_by_severity import attacks_of_norm
 from robustscape.evaluation.harness.suite import run_suite
 from robustscape.evaluation.percentages import percent_true
@@ -21,7 +24,7 @@ from robustscape.evaluation.trained_run import TrainedRun
 
 
 def attacked_pictures(
-    run: TrainedRun,
+    runs: list[TrainedRun],
     *,
     suite: Suite,
     norm: Literal["L2", "Linf"],
@@ -30,43 +33,51 @@ def attacked_pictures(
     images: Annotated[int, Field(ge=1)] = 2,
     attacked_samples: Annotated[int, Field(ge=1)] = 100,
 ) -> list[dict[str, Any]]:
-    """Return attack_success_rate (percent of the images that are right without attack), and pictures by ``image`` and ``shown``.
+    """Return attack_success_rate (percent of the images that a net has right without attack), and pictures by ``image``.
 
-    ``shown`` is original or attacked, the number of a picture is perturbation_norm, and ``note`` says "not broken" or "wrong
-    without attack".
+    ``shown`` is original, once for all nets, or attacked; the number of a picture is perturbation_norm, and ``note`` says "not
+    broken" or "misclassified". ``image`` counts from 1, and ``place`` is the image's place in the test split.
 
     Args:
-        run: the trained model and its data.
+        runs: trained models on one data set.
         suite: attacks, of which those in ``norm`` are evaluated together.
         norm: of the ball.
         level: its radius, as the work writes it.
         dimension: number of values of an input that a level in L2 is meant for; see ``accuracy_by_severity``.
-        images: how many of the first test images are shown.
-        attacked_samples: how many of them are attacked, at least ``images``.
+        images: how many images are shown.
+        attacked_samples: the first test images, which are attacked and of which those are chosen, at least ``images``.
+
+    Raises:
+        ConfigError: the runs have different data sets.
     """
-    x, y = run.subset("test", max(images, attacked_samples))
+    sets = sorted({run.config["dataset"]["name"] for run in runs})
+    if len(sets) > 1:
+        raise ConfigError(f"attacked_pictures: the runs must share a data set, got {', '.join(sets)}.")
+    x, y = runs[0].subset("test", max(images, attacked_samples))
     eps = level * (math.sqrt(x[0].numel() / dimension) if norm == "L2" else 1.0)
-    result = run_suite(run.model, x, y, attacks_of_norm(suite, norm), eps, seed=run.seed, state_dir=run.state)
-    right = result.robust_after(1)
-    shared = {"norm": norm, "level": level, "attack_eps": eps, "suite": suite.name, "split": "test", **result.flags}
-    rate = percent_true(~result.robust[right])
-    rows: list[dict[str, Any]] = [
-        {**shared, "metric": "attack_success_rate", "value": rate, "unit": "percent", "samples": int(right.sum())}
+    shared = {"norm": norm, "level": level, "attack_eps": eps, "suite": suite.name, "split": "test"}
+    attacks = attacks_of_norm(suite, norm)
+    results = [
+        run_suite(run.model, x, y, attacks, eps, seed=run.seed, state_dir=run.state / str(n) if run.state else None)
+        for n, run in enumerate(runs)
     ]
-    length = torch.inf if norm == "Linf" else 2.0
-    for image in range(min(images, len(x))):
-        note = "misclassified" if not right[image] else "not broken" if result.robust[image] else ""
-        for shown, points in (("original", x), ("attacked", result.x_adv)):
-            distance = torch.linalg.vector_norm((points[image] - x[image]).double(), length).item()
-            rows.append(
-                {
-                    **shared,
-                    "image": image,
-                    "shown": shown,
-                    "metric": "perturbation_norm",
-                    "value": distance,
-                    "unit": "1",
-                }
-                | {"note": note if shown == "attacked" else "", **picture_columns(points[image])}
-            )
+    right = [result.robust_after(1) for result in results]
+    rows: list[dict[str, Any]] = []
+    for run, result, clean in zip(runs, results, right, strict=True):
+        rate = {"metric": "attack_success_rate", "value": percent_true(~result.robust[clean]), "unit": "percent"}
+        rows.append({**run.names, **shared, **result.flags, **rate, "samples": int(clean.sum())})
+    losses = torch.stack([clean & ~result.robust for clean, result in zip(right, results, strict=True)]).sum(0)
+    places = losses.argsort(descending=True, stable=True)[:images].sort().values.tolist()
+    for number, place in enumerate(places, 1):
+        picture = {**shared, "image": number, "place": place, "metric": "perturbation_norm", "unit": "1"}
+        named = {key: runs[0].names[key] for key in ("dataset", "architecture")}
+        rows.append({**named, **picture, "shown": "original", "value": 0.0, "note": "", **picture_columns(x[place])})
+        for run, result, clean in zip(runs, results, right, strict=True):
+            note = "misclassified" if not clean[place] else "not broken" if result.robust[place] else ""
+            found = {"shown": "attacked", "value": _distance(result.x_adv[place], x[place], norm), "note": note}
+            rows.append({**run.names, **picture, **found, **picture_columns(result.x_adv[place])})
     return rows
+
+
+def _distance(point: Tensor, x: Tensor, norm: Literal["L2", "Linf"]) -> float:
+    return torch.linalg.vector_norm((point - x).double(), torch.inf if norm == "Linf" else 2.0).item()
