@@ -161,10 +161,11 @@ def _keep_freed_memory() -> None:
 def arithmetic(
     device: torch.device, precision: Literal["fp32", "tf32", "bf16"]
 ) -> contextlib.AbstractContextManager[Any]:
-    """Return a context in which models compute in ``precision``; parameters, losses and inputs stay fp32.
+    """Return a context in which products and convolutions are computed in ``precision``; what is stored stays fp32.
 
-    ``tf32`` rounds the factors of products and convolutions to 10 bits of mantissa, on GPUs that can (compute capability 8.0 and
-    later) and several times as fast; elsewhere it is fp32, bit for bit. ``bf16`` is autocast.
+    ``tf32`` rounds their factors to 10 bits of mantissa, on GPUs that can (compute capability 8.0 and later) and several times as
+    fast; elsewhere it is fp32, bit for bit. ``bf16`` is autocast. What must be exact within is in ``exact_fp32``: finite
+    differences of gradients, whose inputs differ by less than either precision tells apart, and filters.
     """
     return _tf32() if precision == "tf32" else torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 

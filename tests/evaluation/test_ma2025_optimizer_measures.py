@@ -301,32 +301,40 @@ def test_noisy_pictures_show_the_noise_they_name() -> None:
         assert float((difference**2).sum() ** 0.5) == pytest.approx(noisy["value"], rel=0.05)
 
 
-def attacked(images: int, runs: int = 2) -> list[dict[str, Any]]:
-    """Rows of nets for which the second of four images is near the boundary, and the last one misclassified."""
-    split = flat_images([204, 112, 51, 112])
-    split = Split(split.x, torch.tensor([1, 0, 0, 1]), 255.0)
-    nets = [make_run(Level(), split) for _ in range(runs)]
-    return attacked_pictures(nets, suite=BOTH, norm="Linf", level=0.2, dimension=16, images=images, attacked_samples=4)
+def attacked(images: int) -> list[dict[str, Any]]:
+    """Rows of two nets: both lose the second of five images, the second net the third, and the last is misclassified."""
+    split = flat_images([204, 112, 100, 51, 112])
+    split = Split(split.x, torch.tensor([1, 0, 0, 0, 1]), 255.0)
+    nets = [make_run(Level(), split), make_run(Level(read=torch.full((4, 4), 0.003)), split)]
+    return attacked_pictures(nets, suite=BOTH, norm="Linf", level=0.1, dimension=16, images=images, attacked_samples=5)
 
 
 def test_an_image_without_an_example_says_so_and_every_net_shows_the_same_images() -> None:
-    rows = attacked(images=4)
+    rows = attacked(images=5)
     rates = [row for row in rows if row["metric"] == "attack_success_rate"]
-    assert [(row["value"], row["samples"]) for row in rates] == [(pytest.approx(100 / 3), 3)] * 2
+    assert [(row["value"], row["samples"]) for row in rates] == [(25, 4), (50, 4)]
     shown = [row for row in rows if row["metric"] == "perturbation_norm"]
     originals = [row for row in shown if row["shown"] == "original"]
     assert [(row["image"], row["place"], row["note"], row["value"]) for row in originals] == [
-        (n, n - 1, "", 0.0) for n in (1, 2, 3, 4)
+        (n, n, "", 0.0) for n in range(5)
     ]
-    notes = {(row["place"], row["note"]) for row in shown if row["shown"] == "attacked"}
-    assert notes == {(0, "not broken"), (1, ""), (2, "not broken"), (3, "misclassified")}
-    sizes = {row["place"]: row["value"] for row in shown if row["shown"] == "attacked"}
-    assert 0 < sizes[1] <= 0.2 + 1e-5 and sizes[0] == sizes[2] == sizes[3] == 0
+    first, second = ([row for row in shown if row["shown"] == "attacked"][net::2] for net in (0, 1))
+    assert [row["note"] for row in first] == ["not broken", "", "not broken", "not broken", "misclassified"]
+    assert [row["note"] for row in second] == ["not broken", "", "", "not broken", "misclassified"]
+    for row in [*first, *second]:
+        assert row["value"] == 0 if row["note"] else 0 < row["value"] <= 0.1 + 1e-5
 
 
-def test_images_that_nets_lose_are_shown_first() -> None:
-    assert {row["place"] for row in attacked(images=1) if "place" in row} == {1}
-    assert {row["place"] for row in attacked(images=2) if "place" in row} == {0, 1}
+@pytest.mark.parametrize(("images", "places"), [(1, [1]), (2, [1, 2]), (3, [0, 1, 2])])
+def test_images_that_the_most_nets_lose_are_shown(images: int, places: list[int]) -> None:
+    assert [row["place"] for row in attacked(images) if row.get("shown") == "original"] == places
+
+
+def test_pictures_of_nets_on_different_data_are_refused() -> None:
+    nets = [make_run(Level(), flat_images([112])) for _ in range(2)]
+    nets[1].config["dataset"] = {"name": "other"}
+    with pytest.raises(ConfigError, match="must share a data set, got grey, other"):
+        attacked_pictures(nets, suite=BOTH, norm="Linf", level=0.1, dimension=16)
 
 
 def test_settings_are_those_of_the_record() -> None:

@@ -17,6 +17,7 @@ _FACTS = (
     ("check", "check"),
     ("measure", "measurement"),
     ("device", "device"),
+    ("precision", "precision of training"),
     ("seconds", "seconds"),
     ("selected_epoch", "epoch kept"),
     ("train_samples", "training samples"),
@@ -26,7 +27,7 @@ _FACTS = (
     ("note", "note"),
 )
 _HASHES = (("code", "code"), ("fingerprint", "fingerprint"), ("sha256", "content"), ("data", "data"))
-_SYSTEM = ("robustscape", "python", "torch", "numpy", "cpu", "gpu", "precision")
+_SYSTEM = ("robustscape", "python", "torch", "numpy", "cpu", "gpu")
 
 
 def add_explain_command(commands: Any) -> None:

@@ -196,9 +196,8 @@ class Recipe(FromCatalog):
     weights from before that epoch, and all its numbers are flagged."""
     select: str = "last"
     """The epoch whose weights become model.safetensors: `last`, or the name of the probe whose highest value selects it."""
-    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
-    """Arithmetic of the model's forward and backward pass; losses and perturbations are always fp32. A scale may have recipes
-    that say fp32 trained in tf32."""
+    precision: Literal["fp32", "tf32", "bf16"] | None = None
+    """Arithmetic of an update and its attack; weights, perturbations, probes and health are fp32. Null: the scale's, or fp32."""
     memory_format: Literal["contiguous", "channels_last"] = "contiguous"
     """Layout of images and weights; changes speed, and the last bits of results."""
 

@@ -184,8 +184,8 @@ class Scale(Strict):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: a GPU where there is one."""
     precision: Literal["fp32", "tf32"] = "fp32"
-    """Arithmetic in which recipes that say fp32 train. tf32: GPUs round factors to 10 bits of mantissa and are several times as
-    fast; CPUs compute fp32. What is measured is fp32 at every scale."""
+    """Arithmetic in which recipes train that state none. tf32: GPUs round the factors of products and convolutions to 10 bits of
+    mantissa and are several times as fast; CPUs compute fp32. Probes, health and evaluations are fp32 at every scale."""
     resources: Resources = Resources()
     """The resources that jobs ask the scheduler for."""
 

@@ -10,8 +10,8 @@ from robustscape.config.recipes import Optimizer, Probe, Recipe, RecipeSizes, Tr
 
 
 def in_precision(recipe: Recipe, precision: Literal["fp32", "tf32"]) -> Recipe:
-    """``recipe``, trained in ``precision`` where it says fp32."""
-    return recipe.model_copy(update={"precision": precision}) if recipe.precision == "fp32" else recipe
+    """``recipe``, trained in ``precision`` where it states none."""
+    return recipe if recipe.precision else recipe.model_copy(update={"precision": precision})
 
 
 def resize_recipe(name: str, recipe: Recipe, sizes: Mapping[str, RecipeSizes]) -> Recipe:

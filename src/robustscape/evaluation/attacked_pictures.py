@@ -1,7 +1,7 @@
 """Adversarial examples of several nets to look at, and how often they are found: ma2025 figures 4.19 and 4.20.
 
-Which images the work shows is not stated. Here all nets show the same ones: the first test images that most of the nets classify
-correctly without an attack and not under it. An image that no attack breaks has no adversarial example, and one that is
+Which images the work shows is not stated. Here all nets show the same ones: those that the most nets classify correctly without
+an attack and not under it, of equal ones the first. An image that no attack breaks has no adversarial example, and one that is
 misclassified without an attack needs none: both are shown as they are, and say so. Cost: the attacks, on every net.
 """
 
@@ -36,7 +36,7 @@ def attacked_pictures(
     """Return attack_success_rate (percent of the images that a net has right without attack), and pictures by ``image``.
 
     ``shown`` is original, once for all nets, or attacked; the number of a picture is perturbation_norm, and ``note`` says "not
-    broken" or "misclassified". ``image`` counts from 1, and ``place`` is the image's place in the test split.
+    broken" or "misclassified". ``place`` is the image's place in the test split.
 
     Args:
         runs: trained models on one data set.
@@ -68,14 +68,14 @@ def attacked_pictures(
         rows.append({**run.names, **shared, **result.flags, **rate, "samples": int(clean.sum())})
     losses = torch.stack([clean & ~result.robust for clean, result in zip(right, results, strict=True)]).sum(0)
     places = losses.argsort(descending=True, stable=True)[:images].sort().values.tolist()
-    for number, place in enumerate(places, 1):
+    for number, place in enumerate(places):
         picture = {**shared, "image": number, "place": place, "metric": "perturbation_norm", "unit": "1"}
         named = {key: runs[0].names[key] for key in ("dataset", "architecture")}
         rows.append({**named, **picture, "shown": "original", "value": 0.0, "note": "", **picture_columns(x[place])})
         for run, result, clean in zip(runs, results, right, strict=True):
             note = "misclassified" if not clean[place] else "not broken" if result.robust[place] else ""
             found = {"shown": "attacked", "value": _distance(result.x_adv[place], x[place], norm), "note": note}
-            rows.append({**run.names, **picture, **found, **picture_columns(result.x_adv[place])})
+            rows.append({**run.names, **picture, **result.flags, **found, **picture_columns(result.x_adv[place])})
     return rows
 
 

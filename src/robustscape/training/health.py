@@ -64,7 +64,8 @@ def measure_health(
         classes: C.
 
     Returns:
-        ``clean_accuracy`` and ``robust_accuracy`` (percent; the latter None without a training attack or at eps 0),
+        ``inputs`` (clean or filtered, as the method trains on them), ``clean_accuracy`` and ``robust_accuracy`` (percent; the
+        latter None without a training attack or at eps 0),
         ``loss_over_chance`` (the loss over ln C, which a uniform answer reaches; None if it is not finite), ``final_loss`` (the
         last ``train_loss``; None likewise), ``updates`` (of the weights; outer ones where the history counts them), ``classes``,
         the attack's name and the numbers of samples.
@@ -76,6 +77,7 @@ def measure_health(
     robust = _correct_and_loss(model, test_split, ROBUST_SAMPLES, seen, spec, eps, seed)[0] if spec else None
     _, loss = _correct_and_loss(model, train_split, LOSS_SAMPLES, seen, spec, eps, seed)
     return {
+        "inputs": "filtered" if recipe.method == standard_filtered.__name__ else "clean",
         "clean_accuracy": clean,
         "clean_samples": min(CLEAN_SAMPLES, len(test_split.y)),
         "robust_accuracy": robust,

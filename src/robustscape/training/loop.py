@@ -298,7 +298,7 @@ def _update_weights(
     phases.set_learning_rate(schedule_factor(recipe.lr_schedule, progress, recipe.epochs, 1 / updates))
     is_recorded = recorder.wants(update)
     is_inner = isinstance(phases.optimizer, InnerLooper) and phases.optimizer.is_within_inner_loop
-    with devices.arithmetic(y.device, recipe.precision), recorder.watch() if is_recorded else nullcontext():
+    with devices.arithmetic(y.device, recipe.precision or "fp32"), recorder.watch() if is_recorded else nullcontext():
         objective = phases.method(model, x, y, training.make_attack(epoch, index, progress))
         model.train()
         closure = training.closure.begin(phases.optimizer, objective)

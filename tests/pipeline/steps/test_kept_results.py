@@ -165,6 +165,18 @@ def test_another_recipe_trains_again_and_what_was_measured_is_measured_again(pro
     assert not after["value"].equals(before["value"]), "the stale number did not stay"
 
 
+def test_the_arithmetic_of_a_scale_trains_again_and_a_record_says_what_was_used(project: Path) -> None:
+    exact = plan_below(project)
+    run = two_runs(exact)[0]
+    assert run_record(exact, run)["precision"] == "fp32"
+    rounded = plan_below(project, ("scales/smoke/common.yaml", "runs_per_job:", "precision: tf32\nruns_per_job:"))
+    weights = run_record(exact, run)["checkpoints"]
+    train_runs(rounded, [run.key], CPU)
+    record = run_record(rounded, run)
+    assert record["config"]["recipe"]["precision"] == "tf32", "it was trained again"
+    assert record["precision"] == "fp32" and record["checkpoints"] == weights, "on a CPU in fp32"
+
+
 @pytest.mark.parametrize("changed", ["recipe", "data"])
 def test_a_run_of_other_configuration_or_data_is_not_measured_and_its_table_not_taken(
     project: Path, changed: str

@@ -12,10 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustscape import catalog
+from robustscape import catalog, devices
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.losses import cross_entropy
 from robustscape.attacks.base.threat import ThreatModel
+from robustscape.errors import ConfigError
 from robustscape.training.attack import TrainingAttack
 from robustscape.training.closure import LoggedObjective
 from robustscape.training.methods import mma as mma_file
@@ -233,6 +234,16 @@ def test_in_l2_the_radius_takes_the_place_of_d_eps_squared() -> None:
     objective = soar(model, x, y, make_attack(norm="L2"))
     assert objective.factor == pytest.approx(((EPS / 2) ** 2 + 1) / 2)
     assert (objective.x - x).flatten(1).norm(dim=1).max() <= EPS / 2 + 1e-6
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+def test_a_finite_difference_is_refused_where_it_would_be_rounded_away(precision: Any) -> None:
+    x, y = batch(dtype=torch.float32)
+    model = make_model(torch.float32)
+    with devices.exact_fp32(), devices.arithmetic(x.device, precision):
+        soar(model, x, y, make_attack(), init="zero", product="exact")
+        with pytest.raises(ConfigError, match="precision: fp32"):
+            soar(model, x, y, make_attack(), init="zero")
 
 
 def test_directions_are_standard_normal_one_set_for_each_draw() -> None:

@@ -88,6 +88,7 @@ def write_record(
         read: further entries, of what else the run read.
     """
     folder = plan.run_folder(run)
+    asked = plan.experiment.recipes[run.recipe].precision or "fp32"
     record = {
         "command": plan.command("train", run.key),
         "run": run.key,
@@ -104,6 +105,7 @@ def write_record(
         "epoch_seconds": [round(seconds, 4) for seconds in result.seconds],
         "seconds": round(time.perf_counter() - started, 3),
         "device": device.type,
+        "precision": "fp32" if asked == "tf32" and device.type == "cpu" else asked,  # a CPU has no TF32
         "environment": environment(),
     }
     atomic.write_json(folder / "run.json", record)

@@ -32,6 +32,7 @@ from torch import Tensor, nn
 
 from robustscape.attacks.base.generator import SampleGenerator
 from robustscape.attacks.base.threat import ThreatModel
+from robustscape.errors import ConfigError
 from robustscape.training.attack import TrainingAttack
 from robustscape.training.methods._start import start_point
 
@@ -71,7 +72,15 @@ def soar(
         clip: upper bound of a sample's R; "scaled": in proportion to (d eps^2 + 1)/2, 10 on CIFAR-10 at 8/255; "none": no bound.
         clip_mode: "value": a sample above the bound has R = clip and no gradient of R; "rescale": R is multiplied by
             clip / R, and keeps its direction.
+
+    Raises:
+        ConfigError: training is in a lower precision than fp32, and ``product`` is a finite difference.
     """
+    if product != "exact" and (torch.backends.cuda.matmul.allow_tf32 or torch.is_autocast_enabled(x.device.type)):
+        raise ConfigError(
+            "soar: a finite difference of gradients is rounded away in tf32 and bf16; give the recipe `precision: fp32`, or the "
+            "method `product: exact`."
+        )
     point, ball = start_point(model, x, y, attack, init)
     size = x[0].numel()
     most = scaled_clip(size, attack.threat) if clip == "scaled" else None if clip == "none" else float(clip)

@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from robustscape.data.dct import filter_images
+from robustscape.devices import exact_fp32
 from robustscape.training.attack import TrainingAttack
 from robustscape.training.objective import CrossEntropy
 
@@ -37,4 +38,6 @@ def standard_filtered(
             the highest frequency.
         percent: share of the coefficients that is removed; 0: standard training.
     """
-    return CrossEntropy(model, filter_images(x, kind, percent), y)
+    with exact_fp32():  # its products would be rounded in a lower precision of training, and coefficients not removed
+        filtered = filter_images(x, kind, percent)
+    return CrossEntropy(model, filtered, y)
