@@ -141,12 +141,12 @@ def test_three_seeds_and_three_optimizers_but_for_what_is_said(paper: Experiment
 
 
 def test_pictures_are_at_the_largest_levels_of_table_4_3(paper: Experiment) -> None:
-    measurements = paper.studies["ma2025"].measurements
+    measurements, comparisons = paper.studies["ma2025"].measurements, paper.studies["ma2025"].comparisons
     for key in ("mnist", "fashion", "cifar10", "cifar100", "svhn", "caltech101", "imagenette"):
         levels = measurements[f"ch4_{key}_severity"].parameters
         assert measurements[f"ch4_{key}_noise_pictures"].parameters["variance"] == levels["variances"][-1]
         for norm in ("l2", "linf"):
-            parameters = measurements[f"ch4_{key}_{norm}_pictures"].parameters
+            parameters = comparisons[f"ch4_{key}_{norm}_pictures"].parameters
             assert parameters["level"] == levels[norm][-1] and parameters["norm"].lower() == norm
             assert parameters["dimension"] == levels["dimension"]
 
