@@ -164,8 +164,8 @@ def arithmetic(
     """Return a context in which products and convolutions are computed in ``precision``; what is stored stays fp32.
 
     ``tf32`` rounds their factors to 10 bits of mantissa, on GPUs that can (compute capability 8.0 and later) and several times as
-    fast; elsewhere it is fp32, bit for bit. ``bf16`` is autocast. What must be exact within is in ``exact_fp32``: finite
-    differences of gradients, whose inputs differ by less than either precision tells apart, and filters.
+    fast; elsewhere it is fp32, bit for bit. ``bf16`` is autocast. What must be exact within, such as a filter of
+    inputs, is in ``exact_fp32``. Finite differences of gradients are lost in both, as their inputs differ by too little.
     """
     return _tf32() if precision == "tf32" else torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 

@@ -40,10 +40,18 @@ class PreActBlock(nn.Module):
 
 
 class PreActResNet(nn.Module):
-    """A stem; four stages of two blocks with w, 2w, 4w, 8w channels and strides 1, 2, 2, 2; average pooling; linear."""
+    """A stem; four stages of blocks with w, 2w, 4w, 8w channels and strides 1, 2, 2, 2; average pooling; linear."""
 
     def __init__(
-        self, channels: int, num_classes: int, width: int, *, norm: bool, last_norm: bool, large_stem: bool
+        self,
+        channels: int,
+        num_classes: int,
+        width: int,
+        *,
+        norm: bool,
+        last_norm: bool,
+        large_stem: bool = False,
+        blocks: int = 2,
     ) -> None:
         super().__init__()
         w = width
@@ -52,16 +60,22 @@ class PreActResNet(nn.Module):
         if large_stem:
             self.conv1 = nn.Conv2d(channels, w, 7, stride=2, padding=3, bias=False)
             self.pool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.layer1 = nn.Sequential(PreActBlock(w, w, 1, norm), PreActBlock(w, w, 1, norm))
-        self.layer2 = nn.Sequential(PreActBlock(w, 2 * w, 2, norm), PreActBlock(2 * w, 2 * w, 1, norm))
-        self.layer3 = nn.Sequential(PreActBlock(2 * w, 4 * w, 2, norm), PreActBlock(4 * w, 4 * w, 1, norm))
-        self.layer4 = nn.Sequential(PreActBlock(4 * w, 8 * w, 2, norm), PreActBlock(8 * w, 8 * w, 1, norm))
+        self.layer1 = _stage(w, w, 1, norm, blocks)
+        self.layer2 = _stage(w, 2 * w, 2, norm, blocks)
+        self.layer3 = _stage(2 * w, 4 * w, 2, norm, blocks)
+        self.layer4 = _stage(4 * w, 8 * w, 2, norm, blocks)
         self.bn = nn.BatchNorm2d(8 * w) if last_norm else None
         self.linear = nn.Linear(8 * w, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.layer4(self.layer3(self.layer2(self.layer1(self.pool(self.conv1(x))))))
         return self.linear((x if self.bn is None else F.relu(self.bn(x))).mean((2, 3)))
+
+
+def _stage(channels: int, out: int, stride: int, norm: bool, blocks: int) -> nn.Sequential:
+    """Return a stage, of whose blocks the first one has the stride."""
+    first = PreActBlock(channels, out, stride, norm)
+    return nn.Sequential(first, *(PreActBlock(out, out, 1, norm) for _ in range(blocks - 1)))
 
 
 def _norm(channels: int, norm: bool) -> nn.Module:
