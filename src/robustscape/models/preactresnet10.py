@@ -1,7 +1,8 @@
 """Pre-activation ResNet-10 for small images: ``preactresnet18`` with one block in each of four stages instead of two.
 
 No work of ours names it. It stands in for PreActResNet18 where images have 7x7 or 8x8 pixels (ma2025 chapter 4 at the scale
-``small``): its blocks, shortcuts and last sum are the same, with and without batch normalisation, at half the cost. Modules have the names of preactresnet18: conv1, layer1..4, bn, linear.
+``small``): its blocks, shortcuts and last sum are the same, with and without batch normalisation, at half the cost. Modules have
+the names of preactresnet18: conv1, layer1..4, bn, linear.
 """
 
 from __future__ import annotations
