@@ -407,6 +407,7 @@ class _Operations(TorchDispatchMode):
 
 
 _autocast, _Generator, _group = torch.autocast, torch.Generator, torch._C._group_tensors_by_device_and_dtype
+_is_autocast_enabled, _get_autocast_dtype = torch.is_autocast_enabled, torch.get_autocast_dtype
 
 
 class _GeneratorOfAnyDevice(_Generator):
@@ -435,6 +436,8 @@ def pretended_gpu() -> Iterator[Counts]:
     with contextlib.ExitStack() as stack:
         for owner, name, replacement in (
             (torch, "autocast", _autocast_on_cpu),
+            (torch, "is_autocast_enabled", lambda *_: _is_autocast_enabled("cpu")),
+            (torch, "get_autocast_dtype", lambda *_: _get_autocast_dtype("cpu")),
             (torch, "Generator", _GeneratorOfAnyDevice),
             (torch._C, "_group_tensors_by_device_and_dtype", _grouped_on_gpu),
             (torch.cuda, "synchronize", lambda *_: None),

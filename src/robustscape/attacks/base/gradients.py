@@ -29,7 +29,9 @@ SAME = 1e-4
 def frozen(model: Classifier, *, train: bool = False) -> Iterator[None]:
     """Within the block the parameters take no gradients and the model is in eval mode (``train=True``: train mode).
 
-    Modes and flags are put back afterwards, per module. Anything that is not an ``nn.Module`` is left alone.
+    Modes and flags are put back afterwards, per module. Anything that is not an ``nn.Module`` is left alone. Under autocast the
+    weights of convolutions and linear layers are rounded once for the block: autocast itself keeps what it rounded only of
+    weights that take gradients, and would round these in every pass.
     """
     if not isinstance(model, nn.Module):
         yield
@@ -39,13 +41,33 @@ def frozen(model: Classifier, *, train: bool = False) -> Iterator[None]:
     model.train(train)
     for parameter in parameters:
         parameter.requires_grad_(False)
+    restore = _round_weights(model)
     try:
         yield
     finally:
+        restore()
         for parameter in parameters:
             parameter.requires_grad_(True)
         for module, training in modes:
             module.training = training
+
+
+def _round_weights(model: nn.Module) -> Callable[[], None]:
+    """Round what autocast would round in every pass, to the same bits; return what puts the exact weights back."""
+    exact: list[tuple[nn.Parameter, Tensor]] = []
+    for module in model.modules():
+        if isinstance(module, (nn.Linear, nn.modules.conv._ConvNd)):
+            for parameter in module.parameters(recurse=False):
+                device = parameter.device.type
+                if torch.is_autocast_enabled(device) and parameter.dtype == torch.float32:
+                    exact.append((parameter, parameter.data))
+                    parameter.data = parameter.data.to(torch.get_autocast_dtype(device))
+
+    def restore() -> None:
+        for parameter, weights in exact:
+            parameter.data = weights
+
+    return restore
 
 
 def frozen_copy(model: Classifier, x: Tensor, *, train: bool = False) -> Classifier:
