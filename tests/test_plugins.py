@@ -174,7 +174,7 @@ def test_what_is_wrong_with_a_plugin_is_a_sentence(folder: Path, case: str) -> N
 
 #: Body of a plug-in's attack -> what is said.
 BAD_ATTACKS = {
-    "return None": "attack 'bad' returned a NoneType, not adversarial inputs",
+    "return None": "attack 'bad' returned None, not adversarial inputs",
     "return x.numpy()": "attack 'bad' returned a ndarray, not adversarial inputs",
     "return x, y": "attack 'bad' returned a tuple, not adversarial inputs",
     "return (x * 255).byte()": "attack 'bad' returned uint8, not floating numbers",

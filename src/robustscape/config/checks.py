@@ -71,9 +71,9 @@ def _check_scale(experiment: Experiment) -> None:
     studies = experiment.studies.items()
     lists = [f"{work}/{name}" for work, study in studies for name in study.runs]
     measured = [f"{work}/{name}" for work, study in studies for name in study.sources]
-    _check_patterns(scale, "stand_ins", "run list pattern", lists)
-    _check_patterns(scale, "recipes", "recipe pattern", experiment.recipes)
-    _check_patterns(scale, "measurements", "measurement pattern", measured)
+    _check_patterns(scale, "stand_ins", scale.stand_ins, "run list pattern", lists)
+    _check_patterns(scale, "recipes", scale.recipes, "recipe pattern", experiment.recipes)
+    _check_patterns(scale, "measurements", scale.measurements, "measurement pattern", measured)
     _check_sizes_are_taken(experiment)
     _check_stand_ins_are_used(experiment)
 
@@ -130,9 +130,9 @@ def _check_stand_ins_are_used(experiment: Experiment) -> None:
         )
 
 
-def _check_patterns(scale: Scale, key: str, kind: str, names: Iterable[str]) -> None:
+def _check_patterns(scale: Scale, key: str, patterns: Iterable[str], kind: str, names: Iterable[str]) -> None:
     """Refuse a pattern under a key of the scale that fits none of the names."""
-    for pattern in getattr(scale, key):
+    for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):
             raise ConfigError(f"{scale.file_of(pattern)}: {key}: {unknown_name(kind, pattern, names)}")
 

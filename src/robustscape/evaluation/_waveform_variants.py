@@ -10,11 +10,10 @@ from torch import Tensor
 from robustscape.attacks.base.gradients import Classifier
 from robustscape.attacks.waveforms import waveform_eps
 from robustscape.config.attacks import AttackSpec
-from robustscape.errors import ConfigError
 from robustscape.evaluation._waveforms import clean_waveforms, encoder_name, require_waveform_attack, waveform_net
 from robustscape.evaluation.harness.craft import correctly_classified, craft
 from robustscape.evaluation.percentages import percent_true
-from robustscape.evaluation.trained_run import TrainedRun, protocol_columns
+from robustscape.evaluation.trained_run import TrainedRun, protocol_columns, require_one_dataset
 from robustscape.evaluation.transferability import distinguishing_names
 
 
@@ -39,9 +38,7 @@ class Variants:
         Raises:
             ConfigError: the runs have different data sets, or the attack another range or mode.
         """
-        sets = sorted({run.config["dataset"]["name"] for run in runs})
-        if len(sets) > 1:
-            raise ConfigError(f"{comparison}: the runs must share a data set, got {', '.join(sets)}.")
+        require_one_dataset(comparison, runs)
         require_waveform_attack(attack)
         names, nets = distinguishing_names(runs), [waveform_net(run) for run in runs]
         x, y = clean_waveforms(runs[0], samples)

@@ -15,12 +15,11 @@ from pydantic import Field
 from torch import Tensor
 
 from robustscape.config.attacks import Suite
-from robustscape.errors import ConfigError
 from robustscape.evaluation.accuracy_by_severity import attacks_of_norm
 from robustscape.evaluation.harness.suite import run_suite
 from robustscape.evaluation.percentages import percent_true
 from robustscape.evaluation.pictures import picture_columns
-from robustscape.evaluation.trained_run import TrainedRun
+from robustscape.evaluation.trained_run import TrainedRun, require_one_dataset
 
 
 def attacked_pictures(
@@ -50,9 +49,7 @@ def attacked_pictures(
     Raises:
         ConfigError: the runs have different data sets.
     """
-    sets = sorted({run.config["dataset"]["name"] for run in runs})
-    if len(sets) > 1:
-        raise ConfigError(f"attacked_pictures: the runs must share a data set, got {', '.join(sets)}.")
+    require_one_dataset("attacked_pictures", runs)
     x, y = runs[0].subset("test", max(images, attacked_samples))
     eps = level * (math.sqrt(x[0].numel() / dimension) if norm == "L2" else 1.0)
     shared = {"norm": norm, "level": level, "attack_eps": eps, "suite": suite.name, "split": "test"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from robustscape.config.attacks import AttackSpec
 from robustscape.data import Split, load_dataset
 from robustscape.devices import memory_format
-from robustscape.errors import CorruptFile, MissingData, unknown_name
+from robustscape.errors import ConfigError, CorruptFile, MissingData, unknown_name
 from robustscape.models import build_classifier
 from robustscape.storage import checkpoints
 from robustscape.storage.run_files import WEIGHTS
@@ -148,6 +149,17 @@ def load_run(
         checkpoint=metadata["sha256"],
         state=state,
     )
+
+
+def require_one_dataset(comparison: str, runs: Sequence[TrainedRun]) -> None:
+    """Refuse runs of several data sets, for a comparison on the same samples, which is named.
+
+    Raises:
+        ConfigError: with their names.
+    """
+    names = sorted({run.config["dataset"]["name"] for run in runs})
+    if len(names) > 1:
+        raise ConfigError(f"{comparison}: the runs must share a data set, got {', '.join(names)}.")
 
 
 def build_model(config: dict[str, Any], card: dict[str, Any]) -> nn.Module:

@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from robustscape.config.attacks import AttackSpec
-from robustscape.errors import ConfigError
-from robustscape.evaluation.trained_run import TrainedRun
+from robustscape.evaluation.trained_run import TrainedRun, require_one_dataset
 from robustscape.evaluation.transfer import transfer_matrix
 from robustscape.numbers import pretty_number
 
@@ -43,9 +42,7 @@ def transferability(
     Raises:
         ConfigError: the runs have different data sets.
     """
-    sets = sorted({run.config["dataset"]["name"] for run in runs})
-    if len(sets) > 1:
-        raise ConfigError(f"transferability: the runs must share a data set, got {', '.join(sets)}.")
+    require_one_dataset("transferability", runs)
     models = dict(zip(distinguishing_names(runs), (run.model for run in runs), strict=True))
     x, y = runs[0].subset("test", samples)
     return transfer_matrix(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from robustscape.attacks.base.gradients import Classifier, input_gradient, misclassified, predict
 from robustscape.attacks.base.losses import Loss, cross_entropy
-from robustscape.errors import AttackError
+from robustscape.errors import AttackError, a_type
 from robustscape.models import Classifier as NormalizedClassifier
 from robustscape.models.logistic_regression import LogisticRegression
 
@@ -182,7 +182,7 @@ def fault_of_logits(answer: Any, count: int) -> str:
     """Return what is wrong with a model's answer to ``count`` inputs, a clause; empty if it has the form of logits (B, C)."""
     if not isinstance(answer, Tensor):
         inside = f" with the keys {', '.join(map(repr, answer))}" if isinstance(answer, dict) else ""
-        return f"it returned a {type(answer).__name__}{inside}: wrap it in a module that picks the logits"
+        return f"it returned {a_type(answer)}{inside}: wrap it in a module that picks the logits"
     shape = tuple(answer.shape)
     if answer.dim() == 1 or shape == (count, 1):
         return (

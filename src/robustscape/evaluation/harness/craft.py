@@ -26,7 +26,7 @@ from robustscape.attacks.base.losses import cross_entropy
 from robustscape.attacks.base.search import SearchModel
 from robustscape.attacks.base.threat import ThreatModel
 from robustscape.config.attacks import AttackSpec
-from robustscape.errors import AttackError, UserError
+from robustscape.errors import AttackError, UserError, a_type
 from robustscape.evaluation.harness import inputs
 
 Progress = Callable[[int, int], None]
@@ -190,8 +190,8 @@ def _checked_attack(spec: AttackSpec) -> Callable[..., Tensor]:
             reason = " ".join(str(error).split()) or "no reason given"
             raise AttackError(f"attack '{spec.attack}' fails: {type(error).__name__}: {reason}") from error
         if not isinstance(found, Tensor):
-            kind = type(found).__name__
-            raise AttackError(f"attack '{spec.attack}' returned a {kind}, not adversarial inputs (B, ...), a tensor.")
+            kind = a_type(found)
+            raise AttackError(f"attack '{spec.attack}' returned {kind}, not adversarial inputs (B, ...), a tensor.")
         if not found.is_floating_point():
             raise AttackError(
                 f"attack '{spec.attack}' returned {found.dtype}, not floating numbers.".replace("torch.", "")
