@@ -27,7 +27,7 @@ from robustscape.training import loop
 from robustscape.training import replay_surfaces as replay_surfaces_module
 from robustscape.training.collapse_surfaces import collapse_surfaces
 from robustscape.training.replay import (
-    collapse_batch,
+    collapse_start,
     end_of_epoch,
     mean_of_defined,
     peak_over_before,
@@ -131,29 +131,29 @@ def test_rows_of_a_replay(run: TrainedRun) -> None:
     }
     assert told["replay_identical"] == 1.0
     assert {row["batch"] for row in rows if "batch" in row} == {1, 2, 3, 4}
-    turn = collapse_batch(*(running_means(series[name], 2) for name in ("pgd_accuracy", "fgsm_accuracy")))
-    assert told["catastrophic_overfitting_batch_in_epoch"] == turn
+    start, inside = collapse_start(*(running_means(series[name], 2) for name in ("pgd_accuracy", "fgsm_accuracy")))
+    assert (told["catastrophic_overfitting_batch_in_epoch"], told["collapsed_inside"]) == (start, float(inside))
     ratios = [
         ("gradient_norm_peak_over_before_ratio", "input_grad_norm_l2"),
         ("gradient_norm_squared_peak_over_before_ratio", "input_grad_norm_l2_squared"),
     ]
     for ratio, name in ratios:
-        before = statistics.median(series[name][: turn - 1])
-        assert told[ratio] == pytest.approx(max(series[name][turn - 1 :]) / before)
+        before = statistics.median(series[name][:start])
+        assert told[ratio] == pytest.approx(max(series[name][start:]) / before)
     assert told[ratios[0][0]] != told[ratios[1][0]]
     for name in ("pgd_accuracy", "fgsm_accuracy", "mean_abs_delta_pgd"):
-        assert told[f"{name}_before"] == pytest.approx(statistics.fmean(series[name][: turn - 1]))
-        assert told[f"{name}_after"] == pytest.approx(statistics.fmean(series[name][turn - 1 :]))
-    for place, part in (("before", slice(turn - 1)), ("after", slice(turn - 1, None))):
+        assert told[f"{name}_before"] == pytest.approx(statistics.fmean(series[name][:start]))
+        assert told[f"{name}_after"] == pytest.approx(statistics.fmean(series[name][start:]))
+    for place, part in (("before", slice(start)), ("after", slice(start, None))):
         expected = mean_of_defined(series["distortion"][part])
         assert told[f"distortion_{place}"] == pytest.approx(expected, nan_ok=True)
     assert replay(run, attack=ATTACKS["pgd7"], points=5, smooth=2) == rows
 
 
 def test_a_peak_before_the_collapse_is_none_of_the_collapse() -> None:
-    assert peak_over_before([1.0, 30.0, 1.0, 1.0, 1.0, 1.0, 1.0], 5) == 1.0
-    assert peak_over_before([1.0, 3.0, 2.0, 1.0, 20.0, 4.0], 5) == 20 / 1.5
-    assert math.isnan(peak_over_before([0.0, 0.0, 2.0], 3))
+    assert peak_over_before([1.0, 30.0, 1.0, 1.0, 1.0, 1.0, 1.0], 4) == 1.0
+    assert peak_over_before([1.0, 3.0, 2.0, 1.0, 20.0, 4.0], 4) == 20 / 1.5
+    assert math.isnan(peak_over_before([0.0, 0.0, 2.0], 2))
 
 
 def test_the_mean_distortion_is_of_the_batches_that_have_one() -> None:
@@ -167,13 +167,20 @@ def test_the_mean_distortion_is_of_the_batches_that_have_one() -> None:
     assert math.isnan(mean_of_defined([]))
 
 
-def test_the_batch_of_a_collapse() -> None:
+def test_the_batch_after_which_a_collapse_begins() -> None:
     single = [60.0, 65.0, 70.0, 80.0, 50.0, 90.0]
-    assert collapse_batch([50.0, 60.0, 40.0, 17.0, 30.0, 0.0], single) == 6, (
-        "the last time: from then on it is collapsed"
-    )
-    assert collapse_batch([50.0, 60.0, 40.0, 17.0, 15.0, 0.0], [60.0, 65.0, 70.0, 80.0, 80.0, 90.0]) == 4
-    assert collapse_batch([50.0, 60.0, 40.0, 45.0], single[:4]) == 3, "none: the batch of the lowest accuracy"
+    assert collapse_start([50.0, 60.0, 40.0, 17.0, 60.0, 0.0], single) == (5, True), "the last time"
+    assert collapse_start([50.0, 60.0, 58.0, 50.0, 15.0, 0.0], [60.0, 65.0, 70.0, 80.0, 80.0, 90.0]) == (3, True)
+    assert collapse_start([50.0, 60.0, 40.0, 45.0], single[:4]) == (2, False), "none: the fall to the lowest accuracy"
+
+
+@pytest.mark.parametrize("length", [1, 20, 60, 100])
+def test_however_slowly_robustness_falls_the_net_before_is_still_robust(length: int) -> None:
+    """Where training counts as collapsed, most of the fall is over: it is not where the fall starts."""
+    fall = [45.0 * max(0.0, 1 - step / length) for step in range(1, 161)]
+    robust, single = [45.0] * 240 + fall, [60.0] * 240 + [60.0 + 40 * (1 - r / 45) for r in fall]
+    start, is_collapse = collapse_start(robust, single)
+    assert is_collapse and robust[start - 1] >= 0.9 * 45 and 240 <= start <= 240 + 0.1 * length
 
 
 def test_surfaces_of_one_image_at_three_moments(run: TrainedRun) -> None:

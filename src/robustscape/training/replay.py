@@ -31,6 +31,9 @@ from robustscape.storage.atomic import write_bytes
 from robustscape.storage.run_files import COLLAPSE_FILES
 from robustscape.training import loop
 
+#: Share of the highest robust accuracy so far at or above which a batch's weights have not begun to collapse.
+STILL_ROBUST = 0.9
+
 #: Called with the number of a batch, from 1, the model in eval mode at the weights before its update, its inputs and labels.
 Look = Callable[[int, nn.Module, Tensor, Tensor], None]
 
@@ -44,10 +47,10 @@ def replay(
 ) -> list[dict[str, Any]]:
     """Return the rows of the monitor by ``batch``, from 1, and a summary of the collapse.
 
-    The summary: catastrophic_overfitting_epoch; catastrophic_overfitting_batch_in_epoch (see ``collapse_batch``) and
-    collapsed_inside (1 if training collapsed at that batch, 0 if it is only that of the lowest accuracy);
-    gradient_norm_peak_over_before_ratio (the largest input-gradient norm from that batch on, divided by the median before it)
-    and gradient_norm_squared_peak_over_before_ratio (that of the mean squared norms); the means before, and from that batch on,
+    The summary: catastrophic_overfitting_epoch; catastrophic_overfitting_batch_in_epoch (see ``collapse_start``) and
+    collapsed_inside (1 if training collapsed after that batch, 0 if accuracy only is lowest there);
+    gradient_norm_peak_over_before_ratio (the largest input-gradient norm after that batch, divided by the median up to it)
+    and gradient_norm_squared_peak_over_before_ratio (that of the mean squared norms); the means up to that batch, and after it,
     of both accuracies, of |PGD's perturbation| per pixel and of the distortion, the last over the batches in which it is
     defined (NaN without any); and replay_identical (1 or 0).
 
@@ -65,21 +68,21 @@ def replay(
     epoch, identical = replay_epoch(run, look)
     series = {name: [entry[name] for entry in found] for name in UNITS}
     robust, single = (running_means(series[name], smooth) for name in ("pgd_accuracy", "fgsm_accuracy"))
-    turn = collapse_batch(robust, single)
+    start, is_collapse = collapse_start(robust, single)
     summary = {
         "catastrophic_overfitting_epoch": (epoch, "epoch"),
-        "catastrophic_overfitting_batch_in_epoch": (turn, "batch"),
-        "collapsed_inside": (float(collapsed(robust, single)[turn - 1]), "1"),
-        "gradient_norm_peak_over_before_ratio": (peak_over_before(series["input_grad_norm_l2"], turn), "ratio"),
+        "catastrophic_overfitting_batch_in_epoch": (start, "batch"),
+        "collapsed_inside": (float(is_collapse), "1"),
+        "gradient_norm_peak_over_before_ratio": (peak_over_before(series["input_grad_norm_l2"], start), "ratio"),
         "gradient_norm_squared_peak_over_before_ratio": (
-            peak_over_before(series["input_grad_norm_l2_squared"], turn),
+            peak_over_before(series["input_grad_norm_l2_squared"], start),
             "ratio",
         ),
         "replay_identical": (float(identical), "1"),
     }
     for name in ("pgd_accuracy", "fgsm_accuracy", "mean_abs_delta_pgd", "distortion"):
-        summary[f"{name}_before"] = (mean_of_defined(series[name][: turn - 1]), UNITS[name])
-        summary[f"{name}_after"] = (mean_of_defined(series[name][turn - 1 :]), UNITS[name])
+        summary[f"{name}_before"] = (mean_of_defined(series[name][:start]), UNITS[name])
+        summary[f"{name}_after"] = (mean_of_defined(series[name][start:]), UNITS[name])
     shared = {"steps": attack.parameters.get("steps"), "points": points, "smooth": smooth, "split": "train"}
     return [
         *(
@@ -110,31 +113,39 @@ def mean_of_defined(values: list[float]) -> float:
     return statistics.fmean(defined) if defined else math.nan
 
 
-def peak_over_before(values: list[float], turn: int) -> float:
-    """Return the largest of ``values`` from batch ``turn`` (2 or later) on, divided by the median before it; NaN if that is 0.
+def peak_over_before(values: list[float], start: int) -> float:
+    """Return the largest of ``values`` after batch ``start``, divided by the median up to it; NaN if that is 0.
 
     A peak before the collapse is not one of the collapse.
 
-    >>> peak_over_before([1.0, 3.0, 2.0, 20.0, 4.0], 4)
+    >>> peak_over_before([1.0, 3.0, 2.0, 20.0, 4.0], 3)
     10.0
-    >>> peak_over_before([1.0, 30.0, 1.0, 1.0, 1.0], 4)
+    >>> peak_over_before([1.0, 30.0, 1.0, 1.0, 1.0], 3)
     1.0
     """
-    before = statistics.median(values[: turn - 1])
-    return max(values[turn - 1 :]) / before if before else math.nan
+    before = statistics.median(values[:start])
+    return max(values[start:]) / before if before else math.nan
 
 
-def collapse_batch(robust: list[float], single: list[float]) -> int:
-    """Return the batch, from 2, at which training collapses; without a collapse, that of the lowest robust accuracy.
+def collapse_start(robust: list[float], single: list[float]) -> tuple[int, bool]:
+    """Return the batch, from 1, after which robust accuracy falls until training has collapsed, and whether it does.
 
-    If it collapses more than once, the last time counts: from then on it is collapsed.
+    It is the last one before the collapse whose weights, before its update, still had ``STILL_ROBUST`` of the highest robust
+    accuracy so far ("after 240 batches, robustness against PGD7 begins to decrease rapidly", section 2.3.1): at the batch at
+    which training counts as collapsed most of the fall is over. If it collapses more than once, the last time counts; without a
+    collapse, the fall to the lowest accuracy.
 
     Args:
         robust: accuracy under the multi-step attack at each batch, at the weights before its update; at least two.
         single: the same under the single step; see ``evaluation.collapse_rule``.
+
+    >>> collapse_start([50.0, 60.0, 58.0, 40.0, 17.0, 15.0], [60.0, 65.0, 66.0, 70.0, 80.0, 90.0])
+    (3, True)
     """
     onsets = collapse_onsets(robust, single)
-    return (onsets[-1] if onsets else min(range(1, len(robust)), key=lambda place: robust[place])) + 1
+    end = onsets[-1] if onsets else min(range(1, len(robust)), key=lambda place: robust[place])
+    start = max(place for place in range(end) if robust[place] >= STILL_ROBUST * max(robust[: place + 1]))
+    return start + 1, collapsed(robust, single)[end]
 
 
 def replay_epoch(run: TrainedRun, look: Look) -> tuple[int, bool]:

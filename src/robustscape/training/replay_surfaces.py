@@ -1,10 +1,11 @@
-"""The loss around one image before and after the batch of a collapse, and at the end of the epoch (kim2023 figure 2.3).
+"""The loss around one image before and after the batch that begins a collapse, and at the end of the epoch (kim2023 figure 2.3).
 
-The epoch is trained again twice: once to find the batch, once to keep the models. The model "before" is the one that this batch
-is attacked and trained with; the one "after the batch" has learnt the attacked image. v1 is the single-step perturbation for the
-model before, v2 is random, and both are the same in the three pictures; see ``landscape.input_surface``. The image is the first
-of the batch that has no distorted interval along v1 before and has one after; without one, the first that has one at the end of
-the epoch; without one, the first that the model before classifies correctly.
+The epoch is trained again twice: once to find the batch (``replay.collapse_start``), once to keep the models. The model "before"
+is the one that this batch is attacked and trained with, still robust; the one "after the batch" has learnt the attacked image.
+v1 is the single-step perturbation for the model before, v2 is random, and both are the same in the three pictures; see
+``landscape.input_surface``. The image is the first of the batch that has no distorted interval along v1 before and has one
+after; without one, the first that has one at the end of the epoch; without one, the first that the model before classifies
+correctly.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from robustscape.evaluation.harness.distorted import FGSM, distorted_towards
 from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.landscape.input_surface import input_directions, surface_rows
 from robustscape.models import copy_model
-from robustscape.training.replay import collapse_batch, end_of_epoch, replay_epoch, running_means
+from robustscape.training.replay import collapse_start, end_of_epoch, replay_epoch, running_means
 
 #: The moments of the three pictures, in their order.
 MOMENTS = ("before the batch", "after the batch", "end of the epoch")
@@ -40,7 +41,7 @@ def replay_surfaces(
 
     Args:
         run: the trained run; its recipe has ``keep_collapse``.
-        attack: the multi-step attack by which the batch of the collapse is found.
+        attack: the multi-step attack by which the start of the collapse is found.
         points: grid points per side.
         smooth: batches of the running means by which it is found; see ``replay``.
         seed: of v2.
@@ -53,25 +54,25 @@ def replay_surfaces(
         single.append(accuracy_under_attack(model, x, y, FGSM, run.eps, run.seed))
 
     replay_epoch(run, look)
-    turn = collapse_batch(running_means(robust, smooth), running_means(single, smooth))
+    start, _ = collapse_start(running_means(robust, smooth), running_means(single, smooth))
     kept = {len(robust) + 1: end_of_epoch(run)}
     trained: list[Tensor] = []
 
     def keep(batch: int, model: nn.Module, x: Tensor, y: Tensor) -> None:
-        if batch == turn:
+        if batch == start:
             trained.extend((x, y))
-        if batch in (turn, turn + 1):
+        if batch in (start, start + 1):
             kept[batch] = copy_model(model)
 
     replay_epoch(run, keep)
-    models = [kept[batch] for batch in (turn, turn + 1, len(robust) + 1)]
+    models = [kept[batch] for batch in (start, start + 1, len(robust) + 1)]
     x, y = trained
     index = _choose_image(models, x, y, run.eps, max(1, points - 2))
     image, label = x[index], y[index]
     v1, v2 = input_directions(models[0], image, label, index, FGSM, run.eps, seed)
     rows: list[dict[str, Any]] = []
     for moment, model in zip(MOMENTS, models, strict=True):
-        shared = {"moment": moment, "batch": turn, "attack": "fgsm", "attack_eps": run.eps, "split": "train"}
+        shared = {"moment": moment, "batch": start, "attack": "fgsm", "attack_eps": run.eps, "split": "train"}
         rows += surface_rows(model, image, label, v1, v2, points, index, shared)
     return rows
 
