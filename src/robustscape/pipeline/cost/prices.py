@@ -80,7 +80,7 @@ class Rate:
         )
 
 
-#: What a current GPU sustains in TF32, and a core of a CPU in fp32.
+#: About half of what an H100 or H200 can do in fp32 (67 TFLOP/s), and a core of a CPU in fp32.
 GPU, CPU = Rate(30.0), Rate(0.03, 20.0)
 
 
