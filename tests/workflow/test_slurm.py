@@ -40,6 +40,7 @@ def start_on_cluster(place: faults.Place) -> subprocess.Popen[str]:  # type: ign
     """Snakemake through the profile, as docs/how-to/cluster.md says; it looks at jobs each second instead of every forty."""
     quick = ["--slurm-status-command", "squeue", "--slurm-no-account", "--slurm-init-seconds-before-status-checks", "1"]
     quick += ["--seconds-between-status-checks", "1", "--latency-wait", "5"]
+    quick += ["--retries", "10"]  # the profile has 3, too few where other work makes a job pass its limit several times
     process: subprocess.Popen[str] = place.start(
         "snakemake", "--profile", "workflow/profiles/slurm", "--config", "scale=smoke", *quick
     )

@@ -58,7 +58,7 @@ def replay(
         run: the trained run; its recipe has ``keep_collapse``.
         attack: the multi-step attack, at the run's eps.
         points: interior points of the distortion's segment.
-        smooth: batches of the running means of both accuracies by which the batch of the collapse is found; 1: none.
+        smooth: batches of the running means of both accuracies by which the start of the collapse is found; 1: none.
     """
     found: list[dict[str, float]] = []
 
@@ -95,12 +95,15 @@ def replay(
 
 
 def running_means(values: list[float], window: int) -> list[float]:
-    """Return the mean of each value and of the ``window`` - 1 before it, fewer at the beginning.
+    """Return the mean of each value and of the ``window`` - 1 around it, fewer at both ends.
 
-    >>> running_means([1.0, 3.0, 5.0], 2)
-    [1.0, 2.0, 4.0]
+    Means of what came before alone would be late: a fall would begin in them when most of it is over.
+
+    >>> running_means([1.0, 3.0, 5.0, 1.0], 3)
+    [2.0, 3.0, 3.0, 3.0]
     """
-    return [statistics.fmean(values[max(0, i + 1 - window) : i + 1]) for i in range(len(values))]
+    first = [i - window // 2 for i in range(len(values))]
+    return [statistics.fmean(values[max(0, start) : start + window]) for start in first]
 
 
 def mean_of_defined(values: list[float]) -> float:
