@@ -65,14 +65,14 @@ def test_lines_are_the_rows_of_their_panel() -> None:
 
 
 def test_line_styles_are_the_levels_and_can_be_named() -> None:
-    figure, _ = drawn(dashes={"train": "dashed", "test": "solid"}, panels=[{"metric": "distance"}])
-    assert [is_solid(line) for line in figure.axes[0].lines] == [False, True] * 3
+    figure, _ = drawn(looks={"train": "dashed", "test": "solid"}, panels=[{"metric": "distance"}])
+    assert [is_solid(line) for line in figure.axes[0].lines] == [False] * 3 + [True] * 3
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == ["0", "0.1", "0.2", "train", "test"]
 
 
 def test_scales_steps_marks_and_empty_places() -> None:
-    figure, _ = drawn(steps=True, marks=True, columns=2, panels=[{"metric": "distance", "log_y": True}] * 3)
+    figure, _ = drawn(steps=True, points=True, columns=2, panels=[{"metric": "distance", "log_y": True}] * 3)
     assert figure.axes[0].get_yscale() == "log"
     assert figure.axes[0].lines[0].get_drawstyle() == "steps-post"
     assert figure.axes[0].lines[0].get_marker() == "o"

@@ -134,12 +134,12 @@ def panel_title(rows: pd.DataFrame, column: str | None, level: Any, *, names: Ma
     return f"{text}\n({stood_in[0].partition(' for ')[0]} stands in)" if stood_in else text
 
 
-def panel_grid(down: int, across: int, sharey: bool | str, sharex: bool | str = True) -> tuple[Figure, Any]:
-    """Return a figure and its axes (down, across); a single column of two or three panels becomes a row."""
+def panel_grid(down: int, across: int) -> tuple[Figure, Any]:
+    """Return a figure and its axes (down, across) with axes shared by rows; two or three below each other stand side by side."""
     if across == 1 and down in (2, 3):
-        figure, grid = style.panel_figure(1, down, sharex=sharex is True)
+        figure, grid = style.panel_figure(1, down)
         return figure, grid.T
-    return style.panel_figure(down, across, sharex=sharex, sharey=sharey)
+    return style.panel_figure(down, across, sharex="row", sharey="row")
 
 
 def set_log_y(axes: Axes) -> None:
@@ -177,15 +177,10 @@ def draw_surface(axes: Any, heights: pd.DataFrame, **look: Any) -> None:
     axes.plot_surface(*places, heights.to_numpy(float), rcount=down, ccount=across, **look)
 
 
-def error_bar_lengths(std: pd.Series) -> pd.Series | None:
-    """Return the lengths of the error bars; None, for no bars at all, where nothing was repeated."""
-    return std.fillna(0.0) if std.notna().any() else None
-
-
-def bin_edges(values: pd.Series, bins: int, clip: float) -> np.ndarray:
-    """Return the edges of equal bins, (bins + 1,), that hold all values but a fraction ``clip`` at each end."""
+def bin_edges(values: pd.Series, clip: float) -> np.ndarray:
+    """Return the edges of 40 equal bins, (41,), that hold all values but a fraction ``clip`` at each end."""
     low, high = values.quantile([clip, 1 - clip])
-    return np.linspace(low, high if high > low else low + 1, bins + 1)
+    return np.linspace(low, high if high > low else low + 1, 41)
 
 
 def draw_histograms(axes: Axes, rows: pd.DataFrame, hue: str, colour: Mapping[Any, Any], edges: np.ndarray) -> None:
@@ -203,9 +198,8 @@ def finish_figure(
     figure: Figure,
     item: Item,
     rows: pd.DataFrame,
-    acknowledged: Sequence[str] = (),
-    *,
     handles: Sequence[Any] = (),
+    *,
     legend: str | None = None,
     first: str = "",
     said: str = "",
@@ -216,8 +210,7 @@ def finish_figure(
     Args:
         figure: the figure.
         item: the item as the study describes it.
-        rows: the rows drawn, of which the footer speaks; printed numbers among them get an entry in the legend.
-        acknowledged: known flags, which the footer does not list.
+        rows: the rows drawn, of which the footer speaks.
         handles: entries of the legend.
         legend: factor of its title.
         first: text for the beginning of the footer.
@@ -226,22 +219,16 @@ def finish_figure(
     """
     if handles:
         style.legend(figure, handles, display_name(legend, item.names) if legend and legend != "metric" else None)
-    style.dress_figure(
-        figure, item.title, first + notes.figure_footer(rows, acknowledged, names=item.names, spread=spread) + said
-    )
+    style.dress_figure(figure, item.title, first + notes.figure_footer(rows, names=item.names, spread=spread) + said)
     return figure
 
 
-def printed_entries(rows: pd.DataFrame) -> list[Any]:
+def printed_entries(rows: pd.DataFrame) -> list[Line2D]:
     """Return the legend entry of the printed numbers in a list, which is empty if there are none."""
-    return [printed_legend_entry()] if rows["paper_value"].notna().any() else []
-
-
-def printed_legend_entry() -> Line2D:
-    """Return the legend entry of the printed numbers."""
-    return Line2D(
+    entry = Line2D(
         [], [], linestyle="none", marker="D", markersize=7, **printed_marker(INK), label="printed in the paper"
     )
+    return [entry] if rows["paper_value"].notna().any() else []
 
 
 def printed_marker(colour: Any) -> dict[str, Any]:

@@ -44,7 +44,6 @@ def region_map(
     paths: str = "path",
     width: float = 5.2,
     height: float = 5.0,
-    acknowledged: list[str] = [],  # noqa: B006  (read from the syntax tree as a schema; never changed)
 ) -> Figure:
     """Return a panel for each partition; regions of a family have tints of one colour, and every piece its name on it.
 
@@ -57,7 +56,6 @@ def region_map(
         paths: what the paths are, for the legend.
         width: of a panel in inches.
         height: of a panel in inches.
-        acknowledged: known flags, which the footer does not list.
 
     Raises:
         ConfigError: a column is missing, or a label is in no family or in two.
@@ -94,7 +92,7 @@ def region_map(
     ]
     if (shown["layer"] == "steps").any():
         handles.append(Line2D([], [], color=style.INK, marker="o", markersize=4, linewidth=1, label=paths))
-    return _parts.finish_figure(figure, item, rows, acknowledged, handles=handles)
+    return _parts.finish_figure(figure, item, rows, handles)
 
 
 def _tints(families: dict[str, list[str]], item: Item) -> dict[str, Any]:

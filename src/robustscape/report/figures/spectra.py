@@ -14,6 +14,7 @@ from robustscape.report.words import axis_quantity
 
 #: Smallest amplitude of a logarithmic scale, as a share of the largest.
 FLOOR = 1e-6
+_TITLES = ("S", "diagonal of S", "S, logarithmic", "diagonal of S, logarithmic")
 
 
 @style.styled
@@ -27,7 +28,6 @@ def spectra(
     map_metric: str,
     diagonal: str,
     along: str,
-    acknowledged: list[str] = [],  # noqa: B006  (read from the syntax tree as a schema; never changed)
 ) -> Figure:
     """Return four panels for each level of ``down``: map, diagonal, and both on a logarithmic scale.
 
@@ -40,7 +40,6 @@ def spectra(
         map_metric: metric of the map.
         diagonal: metric of the diagonal.
         along: factor of the diagonal.
-        acknowledged: known flags, which the footer does not list.
     """
     _parts.require_columns(rows, item, down, x, y, along)
     levels = _parts.distinct_levels(rows, down)
@@ -60,11 +59,9 @@ def spectra(
             sns.lineplot(own[own["metric"] == diagonal], x=along, y="value", errorbar=None, ax=axes)
         line[3].set_yscale("log")
         for axes in line:
-            axes.set(xlabel="frequency" if axes.get_subplotspec().is_last_row() else "", ylabel="")
+            axes.set(xlabel="frequency" if level == levels[-1] else "", ylabel="")
         line[0].set_ylabel(_parts.panel_title(rows, down, level, names=item.names))
-    for axes, title in zip(
-        grid[0], ("S", "diagonal of S", "S, logarithmic", "diagonal of S, logarithmic"), strict=True
-    ):
+    for axes, title in zip(grid[0], _TITLES, strict=True):
         axes.set_title(title)
     quantity = axis_quantity(map_metric, str(rows["unit"].iloc[0]), item.names)
-    return _parts.finish_figure(figure, item, rows, acknowledged, first=f"S: {quantity} · ")
+    return _parts.finish_figure(figure, item, rows, first=f"S: {quantity} · ")
