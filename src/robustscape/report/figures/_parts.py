@@ -205,17 +205,9 @@ def finish_figure(
     said: str = "",
     spread: str = "standard deviation",
 ) -> Figure:
-    """Return the figure with its legend, title and footer.
+    """Return the figure with its legend, named by the factor ``legend``, its title and its footer.
 
-    Args:
-        figure: the figure.
-        item: the item as the study describes it.
-        rows: the rows drawn, of which the footer speaks.
-        handles: entries of the legend.
-        legend: factor of its title.
-        first: text for the beginning of the footer.
-        said: text for its end.
-        spread: what bands and bars are, for the footer.
+    The footer speaks of the rows drawn and of what bands and bars are (``spread``), after ``first`` and before ``said``.
     """
     if handles:
         style.legend(figure, handles, display_name(legend, item.names) if legend and legend != "metric" else None)
@@ -236,12 +228,8 @@ def printed_marker(colour: Any) -> dict[str, Any]:
     return {"markerfacecolor": "white", "markeredgecolor": colour, "markeredgewidth": 1.6}
 
 
-def is_blank(part: pd.DataFrame) -> bool:
-    """Return True if a panel would stay empty: no row has a number of ours or of the paper."""
-    return not part[["value", "paper_value"]].notna().any(axis=None)
-
-
-def mark_blank(axes: Axes, part: pd.DataFrame) -> None:
-    """Write into a panel without numbers "not measured", or, as tables do, "nan" where its runs diverged."""
-    text = "nan" if (part["n"] > 0).any() else "not measured"
-    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=GREY)
+def mark_if_blank(axes: Axes, part: pd.DataFrame) -> None:
+    """Write "not measured" or, as tables do, "nan" where runs diverged, into a panel without numbers of ours or of the paper."""
+    if not part[["value", "paper_value"]].notna().any(axis=None):
+        text = "nan" if (part["n"] > 0).any() else "not measured"
+        axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=GREY)

@@ -73,9 +73,9 @@ def curves(
     """
     if bars:
         _parts.metrics_to_draw(rows, item, [bars])
-    own = [metric for metric in item.metrics if metric not in against]
+    kept = [metric for metric in item.metrics if metric not in against]
     every, place, behind = rows, _single_place(rows, item, upright), rows[rows["metric"] == bars]
-    rows, drawn = _parts.rows_to_draw(rows, item, x, hue, dash, panel, metrics=metrics or own)
+    rows, drawn = _parts.rows_to_draw(rows, item, x, hue, dash, panel, metrics=metrics or kept)
     columns, levels = _parts.distinct_levels(rows, panel), sorted(_parts.distinct_levels(rows, x))
     lines = _facets.lines_of(rows, item, hue, dash, marked=points and len(levels) <= _FEW)
     band = rows["unit" if hue == "metric" else "metric"].fillna("")
@@ -98,14 +98,12 @@ def curves(
     for (row, column), axes in np.ndenumerate(grid):
         own = _parts.rows_at_level(shown, panel, columns[column])
         part = own[own["band"] == bands[row]]
-        if _parts.is_blank(part):
-            _parts.mark_blank(axes, part)
+        _parts.mark_if_blank(axes, part)
         if axes.get_subplotspec().is_first_row() and not against:
             axes.set_title(_parts.panel_title(rows, panel, columns[column], names=item.names))
         if axes.get_subplotspec().is_last_row():
-            _parts.set_level_ticks(
-                axes, list((own if shared["share_x"] == "col" else shown)["at"]), x, names=item.names
-            )
+            ticks = own if shared["share_x"] == "col" else shown
+            _parts.set_level_ticks(axes, list(ticks["at"]), x, names=item.names)
             if column and against:
                 axes.set_xlabel(_parts.axis_label(every, columns[column], names=item.names))
         if column == 0:
@@ -149,13 +147,14 @@ def _draw_behind(
     """Draw bars behind the lines of each column of panels, with one scale on the right of the last."""
     panel, columns = across
     _parts.refuse_duplicates(rows, item, x, panel)
+    highest = rows["value"].max()
     for axes, level in zip(grid[0], columns, strict=True):
         behind = axes.twinx()
         axes.set_zorder(behind.get_zorder() + 1)
         axes.patch.set_visible(False)
-        own = _parts.rows_at_level(rows, panel, level)
+        own = _parts.rows_at_level(rows[rows[x].isin(levels)], panel, level)
         behind.bar(own[x].map(levels.index), own["value"], 0.6, **_BEHIND)
-        behind.set_ylim(0, 1.05 * rows["value"].max())
+        behind.set_ylim(0, 1.05 * highest if highest > 0 else 1)
         behind.grid(visible=False)
         axes.set_xticks(range(len(levels)), list(level_texts(levels, item.names).values()))
         if level == columns[-1]:

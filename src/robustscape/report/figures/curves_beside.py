@@ -56,8 +56,7 @@ def curves_beside(
         left = figure.add_subplot(places[number, 0])
         own = shown[shown["metric"] == metric]
         _facets.draw_on(_facets.line_plot(_facets.rows_to_plot(own, x, lines), x, lines), left)
-        if _parts.is_blank(own):
-            _parts.mark_blank(left, own)
+        _parts.mark_if_blank(left, own)
         _parts.set_level_ticks(left, list(shown[x]), x, names=item.names)
         left.set_ylabel(_parts.axis_label(rows, metric, names=item.names))
         left.set_xlabel(left.get_xlabel() if metric == curves[-1] else "")
@@ -86,8 +85,8 @@ def curves_beside(
 def _draw_map(figure: Figure, axes: Axes, rows: pd.DataFrame, across: str, up: str, label: str) -> None:
     """Draw the map with labelled contours and its colour bar."""
     axes.grid(visible=False)
+    _parts.mark_if_blank(axes, rows)
     if rows.empty:
-        _parts.mark_blank(axes, rows)
         return
     table = rows.pivot(index=up, columns=across, values="value").astype(float)
     places, values = (table.columns, table.index), table.to_numpy()

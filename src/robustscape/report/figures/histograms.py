@@ -49,8 +49,7 @@ def histograms(
         band = rows[rows["metric"].isin(bands[row])]
         part = _parts.rows_at_level(band, panel, columns[column])
         _parts.draw_histograms(axes, part, hue, colour, _parts.bin_edges(band["value"], clip))
-        if _parts.is_blank(part):
-            _parts.mark_blank(axes, part)
+        _parts.mark_if_blank(axes, part)
         if row == 0:
             axes.set_title(_parts.panel_title(rows, panel, columns[column], names=item.names))
         axes.set_xlabel(_parts.shared_axis_label(band, bands[row], names=item.names))

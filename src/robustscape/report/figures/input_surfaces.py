@@ -13,7 +13,6 @@ from matplotlib.patches import Patch
 from robustscape.config.studies import Item
 from robustscape.report import style
 from robustscape.report.figures import _parts
-from robustscape.report.words import display_name, level_texts
 
 #: Colours of right and wrong predictions.
 _COLOURS = {"right": to_rgba(style.OKABE_ITO[0]), "wrong": to_rgba(style.OKABE_ITO[1])}
@@ -49,8 +48,7 @@ def input_surfaces(rows: pd.DataFrame, item: Item, *, panel: str = "image", shar
         above.set_ylabel("b", labelpad=-2)
         if share_z:
             above.set_zlim(0, points.loc[points["metric"] == "loss", "value"].max())
-        text = level_texts([level], item.names)[level]
-        above.set_title(text if isinstance(level, str) else f"{display_name(panel, item.names)} {text}", pad=0)
+        above.set_title(_parts.panel_title(rows, panel, level, names=item.names), pad=0)
         below = figure.add_subplot(grid[0, 1] if alone else grid[1, column])
         _draw_from_above(below, loss, wrong)
         below.set(xlabel="a (along v₁)", ylabel="b (along v₂)" if column == 0 else "")

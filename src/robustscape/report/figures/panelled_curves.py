@@ -78,8 +78,7 @@ def panelled_curves(
     figure, grid = _facets.draw_facets(plot, ("place", range(len(panels))), **grid_of)
     shaded = False
     for axes, panel, part in zip(grid.flat, panels, parts, strict=True):
-        if _parts.is_blank(part):
-            _parts.mark_blank(axes, part)
+        _parts.mark_if_blank(axes, part)
         axes.locator_params(axis="x", nbins=6, integer=bool((part[x].astype(float) % 1 == 0).all()))
         if log_x and not part.empty:
             axes.set(xscale="log", xlim=(part[x].min(), part[x].max()))

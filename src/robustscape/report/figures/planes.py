@@ -80,7 +80,15 @@ def planes(
             _layers.draw_perspective(axes, part, colour_of, scale)
         else:
             _layers.draw_layers(axes, part, colour_of, scale)
-            _set_scales(axes, part, equal=equal, log_y=bool(_of_panel(panel, log_y)), window=_of_panel(panel, zoom))
+            if not _layers.shows_plane(part):
+                axes.locator_params(axis="x", nbins=5)
+                axes.ticklabel_format(axis="x", style="plain")
+            elif equal:
+                axes.set_aspect("equal", adjustable="box")
+            if _of_panel(panel, log_y):
+                axes.set_yscale("log")
+            if window := _of_panel(panel, zoom):
+                axes.set(xlim=window[:2], ylim=window[2:])
         x_name, y_name = _of_panel(panel, labels) or (x_label, y_label)
         axes.set_xlabel(x_name)
         axes.set_ylabel(y_name)
@@ -96,21 +104,6 @@ def planes(
         _parts.draw_colour_bar(figure, scale, seen, _parts.axis_label(shown, metric, names=item.names), **look)
     handles = [_layers.legend_entry(shown, method, shade, names=item.names) for method, shade in colour_of.items()]
     return _parts.finish_figure(figure, item, rows, handles + _parts.printed_entries(shown))
-
-
-def _set_scales(
-    axes: Axes, part: pd.DataFrame, *, equal: bool, log_y: bool, window: tuple[float, float, float, float] | None
-) -> None:
-    """Set ticks, scales and limits of a panel that is seen from above, or of curves."""
-    if not _layers.shows_plane(part):
-        axes.locator_params(axis="x", nbins=5)
-        axes.ticklabel_format(axis="x", style="plain")
-    elif equal:
-        axes.set_aspect("equal", adjustable="box")
-    if log_y:
-        axes.set_yscale("log")
-    if window is not None:
-        axes.set(xlim=window[:2], ylim=window[2:])
 
 
 def _of_panel(panel: str | None, named: Mapping[str, Any] | Sequence[str]) -> Any:
