@@ -34,7 +34,7 @@ def rows_of_both() -> tuple[pd.DataFrame, list[str]]:
 def test_the_curves_and_the_map_have_their_own_rows() -> None:
     rows, factors = rows_of_both()
     item = make_item(kind="figure", draw="heatmap", factors=factors, options={"x": "a", "y": "b"})
-    options = {"x": "epoch", "hue": "rho", "curves": ["cosine"], "across": "a", "up": "b", "surface": "cosine"}
+    options = {"x": "epoch", "hue": "rho", "curves": ["cosine"], "surface": "cosine"}
     figure = curves_beside(rows, item, **options)
     left, right = figure.axes[:2]
     assert [list(line.get_ydata()) for line in left.get_lines()] == [
@@ -49,7 +49,7 @@ def test_the_curves_and_the_map_have_their_own_rows() -> None:
     (mark,) = curves_beside(pd.concat([rows, final]), item, **options, ends="final").axes[0].get_lines()[2:]
     assert (list(mark.get_xdata()), list(mark.get_ydata()), mark.get_marker()) == ([3], [0.6], "D")
     with pytest.raises(ConfigError, match="no column"):
-        curves_beside(rows, item, **{**options, "across": "c"})
+        curves_beside(rows.drop(columns="a"), item, **options)
 
 
 def test_stars_are_where_they_were_asked_for() -> None:

@@ -155,7 +155,7 @@ def set_log_y(axes: Axes) -> None:
 def set_level_ticks(axes: Axes, values: Sequence[float], column: str, *, names: Mapping[str, str]) -> None:
     """Put ticks at the levels if they are few and far apart (0, 4/255, 8/255), else at multiples of 1/255 or round numbers."""
     known = sorted({float(value) for value in values})
-    span = known[-1] - known[0]
+    span = known[-1] - known[0] if known else 0.0
     if 1 < len(known) <= 8 and span > 0 and min(np.diff(known)) >= 0.09 * span:
         texts = level_texts(known, names)
         axes.set_xticks(known, [texts[value] for value in known])

@@ -26,8 +26,6 @@ def curves_beside(
     curves: list[str],
     ends: str | None = None,
     surface: str | None = None,
-    across: str | None = None,
-    up: str | None = None,
     examples: str | None = None,
     clip: Annotated[float, Field(ge=0, lt=0.5)] = 0.0,
 ) -> Figure:
@@ -40,15 +38,14 @@ def curves_beside(
         hue: factor of the colours.
         curves: metrics of the curves, one below the other.
         ends: metric that does not depend on ``x``; its printed numbers are marked at the end of the curves.
-        surface: metric of the map.
-        across: numeric factor of its columns.
-        up: numeric factor of its rows.
+        surface: metric of the map over the columns ``a`` and ``b``.
         examples: metric of the histogram of the rows that have an ``index``, with their means, where there is no map.
         clip: fraction of its values at each end that is counted in the outermost bins.
     """
-    _parts.require_columns(rows, item, across, up)
+    _parts.require_columns(rows, item, x, hue, *(("a", "b") if surface else ("index",)))
     final = rows[(rows["metric"] == ends) & rows[x].isna()]
-    shown, _ = _parts.rows_to_draw(rows, item, x, hue, metrics=curves)
+    shown = rows[rows["metric"].isin(_parts.metrics_to_draw(rows, item, curves)) & rows[x].notna()]
+    _parts.refuse_duplicates(shown, item, x, hue)
     lines = _facets.lines_of(shown, item, hue)
     figure = style.room_for_panels(len(curves), 2, width=4.9, height=4.0 if surface else 2.6)
     places = figure.add_gridspec(len(curves), 2)
@@ -65,10 +62,9 @@ def curves_beside(
                 left.plot([last], [value], "D", clip_on=False, **_parts.printed_marker(lines.colour[level]))
     axes = figure.add_subplot(places[:, 1])
     if surface:
-        plane = rows[(rows["metric"] == surface) & rows[across].notna() & rows[up].notna()]
-        _parts.refuse_duplicates(plane, item, across, up)
-        axes.set(xlabel=display_name(str(across), item.names), ylabel=display_name(str(up), item.names))
-        _draw_map(figure, axes, plane, str(across), str(up), _parts.axis_label(rows, surface, names=item.names))
+        plane = rows[(rows["metric"] == surface) & rows["a"].notna() & rows["b"].notna()]
+        _parts.refuse_duplicates(plane, item, "a", "b")
+        _draw_map(figure, axes, plane, _parts.axis_label(rows, surface, names=item.names))
     else:
         plane = rows[(rows["metric"] == examples) & rows["index"].notna()]
         _parts.metrics_to_draw(plane, item, [str(examples)])
@@ -82,13 +78,14 @@ def curves_beside(
     return _parts.finish_figure(figure, item, shown, handles, legend=hue, said=" · dashed: mean")
 
 
-def _draw_map(figure: Figure, axes: Axes, rows: pd.DataFrame, across: str, up: str, label: str) -> None:
+def _draw_map(figure: Figure, axes: Axes, rows: pd.DataFrame, label: str) -> None:
     """Draw the map with labelled contours and its colour bar."""
     axes.grid(visible=False)
+    axes.set(xlabel="a", ylabel="b")
     _parts.mark_if_blank(axes, rows)
     if rows.empty:
         return
-    table = rows.pivot(index=up, columns=across, values="value").astype(float)
+    table = rows.pivot(index="b", columns="a", values="value").astype(float)
     places, values = (table.columns, table.index), table.to_numpy()
     mesh = axes.pcolormesh(*places, np.ma.masked_invalid(values), cmap=style.SEQUENTIAL, shading="gouraud")
     if values.max() > values.min():

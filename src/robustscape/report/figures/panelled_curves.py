@@ -84,7 +84,8 @@ def panelled_curves(
             axes.set(xscale="log", xlim=(part[x].min(), part[x].max()))
         if panel.get("log_y"):
             _parts.set_log_y(axes)
-        axes.set_ylim(bottom=panel.get("low"))
+        if "low" in panel:
+            axes.set_ylim(bottom=panel["low"])
         end = _phase_end(rows, panel, dash, next(iter(looks), None), phase)
         if end is not None:
             _shade(axes, end)

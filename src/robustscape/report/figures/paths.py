@@ -56,7 +56,7 @@ def paths(
     marker = {kind: style.MARKERS[i % 8] if labelled or longest[kind] == 1 else "" for i, kind in enumerate(kinds)}
     width = {kind: 0.0 if longest[kind] == 1 else 1.2 if kind in grey else 2.2 for kind in kinds}
     plot = _facets.plot_of(points, x=x, y=y, color=hue).add(
-        so.Path(pointsize=8), marker=hue, linewidth=hue, legend=False
+        so.Path(pointsize=7), marker=hue, linewidth=hue, legend=False
     )
     looks = {"color": colour, "marker": marker, "linewidth": width}
     size: dict[str, Any] = {"width": 3.9, "height": 3.5} if panel else {"width": 5.6, "height": 4.2}
@@ -79,7 +79,7 @@ def paths(
         place = axes.get_subplotspec()
         axes.set_xlabel(_parts.axis_label(rows, x, names=item.names) if place.is_last_row() else "")
         axes.set_ylabel(_parts.axis_label(rows, y, names=item.names) if place.is_first_col() else "")
-    handles = _facets.legend_entries(colour, level_texts(kinds, item.names), marker=marker, markersize=8)
+    handles = _facets.legend_entries(colour, level_texts(kinds, item.names), marker=marker, markersize=7)
     for entry, kind in zip(handles, kinds, strict=True):
         entry.set_linewidth(width[kind])
     said = f" · numbers at the points: {display_name(along, item.names)}" if labelled else ""
