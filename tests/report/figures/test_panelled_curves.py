@@ -79,6 +79,16 @@ def test_scales_steps_marks_and_empty_places() -> None:
     assert len(figure.axes) == 3  # nothing is where the fourth panel would be
 
 
+def test_a_logarithmic_panel_of_diverged_runs_says_nan() -> None:
+    where = {"metric": "error", "where": {"split": "train"}, "log_y": True}
+    options = {"x": "update", "hue": "eps", "panels": [where]}
+    item = make_item(kind="figure", draw="panelled_curves", factors=FACTORS, options=options)
+    table = aggregate_repetitions(select_metrics(rows(), FACTORS, []), FACTORS).assign(value=np.nan)
+    figure = panelled_curves(table, item, **item.options)
+    figure.draw_without_rendering()
+    assert [text.get_text() for text in figure.axes[0].texts] == ["nan"]
+
+
 def test_the_same_bytes_every_time() -> None:
     assert style.render_figure(drawn()[0]) == style.render_figure(drawn()[0])
 

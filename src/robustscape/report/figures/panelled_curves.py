@@ -82,7 +82,7 @@ def panelled_curves(
         axes.locator_params(axis="x", nbins=6, integer=bool((part[x].astype(float) % 1 == 0).all()))
         if log_x and not part.empty:
             axes.set(xscale="log", xlim=(part[x].min(), part[x].max()))
-        if panel.get("log_y"):
+        if panel.get("log_y") and (part["value"] > 0).any():  # not where all runs diverged
             _parts.set_log_y(axes)
         if "low" in panel:
             axes.set_ylim(bottom=panel["low"])
