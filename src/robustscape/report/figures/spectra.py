@@ -6,6 +6,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from robustscape.config.studies import Item
 from robustscape.report import style
@@ -46,6 +47,9 @@ def spectra(rows: pd.DataFrame, item: Item, *, down: str) -> Figure:
         line[3].set_yscale("log")
         for axes in line:
             axes.set(xlabel="frequency" if level == levels[-1] else "", ylabel="")
+            axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        for axes in line[::2]:
+            axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
         line[0].set_ylabel(_parts.panel_title(rows, down, level, names=item.names))
     for axes, title in zip(grid[0], _TITLES, strict=True):
         axes.set_title(title)
