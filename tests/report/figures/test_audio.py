@@ -76,6 +76,11 @@ def test_a_factor_that_is_not_there_and_two_values_in_one_place_are_refused() ->
         draw_bars(bar_rows(), down="attack")
 
 
+def test_bars_of_several_metrics_need_a_place_each() -> None:
+    with pytest.raises(ConfigError, match="2 metrics"):
+        draw_bars(bar_rows(), hue="attack", panel=None)
+
+
 def step_rows() -> pd.DataFrame:
     made = [
         {"target": t, "attack": attack, "steps": s, "metric": "transfer", "value": 50.0 + s + k, "unit": "percent"}

@@ -106,6 +106,11 @@ def test_a_wrong_panel_is_refused(panels: list[dict[str, Any]], says: str) -> No
         drawn(panels=panels)
 
 
+def test_a_level_without_a_look_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"no look for \['test'\] of 'split'"):
+        drawn(looks={"train": "dashed"})
+
+
 def test_two_values_at_one_place_are_refused() -> None:
     with pytest.raises(ConfigError, match="several values at one place"):
         drawn(dash=None, panels=[{"metric": "error"}])

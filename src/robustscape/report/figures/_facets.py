@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from robustscape.config.studies import Item
+from robustscape.errors import ConfigError
 from robustscape.report import style
 from robustscape.report.figures import _parts
 from robustscape.report.words import level_texts
@@ -113,6 +114,8 @@ def lines_of(
     colour = style.palette(_parts.distinct_levels(rows, hue), item)
     marker = dict(zip(colour, itertools.cycle(style.MARKERS if marked else ("",))))
     found = {str(level): level for level in levels}
+    if strange := set(found) - set(looks):
+        raise ConfigError(f"figure '{item.title}': no look for {sorted(strange)} of '{dash}'.")
     return Lines(hue, dash, colour, marker, {found[level]: LOOKS[looks[level]] for level in looks if level in found})
 
 

@@ -46,8 +46,8 @@ def panelled_curves(
         panels: one mapping per panel, in reading order, with keys ``metric``, ``where`` (factor -> level), ``title``, ``hue`` (in
             place of that of the figure), ``log_y`` and ``low`` (where the vertical axis begins).
         hue: factor of the colours; numbers are coloured in their order.
-        dash: factor of the line styles; the first level in the CSV is solid, the second dashed.
-        looks: level of that factor -> line style, where it differs from the order of the CSV; later ones lie on top.
+        dash: factor of the line styles; the first level in the CSV is solid, the later ones dashed, dotted and dark.
+        looks: level of that factor -> line style, for all of them, where it is not so; later ones lie on top.
         columns: panels side by side.
         log_x: use logarithmic horizontal axes.
         steps: draw piecewise constant lines, for schedules.
