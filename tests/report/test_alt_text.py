@@ -60,11 +60,15 @@ def test_printed_numbers_are_counted_where_they_are_of_what_is_drawn() -> None:
 def test_quantities_are_all_of_the_item_where_the_options_name_none() -> None:
     rows = aggregate_repetitions(progress_rows(), ["method", "epoch"])
     item = make_item(
-        kind="figure", draw="progress", factors=["method", "epoch"], options={"hue": "method", "against": ["seconds"]}
+        kind="figure",
+        draw="curves",
+        factors=["method", "epoch"],
+        metrics=["train_accuracy", "test_accuracy"],
+        options={"x": "epoch", "hue": "method", "against": ["seconds"]},
     )
     text = alt_text(item, rows, [])
     assert "train accuracy" in text and "test accuracy" in text and "time from" in text
-    assert "By epoch: 1; 2; 3; 4; 5." in text  # the default of an option
+    assert "By epoch: 1; 2; 3; 4; 5." in text
     planes = aggregate_repetitions(plane_rows(), ["panel", "layer", "method", "point"])
     text = alt_text(make_item(kind="figure", draw="planes", factors=["panel", "layer", "method", "point"]), planes, [])
     assert "By panel: (a) plane; (b) curves." in text and "By point" not in text

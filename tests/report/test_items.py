@@ -312,7 +312,7 @@ def test_make_writes_every_file_of_an_item(tmp_path) -> None:
         table, accuracy_rows(), tmp_path / "w" / "table_1.csv", printed=printed_accuracies(), scale="small"
     )
     assert [path.name for path in paths] == ["table_1.csv", "table_1.md", "table_1.tex"]
-    figure = make_item(kind="figure", draw="lines_with_printed", factors=FACTORS)
+    figure = make_item(kind="figure", draw="curves", factors=FACTORS, options={"x": "eps", "hue": "metric"})
     paths = write_item(figure, accuracy_rows(), tmp_path / "w" / "figure_1.csv")
     assert [path.suffix for path in paths] == [".csv", ".png", ".svg"]
     assert sorted(p.name for p in (tmp_path / "w").iterdir()) == sorted(

@@ -90,7 +90,7 @@ def test_summary_counts_items_and_verdicts(results) -> None:
 
 def test_a_study_without_printed_numbers_reads_as_one(tmp_path: Path) -> None:
     """A study of one's own re-implements no work: nothing on the page or in its files speaks of a paper."""
-    drawn: dict[str, Any] = {"kind": "figure", "draw": "lines_with_printed", "options": {"x": "eps", "hue": "norm"}}
+    drawn: dict[str, Any] = {"kind": "figure", "draw": "curves", "options": {"x": "eps", "hue": "norm"}}
     figure = make_item(factors=FACTORS, metrics=["robust_test_accuracy"], **drawn)
     study = make_study("mine", table_1=table_item(title="A"), table_2=table_item(title="B"), figure_1=figure)
     root = tmp_path / "results" / "small"

@@ -25,6 +25,6 @@ def test_no_module_of_the_report_loads_torch() -> None:
 
 def test_tables_and_figures_are_in_the_catalogue_with_a_summary() -> None:
     drawing = {**catalog.catalog_entries("table"), **catalog.catalog_entries("figure")}
-    assert {"grid", "curves", "lines_with_printed", "eigenvalues", "bars", "heatmap", "surface_3d"} <= set(drawing)
+    assert {"grid", "curves", "panelled_curves", "bars", "heatmap", "surface_3d"} <= set(drawing)
     assert all(len(entry.summary) > 20 for entry in drawing.values())
-    assert catalog.find_entry("figure", "curves").parameters(x="alpha").share_y is True
+    assert catalog.find_entry("figure", "curves").parameters(x="alpha").share is True

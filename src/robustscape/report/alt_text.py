@@ -31,7 +31,7 @@ def alt_text(item: Item, rows: pd.DataFrame, claims: Sequence[Mapping[str, str]]
     named = set(_names_in(options))
     known = list(dict.fromkeys(rows["metric"]))
     # Without a choice of metrics, a figure draws those that its options name, and else all of the item.
-    chosen = options["metrics"] or item.metrics if "metrics" in options else named
+    chosen = named | set(options["metrics"] or item.metrics) if "metrics" in options else named
     metrics = [m for m in known if m in chosen] or [m for m in known if m in item.metrics] or known
     used = measured[measured["metric"].isin(metrics)]
     factors = [f for f in item.factors if f in named] or [f for f in item.factors if not _is_numeric(used, f)]

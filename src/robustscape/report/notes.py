@@ -109,13 +109,7 @@ def constant_factors(
     return ", ".join(parts)
 
 
-def figure_footer(
-    rows: pd.DataFrame,
-    acknowledged: Sequence[str] = (),
-    *,
-    names: Mapping[str, str],
-    spread: str = "standard deviation",
-) -> str:
+def figure_footer(rows: pd.DataFrame, *, names: Mapping[str, str], spread: str = "standard deviation") -> str:
     """The line under a figure: scale, stand-ins, repetitions and the ``spread`` drawn, protocol, flags."""
     stood_in = stand_ins(rows, names=names)
     parts = []
@@ -126,7 +120,7 @@ def figure_footer(
     parts.append(repetitions(rows, spread))
     if len(measured_rows(rows)) and not measured_rows(rows)["paper_protocol"].all():
         parts.append("not the study's own protocol")
-    if raised := raised_flags(rows, acknowledged, names=names):
+    if raised := raised_flags(rows, names=names):
         parts.append(f"FLAGS: {', '.join(raised)}")
     if compared := reproduced(rows):
         parts.append(compared)

@@ -111,17 +111,18 @@ def render_figure(figure: Figure) -> dict[str, bytes]:
 
 
 def colours(levels: Sequence[Any], places: Mapping[str, int]) -> list[Any]:
-    """Return one colour per level: viridis in order for three and more numbers, else Okabe-Ito.
+    """Return one colour per level: viridis in order for three and more numbers without places, else Okabe-Ito.
 
     ``places`` (``Item.colours``) are the places in ``OKABE_ITO`` that a work gives to its methods, so that a method has the
     same colour in every picture; the other levels take what is left. Of two levels of one place the first has it.
     """
-    if len(levels) > 2 and all(is_number(level) for level in levels):
+    words = [f"{level:g}" if is_number(level) else level for level in levels]
+    if len(levels) > 2 and all(is_number(level) for level in levels) and not set(words) & set(places):
         return list(matplotlib.colormaps[SEQUENTIAL](np.linspace(0.0, 0.88, len(levels))))
-    taken = {places[level]: level for level in reversed(levels) if level in places}
+    taken = {places[level]: level for level in reversed(words) if level in places}
     rest = itertools.cycle([i for i in range(len(OKABE_ITO)) if i not in taken])
     known = {level: place for place, level in taken.items()}
-    return [OKABE_ITO[known[level] if level in known else next(rest)] for level in levels]
+    return [OKABE_ITO[known[level] if level in known else next(rest)] for level in words]
 
 
 def palette(levels: Sequence[Any], item: Item) -> dict[Any, Any]:

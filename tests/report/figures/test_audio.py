@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from robustscape.errors import ConfigError
 from robustscape.report import style
-from robustscape.report.figures.curves_over_bars import curves_over_bars
-from robustscape.report.figures.panelled_bars import panelled_bars
+from robustscape.report.figures.bars import bars
+from robustscape.report.figures.curves import curves
 from robustscape.report.items import aggregate_repetitions
 
 FAMILIES = {"mel": ["a", "b"], "code": ["c", "d", "e"]}
@@ -36,15 +36,23 @@ def bar_rows() -> pd.DataFrame:
 
 
 def draw_bars(rows: pd.DataFrame, **options: Any) -> Figure:
-    given = {"x": "target", "across": "attack", "down": "source", "first": "source", **options}
+    given = {
+        "x": "target",
+        "hue": "metric",
+        "panel": "attack",
+        "down": "source",
+        "first": "source",
+        "numbers": True,
+        **options,
+    }
     item = make_item(
         kind="figure",
-        draw="panelled_bars",
+        draw="bars",
         factors=["source", "target", "attack"],
         metrics=["adv", "noisy"],
         options=given,
     )
-    return panelled_bars(rows, item, **item.options)
+    return bars(rows, item, **item.options)
 
 
 def test_a_panel_has_the_groups_of_its_rows_and_its_source_first() -> None:
@@ -63,9 +71,14 @@ def test_a_panel_has_the_groups_of_its_rows_and_its_source_first() -> None:
 
 def test_a_factor_that_is_not_there_and_two_values_in_one_place_are_refused() -> None:
     with pytest.raises(ConfigError, match="nowhere"):
-        draw_bars(bar_rows(), across="nowhere")
+        draw_bars(bar_rows(), panel="nowhere")
     with pytest.raises(ConfigError):
         draw_bars(bar_rows(), down="attack")
+
+
+def test_bars_of_several_metrics_need_a_place_each() -> None:
+    with pytest.raises(ConfigError, match="2 metrics"):
+        draw_bars(bar_rows(), hue="attack", panel=None)
 
 
 def step_rows() -> pd.DataFrame:
@@ -83,15 +96,15 @@ def step_rows() -> pd.DataFrame:
 
 
 def draw_steps(rows: pd.DataFrame, **options: Any) -> Figure:
-    given = {"x": "steps", "line": "transfer", "bar": "variance", "hue": "target", "panel": "attack", **options}
+    given = {"x": "steps", "metrics": ["transfer"], "bars": "variance", "hue": "target", "panel": "attack", **options}
     item = make_item(
         kind="figure",
-        draw="curves_over_bars",
+        draw="curves",
         factors=["target", "attack", "steps"],
         metrics=["transfer", "variance"],
         options=given,
     )
-    return curves_over_bars(rows, item, **item.options)
+    return curves(rows, item, **item.options)
 
 
 def test_lines_and_bars_stand_at_evenly_spaced_steps() -> None:
@@ -114,4 +127,4 @@ def test_bars_that_compete_are_refused() -> None:
     with pytest.raises(ConfigError):
         draw_steps(doubled)
     with pytest.raises(ConfigError, match="nothing"):
-        draw_steps(rows, bar="nothing")
+        draw_steps(rows, bars="nothing")

@@ -57,8 +57,13 @@ def test_paths_are_joined_in_their_order_and_single_points_marked() -> None:
         "paths",
         path_rows().sort_values("place", ascending=False, kind="stable"),
         ["panel", "shape", "place"],
+        x="x_1",
+        y="x_2",
+        along="place",
+        hue="shape",
+        panel="panel",
         grey=["ball"],
-        wrap=2,
+        equal=True,
     )
     assert [axes.get_title() for axes in figure.axes] == ["(a)", "(b)", "(c)"]
     by_length = {len(line.get_xdata()): line for line in figure.axes[0].lines}
@@ -72,7 +77,8 @@ def test_paths_are_joined_in_their_order_and_single_points_marked() -> None:
 
 def test_progress_is_shown_against_epochs_and_seconds() -> None:
     rows, metrics = progress_rows(), ["train_accuracy", "test_accuracy", "seconds"]
-    figure = drawn("progress", rows, ["method", "epoch"], metrics, hue="method", against=["epoch", "seconds"])
+    options = {"x": "epoch", "hue": "method", "points": True}
+    figure = drawn("curves", rows, ["method", "epoch"], metrics, **options, against=["seconds"])
     assert len(figure.axes) == 4
     train = [axes.lines for axes in figure.axes[:2]]
     np.testing.assert_allclose(train[0][1].get_xdata(), [1, 2, 3, 4, 5])
@@ -80,5 +86,3 @@ def test_progress_is_shown_against_epochs_and_seconds() -> None:
     np.testing.assert_allclose(train[1][1].get_ydata(), [46, 51, 56, 61, 66])
     assert [axes.get_xlabel() for axes in figure.axes[2:]] == ["epoch", "time (s)"]
     assert [figure.axes[i].get_ylabel() for i in (0, 2)] == ["train accuracy (%)", "test accuracy (%)"]
-    alone = drawn("progress", rows, ["method", "epoch"], metrics, hue="method")
-    assert len(alone.axes) == 3

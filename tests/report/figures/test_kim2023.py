@@ -68,7 +68,7 @@ def plane(level: str = "image", values: tuple[Any, ...] = (0, 1)) -> list[dict[s
 
 
 SURFACES = item("input_surfaces", ["image", "a", "b"], ["loss", "misclassified"])
-HISTOGRAMS = item("histograms", ["method", "index"], ["margin", "kl_smoothness"], hue="method", bins=10)
+HISTOGRAMS = item("histograms", ["method", "index"], ["margin", "kl_smoothness"], hue="method")
 SCATTER = item(
     "example_scatter",
     ["method", "index"],
@@ -78,18 +78,17 @@ SCATTER = item(
     colour="kl_smoothness",
     panel="method",
 )
-CURVE = item("metric_curve", ["method", "beta"], ["x", "y"], x="x", y="y", along="beta", hue="method")
+CURVE = item("paths", ["method", "beta"], ["x", "y"], x="x", y="y", along="beta", hue="method", labelled=True)
 
 
 BOTH = item(
-    "curves_and_histogram",
+    "curves_beside",
     ["method", "epoch", "index"],
     ["accuracy", "gamma"],
     x="epoch",
     hue="method",
     curves=["accuracy"],
     examples="gamma",
-    bins=10,
 )
 
 
@@ -142,7 +141,7 @@ def test_histograms_share_their_bins_and_mark_the_means() -> None:
     figure = drawn(rows, HISTOGRAMS)
     axes = figure.axes[0]
     assert [shares(steps).sum() for steps in axes.collections] == pytest.approx([100, 100])
-    assert {len(shares(steps)) for steps in axes.collections} == {10}
+    assert {len(shares(steps)) for steps in axes.collections} == {40}
     means = sorted(line.get_xdata()[0] for line in axes.lines)
     values = pd.DataFrame(rows).query("metric == 'margin'").groupby("method")["value"].mean()
     assert means == pytest.approx(sorted(values))
@@ -184,6 +183,6 @@ def test_the_curve_joins_the_points_in_the_order_of_the_factor() -> None:
 
 def test_a_metric_that_is_not_there_is_refused() -> None:
     with pytest.raises(ConfigError, match="no row has a metric"):
-        drawn(curve(), item("metric_curve", ["method", "beta"], ["x"], x="z", y="z", along="beta", hue="method"))
+        drawn(curve(), item("paths", ["method", "beta"], ["x"], x="z", y="z", along="beta", hue="method"))
     with pytest.raises(ConfigError, match="no column"):
-        drawn(curve(), item("metric_curve", ["method", "beta"], ["x"], x="x", y="y", along="gamma", hue="method"))
+        drawn(curve(), item("paths", ["method", "beta"], ["x"], x="x", y="y", along="gamma", hue="method"))

@@ -107,8 +107,7 @@ def test_a_picture_with_a_note_is_pale_and_says_it() -> None:
 
 
 def test_spectra_have_a_map_and_a_diagonal_on_both_scales() -> None:
-    options = {"down": "dataset", "x": "horizontal", "y": "vertical", "map_metric": "mean_abs_dct"}
-    options |= {"diagonal": "diagonal_amplitude", "along": "frequency"}
+    options = {"down": "dataset"}
     factors = ["dataset", "vertical", "horizontal", "frequency"]
     item = make_item(kind="figure", draw="spectra", factors=factors, options=options)
     found: list[dict[str, Any]] = [

@@ -65,18 +65,28 @@ def test_lines_are_the_rows_of_their_panel() -> None:
 
 
 def test_line_styles_are_the_levels_and_can_be_named() -> None:
-    figure, _ = drawn(dashes={"train": "dashed", "test": "solid"}, panels=[{"metric": "distance"}])
-    assert [is_solid(line) for line in figure.axes[0].lines] == [False, True] * 3
+    figure, _ = drawn(looks={"train": "dashed", "test": "solid"}, panels=[{"metric": "distance"}])
+    assert [is_solid(line) for line in figure.axes[0].lines] == [False] * 3 + [True] * 3
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == ["0", "0.1", "0.2", "train", "test"]
 
 
 def test_scales_steps_marks_and_empty_places() -> None:
-    figure, _ = drawn(steps=True, marks=True, columns=2, panels=[{"metric": "distance", "log_y": True}] * 3)
+    figure, _ = drawn(steps=True, points=True, columns=2, panels=[{"metric": "distance", "log_y": True}] * 3)
     assert figure.axes[0].get_yscale() == "log"
     assert figure.axes[0].lines[0].get_drawstyle() == "steps-post"
     assert figure.axes[0].lines[0].get_marker() == "o"
     assert len(figure.axes) == 3  # nothing is where the fourth panel would be
+
+
+def test_a_logarithmic_panel_of_diverged_runs_says_nan() -> None:
+    where = {"metric": "error", "where": {"split": "train"}, "log_y": True}
+    options = {"x": "update", "hue": "eps", "panels": [where]}
+    item = make_item(kind="figure", draw="panelled_curves", factors=FACTORS, options=options)
+    table = aggregate_repetitions(select_metrics(rows(), FACTORS, []), FACTORS).assign(value=np.nan)
+    figure = panelled_curves(table, item, **item.options)
+    figure.draw_without_rendering()
+    assert [text.get_text() for text in figure.axes[0].texts] == ["nan"]
 
 
 def test_the_same_bytes_every_time() -> None:
@@ -94,6 +104,11 @@ def test_the_same_bytes_every_time() -> None:
 def test_a_wrong_panel_is_refused(panels: list[dict[str, Any]], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         drawn(panels=panels)
+
+
+def test_a_level_without_a_look_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"no look for \['test'\] of 'split'"):
+        drawn(looks={"train": "dashed"})
 
 
 def test_two_values_at_one_place_are_refused() -> None:

@@ -33,7 +33,8 @@ def made_up_rows() -> pd.DataFrame:
 
 def drawn(**options: Any) -> Any:
     options = {"families": FAMILIES, **options}
-    item = make_item(kind="figure", draw="region_map", factors=FACTORS, names={"A1": "first"}, options=options)
+    names = {"A1": "first", "steps": "steps of it"}
+    item = make_item(kind="figure", draw="region_map", factors=FACTORS, names=names, options=options)
     return region_map(made_up_rows(), item, **item.options)
 
 
@@ -67,7 +68,7 @@ def test_a_family_has_one_hue() -> None:
 
 
 def test_the_legend_names_families_lines_and_paths() -> None:
-    legend = drawn(paths="steps of it").legends[0]
+    legend = drawn().legends[0]
     assert [text.get_text() for text in legend.get_texts()] == ["left", "right", "diagonal", "steps of it"]
 
 

@@ -12,7 +12,7 @@ from matplotlib.collections import QuadMesh
 from robustscape.errors import ConfigError
 from robustscape.report import style
 from robustscape.report.figures.curves import curves
-from robustscape.report.figures.curves_and_map import curves_and_map
+from robustscape.report.figures.curves_beside import curves_beside
 from robustscape.report.items import aggregate_repetitions
 
 
@@ -34,8 +34,8 @@ def rows_of_both() -> tuple[pd.DataFrame, list[str]]:
 def test_the_curves_and_the_map_have_their_own_rows() -> None:
     rows, factors = rows_of_both()
     item = make_item(kind="figure", draw="heatmap", factors=factors, options={"x": "a", "y": "b"})
-    options = {"x": "epoch", "hue": "rho", "curve": "cosine", "across": "a", "up": "b", "surface": "cosine"}
-    figure = curves_and_map(rows, item, **options)
+    options = {"x": "epoch", "hue": "rho", "curves": ["cosine"], "surface": "cosine"}
+    figure = curves_beside(rows, item, **options)
     left, right = figure.axes[:2]
     assert [list(line.get_ydata()) for line in left.get_lines()] == [
         pytest.approx([0.99, 0.98, 0.97]),
@@ -44,12 +44,12 @@ def test_the_curves_and_the_map_have_their_own_rows() -> None:
     (mesh,) = [c for c in right.collections if isinstance(c, QuadMesh)]
     values = np.asarray(mesh.get_array()).reshape(4, 4)
     assert values[3, 2] == pytest.approx(1 - 3 * 2 / 100) and values[0, 3] == 1
-    assert style.render_figure(figure) == style.render_figure(curves_and_map(rows, item, **options))
+    assert style.render_figure(figure) == style.render_figure(curves_beside(rows, item, **options))
     final = rows[rows["epoch"] == 3].assign(metric="final", epoch=np.nan, paper_value=[np.nan, 0.6])
-    (mark,) = curves_and_map(pd.concat([rows, final]), item, **options, ends="final").axes[0].get_lines()[2:]
+    (mark,) = curves_beside(pd.concat([rows, final]), item, **options, ends="final").axes[0].get_lines()[2:]
     assert (list(mark.get_xdata()), list(mark.get_ydata()), mark.get_marker()) == ([3], [0.6], "D")
     with pytest.raises(ConfigError, match="no column"):
-        curves_and_map(rows, item, **{**options, "across": "c"})
+        curves_beside(rows.drop(columns="a"), item, **options)
 
 
 def test_stars_are_where_they_were_asked_for() -> None:
@@ -64,6 +64,6 @@ def test_stars_are_where_they_were_asked_for() -> None:
     factors = ["gradient", "mu"]
     item = make_item(kind="figure", draw="curves", factors=factors, options={"x": "mu"})
     table = aggregate_repetitions(rows, factors).assign(scale="small")
-    figure = curves(table, item, x="mu", hue="gradient", marks={"at one step": 1})
+    figure = curves(table, item, x="mu", hue="gradient", stars={"at one step": 1})
     assert mark_points(figure.axes[0]) == [(1.0, 3.0)]
     assert [list(line.get_ydata()) for line in figure.axes[0].get_lines()] == [[0, 1, 2], [1, 2, 3]]

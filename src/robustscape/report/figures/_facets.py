@@ -6,8 +6,10 @@ is added to its axes afterwards.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,21 +18,105 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from robustscape.config.studies import Item
+from robustscape.errors import ConfigError
 from robustscape.report import style
 from robustscape.report.figures import _parts
+from robustscape.report.words import level_texts
 
 #: One standard deviation around a line.
 BAND = so.Band(alpha=0.16)
 
 
-def printed_dots(hue: str | None, **look: Any) -> so.Dot:
-    """Return the mark of printed numbers: open diamonds in the colour of their line (variable ``edgecolor``), which they cover.
+class Look(NamedTuple):
+    """How a line is drawn: its dashes, the share of light that its colour keeps, its width in points and its opacity."""
 
-    No variable changes what a mark of seaborn is given itself: its colour is given only without a ``hue``, then of the only line.
+    stroke: Any = "-"
+    light: float = 1.0
+    width: float = 1.9
+    alpha: float = 1.0
+
+
+#: The dark ones and the black one can be seen on top of a line that they follow.
+LOOKS = {
+    "solid": Look(),
+    "broad": Look(width=2.6, alpha=0.85),
+    "faint": Look(width=1.2, alpha=0.45),
+    "dashed": Look((0, (4, 2))),
+    "dark dashed": Look((0, (4, 2.2)), light=0.55),
+    "dark dotted": Look((0, (1, 1.5)), light=0.3),
+    "black dashed": Look((0, (3, 2.5)), light=0.0, width=1.1),
+}
+
+
+@dataclass(frozen=True)
+class Lines:
+    """The lines of a figure: each level of ``hue`` has a colour and a mark, each level of ``dash`` a look."""
+
+    hue: str | None
+    dash: str | None
+    colour: dict[Any, Any]
+    marker: dict[Any, str]
+    look: dict[Any, Look]
+
+    def of_rows(self, rows: pd.DataFrame) -> list[str]:
+        """Return the name of the line that each row is on."""
+        levels = [[None] * len(rows) if column is None else rows[column] for column in (self.dash, self.hue)]
+        return [f"{dash} {hue}" for dash, hue in zip(*levels, strict=True)]
+
+    def scales(self) -> dict[str, so.Nominal]:
+        """Return the scales of seaborn that give each line its look; marks are on the points of solid lines alone."""
+        lines = {f"{dash} {hue}": (hue, look) for dash, look in self.look.items() for hue in self.colour}
+        colours = {line: style.darker(self.colour[hue], look.light) for line, (hue, look) in lines.items()}
+        looks = {
+            "color": colours,
+            "edgecolor": colours,
+            "marker": {line: self.marker[hue] * (look.stroke == "-") for line, (hue, look) in lines.items()},
+            "linestyle": {dash: look.stroke for dash, look in self.look.items()},
+            "linewidth": {dash: look.width for dash, look in self.look.items()},
+            "alpha": {dash: look.alpha for dash, look in self.look.items()},
+        }
+        return {name: scale_of(look) for name, look in looks.items()}
+
+    def legend_entries(self, item: Item) -> list[Any]:
+        """Return an entry for each level of both factors."""
+        colour, look = self.colour if self.hue else {}, self.look if self.dash else {}
+        texts = level_texts(look, item.names)
+        return legend_entries(colour, level_texts(colour, item.names), marker=self.marker) + [
+            Line2D(
+                [], [], color=style.darker(style.GREY, one.light), linestyle=one.stroke, linewidth=one.width,
+                alpha=one.alpha, label=texts[level],
+            )
+            for level, one in look.items()
+        ]  # fmt: skip
+
+
+def lines_of(
+    rows: pd.DataFrame,
+    item: Item,
+    hue: str | None,
+    dash: str | None = None,
+    looks: Mapping[str, str] | None = None,
+    *,
+    marked: bool = False,
+) -> Lines:
+    """Return the lines of rows.
+
+    Args:
+        rows: rows of an item.
+        item: the item as the study describes it.
+        hue: factor of the colours.
+        dash: factor of the line styles.
+        looks: its levels -> names in ``LOOKS``; None: solid, then dashed and dotted, and dark.
+        marked: mark the points.
     """
-    alone = {} if hue else {"edgecolor": style.OKABE_ITO[0]}
-    look = {"marker": "D", "pointsize": 6, "edgewidth": 1.6, "artist_kws": {"zorder": 3}, **alone, **look}
-    return so.Dot(color="white", **look)
+    levels = _parts.distinct_levels(rows, dash)
+    looks = looks or dict(zip(map(str, levels), ("solid", "dark dashed", "dark dotted"), strict=False))
+    colour = style.palette(_parts.distinct_levels(rows, hue), item)
+    marker = dict(zip(colour, itertools.cycle(style.MARKERS if marked else ("",))))
+    found = {str(level): level for level in levels}
+    if strange := set(found) - set(looks):
+        raise ConfigError(f"figure '{item.title}': no look for {sorted(strange)} of '{dash}'.")
+    return Lines(hue, dash, colour, marker, {found[level]: LOOKS[looks[level]] for level in looks if level in found})
 
 
 def plot_of(rows: pd.DataFrame, **variables: str | None) -> so.Plot:
@@ -43,71 +129,59 @@ def scale_of(looks: Mapping[Any, Any]) -> so.Nominal:
     return so.Nominal(dict(looks), order=list(looks))
 
 
-def rows_to_plot(rows: pd.DataFrame, x: str, *lines: str | None) -> pd.DataFrame:
+def rows_to_plot(rows: pd.DataFrame, x: str, lines: Lines, *panels: str | None) -> pd.DataFrame:
     """Return our rows in the order of ``x``, then a row for each printed number, so that no row has both.
 
     A line then breaks where runs diverged (the value is missing), not where only the paper has a number. ``low`` and ``high`` are
     one standard deviation below and above the value, and missing if nothing was repeated; ``alone`` is the value of a line of one
-    point.
+    point; ``line`` says which line a row is on.
 
     Args:
         rows: rows of an item.
         x: factor of the horizontal axis.
-        lines: columns whose levels have lines of their own, beside the metric.
+        lines: the lines of the figure.
+        panels: columns of the panels, beside the metric.
     """
-    ours = rows[rows["n"] > 0].sort_values(x, kind="stable")
+    rows = rows.assign(line=lines.of_rows(rows)).sort_values(x, kind="stable")
+    ours = rows[rows["n"] > 0]
     std = ours["std"].fillna(0.0) if ours["std"].notna().any() else ours["std"]
-    keys = ["metric", *(column for column in lines if column is not None)]
+    keys = ["metric", "line", *(column for column in panels if column is not None)]
     points = ours.groupby(keys, dropna=False)["metric"].transform("size")
     ours = ours.assign(low=ours["value"] - std, high=ours["value"] + std, paper_value=np.nan)
     ours["alone"] = ours["value"].where(points == 1)
-    printed = rows.dropna(subset=["paper_value"]).sort_values(x, kind="stable").assign(value=np.nan)
-    return pd.concat([ours, printed], ignore_index=True)
+    return pd.concat([ours, rows.dropna(subset=["paper_value"]).assign(value=np.nan)], ignore_index=True)
 
 
-def line_plot(
-    rows: pd.DataFrame,
-    x: str,
-    hue: str | None,
-    colour: Mapping[Any, Any],
-    *,
-    spread: so.Band | so.Range = BAND,
-    marker: Mapping[Any, str] | None = None,
-    dash: str | None = None,
-    strokes: Mapping[Any, Any] | None = None,
-    **path: Any,
-) -> so.Plot:
-    """Return lines of ``rows_to_plot``, one standard deviation around them, and the printed numbers.
+def line_plot(rows: pd.DataFrame, x: str, lines: Lines, **path: Any) -> so.Plot:
+    """Return lines of ``rows_to_plot``, a band of one standard deviation, and the printed numbers as open diamonds.
 
     Args:
         rows: what ``rows_to_plot`` returns.
         x: factor of the horizontal axis.
-        hue: factor of the colours.
-        colour: its levels -> colours.
-        spread: how the deviation is drawn: ``so.Band`` or ``so.Range`` (bars).
-        marker: its levels -> marks of the points; None: none, but on lines of a single point.
-        dash: factor of the line styles.
-        strokes: its levels -> line styles.
-        path: properties that all lines have, such as ``linewidth``.
+        lines: the lines of the figure.
+        path: properties that all lines have, whatever their looks, such as ``linewidth``.
     """
-    plotted = plot_of(rows, x=x, y="value", color=hue)
+    marked = any(lines.marker.values())
+    looks = dict.fromkeys(("linestyle", "linewidth", "alpha"), lines.dash) | {"marker": "line" if marked else None}
+    plotted = plot_of(rows, x=x, y="value", color="line")
     if rows["low"].notna().any():
-        plotted = plotted.add(spread, ymin="low", ymax="high", group=dash, legend=False)
-    plotted = plotted.add(so.Path(**path), marker=hue if marker else None, linestyle=dash, legend=False)
-    if marker is None:
+        plotted = plotted.add(so.Band(alpha=0.16), ymin="low", ymax="high", legend=False)
+    plotted = plotted.add(so.Path(**{"pointsize": 5, **path}), **looks, legend=False)
+    if not marked:
         plotted = plotted.add(so.Dot(edgewidth=0), y="alone", legend=False)
-    plotted = plotted.add(printed_dots(hue), y="paper_value", color=None, edgecolor=hue, legend=False)
-    scales = {"color": colour, "edgecolor": colour, "marker": marker or {}, "linestyle": strokes or {}}
-    return plotted.scale(**{name: scale_of(looks) for name, looks in scales.items()})
+    printed = so.Dot(color="white", marker="D", pointsize=6, edgewidth=1.6, artist_kws={"zorder": 3})
+    plotted = plotted.add(printed, y="paper_value", color=None, edgecolor="line", legend=False)
+    return plotted.scale(**lines.scales())
 
 
 def draw_on(plotted: so.Plot, place: Any) -> None:
     """Draw a plot on axes or a figure; titles stay empty, and scales are plain ones, as if matplotlib had drawn it."""
-    axes = [place] if not isinstance(place, Figure) else place.axes
     plotted.on(place).plot()
-    for one in axes or place.axes:
-        one.set_title("", visible=True)
-        one.set(xscale="linear", yscale="linear")
+    for axes in place.axes if isinstance(place, Figure) else [place]:
+        axes.set_title("", visible=True)
+        axes.set(xscale="linear", yscale="linear", xlabel="", ylabel="")
+        axes.xaxis.label.set_visible(True)
+        axes.yaxis.label.set_visible(True)
 
 
 def draw_facets(
@@ -137,60 +211,19 @@ def draw_facets(
     columns, rows = (down, across) if lying else (across, down)
     many = len(columns[1])
     wrap = min(wrap, many) if wrap else None
-    figure = style.room_for_panels(
-        *((-(-many // wrap), wrap) if wrap else (len(rows[1]), many)), width=width, height=height
-    )
+    shape = (-(-many // wrap), wrap) if wrap else (len(rows[1]), many)
+    figure = style.room_for_panels(*shape, width=width, height=height)
     order = {name: list(levels) for name, (column, levels) in (("col", columns), ("row", rows)) if column}
     faceted = plotted.facet(columns[0], rows[0], order, wrap if columns[0] else None)
     draw_on(faceted.share(x=share_x, y=False if lying else share_y), figure)
-    for axes in figure.axes:
-        axes.set(xlabel="", ylabel="")
-        axes.xaxis.label.set_visible(True)
-        axes.yaxis.label.set_visible(True)
     return figure, np.array(figure.axes, dtype=object).reshape(len(down[1]), len(across[1]))
 
 
 def legend_entries(colours: Mapping[Any, Any], texts: Mapping[Any, str], **look: Any) -> list[Any]:
     """Return an entry of a legend for each level: a line of its colour, with its mark if ``look`` maps levels to marks."""
     marker = look.pop("marker", {})
-    look = {"linewidth": 1.9 if marker else 2.6, **look}
+    look = {"linewidth": 1.9 if any(marker.values()) else 2.6, "markersize": 5, **look}
     return [
         Line2D([], [], color=colour, marker=marker.get(level), label=texts[level], **look)
         for level, colour in colours.items()
     ]
-
-
-def name_panels(
-    grid: Any,
-    rows: pd.DataFrame,
-    item: Item,
-    x: str,
-    across: tuple[str | None, Sequence[Any]],
-    bands: Sequence[Sequence[str]],
-    *,
-    log_y: bool = False,
-) -> None:
-    """Give the panels of ``draw_facets`` titles, names of axes and ticks at the levels of ``x``; empty ones say why they are.
-
-    Args:
-        grid: the axes (down, across).
-        rows: the rows drawn.
-        item: the item as the study describes it.
-        x: factor of the horizontal axis.
-        across: column whose levels are side by side, and the levels.
-        bands: for each row of panels, its metrics.
-        log_y: use logarithmic vertical axes.
-    """
-    for (row, column), axes in np.ndenumerate(grid):
-        panel, level = across[0], across[1][column]
-        part = _parts.rows_at_level(rows[rows["metric"].isin(bands[row])], panel, level)
-        if _parts.is_blank(part):
-            _parts.mark_blank(axes, part)
-        if log_y:
-            _parts.set_log_y(axes)
-        if axes.get_subplotspec().is_first_row():
-            axes.set_title(_parts.panel_title(rows, panel, level, names=item.names))
-        if axes.get_subplotspec().is_last_row():
-            _parts.set_level_ticks(axes, list(rows[x]), x, names=item.names)
-        if column == 0:
-            axes.set_ylabel(_parts.shared_axis_label(rows, bands[row], names=item.names))

@@ -134,12 +134,12 @@ def panel_title(rows: pd.DataFrame, column: str | None, level: Any, *, names: Ma
     return f"{text}\n({stood_in[0].partition(' for ')[0]} stands in)" if stood_in else text
 
 
-def panel_grid(down: int, across: int, sharey: bool | str, sharex: bool | str = True) -> tuple[Figure, Any]:
-    """Return a figure and its axes (down, across); a single column of two or three panels becomes a row."""
+def panel_grid(down: int, across: int) -> tuple[Figure, Any]:
+    """Return a figure and its axes (down, across) with axes shared by rows; two or three below each other stand side by side."""
     if across == 1 and down in (2, 3):
-        figure, grid = style.panel_figure(1, down, sharex=sharex is True)
+        figure, grid = style.panel_figure(1, down)
         return figure, grid.T
-    return style.panel_figure(down, across, sharex=sharex, sharey=sharey)
+    return style.panel_figure(down, across, sharex="row", sharey="row")
 
 
 def set_log_y(axes: Axes) -> None:
@@ -155,7 +155,7 @@ def set_log_y(axes: Axes) -> None:
 def set_level_ticks(axes: Axes, values: Sequence[float], column: str, *, names: Mapping[str, str]) -> None:
     """Put ticks at the levels if they are few and far apart (0, 4/255, 8/255), else at multiples of 1/255 or round numbers."""
     known = sorted({float(value) for value in values})
-    span = known[-1] - known[0]
+    span = known[-1] - known[0] if known else 0.0
     if 1 < len(known) <= 8 and span > 0 and min(np.diff(known)) >= 0.09 * span:
         texts = level_texts(known, names)
         axes.set_xticks(known, [texts[value] for value in known])
@@ -177,15 +177,10 @@ def draw_surface(axes: Any, heights: pd.DataFrame, **look: Any) -> None:
     axes.plot_surface(*places, heights.to_numpy(float), rcount=down, ccount=across, **look)
 
 
-def error_bar_lengths(std: pd.Series) -> pd.Series | None:
-    """Return the lengths of the error bars; None, for no bars at all, where nothing was repeated."""
-    return std.fillna(0.0) if std.notna().any() else None
-
-
-def bin_edges(values: pd.Series, bins: int, clip: float) -> np.ndarray:
-    """Return the edges of equal bins, (bins + 1,), that hold all values but a fraction ``clip`` at each end."""
+def bin_edges(values: pd.Series, clip: float) -> np.ndarray:
+    """Return the edges of 40 equal bins, (41,), that hold all values but a fraction ``clip`` at each end."""
     low, high = values.quantile([clip, 1 - clip])
-    return np.linspace(low, high if high > low else low + 1, bins + 1)
+    return np.linspace(low, high if high > low else low + 1, 41)
 
 
 def draw_histograms(axes: Axes, rows: pd.DataFrame, hue: str, colour: Mapping[Any, Any], edges: np.ndarray) -> None:
@@ -203,45 +198,29 @@ def finish_figure(
     figure: Figure,
     item: Item,
     rows: pd.DataFrame,
-    acknowledged: Sequence[str] = (),
-    *,
     handles: Sequence[Any] = (),
+    *,
     legend: str | None = None,
     first: str = "",
     said: str = "",
     spread: str = "standard deviation",
 ) -> Figure:
-    """Return the figure with its legend, title and footer.
+    """Return the figure with its legend, named by the factor ``legend``, its title and its footer.
 
-    Args:
-        figure: the figure.
-        item: the item as the study describes it.
-        rows: the rows drawn, of which the footer speaks; printed numbers among them get an entry in the legend.
-        acknowledged: known flags, which the footer does not list.
-        handles: entries of the legend.
-        legend: factor of its title.
-        first: text for the beginning of the footer.
-        said: text for its end.
-        spread: what bands and bars are, for the footer.
+    The footer speaks of the rows drawn and of what bands and bars are (``spread``), after ``first`` and before ``said``.
     """
     if handles:
         style.legend(figure, handles, display_name(legend, item.names) if legend and legend != "metric" else None)
-    style.dress_figure(
-        figure, item.title, first + notes.figure_footer(rows, acknowledged, names=item.names, spread=spread) + said
-    )
+    style.dress_figure(figure, item.title, first + notes.figure_footer(rows, names=item.names, spread=spread) + said)
     return figure
 
 
-def printed_entries(rows: pd.DataFrame) -> list[Any]:
+def printed_entries(rows: pd.DataFrame) -> list[Line2D]:
     """Return the legend entry of the printed numbers in a list, which is empty if there are none."""
-    return [printed_legend_entry()] if rows["paper_value"].notna().any() else []
-
-
-def printed_legend_entry() -> Line2D:
-    """Return the legend entry of the printed numbers."""
-    return Line2D(
+    entry = Line2D(
         [], [], linestyle="none", marker="D", markersize=7, **printed_marker(INK), label="printed in the paper"
     )
+    return [entry] if rows["paper_value"].notna().any() else []
 
 
 def printed_marker(colour: Any) -> dict[str, Any]:
@@ -249,12 +228,8 @@ def printed_marker(colour: Any) -> dict[str, Any]:
     return {"markerfacecolor": "white", "markeredgecolor": colour, "markeredgewidth": 1.6}
 
 
-def is_blank(part: pd.DataFrame) -> bool:
-    """Return True if a panel would stay empty: no row has a number of ours or of the paper."""
-    return not part[["value", "paper_value"]].notna().any(axis=None)
-
-
-def mark_blank(axes: Axes, part: pd.DataFrame) -> None:
-    """Write into a panel without numbers "not measured", or, as tables do, "nan" where its runs diverged."""
-    text = "nan" if (part["n"] > 0).any() else "not measured"
-    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=GREY)
+def mark_if_blank(axes: Axes, part: pd.DataFrame) -> None:
+    """Write "not measured" or, as tables do, "nan" where runs diverged, into a panel without numbers of ours or of the paper."""
+    if not part[["value", "paper_value"]].notna().any(axis=None):
+        text = "nan" if (part["n"] > 0).any() else "not measured"
+        axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=GREY)

@@ -26,8 +26,6 @@ def heatmap(
     y: str,
     panel: str | None = None,
     metrics: list[str] = [],  # noqa: B006  (read from the syntax tree as a schema; never changed)
-    contours: bool = False,
-    acknowledged: list[str] = [],  # noqa: B006
 ) -> Figure:
     """Return maps whose colour is the value, on one scale for all panels of a metric.
 
@@ -40,8 +38,6 @@ def heatmap(
         y: factor of the rows: words from top to bottom in their order, numbers from bottom to top.
         panel: factor of the panels.
         metrics: metrics to draw, one row of panels per metric; empty: the item's metrics.
-        contours: draw lines of equal value, for surfaces.
-        acknowledged: known flags, which the footer does not list.
     """
     _parts.require_columns(rows, item, y)
     rows, drawn = _parts.rows_to_draw(rows[rows[y].notna()], item, x, y, panel, metrics=metrics)
@@ -58,14 +54,9 @@ def heatmap(
         low, high = values["value"].min(), values["value"].max()
         _draw_cells(axes, ours, low, high, item)
         if readable:
-            _write_cell_numbers(
-                axes, ours.to_numpy(float), paper.to_numpy(float), str(values["unit"].iloc[0]), low, high
-            )
+            _write_cell_numbers(axes, ours, paper, str(values["unit"].iloc[0]), (low, high))
         else:
             axes.set_aspect(len(across) / len(down))
-        if contours:
-            middle = np.arange(len(across)) + 0.5, np.arange(len(down)) + 0.5
-            axes.contour(*middle, ours.to_numpy(float), levels=10, colors="white", linewidths=0.6, alpha=0.8)
         axes.set_title(_parts.panel_title(rows, panel, columns[column], names=item.names))
         axes.set_xlabel(display_name(x, item.names))
         axes.set_ylabel(display_name(y, item.names) if column == 0 else "")
@@ -73,7 +64,7 @@ def heatmap(
             label = _parts.axis_label(rows, drawn[row], names=item.names)
             _parts.draw_colour_bar(figure, axes.collections[0], list(grid[row]), label, shrink=0.9, pad=0.02)
     said = " · in brackets: printed in the paper" if rows["paper_value"].notna().any() else ""
-    return _parts.finish_figure(figure, item, rows, acknowledged, said=said)
+    return _parts.finish_figure(figure, item, rows, said=said)
 
 
 def _draw_cells(axes: Axes, ours: pd.DataFrame, low: float, high: float, item: Item) -> None:
@@ -91,12 +82,15 @@ def _draw_cells(axes: Axes, ours: pd.DataFrame, low: float, high: float, item: I
         axes.invert_yaxis()
 
 
-def _write_cell_numbers(axes: Axes, ours: np.ndarray, paper: np.ndarray, unit: str, low: float, high: float) -> None:
+def _write_cell_numbers(
+    axes: Axes, ours: pd.DataFrame, paper: pd.DataFrame, unit: str, ends: tuple[float, float]
+) -> None:
     """Write our number and, in brackets, the printed one into each cell, dark on light colours and white on dark ones."""
     for i, j in np.ndindex(ours.shape):
-        text = format_number(float(ours[i, j]), unit)
-        if not np.isnan(paper[i, j]):
-            text = f"{text or '-'}\n({format_number(float(paper[i, j]), unit)})"
-        light = high > low and (ours[i, j] - low) / (high - low) > 0.6
-        colour = "white" if not (light or np.isnan(ours[i, j])) else style.INK
+        value, printed = float(ours.iat[i, j]), float(paper.iat[i, j])
+        text = format_number(value, unit)
+        if not np.isnan(printed):
+            text = f"{text or '-'}\n({format_number(printed, unit)})"
+        dark = np.isnan(value) or value > ends[0] + 0.6 * (ends[1] - ends[0])
+        colour = style.INK if dark else "white"
         axes.text(j + 0.5, i + 0.5, text, ha="center", va="center", fontsize=8.5, color=colour, linespacing=1.1)

@@ -23,47 +23,37 @@ def histograms(
     *,
     hue: str,
     panel: str | None = None,
-    over: str = "index",
     metrics: list[str] = [],  # noqa: B006  (read from the syntax tree as a schema; never changed)
-    bins: Annotated[int, Field(ge=2)] = 40,
     clip: Annotated[float, Field(ge=0, lt=0.5)] = 0.0,
-    acknowledged: list[str] = [],  # noqa: B006
 ) -> Figure:
     """Return the percentage of the examples per bin, with the same bins for all levels; vertical lines are means.
 
     Args:
-        rows: the item's CSV; rows with a number in the column ``over`` are examples.
+        rows: the item's CSV; rows with a number in the column ``index`` are examples.
         item: the item as the study describes it.
         hue: factor of the colours, or ``metric`` to put metrics of one unit into one panel.
         panel: factor of the columns of panels.
-        over: column that numbers the examples.
         metrics: metrics to draw, one row of panels per metric; empty: the item's metrics that examples have.
-        bins: number of bins.
         clip: fraction of the values at each end that is counted in the outermost bins, so that a few outliers do not set
             the scale.
-        acknowledged: known flags, which the footer does not list.
     """
-    _parts.require_columns(rows, item, over, panel, None if hue == "metric" else hue)
-    rows = rows[rows[over].notna()]
+    _parts.require_columns(rows, item, "index", panel, hue)
+    rows = rows[rows["index"].notna()]
     drawn = _parts.metrics_to_draw(rows, item, metrics)
     rows = rows[rows["metric"].isin(drawn)]
     bands = [drawn] if hue == "metric" else [[metric] for metric in drawn]
-    columns, kinds = (
-        _parts.distinct_levels(rows, panel),
-        drawn if hue == "metric" else _parts.distinct_levels(rows, hue),
-    )
+    kinds, columns = _parts.distinct_levels(rows, hue), _parts.distinct_levels(rows, panel)
     colour = dict(zip(kinds, style.colours([str(kind) for kind in kinds], item.colours), strict=True))
-    figure, grid = _parts.panel_grid(len(bands), len(columns), "row", "row")
+    figure, grid = _parts.panel_grid(len(bands), len(columns))
     for (row, column), axes in np.ndenumerate(grid):
         band = rows[rows["metric"].isin(bands[row])]
         part = _parts.rows_at_level(band, panel, columns[column])
-        _parts.draw_histograms(axes, part, hue, colour, _parts.bin_edges(band["value"], bins, clip))
-        if _parts.is_blank(part):
-            _parts.mark_blank(axes, part)
+        _parts.draw_histograms(axes, part, hue, colour, _parts.bin_edges(band["value"], clip))
+        _parts.mark_if_blank(axes, part)
         if row == 0:
             axes.set_title(_parts.panel_title(rows, panel, columns[column], names=item.names))
         axes.set_xlabel(_parts.shared_axis_label(band, bands[row], names=item.names))
         axes.set_ylabel("examples (%)" if column == 0 else "")
     texts = level_texts(kinds, item.names)
     handles = [Patch(facecolor=colour[kind], alpha=0.6, label=texts[kind]) for kind in kinds]
-    return _parts.finish_figure(figure, item, rows, acknowledged, handles=handles, legend=hue, said=" · dashed: mean")
+    return _parts.finish_figure(figure, item, rows, handles, legend=hue, said=" · dashed: mean")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,20 +18,12 @@ from robustscape.report import style
 from robustscape.report.figures import _parts
 from robustscape.report.words import display_name, format_number, is_number, level_texts
 
-#: Inches of a picture's side, most pictures in a line of those that have no column, and the room for a row's name.
+#: Inches of a picture's side, and the room for a row's name.
 SIDE, MARGIN = 1.15, 1.9
 
 
 @style.styled
-def image_grid(
-    rows: pd.DataFrame,
-    item: Item,
-    *,
-    down: list[str],
-    across: list[str],
-    numbers: bool = True,
-    acknowledged: list[str] = [],  # noqa: B006  (read from the syntax tree as a schema; never changed)
-) -> Figure:
+def image_grid(rows: pd.DataFrame, item: Item, *, down: list[str], across: list[str]) -> Figure:
     """Return a grid of the pictures of ``rows``; under each stands its number, or its note if it has one.
 
     Pictures without a level of the first factor of ``across`` come first, in lines of their own, under the names of the last
@@ -42,43 +34,44 @@ def image_grid(
         item: the item as the study describes it.
         down: factors of the lines, outermost first.
         across: factors of the columns, outermost first.
-        numbers: write the numbers under the pictures.
-        acknowledged: known flags, which the footer does not list.
 
     Raises:
         ConfigError: no row has a picture, or two pictures have one place.
     """
     _parts.require_columns(rows, item, *down, *across)
-    has_pixels = rows["pixels"].notna() if "pixels" in rows else pd.Series(data=False, index=rows.index)
-    pictures = rows[has_pixels]
+    pictures = rows[rows["pixels"].notna()] if "pixels" in rows else rows[:0]
     if pictures.empty:
         raise ConfigError(f"figure '{item.title}': no row has a picture.")
-    apart = pictures[across[0]].isna()
-    strips = [part for _, part in pictures[apart].groupby(down[:-1], sort=False)] if len(down) > 1 else []
-    lines, columns = _places(pictures[~apart], down), _places(pictures[~apart], across)
-    placed = _by_place(pictures[~apart], item, [*down, *across])
-    width = max(len(columns), *(len(strip) for strip in strips), 1)
-    high = SIDE + (0.22 if numbers else 0.05)
-    size = max(6.4, SIDE * width + MARGIN), high * (len(lines) + len(strips)) + 1.1
+    apart, placed = pictures[pictures[across[0]].isna()], pictures[pictures[across[0]].notna()]
+    if placed.duplicated([*down, *across]).any():
+        raise ConfigError(f"figure '{item.title}': several pictures have one place by {', '.join([*down, *across])}.")
+    texts = {factor: _texts(rows, factor, item.names) for factor in (*down, *across)}
+    columns = _places(placed, across)
+    titles = ["\n".join(filter(None, _said(level, across, texts))) for level in columns]
+    lines: list[tuple[str, Sequence[str], list[Any]]] = []
+    for _, strip in apart.groupby(down[:-1], sort=False) if len(down) > 1 else []:
+        name = " ".join(display_name(str(strip[factor].iloc[0]), item.names) for factor in down[:-1])
+        lines.append(
+            (name, [display_name(str(level), item.names) for level in strip[down[-1]]], strip.to_dict("records"))
+        )
+    found = {tuple(row[factor] for factor in (*down, *across)): row for row in placed.to_dict("records")}
+    for number, at in enumerate(_places(placed, down)):
+        cells = [found.get((*at, *level)) for level in columns]
+        lines.append(("\n".join(_said(at, down, texts)), titles if number == 0 else [""] * len(titles), cells))
+    wide = max(len(cells) for _, _, cells in lines)
+    size = max(6.4, SIDE * wide + MARGIN), (SIDE + 0.22) * len(lines) + 1.1
     figure = style.empty_figure(*size, pad=(0.03, 0.03))
-    grid = figure.subplots(len(strips) + len(lines), width, squeeze=False)
+    grid = figure.subplots(len(lines), wide, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
-    for line, strip in enumerate(strips):
-        for place, row in enumerate(strip.to_dict("records")):
-            _draw(grid[line, place], row, numbers)
-            grid[line, place].set_title(display_name(str(row[down[-1]]), item.names), fontsize=9.5)
-        _name(grid[line, 0], " ".join(display_name(str(strip[f].iloc[0]), item.names) for f in down[:-1]))
-    texts = {factor: _texts(rows, factor, item.names) for factor in (*down, *across)}
-    for number, at in enumerate(lines):
-        for place, level in enumerate(columns):
-            axes = grid[len(strips) + number, place]
-            if (*at, *level) in placed:
-                _draw(axes, placed[(*at, *level)], numbers)
-            if number == 0:
-                axes.set_title("\n".join(t for t in _said(level, across, texts) if t), fontsize=9.5)
-        _name(grid[len(strips) + number, 0], "\n".join(_said(at, down, texts)))
-    return _parts.finish_figure(figure, item, rows, acknowledged)
+    for line, (name, above, cells) in zip(grid, lines, strict=True):
+        look = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
+        line[0].annotate(name, (0, 0.5), xytext=(-6, 0), ha="right", va="center", fontsize=9.5, **look)
+        for axes, title, cell in zip(line, above, cells, strict=False):
+            axes.set_title(title, fontsize=9.5)
+            if cell is not None:
+                _draw(axes, cell)
+    return _parts.finish_figure(figure, item, rows)
 
 
 def decode_picture(row: Mapping[Any, Any]) -> NDArray[np.uint8]:
@@ -91,7 +84,7 @@ def decode_picture(row: Mapping[Any, Any]) -> NDArray[np.uint8]:
     return flat.reshape(int(row["height"]), int(row["width"]), int(row["channels"]))
 
 
-def _draw(axes: Axes, row: Mapping[Any, Any], numbers: bool) -> None:
+def _draw(axes: Axes, row: Mapping[Any, Any]) -> None:
     """Draw the picture of a row in a thin frame, with its number or note below; pale if it has a note."""
     picture = decode_picture(row)
     note = row.get("note")
@@ -100,19 +93,10 @@ def _draw(axes: Axes, row: Mapping[Any, Any], numbers: bool) -> None:
     axes.imshow(shown, interpolation="nearest", alpha=0.45 if noted else 1.0)
     axes.set_axis_on()
     axes.grid(visible=False)
+    axes.spines[:].set(visible=True, linewidth=0.6, edgecolor=style.GREY)
+    number = format_number(float(row["value"]), str(row["unit"])) + "%" * (row["unit"] == "percent")
     axes.set(xticks=[], yticks=[])
-    for spine in axes.spines.values():
-        spine.set(visible=True, linewidth=0.6, edgecolor=style.GREY)
-    text = str(note) if noted else format_number(float(row["value"]), str(row["unit"])) if numbers else ""
-    axes.set_xlabel(f"{text}%" if text and not noted and row["unit"] == "percent" else text, fontsize=8, labelpad=2)
-
-
-def _name(axes: Axes, text: str) -> None:
-    """Write the name of a line to the left of its first picture."""
-    axes.annotate(
-        text, (0, 0.5), xytext=(-6, 0), xycoords="axes fraction", textcoords="offset points", ha="right", va="center",
-        fontsize=9.5, annotation_clip=False,
-    )  # fmt: skip
+    axes.set_xlabel(str(note) if noted else number, fontsize=8, labelpad=2)
 
 
 def _places(rows: pd.DataFrame, factors: list[str]) -> list[tuple[Any, ...]]:
@@ -120,13 +104,6 @@ def _places(rows: pd.DataFrame, factors: list[str]) -> list[tuple[Any, ...]]:
     orders = [list(rows[factor].drop_duplicates()) for factor in factors]
     found = {tuple(values) for values in rows[factors].itertuples(index=False)}
     return sorted(found, key=lambda place: [order.index(v) for order, v in zip(orders, place, strict=True)])
-
-
-def _by_place(rows: pd.DataFrame, item: Item, factors: list[str]) -> dict[tuple[Any, ...], Mapping[Any, Any]]:
-    doubled = rows[rows.duplicated(factors)]
-    if not doubled.empty:
-        raise ConfigError(f"figure '{item.title}': several pictures have one place by {', '.join(factors)}.")
-    return {tuple(row[factor] for factor in factors): row for row in rows.to_dict("records")}
 
 
 def _texts(rows: pd.DataFrame, factor: str, names: Mapping[str, str]) -> dict[Any, str]:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from robustscape.config.studies import Item
 from robustscape.report import style
 from robustscape.report.figures import _facets, _parts
-from robustscape.report.words import display_name, level_texts
+from robustscape.report.words import display_name
 
-#: Line styles by name, in the order in which the levels of ``dash`` get them.
-_DASHES: dict[str, Any] = {"solid": "-", "dashed": (0, (4, 2)), "dotted": (0, (1, 1.5)), "dashdot": (0, (6, 2, 1, 2))}
+_KEYS = ("metric", "where", "title", "hue", "log_y", "low")
+#: Backgrounds before and after the end of a phase.
+_TINTS = ("#E3F4E1", "#EFE6F7")
 
 
 @style.styled
@@ -28,12 +28,14 @@ def panelled_curves(
     panels: list[dict],  # type: ignore[type-arg]
     hue: str | None = None,
     dash: str | None = None,
-    dashes: dict[str, Literal["solid", "dashed", "dotted", "dashdot"]] = {},  # noqa: B006  (a schema; never changed)
+    looks: dict[str, Literal["solid", "dashed", "broad", "faint", "black dashed"]] = {},  # noqa: B006  (a schema; never changed)
     columns: int = 2,
+    log_x: bool = False,
     steps: bool = False,
-    marks: bool = False,
-    thin: float = 1.6,
-    acknowledged: list[str] = [],  # noqa: B006  (read from the syntax tree as a schema; never changed)
+    points: bool = False,
+    width: float | None = None,
+    phase: str | None = None,
+    phases: tuple[str, str] = ("before", "after"),
 ) -> Figure:
     """Return the mean against ``x`` with a band of one standard deviation, in a grid of panels that share no axis.
 
@@ -41,47 +43,76 @@ def panelled_curves(
         rows: the item's CSV.
         item: the item as the study describes it.
         x: numeric factor on the horizontal axes.
-        panels: one mapping per panel, in reading order, with keys ``metric``, ``where`` (factor -> level), ``title``, ``log_y``.
+        panels: one mapping per panel, in reading order, with keys ``metric``, ``where`` (factor -> level), ``title``, ``hue`` (in
+            place of that of the figure), ``log_y`` and ``low`` (where the vertical axis begins).
         hue: factor of the colours; numbers are coloured in their order.
-        dash: factor of the line styles; the first level in the CSV is solid.
-        dashes: level of that factor -> line style, where it differs from the order of the CSV.
+        dash: factor of the line styles; the first level in the CSV is solid, the later ones dashed, dotted and dark.
+        looks: level of that factor -> line style, for all of them, where it is not so; later ones lie on top.
         columns: panels side by side.
+        log_x: use logarithmic horizontal axes.
         steps: draw piecewise constant lines, for schedules.
-        marks: draw a mark at every point.
-        thin: width of the lines in points.
-        acknowledged: known flags, which the footer does not list.
+        points: draw a mark at every point.
+        width: of the lines in points.
+        phase: metric whose value is the ``x`` at which a panel's phase ends, in the row that has the panel's ``where`` and the
+            first level of ``looks``; panels without such a row have no phases.
+        phases: words for the backgrounds before and after it.
 
     Raises:
         ConfigError: a panel has an unknown key, metric or column, or two values fall on one place.
     """
     _parts.require_columns(rows, item, x, hue, dash)
-    rows = rows[rows[x].notna()]
-    drawn = [_parts.rows_of_panel(rows, item, panel, ("metric", "where", "title", "log_y")) for panel in panels]
-    for part in drawn:
-        _parts.refuse_duplicates(part, item, x, hue, dash)
-    shown = pd.concat([part.assign(place=place) for place, part in enumerate(drawn)])
-    lines, kinds = _parts.distinct_levels(rows, hue), _parts.distinct_levels(rows, dash)
-    colour = style.palette(lines, item)
-    stroke = {kind: _DASHES[dashes.get(str(kind), usual)] for kind, usual in zip(kinds, _DASHES, strict=False)}
-    marker = dict(zip(lines, itertools.cycle(style.MARKERS))) if marks else None
-    look = {"linewidth": thin, "pointsize": 4, "artist_kws": {"drawstyle": "steps-post"} if steps else {}}
-    plotted = _facets.rows_to_plot(shown, x, hue, dash, "place").drop(columns="paper_value")
-    plot = _facets.line_plot(
-        plotted.assign(paper_value=np.nan), x, hue, colour, marker=marker, dash=dash, strokes=stroke, **look
-    )
-    places = list(range(len(panels)))
-    figure, grid = _facets.draw_facets(plot, ("place", places), wrap=columns, share_x=False, share_y=False, height=3.0)
-    for axes, panel, part in zip(grid.flat, panels, drawn, strict=True):
-        if _parts.is_blank(part):
-            _parts.mark_blank(axes, part)
-        if panel.get("log_y"):
-            _parts.set_log_y(axes)
-        axes.set_title(panel.get("title", ""))
-        axes.set_xlabel(display_name(x, item.names))
-        axes.set_ylabel(_parts.axis_label(rows, panel["metric"], names=item.names))
+    parts = []
+    for place, panel in enumerate(panels):
+        own = panel.get("hue", hue)
+        part = _parts.rows_of_panel(rows[rows[x].notna()], item, panel, _KEYS)
+        _parts.require_columns(part, item, own)
+        _parts.refuse_duplicates(part, item, x, own, dash)
+        parts.append(part.assign(place=place, colour=part[own] if own else None))
+    shown = pd.concat(parts, ignore_index=True)
+    coloured = "colour" if shown["colour"].notna().any() else None
+    lines = _facets.lines_of(shown, item, coloured, dash, looks, marked=points)
+    path: dict[str, Any] = {"artist_kws": {"drawstyle": "steps-post"}} if steps else {}
+    path |= {"linewidth": width} if width else {}
+    plot = _facets.line_plot(_facets.rows_to_plot(shown, x, lines, "place"), x, lines, **path)
+    grid_of: dict[str, Any] = {"wrap": columns, "share_x": False, "share_y": False, "height": 3.0}
+    figure, grid = _facets.draw_facets(plot, ("place", range(len(panels))), **grid_of)
+    shaded = False
+    for axes, panel, part in zip(grid.flat, panels, parts, strict=True):
+        _parts.mark_if_blank(axes, part)
         axes.locator_params(axis="x", nbins=6, integer=bool((part[x].astype(float) % 1 == 0).all()))
-    handles = _facets.legend_entries(colour, level_texts(colour, item.names)) if hue else []
-    if dash:
-        texts = level_texts(stroke, item.names)
-        handles += [Line2D([], [], color=style.GREY, linestyle=stroke[k], linewidth=2, label=texts[k]) for k in stroke]
-    return _parts.finish_figure(figure, item, pd.concat(drawn), acknowledged, handles=handles, legend=hue)
+        if log_x and not part.empty:
+            axes.set(xscale="log", xlim=(part[x].min(), part[x].max()))
+        if panel.get("log_y") and (part["value"] > 0).any():  # not where all runs diverged
+            _parts.set_log_y(axes)
+        if "low" in panel:
+            axes.set_ylim(bottom=panel["low"])
+        end = _phase_end(rows, panel, dash, next(iter(looks), None), phase)
+        if end is not None:
+            _shade(axes, end)
+            shaded = True
+        axes.set(title=panel.get("title", ""), xlabel=display_name(x, item.names))
+        axes.set_ylabel(_parts.axis_label(rows, panel["metric"], names=item.names))
+    handles = lines.legend_entries(item) + _parts.printed_entries(shown)
+    if shaded:
+        handles += [Patch(color=tint, label=word) for tint, word in zip(_TINTS, phases, strict=True)]
+    return _parts.finish_figure(figure, item, shown, handles, legend=hue)
+
+
+def _phase_end(
+    rows: pd.DataFrame, panel: dict[str, Any], dash: str | None, level: str | None, phase: str | None
+) -> float | None:
+    """Return where the panel's phase ends; None if it has none, or the panel is of several lines that differ in it."""
+    if phase is None or not panel.get("where"):
+        return None
+    found = rows[rows["metric"] == phase]
+    for factor, wanted in {dash: level, **panel["where"]}.items():
+        found = _parts.rows_at_level(found, factor, wanted)
+    return float(found["value"].iloc[0]) if len(found) == 1 else None
+
+
+def _shade(axes: Axes, end: float) -> None:
+    """Colour the background before and after ``end``, within the limits of the axis."""
+    low, high = axes.get_xlim()
+    for begin, stop, tint in zip((low, end), (end, high), _TINTS, strict=True):
+        axes.axvspan(max(begin, low), min(stop, high), color=tint, zorder=0, linewidth=0)
+    axes.set_xlim(low, high)

@@ -6,7 +6,8 @@ The rows say what is drawn: the column ``layer`` says how, ``panel`` in which pa
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -15,7 +16,7 @@ from matplotlib.figure import Figure
 from robustscape.config.studies import Item
 from robustscape.errors import ConfigError
 from robustscape.report import style
-from robustscape.report.figures import _layers, _parts, _perspective
+from robustscape.report.figures import _layers, _parts
 
 
 @style.styled
@@ -37,7 +38,6 @@ def planes(
     zoom: dict[str, tuple[float, float, float, float]] = {},  # noqa: B006
     width: float = 4.6,
     height: float = 3.9,
-    acknowledged: list[str] = [],  # noqa: B006
 ) -> Figure:
     """Return panels of a plane or of curves, in the order of the CSV, with one legend and one colour scale.
 
@@ -58,73 +58,55 @@ def planes(
         zoom: panel, or the beginning of its name -> limits (x from, x to, y from, y to).
         width: of a panel in inches.
         height: of a panel in inches.
-        acknowledged: known flags, which the footer does not list.
     """
     _parts.require_columns(rows, item, "panel", "layer", "method", "point", "x", "y")
     shown = rows[rows["layer"].notna() & (rows["n"] > 0)].sort_values("point", kind="stable")
     if shown.empty:
         raise ConfigError(f"figure '{item.title}': no row has a layer to draw.")
-    panels = _panels_in_order(shown)
+    panels = list(shown["panel"].dropna().unique()) or [None]
     methods = _layers.coloured_methods(shown)
-    look_of = dict(zip(methods, style.colours([str(m) for m in methods], item.colours), strict=True))
+    colour_of = dict(zip(methods, style.colours([str(m) for m in methods], item.colours), strict=True))
     across = min(columns, len(panels))
     down = math.ceil(len(panels) / across)
-    figure = style.empty_figure(max(6.4, width * across + (2.2 if look_of else 0.9)), height * down + 0.9)
+    figure = style.empty_figure(max(6.4, width * across + (2.2 if colour_of else 0.9)), height * down + 0.9)
     scale = _layers.surface_colours(shown, colour, decades, colour_limit)
     seen: list[Axes] = []
-    for place, panel in enumerate(panels):
-        part = shown[shown["panel"].isna() | (shown["panel"] == panel)] if panel else shown
-        steep = _begins(panel, perspective) is not None
-        axes = figure.add_subplot(down, across, place + 1, projection="3d" if steep else None)
-        if steep:
-            _perspective.draw_perspective(axes, part, look_of, scale)
-        else:
-            _layers.draw_layers(axes, part, look_of, scale)
-        names = labels.get(_begins(panel, labels) or "", (x_label, y_label))
-        axes.set_xlabel(names[0])
-        axes.set_ylabel(names[1])
-        topped = not steep and _begins(panel, marginal) is not None
+    for place, panel in enumerate(panels, 1):
+        part = shown[shown["panel"].isna() | (shown["panel"] == panel)]
         title = item.names.get(str(panel), str(panel or ""))
-        axes.set_title("" if topped else title)
-        if not steep:
-            window = zoom.get(_begins(panel, zoom) or "")
-            _set_scales(axes, part, equal=equal, log_y=_begins(panel, log_y) is not None, window=window)
-        if topped:
-            _layers.draw_marginal(axes, part, look_of, title)
+        steep = bool(_of_panel(panel, perspective))
+        axes = figure.add_subplot(down, across, place, projection="3d" if steep else None)
+        if steep:
+            _layers.draw_perspective(axes, part, colour_of, scale)
+        else:
+            _layers.draw_layers(axes, part, colour_of, scale)
+            if not _layers.shows_plane(part):
+                axes.locator_params(axis="x", nbins=5)
+                axes.ticklabel_format(axis="x", style="plain")
+            elif equal:
+                axes.set_aspect("equal", adjustable="box")
+            if _of_panel(panel, log_y):
+                axes.set_yscale("log")
+            if window := _of_panel(panel, zoom):
+                axes.set(xlim=window[:2], ylim=window[2:])
+        x_name, y_name = _of_panel(panel, labels) or (x_label, y_label)
+        axes.set_xlabel(x_name)
+        axes.set_ylabel(y_name)
+        if _of_panel(panel, marginal):
+            _layers.draw_marginal(axes, part, colour_of, title)
+        else:
+            axes.set_title(title)
         seen.append(axes)
     if scale is not None:
         beyond = "neither" if colour_limit is None else "both" if colour == "diverging" else "max"
         metric = str(shown.loc[shown["layer"] == "surface", "metric"].iloc[0])
         look = {"shrink": min(0.85, 3.6 / down / height), "pad": 0.015, "aspect": 25, "extend": beyond}
         _parts.draw_colour_bar(figure, scale, seen, _parts.axis_label(shown, metric, names=item.names), **look)
-    handles = [_layers.legend_entry(shown, method, shade, names=item.names) for method, shade in look_of.items()]
-    handles += _parts.printed_entries(shown)
-    return _parts.finish_figure(figure, item, rows, acknowledged, handles=handles)
+    handles = [_layers.legend_entry(shown, method, shade, names=item.names) for method, shade in colour_of.items()]
+    return _parts.finish_figure(figure, item, rows, handles + _parts.printed_entries(shown))
 
 
-def _panels_in_order(shown: pd.DataFrame) -> list[str | None]:
-    """Return the panels in the order of their first points; one without a name if no row names any."""
-    named = shown["panel"].dropna().unique()
-    return sorted(named, key=lambda panel: shown.loc[shown["panel"] == panel, "point"].min()) or [None]
-
-
-def _set_scales(
-    axes: Axes, part: pd.DataFrame, *, equal: bool, log_y: bool, window: tuple[float, float, float, float] | None
-) -> None:
-    """Set ticks, scales and limits of a panel that is seen from above, or of curves."""
-    plane = _layers.shows_plane(part)
-    if not plane:
-        axes.locator_params(axis="x", nbins=5)
-        axes.ticklabel_format(axis="x", style="plain")
-    if log_y:
-        axes.set_yscale("log")
-    if equal and plane:
-        axes.set_aspect("equal", adjustable="box")
-    if window is not None:
-        axes.set_xlim(*window[:2])
-        axes.set_ylim(*window[2:])
-
-
-def _begins(panel: str | None, names: object) -> str | None:
-    """Return the first of ``names`` that the panel's name begins with; None if there is none."""
-    return next((name for name in list(names) if panel and panel.startswith(name)), None)  # type: ignore[call-overload]
+def _of_panel(panel: str | None, named: Mapping[str, Any] | Sequence[str]) -> Any:
+    """Return what a mapping has (a list: the name) for the first name that the panel's begins with; None if there is none."""
+    name = next((name for name in named if panel and panel.startswith(name)), None)
+    return named[name] if name is not None and isinstance(named, Mapping) else name

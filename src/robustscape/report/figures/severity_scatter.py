@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 import seaborn.objects as so
 from matplotlib.figure import Figure
@@ -18,15 +16,7 @@ from robustscape.report.words import display_name, level_texts
 
 @style.styled
 def severity_scatter(
-    rows: pd.DataFrame,
-    item: Item,
-    *,
-    panel: str,
-    base: str,
-    hue: str,
-    marks: str,
-    metric: str,
-    acknowledged: list[str] = [],  # noqa: B006  (read from the syntax tree as a schema; never changed)
+    rows: pd.DataFrame, item: Item, *, panel: str, base: str, hue: str, marks: str, metric: str
 ) -> Figure:
     """Return a panel for each level of ``panel`` but ``base``, which is on the vertical axis of all.
 
@@ -41,7 +31,6 @@ def severity_scatter(
         hue: factor of the colours.
         marks: factor of the marks.
         metric: what is drawn.
-        acknowledged: known flags, which the footer does not list.
 
     Raises:
         ConfigError: a column or the base level is missing, or two values are at one place.
@@ -56,40 +45,41 @@ def severity_scatter(
     colour = style.palette(_parts.distinct_levels(rows, hue), item)
     marker = dict(zip(_parts.distinct_levels(rows, marks), style.MARKERS, strict=False))
     both = rows[rows[panel] != base].merge(vertical, on=[hue, marks], suffixes=("", "_up"))
-    placed = []
-    for made, column in (("printed", "paper_value"), ("ours", "value")):
-        points = both[[panel, hue, marks]].assign(x=both[column], y=both[f"{column}_up"], made=made)
-        placed.append(points.assign(**{made: points["y"]}).dropna(subset=["x", "y"]))
-    strokes, alphas = {"printed": (0, (1, 2)), "ours": (0, (4, 2))}, {"printed": 0.5, "ours": 0.9}
+    placed = pd.concat(
+        [
+            both[[panel, hue, marks]].assign(x=both[value], y=both[f"{value}_up"], made=made).dropna(subset=["x", "y"])
+            for made, value in (("printed", "paper_value"), ("ours", "value"))
+        ],
+        ignore_index=True,
+    )
+    looks = {
+        **dict.fromkeys(("color", "edgecolor"), colour),
+        "marker": marker,
+        "linestyle": {"printed": (0, (1, 2)), "ours": (0, (4, 2))},
+        "alpha": {"printed": 0.5, "ours": 0.9},
+    }
     printed = so.Dot(pointsize=6.5, color="white", edgewidth=1, artist_kws={"zorder": 2.5})
+    ours = so.Dot(pointsize=8, edgecolor="white", edgewidth=1, artist_kws={"zorder": 3})
+    y_printed, y_ours = (placed["y"].where(placed["made"] == made) for made in ("printed", "ours"))
     plotted = (
-        _facets.plot_of(pd.concat(placed, ignore_index=True), x="x", y="y", color=hue)
+        _facets.plot_of(placed, x="x", y="y", color=hue)
         .add(so.Path(linewidth=1.0), linestyle="made", alpha="made", legend=False)
-        .add(printed, y="printed", color=None, edgecolor=hue, marker=marks, legend=False)
-        .add(
-            so.Dot(pointsize=8, edgecolor="white", edgewidth=1, artist_kws={"zorder": 3}),
-            y="ours",
-            marker=marks,
-            legend=False,
-        )
-        .scale(color=_facets.scale_of(colour), edgecolor=_facets.scale_of(colour), marker=_facets.scale_of(marker))
-        .scale(linestyle=_facets.scale_of(strokes), alpha=_facets.scale_of(alphas))
+        .add(printed, y=y_printed, color=None, edgecolor=hue, marker=marks, legend=False)
+        .add(ours, y=y_ours, marker=marks, legend=False)
+        .scale(**{name: _facets.scale_of(look) for name, look in looks.items()})
     )
     figure, grid = _facets.draw_facets(plotted, (panel, levels), share_x=False, share_y=True, width=3.7, height=3.9)
     quantity = _parts.axis_label(rows, metric, names=item.names)
     for axes, text in zip(grid[0], level_texts(levels, item.names).values(), strict=True):
-        axes.set_xlabel(quantity)
-        axes.set_title(text)
+        axes.set(xlabel=quantity, title=text)
     grid[0, 0].set_ylabel(f"{display_name(base, item.names)}: {quantity}")
-    forms = dict.fromkeys(marker, style.INK)
-    handles = _facets.legend_entries(forms, level_texts(marker, item.names), marker=marker, linestyle="none")
+    black = dict.fromkeys(marker, style.INK)
+    handles = _facets.legend_entries(
+        black, level_texts(marker, item.names), marker=marker, linestyle="none", markersize=6
+    )
     stood_in = {group: _parts.panel_title(rows, hue, group, names=item.names).replace("\n", " ") for group in colour}
     handles += _facets.legend_entries(colour, stood_in, linestyle=(0, (4, 2)), linewidth=1.9)
     if rows["paper_value"].notna().any():
-        look: dict[str, Any] = {
-            "markerfacecolor": "white",
-            "markeredgecolor": style.INK,
-            "label": "open: printed in the paper",
-        }
-        handles.append(Line2D([], [], linestyle="none", marker="o", **look))
-    return _parts.finish_figure(figure, item, rows, acknowledged, handles=handles)
+        look = {**_parts.printed_marker(style.INK), "markeredgewidth": 1.0, "marker": "o"}
+        handles.append(Line2D([], [], linestyle="none", **look, label="open: printed in the paper"))
+    return _parts.finish_figure(figure, item, rows, handles)

@@ -26,7 +26,6 @@ def surface_3d(
     panel: str,
     wrap: int = 3,
     share_z: bool = False,
-    acknowledged: list[str] = [],  # noqa: B006  (read from the syntax tree as a schema; never changed)
 ) -> Figure:
     """Return surfaces whose height and colour are the value, with about twelve lines of equal value below each.
 
@@ -39,17 +38,16 @@ def surface_3d(
         panel: factor of the panels.
         wrap: panels in a row.
         share_z: use one scale of heights, colours and lines for all panels, so that they can be compared.
-        acknowledged: known flags, which the footer does not list.
     """
     _parts.require_columns(rows, item, x, y, panel)
     rows = rows[(rows["metric"] == metric) & rows[x].notna() & rows[y].notna()]
     _parts.refuse_duplicates(rows, item, x, y, panel)
     panels = _parts.distinct_levels(rows, panel)
     across = min(wrap, len(panels))
-    figure, grid = style.panel_figure(
-        -(-len(panels) // across), across, width=3.7, height=3.7, subplot_kw={"projection": "3d"}
-    )
-    for axes, level in zip(grid.flat, panels, strict=False):
+    down = -(-len(panels) // across)
+    figure = style.room_for_panels(down, across, width=3.7, height=3.7)
+    for number, level in enumerate(panels, 1):
+        axes = figure.add_subplot(down, across, number, projection="3d")
         heights = _parts.rows_at_level(rows, panel, level).pivot(index=y, columns=x, values="value")
         every = [max(1, -(-side // _DRAWN)) for side in heights.shape]
         heights = heights.iloc[:: every[0], :: every[1]]
@@ -60,9 +58,8 @@ def surface_3d(
         colours = {"cmap": style.SEQUENTIAL, "vmin": low, "vmax": high}
         _parts.draw_surface(axes, heights, linewidth=0.1, edgecolor=(1, 1, 1, 0.2), antialiased=True, **colours)
         lines = MaxNLocator(13).tick_values(low, high)
-        axes.contour(
-            heights.columns, heights.index, values, levels=lines, zdir="z", offset=floor, linewidths=0.9, **colours
-        )
+        floor_of = {"zdir": "z", "offset": floor, "linewidths": 0.9}
+        axes.contour(heights.columns, heights.index, values, levels=lines, **floor_of, **colours)
         axes.set_zlim(floor, high)
         style.perspective(axes)
         axes.set_box_aspect((4, 4, 3.3), zoom=1.08)
@@ -71,8 +68,6 @@ def surface_3d(
         axes.set_xlabel(display_name(x, item.names), labelpad=0)
         axes.set_ylabel(display_name(y, item.names), labelpad=0)
         axes.set_title(_parts.panel_title(rows, panel, level, names=item.names), pad=0)
-    for axes in list(grid.flat)[len(panels) :]:
-        figure.delaxes(axes)
     # Beside a rotated axis the name of the height does not fit.
     height = f"height: {_parts.axis_label(rows, metric, names=item.names)} · "
-    return _parts.finish_figure(figure, item, rows, acknowledged, first=height)
+    return _parts.finish_figure(figure, item, rows, first=height)
