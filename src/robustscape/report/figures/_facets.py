@@ -165,7 +165,7 @@ def line_plot(rows: pd.DataFrame, x: str, lines: Lines, **path: Any) -> so.Plot:
     looks = dict.fromkeys(("linestyle", "linewidth", "alpha"), lines.dash) | {"marker": "line" if marked else None}
     plotted = plot_of(rows, x=x, y="value", color="line")
     if rows["low"].notna().any():
-        plotted = plotted.add(so.Band(alpha=0.16), ymin="low", ymax="high", legend=False)
+        plotted = plotted.add(BAND, ymin="low", ymax="high", legend=False)
     plotted = plotted.add(so.Path(**{"pointsize": 5, **path}), **looks, legend=False)
     if not marked:
         plotted = plotted.add(so.Dot(edgewidth=0), y="alone", legend=False)
