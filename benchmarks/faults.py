@@ -66,6 +66,14 @@ items:
     rows: [{of: landscape}]
     factors: [recipe, alpha]
     metrics: [adversarial_loss]
+  theorems:
+    title: A theorem
+    kind: table
+    draw: grid
+    options: {index: [check]}
+    rows: [{of: lemma_1}]
+    factors: [check]
+    metrics: [numbers_checked, numbers_holding]
 """
 
 SCALE = """
