@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -72,18 +73,63 @@ def test_in_bf16_a_weight_is_rounded_once_in_an_attack_and_once_in_the_update(me
     of_fp32 = {"parameters": {"product": "exact"}} if method == "soar" else {}  # it refuses a finite difference in bf16
     casts = count_step(method, precision="bf16", **of_fp32).casts
     found = sum(casts[shape] for shape in set(rounded)) / len(rounded)
-    print(method, found)
     assert 1 <= found <= (3 if method == "targeted_adversarial" else 2)
 
 
-def test_rounding_once_changes_no_bit_and_leaves_the_weights() -> None:
+class ExactHead(nn.Module):
+    """A linear layer that is called with autocast switched off."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(64, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast("cpu", enabled=False):
+            return self.head(x.flatten(1).float())
+
+
+class Standardised(nn.Conv2d):
+    """A convolution that changes its weights before they are rounded."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._conv_forward(x, self.weight - self.weight.mean((1, 2, 3), keepdim=True), self.bias)
+
+
+def linear_after(layer: nn.Module, features: int) -> nn.Module:
+    return nn.Sequential(layer, nn.ReLU(), nn.Flatten(), nn.Linear(features, 5))
+
+
+NETS: dict[str, Callable[[], nn.Module]] = {
+    "plain": lambda: make_net((1, 8, 8)),
+    "a layer without autocast": ExactHead,
+    "standardised weights": lambda: linear_after(Standardised(1, 4, 3), 144),
+    "weight normalisation": lambda: linear_after(nn.utils.parametrizations.weight_norm(nn.Conv2d(1, 4, 3)), 144),
+    "spectral normalisation of old": lambda: linear_after(nn.utils.spectral_norm(nn.Conv2d(1, 4, 3)), 144),
+}
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_rounding_once_changes_no_bit_and_leaves_the_weights(name: str) -> None:
     torch.manual_seed(0)
-    model, x = make_net((1, 8, 8)).eval(), torch.rand(16, 1, 8, 8)
+    model, x = NETS[name]().eval(), torch.rand(16, 1, 8, 8)
     before = [parameter.detach().clone() for parameter in model.parameters()]
     with torch.autocast("cpu", torch.bfloat16):
         plain = model(x)
         with frozen(model):
-            assert {parameter.dtype for parameter in model.net.conv1.parameters()} == {torch.bfloat16}  # type: ignore[union-attr]
-            rounded = model(x)
-    assert torch.equal(plain, rounded)
+            assert all(torch.equal(plain, model(x)) for _ in range(2))
+            with frozen(model):  # a method within an attack
+                assert torch.equal(plain, model(x))
     assert all(map(torch.equal, before, model.parameters())) and all(p.requires_grad for p in model.parameters())
+
+
+def fail_second(model: nn.Module) -> None:
+    model(torch.rand(2, 1, 8, 8))
+    model(torch.rand(2, 7, 8, 8))
+
+
+def test_a_model_that_fails_is_left_as_it_was() -> None:
+    model = make_net((1, 8, 8)).train()
+    with torch.autocast("cpu", torch.bfloat16), pytest.raises(RuntimeError), frozen(model):
+        fail_second(model)
+    assert model.training and all(p.dtype == torch.float32 and p.requires_grad for p in model.parameters())
+    assert not any(module._forward_pre_hooks for module in model.modules())

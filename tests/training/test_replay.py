@@ -9,6 +9,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -181,6 +182,22 @@ def test_however_slowly_robustness_falls_the_net_before_is_still_robust(length: 
     robust, single = [45.0] * 240 + fall, [60.0] * 240 + [60.0 + 40 * (1 - r / 45) for r in fall]
     start, is_collapse = collapse_start(robust, single)
     assert is_collapse and robust[start - 1] >= 0.9 * 45 and 240 <= start <= 240 + 0.1 * length
+
+
+def test_an_epoch_that_was_collapsed_from_its_first_batch_does_not_collapse() -> None:
+    assert collapse_start([2.0, 1.0, 0.0, 1.0], [90.0] * 4) == (1, False)
+
+
+def test_the_start_is_found_among_the_noise_of_single_batches() -> None:
+    """128 images a batch, 45 % of them right up to the 240th, none from the 250th on; smoothed as in the study."""
+    found = []
+    for seed in range(20):
+        draw = np.random.default_rng(seed)
+        true = [0.45] * 240 + [0.45 * (1 - step / 10) for step in range(1, 11)] + [0.0] * 141
+        robust = [100 * draw.binomial(128, share) / 128 for share in true]
+        single = [60.0 if share > 0.4 else 95.0 for share in true]
+        found.append(collapse_start(running_means(robust, 9), running_means(single, 9))[0])
+    assert sum(abs(start - 240) <= 15 for start in found) >= 17
 
 
 def test_surfaces_of_one_image_at_three_moments(run: TrainedRun) -> None:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from robustscape.config.attacks import AttackSpec
 from robustscape.config.recipes import Recipe
 from robustscape.errors import UserError
-from robustscape.evaluation.collapse_rule import collapse_onsets, collapsed
+from robustscape.evaluation.collapse_rule import collapse_onsets
 from robustscape.evaluation.monitor import UNITS, overfitting_signs
 from robustscape.evaluation.trained_run import TrainedRun
 from robustscape.models import copy_model
@@ -135,8 +135,9 @@ def collapse_start(robust: list[float], single: list[float]) -> tuple[int, bool]
 
     It is the last one before the collapse whose weights, before its update, still had ``STILL_ROBUST`` of the highest robust
     accuracy so far ("after 240 batches, robustness against PGD7 begins to decrease rapidly", section 2.3.1): at the batch at
-    which training counts as collapsed most of the fall is over. If it collapses more than once, the last time counts; without a
-    collapse, the fall to the lowest accuracy.
+    which training counts as collapsed most of the fall is over. If it collapses more than once, the last time counts; if it does
+    not between two batches, the fall to the lowest accuracy. Accuracies of single batches are to be smoothed before: among
+    hundreds of them the highest so far is one of chance, and the last within a tenth of it comes early.
 
     Args:
         robust: accuracy under the multi-step attack at each batch, at the weights before its update; at least two.
@@ -148,7 +149,7 @@ def collapse_start(robust: list[float], single: list[float]) -> tuple[int, bool]
     onsets = collapse_onsets(robust, single)
     end = onsets[-1] if onsets else min(range(1, len(robust)), key=lambda place: robust[place])
     start = max(place for place in range(end) if robust[place] >= STILL_ROBUST * max(robust[: place + 1]))
-    return start + 1, collapsed(robust, single)[end]
+    return start + 1, bool(onsets)
 
 
 def replay_epoch(run: TrainedRun, look: Look) -> tuple[int, bool]:

@@ -21,6 +21,9 @@ Classifier = Callable[[Tensor], Tensor]
 #: Samples whose logits show whether a layout changes what the model computes.
 LAYOUT_SAMPLES = 2
 
+#: What layers do whose weights autocast rounds.
+ROUNDED = {layer.forward for layer in (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)}
+
 #: Share of the largest logit by which rounding may change logits.
 SAME = 1e-4
 
@@ -38,11 +41,11 @@ def frozen(model: Classifier, *, train: bool = False) -> Iterator[None]:
         return
     parameters = [p for p in model.parameters() if p.requires_grad]
     modes = [(module, module.training) for module in model.modules()]
-    model.train(train)
-    for parameter in parameters:
-        parameter.requires_grad_(False)
-    restore = _round_weights(model)
+    restore = _round_once(model) if any(map(_under_autocast, parameters)) else lambda: None
     try:
+        model.train(train)
+        for parameter in parameters:
+            parameter.requires_grad_(False)
         yield
     finally:
         restore()
@@ -52,19 +55,37 @@ def frozen(model: Classifier, *, train: bool = False) -> Iterator[None]:
             module.training = training
 
 
-def _round_weights(model: nn.Module) -> Callable[[], None]:
-    """Round what autocast would round in every pass, to the same bits; return what puts the exact weights back."""
-    exact: list[tuple[nn.Parameter, Tensor]] = []
-    for module in model.modules():
-        if isinstance(module, (nn.Linear, nn.modules.conv._ConvNd)):
-            for parameter in module.parameters(recurse=False):
-                device = parameter.device.type
-                if torch.is_autocast_enabled(device) and parameter.dtype == torch.float32:
-                    exact.append((parameter, parameter.data))
-                    parameter.data = parameter.data.to(torch.get_autocast_dtype(device))
+def _under_autocast(tensor: Tensor) -> bool:
+    device = tensor.device.type
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+
+
+def _round_once(model: nn.Module) -> Callable[[], None]:
+    """Have layers keep what autocast would round in each of their calls, the same bits; return what gives their weights back.
+
+    A call with autocast switched off gets the exact weights. Layers with a forward of their own, or with something that happens
+    before it, such as weight normalisation, are left alone: what they do with their weights is not known.
+    """
+    exact: dict[nn.Parameter, Tensor] = {}
+    rounded: dict[nn.Parameter, Tensor] = {}
+
+    def choose(layer: nn.Module, _: object) -> None:
+        for parameter in layer.parameters(recurse=False):
+            if _under_autocast(parameter) and (parameter in exact or parameter.dtype == torch.float32):
+                if parameter not in exact:
+                    exact[parameter] = parameter.data
+                    rounded[parameter] = parameter.data.to(torch.get_autocast_dtype(parameter.device.type))
+                parameter.data = rounded[parameter]
+            elif parameter in exact:
+                parameter.data = exact[parameter]
+
+    plain = [layer for layer in model.modules() if type(layer).forward in ROUNDED and not layer._forward_pre_hooks]
+    hooks = [layer.register_forward_pre_hook(choose) for layer in plain]
 
     def restore() -> None:
-        for parameter, weights in exact:
+        for hook in hooks:
+            hook.remove()
+        for parameter, weights in exact.items():
             parameter.data = weights
 
     return restore
