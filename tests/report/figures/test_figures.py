@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -233,6 +234,32 @@ def test_eigenvalues_show_ranks_and_conventions() -> None:
     assert lines[3].get_color()[:3] == pytest.approx(style.darker(style.OKABE_ITO[0], 0.55))
     assert [line.get_marker() for line in lines] == ["o", "s", "^", "", "", ""]
     assert [t.get_text() for t in figure.axes[1].get_xticklabels()] == ["0", "4/255", "8/255", "12/255", "16/255"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"against": ["secnds"]}, "no row has a metric of ['secnds']"),
+        ({"against": ["seconds"], "panel": "method"}, "'against' is for figures without 'panel'"),
+        ({"hue": None, "stars": {"a": 1.0}}, "'stars' is for figures with 'hue'"),
+        ({"bars": "variance"}, "no row has a metric of ['variance']"),
+    ],
+)
+def test_options_of_curves_that_do_not_fit_are_refused_in_words(change: dict[str, Any], message: str) -> None:
+    item, rows = case("progress")
+    item = item.model_copy(update={"options": {**item.options, **change}})
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        drawn_again(rows, item)
+
+
+def test_a_band_is_one_standard_deviation_on_each_side() -> None:
+    """On the first line of the solid look of a figure with two looks."""
+    item, rows = case("eigenvalues")
+    axes = drawn_again(rows.assign(std=0.25), item).axes[0]
+    line, band = curves_of(axes)[0], axes.patches[0].get_path().vertices
+    for x, y in line_points(line):
+        edges = [place for at, place in band if at == pytest.approx(x)]
+        assert min(edges) == pytest.approx(y - 0.25) and max(edges) == pytest.approx(y + 0.25)
 
 
 @pytest.mark.parametrize("name", CURVES)

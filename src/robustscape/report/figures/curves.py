@@ -71,8 +71,14 @@ def curves(
     Raises:
         ConfigError: a metric or column is missing, or two values fall on one place.
     """
-    if bars:
-        _parts.metrics_to_draw(rows, item, [bars])
+    for metric in (*against, *([bars] if bars else [])):
+        _parts.metrics_to_draw(rows, item, [metric])
+    for option, given, other, needed in (
+        ("against", bool(against), "without 'panel'", not panel),
+        ("stars", bool(stars), "with 'hue'", bool(hue)),
+    ):
+        if given and not needed:
+            raise ConfigError(f"figure '{item.title}': '{option}' is for figures {other}.")
     kept = [metric for metric in item.metrics if metric not in against]
     every, place, behind = rows, _single_place(rows, item, upright), rows[rows["metric"] == bars]
     rows, drawn = _parts.rows_to_draw(rows, item, x, hue, dash, panel, metrics=metrics or kept)
@@ -82,7 +88,7 @@ def curves(
     bands = list(dict.fromkeys(band[rows["metric"] == metric].iloc[0] for metric in drawn))
     shown = rows.assign(band=band, at=rows[x].map(levels.index) if bars else rows[x])
     if against:
-        shown, panel, columns = _with_efforts(shown, every, x, hue, against), "effort", [x, *against]
+        shown, panel, columns = _with_efforts(shown, every, [x, hue, dash], against), "effort", [x, *against]
     if standard_error:
         shown["std"] /= shown["n"] ** 0.5
     plotted = _facets.rows_to_plot(shown, "at", lines, panel)
@@ -131,14 +137,14 @@ def _single_place(rows: pd.DataFrame, item: Item, metric: str | None) -> float |
 
 
 def _with_efforts(
-    rows: pd.DataFrame, every: pd.DataFrame, x: str, hue: str | None, against: Sequence[str]
+    rows: pd.DataFrame, every: pd.DataFrame, factors: Sequence[str | None], against: Sequence[str]
 ) -> pd.DataFrame:
-    """Return the rows once for ``x`` and once for each of these metrics (``effort``), with its value as their place ``at``."""
-    keys = [x, *([hue] if hue else [])]
+    """Return the rows once for the first factor and once for each metric (``effort``), with its value as their place ``at``."""
+    keys = [factor for factor in factors if factor not in (None, "metric")]
     spent = every[every["metric"].isin(against)].pivot(index=keys, columns="metric", values="value")
     places = rows.join(spent, on=keys)
     more = [rows.assign(at=places[metric], effort=metric) for metric in against]
-    return pd.concat([rows.assign(effort=x), *more], ignore_index=True)
+    return pd.concat([rows.assign(effort=factors[0]), *more], ignore_index=True)
 
 
 def _draw_behind(
@@ -148,7 +154,7 @@ def _draw_behind(
     panel, columns = across
     _parts.refuse_duplicates(rows, item, x, panel)
     highest = rows["value"].max()
-    for axes, level in zip(grid[0], columns, strict=True):
+    for axes, level in zip(grid.flat, [*columns] * (grid.size // len(columns)), strict=True):
         behind = axes.twinx()
         axes.set_zorder(behind.get_zorder() + 1)
         axes.patch.set_visible(False)

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from pydantic import Field
 
 from robustscape.config.studies import Item
+from robustscape.errors import ConfigError
 from robustscape.report import style
 from robustscape.report.figures import _facets, _parts
 from robustscape.report.words import display_name
@@ -42,6 +43,8 @@ def curves_beside(
         examples: metric of the histogram of the rows that have an ``index``, with their means, where there is no map.
         clip: fraction of its values at each end that is counted in the outermost bins.
     """
+    if not surface and not examples:
+        raise ConfigError(f"figure '{item.title}': neither 'surface' nor 'examples' says what is beside the curves.")
     _parts.require_columns(rows, item, x, hue, *(("a", "b") if surface else ("index",)))
     final = rows[(rows["metric"] == ends) & rows[x].isna()]
     shown = rows[rows["metric"].isin(_parts.metrics_to_draw(rows, item, curves)) & rows[x].notna()]
