@@ -57,7 +57,7 @@ def frozen(model: Classifier, *, train: bool = False) -> Iterator[None]:
 
 def _under_autocast(tensor: Tensor) -> bool:
     device = tensor.device.type
-    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    return torch.amp.autocast_mode.is_autocast_available(device) and torch.is_autocast_enabled(device)
 
 
 def _round_once(model: nn.Module) -> Callable[[], None]:
