@@ -48,7 +48,7 @@ def replay(
     """Return the rows of the monitor by ``batch``, from 1, and a summary of the collapse.
 
     The summary: catastrophic_overfitting_epoch; catastrophic_overfitting_batch_in_epoch (see ``collapse_start``) and
-    collapsed_inside (1 if training collapsed after that batch, 0 if accuracy only is lowest there);
+    collapsed_inside (1 if training collapses after that batch, 0 if accuracy only falls to its lowest);
     gradient_norm_peak_over_before_ratio (the largest input-gradient norm after that batch, divided by the median up to it)
     and gradient_norm_squared_peak_over_before_ratio (that of the mean squared norms); the means up to that batch, and after it,
     of both accuracies, of |PGD's perturbation| per pixel and of the distortion, the last over the batches in which it is

@@ -1,7 +1,7 @@
 """The loss around one image before and after the batch that begins a collapse, and at the end of the epoch (kim2023 figure 2.3).
 
 The epoch is trained again twice: once to find the batch (``replay.collapse_start``), once to keep the models. The model "before"
-is the one that this batch is attacked and trained with, still robust; the one "after the batch" has learnt the attacked image.
+is the one that this batch is attacked and trained with, before the fall; the one "after the batch" has learnt the attacked image.
 v1 is the single-step perturbation for the model before, v2 is random, and both are the same in the three pictures; see
 ``landscape.input_surface``. The image is the first of the batch that has no distorted interval along v1 before and has one
 after; without one, the first that has one at the end of the epoch; without one, the first that the model before classifies
